@@ -1,0 +1,160 @@
+//! Commits that wait for copies.
+
+use std::collections::BTreeMap;
+
+use crate::id::SessionId;
+use crate::view::{NodeHash, ViewHash};
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// Nothing: return at once.
+    Local,
+    /// This many other nodes hold it.
+    Copies(u8),
+    /// Every owner holds it, under the view of this node: a read on any node sees the write.
+    Owners,
+}
+
+/// Who must answer for a session now, without this node itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// The owners that are waited for.
+    pub owners: Vec<NodeHash>,
+    /// The nodes that stand in for suspected owners. By their own view they only pass the session on.
+    pub stand_ins: Vec<NodeHash>,
+    /// The view that named the owners.
+    pub view: ViewHash,
+}
+
+impl Targets {
+    /// Owners and stand-ins.
+    pub fn all(&self) -> impl Iterator<Item = NodeHash> + '_ {
+        self.owners.iter().chain(&self.stand_ins).copied()
+    }
+}
+
+/// One commit that waits.
+#[derive(Debug)]
+struct Waiter<R> {
+    counter: u64,
+    ack: Ack,
+    answers: Vec<(NodeHash, Holds)>,
+    reply: R,
+}
+
+/// How a node said that it holds a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// As an owner, under this view.
+    Kept(ViewHash),
+    /// Only to pass it on.
+    Passing,
+}
+
+/// A commit that need not wait any longer.
+#[derive(Debug)]
+pub struct Done<R> {
+    /// Given with the wait.
+    pub reply: R,
+    /// How many other nodes hold it.
+    pub copies: usize,
+}
+
+/// All commits of a node that wait for an answer.
+#[derive(Debug)]
+pub struct Acks<R> {
+    waiting: BTreeMap<(SessionId, u64), Waiter<R>>,
+    tickets: u64,
+}
+
+impl<R> Default for Acks<R> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), tickets: 0 }
+    }
+}
+
+impl<R> Acks<R> {
+    /// Waits until the commit with Lamport counter `counter` on `id` reached what `ack` asks for. The ticket ends the
+    /// wait early.
+    pub fn wait(&mut self, id: SessionId, counter: u64, ack: Ack, reply: R) -> u64 {
+        self.tickets += 1;
+        self.waiting.insert((id, self.tickets), Waiter { counter, ack, answers: Vec::new(), reply });
+        self.tickets
+    }
+
+    /// Ends a wait. Returns how many copies had been reached, or `None` if it was over.
+    pub fn give_up(&mut self, id: SessionId, ticket: u64) -> Option<usize> {
+        self.waiting.remove(&(id, ticket)).map(|waiter| waiter.answers.len())
+    }
+
+    /// `node` answered to a send of `id` that was encoded at Lamport counter `sent`.
+    pub fn heard(&mut self, id: SessionId, node: NodeHash, sent: u64, holds: Holds, targets: &Targets) -> Vec<Done<R>> {
+        for (_, waiter) in self.waiting.range_mut((id, 0)..=(id, u64::MAX)) {
+            if waiter.counter <= sent {
+                match waiter.answers.iter_mut().find(|(from, _)| *from == node) {
+                    Some(answer) => answer.1 = holds,
+                    None => waiter.answers.push((node, holds)),
+                }
+            }
+        }
+        self.review(id, targets)
+    }
+
+    /// The targets of `id` may have changed: which of its waits are over?
+    pub fn review(&mut self, id: SessionId, targets: &Targets) -> Vec<Done<R>> {
+        let over: Vec<u64> = self
+            .waiting
+            .range((id, 0)..=(id, u64::MAX))
+            .filter(|(_, waiter)| waiter.is_over(targets))
+            .map(|((_, ticket), _)| *ticket)
+            .collect();
+        over.into_iter()
+            .filter_map(|ticket| self.waiting.remove(&(id, ticket)))
+            .map(|waiter| Done { copies: waiter.answers.len(), reply: waiter.reply })
+            .collect()
+    }
+
+    /// The sessions that are waited for, each once, in order.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        let mut ids: Vec<_> = self.waiting.keys().map(|(id, _)| *id).collect();
+        ids.dedup();
+        ids
+    }
+
+    /// Whether any commit waits on `id`.
+    pub fn waits_for(&self, id: SessionId) -> bool {
+        self.waiting.range((id, 0)..=(id, u64::MAX)).next().is_some()
+    }
+
+    /// Commits that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl<R> Waiter<R> {
+    fn is_over(&self, targets: &Targets) -> bool {
+        let holds = |node: &NodeHash| self.answers.iter().find(|(from, _)| from == node).map(|(_, holds)| *holds);
+        match self.ack {
+            Ack::Local => true,
+            Ack::Copies(wanted) => {
+                let reachable = targets.all().count();
+                let reached = targets.all().filter(|node| holds(node).is_some()).count();
+                reached >= usize::from(wanted).min(reachable)
+            }
+            Ack::Owners => {
+                targets.owners.iter().all(|node| holds(node) == Some(Holds::Kept(targets.view)))
+                    && targets.stand_ins.iter().all(|node| holds(node).is_some())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The identity of a session, and the slot that every identity falls into.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The number of slots. Placement is decided per slot, never per session. Part of the protocol.
+pub const SLOTS: usize = 1 << SLOT_BITS;
+
+const SLOT_BITS: u32 = 12;
+const SLOT_MASK: u16 = (1 << SLOT_BITS) - 1;
+const ENCODED_CHARS: usize = 22;
+
+/// One of the [`SLOTS`] groups of sessions that are placed together.
+///
+/// A slot always lies in `0..SLOTS`. It has no wire format of its own: messages carry a `u16`, and [`Slot::new`]
+/// refuses what a peer must not say.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot of this number, if there is one.
+    #[must_use]
+    pub const fn new(number: u16) -> Option<Self> {
+        if number <= SLOT_MASK {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// The slot of the lowest 12 bits of `number`, for drawing a slot at random.
+    #[must_use]
+    pub const fn masked(number: u16) -> Self {
+        Self(number & SLOT_MASK)
+    }
+
+    /// All slots in ascending order.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        (0..1 << SLOT_BITS).map(Self)
+    }
+
+    /// The number of this slot, as messages carry it.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The position of this slot in a table of [`SLOTS`] entries.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.0)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The secret name of a session: its [`Slot`] in the top 12 bits, and 116 random bits.
+///
+/// Whoever knows it *is* the user, so `Debug` and `Display` print only a short hash such as `#1f3a9c02`.
+/// [`SessionId::encode`] is the one way to text that a cookie can carry. Serialising it (serde or wincode, the same
+/// 16 bytes in bincode's format) writes the id itself.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    wincode::SchemaWrite,
+    wincode::SchemaRead,
+)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    /// A new id in `slot`: 128 random bits, the top 12 overwritten by the slot.
+    pub fn mint<R: rand::RngCore + rand::CryptoRng + ?Sized>(rng: &mut R, slot: Slot) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        let [high, low] = (slot.0 << 4).to_be_bytes();
+        bytes[0] = high;
+        bytes[1] = low | (bytes[1] & 0x0f);
+        Self(bytes)
+    }
+
+    /// The slot that this id lies in, for good.
+    #[must_use]
+    pub const fn slot(&self) -> Slot {
+        Slot(u16::from_be_bytes([self.0[0], self.0[1]]) >> 4)
+    }
+
+    /// The id of these bytes. Every 16 bytes are an id.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of this id, most significant first. Secret.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The id as 22 characters of unpadded base64url, for a cookie. Secret.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Reads what [`SessionId::encode`] wrote, and nothing else: one id has one text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSessionId`] for any other text; it does not repeat the text.
+    pub fn decode(text: &str) -> Result<Self, InvalidSessionId> {
+        if text.len() != ENCODED_CHARS {
+            return Err(InvalidSessionId);
+        }
+        let mut decoded = [0; ENCODED_CHARS];
+        let bytes = URL_SAFE_NO_PAD
+            .decode_slice(text, &mut decoded)
+            .map_err(|_| InvalidSessionId)?;
+        decoded[..bytes]
+            .try_into()
+            .map(Self)
+            .map_err(|_| InvalidSessionId)
+    }
+
+    /// A hash that logs may show: it tells ids apart and leads back to none of them.
+    #[must_use]
+    pub fn short_hash(&self) -> u32 {
+        (xxh3_64(&self.0) >> 32) as u32
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::decode(text)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:08x}", self.short_hash())
+    }
+}
+
+/// The text is not a session id. Treat the request as one without a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a session id: expected 22 characters of canonical unpadded base64url")]
+pub struct InvalidSessionId;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    const BYTES: [u8; 16] = [0xab, 0xcd, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+    #[test]
+    fn the_slot_is_the_top_twelve_bits() {
+        assert_eq!(SessionId::from_bytes(BYTES).slot().number(), 0xabc);
+        assert_eq!(Slot::new(4095), Some(Slot(4095)));
+        assert_eq!(Slot::new(4096), None);
+        assert_eq!(Slot::masked(0xfabc), Slot(0xabc));
+        assert_eq!(Slot::all().len(), SLOTS);
+        assert!(Slot::all().map(Slot::index).eq(0..SLOTS));
+    }
+
+    #[test]
+    fn the_text_and_the_short_hash_are_part_of_the_protocol() {
+        let id = SessionId::from_bytes(BYTES);
+        assert_eq!(id.encode(), "q80CAwQFBgcICQoLDA0ODw");
+        assert_eq!(format!("{id} {id:?}"), "#a12412f9 #a12412f9");
+    }
+
+    #[test]
+    fn only_the_canonical_text_is_read() {
+        let text = SessionId::from_bytes(BYTES).encode();
+        assert_eq!(text.parse(), Ok(SessionId::from_bytes(BYTES)));
+        let not_canonical = format!("{}x", &text[..21]);
+        let standard_alphabet = format!("+{}", &text[1..]);
+        let newline = format!("{}\n", &text[..21]);
+        let umlauts = "ä".repeat(11);
+        for wrong in [
+            "",
+            &text[..21],
+            &format!("{text}A"),
+            &format!("{text}=="),
+            &not_canonical,
+            &standard_alphabet,
+            &newline,
+            &umlauts,
+        ] {
+            assert_eq!(SessionId::decode(wrong), Err(InvalidSessionId), "{wrong:?}");
+        }
+        assert!(!InvalidSessionId.to_string().contains(&text[..4]));
+    }
+
+    #[test]
+    fn all_bits_outside_the_slot_are_drawn() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let (mut ones, mut zeros) = (0_u128, 0_u128);
+        for _ in 0..200 {
+            let bits = u128::from_be_bytes(*SessionId::mint(&mut rng, Slot(0xabc)).as_bytes());
+            (ones, zeros) = (ones | bits, zeros | !bits);
+        }
+        assert_eq!(ones & zeros, u128::MAX >> SLOT_BITS);
+    }
+
+    proptest! {
+        #[test]
+        fn a_minted_id_lies_in_its_slot(slot in 0..4096_u16, seed: u64) {
+            let id = SessionId::mint(&mut StdRng::seed_from_u64(seed), Slot(slot));
+            prop_assert_eq!(id.slot(), Slot(slot));
+        }
+
+        #[test]
+        fn an_id_survives_text_and_both_codecs(bytes: [u8; 16]) {
+            let id = SessionId::from_bytes(bytes);
+            prop_assert_eq!(SessionId::decode(&id.encode()), Ok(id));
+            let encoded = wincode::serialize(&id).unwrap();
+            prop_assert_eq!(&encoded[..], &bytes[..]);
+            prop_assert_eq!(bincode::serde::encode_to_vec(id, bincode::config::legacy()).unwrap(), &bytes[..]);
+            prop_assert_eq!(wincode::deserialize::<SessionId>(&encoded).unwrap(), id);
+        }
+
+        #[test]
+        fn any_text_is_refused_or_is_the_text_of_its_id(text in "[A-Za-z0-9_-]{22}|.{0,30}") {
+            if let Ok(id) = SessionId::decode(&text) {
+                prop_assert_eq!(id.encode(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The pure heart of Sessionmesh: no task, no socket, no clock.
+//!
+//! Three rules carry everything. A session is a value that merges ([`session`], [`delta`]). Owners are computed, not
+//! announced ([`view`], [`slots`]). Whoever holds a copy sees to it that every owner has it, and lets go only when
+//! the owners say that they keep it ([`outbox`], [`acks`], [`keeping`]).
+//!
+//! Time enters as a [`moment::Moment`] argument and randomness as a generator, so a test of anything here is a plain
+//! function. Nothing here iterates in hash order.
+
+pub mod acks;
+#[cfg(test)]
+pub(crate) mod arbitrary;
+pub mod codec;
+pub mod delta;
+pub mod id;
+pub mod keeping;
+pub mod message;
+pub mod moment;
+pub mod outbox;
+pub mod session;
+pub mod slots;
+pub mod stamp;
+pub mod view;

@@ -1,0 +1,158 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::arbitrary::{id, stamp};
+use crate::codec;
+use crate::delta::{Content, WireAttribute};
+
+#[test]
+fn an_answer_is_one_byte_and_every_other_byte_is_none() {
+    let table = [
+        (0, Verdict::Kept, false),
+        (1, Verdict::Passing, false),
+        (2, Verdict::NeedsWhole, false),
+        (4, Verdict::Kept, true),
+        (5, Verdict::Passing, true),
+        (6, Verdict::NeedsWhole, true),
+    ];
+    for code in 0..=u8::MAX {
+        let expected = table.iter().find(|(of, ..)| *of == code);
+        let expected = expected.map(|&(_, verdict, newer)| Answer { verdict, newer });
+        assert_eq!(Answer::from_code(code), expected, "{code}");
+        assert!(expected.is_none_or(|answer| answer.code() == code));
+    }
+}
+
+#[test]
+fn a_handshake_starts_with_the_name_of_the_protocol() {
+    assert_eq!(MAGIC.to_le_bytes(), *b"SMSH");
+    const { assert!(VERSION_MIN <= VERSION_MAX) };
+}
+
+fn delta(content: Content<'_>) -> Delta<'_> {
+    Delta { id: id(0xaa), from: stamp(1, 2), base: 3, digest: 4, age_ms: 5, content }
+}
+
+fn session_delta(expired: Option<(Stamp, u64)>) -> Delta<'static> {
+    let attributes = vec![
+        WireAttribute { key: "a", value: None, stamp: stamp(6, 7) },
+        WireAttribute { key: "bc", value: Some(b"de"), stamp: stamp(8, 9) },
+    ];
+    delta(Content::Session { created_ms: 6, idle_limit_ms: 7, idle_limit_stamp: stamp(8, 9), expired, attributes })
+}
+
+fn tombstone(successor: Option<SessionId>) -> Delta<'static> {
+    delta(Content::Tombstone { stamp: stamp(6, 7), successor, retention_ms: 8, age_ms: 9 })
+}
+
+fn told(held: Held<'_>) -> Message<'_> {
+    Message::Told(Told { request: 1, view: 2, current: true, held })
+}
+
+/// A name for each variant. A new one does not compile until it has a name, and then needs its golden bytes.
+fn kinds(message: &Message<'_>) -> Vec<&'static str> {
+    match message {
+        Message::Hello(_) => vec!["hello"],
+        Message::Welcome(_) => vec!["welcome"],
+        Message::Refused(Refused::Cluster) => vec!["refused cluster"],
+        Message::Refused(Refused::Version { .. }) => vec!["refused version"],
+        Message::Refused(Refused::Digest { .. }) => vec!["refused digest"],
+        Message::Refused(Refused::Stale { .. }) => vec!["refused stale"],
+        Message::Batch(batch) => batch.deltas.iter().map(|delta| content_kind(&delta.content)).collect(),
+        Message::Answers(_) => vec!["answers"],
+        Message::Ping(_) => vec!["ping"],
+        Message::Pong(_) => vec!["pong"],
+        Message::Ask(_) => vec!["ask"],
+        Message::Told(Told { held: Held::Same { .. }, .. }) => vec!["told same"],
+        Message::Told(Told { held: Held::This(_), .. }) => vec!["told this"],
+        Message::Told(Told { held: Held::Nothing, .. }) => vec!["told nothing"],
+        Message::Told(Told { held: Held::Abstains, .. }) => vec!["told abstains"],
+        Message::ExpireAsk(_) => vec!["expire ask"],
+        Message::ExpireVotes(_) => vec!["expire votes"],
+        Message::Audit(_) => vec!["audit"],
+        Message::AuditDiffers(_) => vec!["audit differs"],
+        Message::Want(_) => vec!["want"],
+        Message::Bye => vec!["bye"],
+    }
+}
+
+const fn content_kind(content: &Content<'_>) -> &'static str {
+    match content {
+        Content::Session { expired: None, .. } => "session",
+        Content::Session { expired: Some(_), .. } => "session expired",
+        Content::Tombstone { successor: None, .. } => "tombstone",
+        Content::Tombstone { successor: Some(_), .. } => "tombstone renewed",
+    }
+}
+
+const KINDS: usize = 24;
+
+/// One of each kind, with its bytes in hex. A change here is a change of the protocol: nodes of both builds cannot
+/// talk, so [`VERSION_MIN`] and [`VERSION_MAX`] say so.
+fn golden() -> Vec<(Message<'static>, &'static str)> {
+    let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta] });
+    let hello = Hello {
+        magic: MAGIC,
+        version_min: 1,
+        version_max: 2,
+        digest_version: 3,
+        cluster: "c",
+        name: "no",
+        incarnation: 4,
+        addr: "a:1",
+        expects: 5,
+        counter: 6,
+    };
+    let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
+    let differs = AuditDiffers {
+        request: 1,
+        comparable: true,
+        slots: vec![0x0abc],
+        more: false,
+        held: vec![(id(0xaa), 2)],
+    };
+    vec![
+        (Message::Hello(hello), ""),
+        (Message::Welcome(Welcome { version: 1, name: "no", incarnation: 2, counter: 3 }), ""),
+        (Message::Refused(Refused::Cluster), ""),
+        (Message::Refused(Refused::Version { min: 1, max: 2 }), ""),
+        (Message::Refused(Refused::Digest { version: 3 }), ""),
+        (Message::Refused(Refused::Stale { known: 4 }), ""),
+        (batch(session_delta(None)), ""),
+        (batch(session_delta(Some((stamp(1, 2), 3)))), ""),
+        (batch(tombstone(None)), ""),
+        (batch(tombstone(Some(id(0xbb)))), ""),
+        (Message::Answers(Answers { seq: 1, counter: 2, view: 3, codes: vec![0, 1, 6] }), ""),
+        (Message::Ping(Ping { sent: 1, view: 2, counter: 3, leaving: true }), ""),
+        (Message::Pong(Pong { sent: 1, view: 2, counter: 3, granted: true, clear: false }), ""),
+        (Message::Ask(Ask { request: 1, id: id(0xaa), digest: 2, access: true }), ""),
+        (told(Held::Same { age_ms: 3 }), ""),
+        (told(Held::This(tombstone(None))), ""),
+        (told(Held::Nothing), ""),
+        (told(Held::Abstains), ""),
+        (Message::ExpireAsk(ExpireAsk { request: 1, items: vec![item] }), ""),
+        (Message::ExpireVotes(ExpireVotes { request: 1, nothing_later: vec![true, false] }), ""),
+        (Message::Audit(Audit { request: 1, view: 2, slots: vec![(0x0abc, 3)] }), ""),
+        (Message::AuditDiffers(differs), ""),
+        (Message::Want(Want { ids: vec![id(0xaa)] }), ""),
+        (Message::Bye, ""),
+    ]
+}
+
+#[test]
+fn the_bytes_of_every_kind_of_message_are_part_of_the_protocol() {
+    let mut wrong = String::new();
+    for (message, hex) in golden() {
+        let bytes: String = codec::encode(&message).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        if bytes != hex.replace(' ', "") {
+            wrong += &format!("{:?}: {bytes}\n", kinds(&message));
+        }
+    }
+    assert!(wrong.is_empty(), "these bytes changed:\n{wrong}");
+}
+
+#[test]
+fn every_kind_of_message_has_its_golden_bytes() {
+    let kinds: BTreeSet<_> = golden().iter().flat_map(|(message, _)| kinds(message)).collect();
+    assert_eq!(kinds.len(), KINDS);
+}

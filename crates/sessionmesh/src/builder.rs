@@ -1,0 +1,152 @@
+//! Setting up a node in code.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AckName, Config, ModeName};
+use crate::discovery::Discovery;
+use crate::error::StartError;
+use crate::mesh::Mesh;
+use crate::network::{Network, TokioNetwork};
+use crate::seal::{ConnectionSeal, PlainConnections};
+use crate::start;
+
+/// Builds a node. Every setting of [`Config`] has a method of the same name.
+#[derive(Debug)]
+pub struct MeshBuilder {
+    pub(crate) config: Config,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) seal: Arc<dyn ConnectionSeal>,
+    pub(crate) seed: Option<u64>,
+}
+
+impl Default for MeshBuilder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            network: Arc::new(TokioNetwork),
+            clock: Arc::new(SystemClock),
+            seal: Arc::new(PlainConnections),
+            seed: None,
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        $(
+            #[doc = concat!("Sets [`Config::", stringify!($name), "`].")]
+            #[must_use]
+            pub fn $name(mut self, $name: impl Into<$type>) -> Self {
+                self.config.$name = $name.into();
+                self
+            }
+        )*
+
+        /// The settings that have a method, for a test that compares them with the configuration's keys.
+        #[cfg(test)]
+        pub(crate) const SETTINGS: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+impl MeshBuilder {
+    settings! {
+        name: String,
+        cluster: String,
+        bind: SocketAddr,
+        advertise: Option<SocketAddr>,
+        zone: String,
+        mode: ModeName,
+        backups: u8,
+        ack: AckName,
+        ack_copies: u8,
+        strict: bool,
+        commit_deadline: Duration,
+        read_deadline: Duration,
+        max_inactive: Duration,
+        multicast: Option<bool>,
+        multicast_group: Ipv4Addr,
+        multicast_port: u16,
+        multicast_interface: Ipv4Addr,
+        multicast_ttl: u32,
+        seeds: Vec<String>,
+        dns: Vec<String>,
+        gossip_interval: Duration,
+        gossip_phi: f64,
+        discovery_window: Duration,
+        audit_interval: Duration,
+        max_sessions: u64,
+        max_attributes: u32,
+        max_key_bytes: u32,
+        max_value_bytes: u32,
+        max_session_bytes: u32,
+        tombstone_retention: Duration,
+        insecure: bool,
+    }
+
+    /// Takes all settings from `config`, for example from [`Config::load`]. Settings made before are lost.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds a way to find the other nodes. With none, multicast is used.
+    #[must_use]
+    pub fn discovery(mut self, discovery: Discovery) -> Self {
+        discovery.apply(&mut self.config);
+        self
+    }
+
+    /// Uses another network, for simulations.
+    #[must_use]
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Uses other clocks, for simulations.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Wraps every connection between nodes, for encryption.
+    #[must_use]
+    pub fn connection_seal(mut self, seal: Arc<dyn ConnectionSeal>) -> Self {
+        self.seal = seal;
+        self
+    }
+
+    /// Draws all randomness from this seed, for simulations. Session ids can then be guessed by whoever knows it.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the node: it listens, finds others, and takes part as soon as it knows them. It serves at once; whether
+    /// it has all that its slots hold, [`Mesh::ready`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing of the node runs then.
+    pub async fn start(self) -> Result<Mesh, StartError> {
+        start::start(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_builder_has_a_method_for_every_key_of_the_configuration() {
+        let keys: Vec<&str> = crate::config::KEYS.iter().map(|(key, _)| *key).collect();
+        assert_eq!(MeshBuilder::SETTINGS, keys);
+    }
+}

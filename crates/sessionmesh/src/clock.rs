@@ -1,0 +1,39 @@
+//! The two clocks a node needs: one that is shown to people, one that measures.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Where a node's time comes from.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Wall-clock time in milliseconds since the Unix epoch. For display, and for the number of an incarnation;
+    /// nothing is decided by comparing it with another node's.
+    fn wall_ms(&self) -> u64;
+
+    /// Time since an arbitrary start. It never goes back, and counts the time in which the machine was suspended
+    /// where the platform can tell. Idle sessions are measured by it.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The clocks of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    fn wall_ms(&self) -> u64 {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        sessionmesh_core::moment::millis(since_epoch)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn elapsed(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn elapsed(&self) -> Duration {
+        static START: std::sync::OnceLock<tokio::time::Instant> = std::sync::OnceLock::new();
+        START.get_or_init(tokio::time::Instant::now).elapsed()
+    }
+}

@@ -1,0 +1,142 @@
+//! What can be wrong with settings. Nothing was started or changed when one of these is returned.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where a setting came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A field that the program set.
+    Program,
+    /// TOML text that the program handed over.
+    Text,
+    /// A file.
+    File(PathBuf),
+    /// An environment variable, by its full name.
+    Variable(String),
+}
+
+impl From<&Path> for Origin {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_owned())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program => f.write_str("the program"),
+            Self::Text => f.write_str("the given TOML text"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// Why settings were refused. The message says what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}: {reason}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// The text is not TOML.
+    #[error("{origin} is not valid TOML: {reason}")]
+    Syntax {
+        /// The text.
+        origin: Origin,
+        /// What is wrong with it, and in which line.
+        reason: Box<toml::de::Error>,
+    },
+    /// There is no such setting.
+    #[error("unknown key `{key}` in {origin}{}", suggestion(nearest))]
+    UnknownKey {
+        /// The key as given.
+        key: String,
+        /// The name of a setting that resembles it.
+        nearest: Option<&'static str>,
+        /// Where it was given.
+        origin: Origin,
+    },
+    /// There is no setting for this environment variable.
+    #[error("unknown environment variable {variable}{}", suggestion(nearest))]
+    UnknownVariable {
+        /// The variable's full name.
+        variable: String,
+        /// The name of a variable that resembles it.
+        nearest: Option<String>,
+    },
+    /// The setting cannot have this value.
+    #[error("`{key}` cannot be {value} (from {origin}); allowed is {allowed}")]
+    Impossible {
+        /// The setting.
+        key: &'static str,
+        /// The value as it was given.
+        value: String,
+        /// What it may be.
+        allowed: String,
+        /// Where it was given.
+        origin: Origin,
+    },
+    /// The node has no name.
+    #[error(
+        "`name` is missing: give this node a name that no other node has and that stays the same over restarts, \
+         as `name = \"web-1\"` in the file or in SESSIONMESH_NAME"
+    )]
+    NameMissing,
+    /// Other nodes could not reach this one at `address`.
+    #[error(
+        "other nodes cannot reach {address}: set `advertise` to the address they use for this node, \
+         or `bind` to that address"
+    )]
+    Unadvertised {
+        /// The unspecified address.
+        address: SocketAddr,
+    },
+    /// An address beyond loopback, without protection.
+    #[error(
+        "`{key}` = {address} is reachable from other machines, but without a cluster secret traffic is neither \
+         encrypted nor authenticated: use a loopback address, or set `insecure = true` if you trust every machine \
+         that can reach it"
+    )]
+    Insecure {
+        /// `bind` or `advertise`.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Commits would wait for more copies than are made.
+    #[error(
+        "`ack_copies` = {ack_copies} cannot be reached with `backups` = {backups}: every commit would time out; \
+         raise `backups` or lower `ack_copies`"
+    )]
+    AckBeyondBackups {
+        /// Copies to wait for.
+        ack_copies: u8,
+        /// Copies that are made.
+        backups: u8,
+    },
+    /// A value may be larger than the session it is in.
+    #[error(
+        "`max_value_bytes` = {value} is more than `max_session_bytes` = {session}: a value has to fit into a session"
+    )]
+    ValueBeyondSession {
+        /// Limit of a value in bytes.
+        value: u32,
+        /// Limit of a session in bytes.
+        session: u32,
+    },
+}
+
+fn suggestion(nearest: &Option<impl fmt::Display>) -> String {
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}

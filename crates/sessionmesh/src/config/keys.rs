@@ -1,0 +1,187 @@
+//! The names of all settings and what each may be: the one list that files, variables, checks and messages use.
+
+use serde_json::Value;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// What stands before the upper case name of a setting in an environment variable.
+pub const ENV_PREFIX: &str = "SESSIONMESH_";
+
+const MIB: u64 = 1024 * 1024;
+const DEADLINE: Allowed = Allowed::Time("50ms", "60s");
+
+/// Every setting with what it may be, in the order of the fields of [`Config`](super::Config).
+pub const KEYS: &[(&str, Allowed)] = &[
+    ("name", Allowed::Label { least: 1 }),
+    ("cluster", Allowed::Label { least: 1 }),
+    ("bind", Allowed::Address),
+    ("advertise", Allowed::Address),
+    ("zone", Allowed::Label { least: 0 }),
+    ("mode", Allowed::OneOf(&["all-to-all", "primary-backup"])),
+    ("backups", Allowed::Count(1, 8)),
+    ("ack", Allowed::OneOf(&["local", "copies", "owners"])),
+    ("ack_copies", Allowed::Count(1, 255)),
+    ("strict", Allowed::Flag),
+    ("commit_deadline", DEADLINE),
+    ("read_deadline", DEADLINE),
+    ("max_inactive", Allowed::Time("100ms", "365days")),
+    ("multicast", Allowed::Flag),
+    ("multicast_group", Allowed::Group),
+    ("multicast_port", Allowed::Count(1, 65_535)),
+    ("multicast_interface", Allowed::Ipv4),
+    ("multicast_ttl", Allowed::Count(0, 255)),
+    ("seeds", Allowed::Endpoints),
+    ("dns", Allowed::Endpoints),
+    ("gossip_interval", Allowed::Time("20ms", "10s")),
+    ("gossip_phi", Allowed::Real(1.0, 32.0)),
+    ("discovery_window", Allowed::Time("0s", "60s")),
+    ("audit_interval", Allowed::Time("1s", "1day")),
+    ("max_sessions", Allowed::Count(1, 1_000_000_000_000)),
+    ("max_attributes", Allowed::Count(1, 1_000_000)),
+    ("max_key_bytes", Allowed::Count(1, 65_535)),
+    ("max_value_bytes", Allowed::Count(1, 16 * MIB)),
+    ("max_session_bytes", Allowed::Count(1, 16 * MIB)),
+    ("tombstone_retention", Allowed::Time("1min", "365days")),
+    ("insecure", Allowed::Flag),
+];
+
+/// What a setting may be. Its `Display` is the text in error messages.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Allowed {
+    /// From `least` to 64 letters, digits, dots, underscores and hyphens.
+    Label {
+        /// The fewest characters.
+        least: usize,
+    },
+    /// A duration with unit, from the first to the second, both included.
+    Time(&'static str, &'static str),
+    /// A whole number from the first to the second, both included.
+    Count(u64, u64),
+    /// A number from the first to the second, both included.
+    Real(f64, f64),
+    /// True or false.
+    Flag,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// An IP address with a port.
+    Address,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv4 multicast address.
+    Group,
+    /// A list of `host:port`.
+    Endpoints,
+}
+
+impl Allowed {
+    /// Reads the text of an environment variable as a value of this kind; `None` if it cannot be one.
+    pub(super) fn parse(self, text: &str) -> Option<Value> {
+        match self {
+            Self::Count(..) => text.parse::<u64>().ok().map(Value::from),
+            Self::Real(..) => text.parse::<f64>().ok().map(Value::from),
+            Self::Flag => text.parse::<bool>().ok().map(Value::from),
+            Self::Endpoints => Some(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|entry| !entry.is_empty())
+                    .map(Value::from)
+                    .collect(),
+            ),
+            _ => Some(Value::from(text)),
+        }
+    }
+
+    /// Whether `value` is of this kind and in range. What is admitted, [`Config`](super::Config) can hold.
+    pub(super) fn admits(self, value: &Value) -> bool {
+        match self {
+            Self::Label { least } => value.as_str().is_some_and(|text| is_label(text, least)),
+            Self::Time(least, most) => value
+                .as_str()
+                .and_then(|text| humantime::parse_duration(text).ok())
+                .is_some_and(|time| (constant(least)..=constant(most)).contains(&time)),
+            Self::Count(least, most) => value
+                .as_u64()
+                .is_some_and(|count| (least..=most).contains(&count)),
+            Self::Real(least, most) => value
+                .as_f64()
+                .is_some_and(|real| (least..=most).contains(&real)),
+            Self::Flag => value.is_boolean(),
+            Self::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
+            Self::Address => value
+                .as_str()
+                .is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
+            Self::Ipv4 => ipv4(value).is_some(),
+            Self::Group => ipv4(value).is_some_and(|ip| ip.is_multicast()),
+            Self::Endpoints => value.as_array().is_some_and(|all| {
+                all.iter()
+                    .all(|entry| entry.as_str().is_some_and(is_endpoint))
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label { least } => write!(f, "{least} to {LABEL_BYTES_MAX} of A-Z a-z 0-9 . _ -"),
+            Self::Time(least, most) => {
+                write!(f, "a duration with unit from \"{least}\" to \"{most}\"")
+            }
+            Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Self::Real(least, most) => write!(f, "a number from {least} to {most}"),
+            Self::Flag => f.write_str("true or false"),
+            Self::OneOf(words) => f.write_str(&words.join(" or ")),
+            Self::Address => {
+                f.write_str("an IP address with port, as 192.0.2.1:7700 or [2001:db8::1]:7700")
+            }
+            Self::Ipv4 => f.write_str("an IPv4 address"),
+            Self::Group => f.write_str("an IPv4 multicast address, 224.0.0.0 to 239.255.255.255"),
+            Self::Endpoints => f.write_str("a list of host:port, each with a port from 1 to 65535"),
+        }
+    }
+}
+
+const LABEL_BYTES_MAX: usize = 64;
+
+fn is_label(text: &str, least: usize) -> bool {
+    (least..=LABEL_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// A host name or IP address, IPv6 in brackets, and a port that can be dialled.
+fn is_endpoint(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty()
+            && (bracketed || !host.contains(':'))
+            && !host.contains(|c: char| c.is_whitespace() || c == ',' || c == '/')
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+fn ipv4(value: &Value) -> Option<Ipv4Addr> {
+    value.as_str()?.parse().ok()
+}
+
+fn constant(bound: &str) -> Duration {
+    humantime::parse_duration(bound).expect("bounds in KEYS are durations")
+}
+
+/// Durations as text with unit, in both directions.
+pub(super) mod duration {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::time::Duration;
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(D::Error::custom)
+    }
+}

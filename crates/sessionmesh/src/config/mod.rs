@@ -1,0 +1,272 @@
+//! The settings of one node.
+//!
+//! A setting has one name everywhere: a field of [`Config`], a top-level key in a TOML file, and, in upper case after
+//! `SESSIONMESH_`, an environment variable. Lists are arrays in TOML and comma separated in a variable.
+//!
+//! ```
+//! use sessionmesh::config::Config;
+//! use std::time::Duration;
+//!
+//! let config = Config::from_toml("name = 'web-1'\nmax_inactive = '20min'")?
+//!     .from_env_over([("SESSIONMESH_BACKUPS".to_owned(), "2".to_owned())])?;
+//! config.validate()?;
+//! assert_eq!((config.max_inactive, config.backups), (Duration::from_secs(1200), 2));
+//! # Ok::<(), sessionmesh::config::ConfigError>(())
+//! ```
+//!
+//! Reading checks each key that was given, so its error can say where the value came from. [`Config::validate`] checks
+//! the whole, once, when nothing will change any more: a program may read a file first and set the name afterwards.
+
+mod error;
+mod keys;
+mod load;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Origin};
+pub use keys::{Allowed, ENV_PREFIX, KEYS};
+
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Which nodes hold a copy of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeName {
+    /// Every node holds every session: all reads are local, but memory and traffic grow with the number of nodes.
+    /// For clusters of a few nodes.
+    AllToAll,
+    /// A primary and [`Config::backups`] others hold a session: cost does not grow with the cluster.
+    #[default]
+    PrimaryBackup,
+}
+
+/// When a commit returns. How long it waits at most is [`Config::commit_deadline`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AckName {
+    /// At once. A crash right after the response loses the change, and another node may read the old state for a moment.
+    Local,
+    /// When [`Config::ack_copies`] other nodes hold it. It survives their number of crashes; a read on another node may
+    /// still see the old state for a moment.
+    Copies,
+    /// When every owner holds it: a read on any node then sees it.
+    #[default]
+    Owners,
+}
+
+/// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
+///
+/// Durations are written with a unit, as `"500ms"`, `"30min"` or `"24h"`. Nodes of one cluster should have the same
+/// settings except `name`, `bind`, `advertise` and `zone`; `cluster`, `mode` and `backups` have to be the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Name of this node, unique in the cluster: 1 to 64 of `A-Z a-z 0-9 . _ -`. No default.
+    ///
+    /// Keep it over restarts (host name, StatefulSet pod name): sessions are placed by it, so a new name at every start
+    /// moves sessions at every start. Two running nodes of the same name displace each other.
+    pub name: String,
+    /// Name of the cluster, same form as `name`. Default `sessionmesh`. Nodes of other clusters are ignored, so give
+    /// each application its own when they share a network.
+    pub cluster: String,
+    /// Address to listen at; one port number serves TCP (replication) and UDP (gossip). Default `127.0.0.1:0`: loopback,
+    /// any free port, for trying things out on one machine. Choose a fixed port when others name this node as a seed.
+    pub bind: SocketAddr,
+    /// Address that other nodes use for this one, if it is not `bind`: behind NAT, or when `bind` is `0.0.0.0` or `[::]`.
+    /// Port 0 stands for the port that was bound. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
+    /// Failure domain (rack, availability zone) of this node: 0 to 64 of the characters of `name`. Default empty.
+    /// Backups go to other zones than their primary while there are any. Set it on all nodes or on none.
+    pub zone: String,
+    /// Which nodes hold a copy of a session: `all-to-all` or `primary-backup`. Default `primary-backup`.
+    pub mode: ModeName,
+    /// Copies of a session besides the primary's, 1 to 8, default 1. That many nodes may crash at the same moment.
+    /// Each one costs a message per write and the memory of a copy. Only for `primary-backup`.
+    pub backups: u8,
+    /// When a commit returns: `local`, `copies` or `owners`. Default `owners`.
+    pub ack: AckName,
+    /// How many other nodes must hold a change, 1 to 255, default 1; at most `backups` in `primary-backup`.
+    /// Only for `ack = "copies"`.
+    pub ack_copies: u8,
+    /// Whether a commit fails when there is no other node to hold a copy. Default false: a node that is alone works and
+    /// reports that it has no copies. True prefers an error page to a session that one crash can lose.
+    pub strict: bool,
+    /// The longest a commit waits, 50 ms to 60 s, default 500 ms. A peer that missed it is suspected and no longer waited
+    /// for. Short: long garbage collection or network pauses look like failures. Long: a hung peer delays responses by as
+    /// much once. [`read_lease`](Self::read_lease) and [`patience`](Self::patience) follow from it.
+    #[serde(with = "keys::duration")]
+    pub commit_deadline: Duration,
+    /// The longest a read asks other nodes before it fails with "cannot tell", 50 ms to 60 s, default 500 ms.
+    /// Reads on an owner need no network and do not come near it.
+    #[serde(with = "keys::duration")]
+    pub read_deadline: Duration,
+    /// Idle limit of a new session unless the program sets another, 100 ms to 365 days, default 30 min. A session that is
+    /// not accessed for so long ends. Accesses are replicated once per tenth of it: very short limits cost traffic.
+    #[serde(with = "keys::duration")]
+    pub max_inactive: Duration,
+    /// Whether to find nodes by multicast. Default none: on exactly when neither `seeds` nor `dns` is given. Clouds
+    /// seldom carry multicast; use `dns` there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multicast: Option<bool>,
+    /// Multicast group of the beacons, an address in 224.0.0.0/4, default `228.0.0.4`.
+    pub multicast_group: Ipv4Addr,
+    /// UDP port of the beacons, 1 to 65535, default 45564.
+    pub multicast_port: u16,
+    /// Address of the interface for beacons, default `0.0.0.0`: the system chooses. Name one on hosts with several
+    /// networks, where the system's choice is often the wrong one.
+    pub multicast_interface: Ipv4Addr,
+    /// How many networks a beacon may reach, 0 to 255, default 1: this network. 0 stays in this host; more needs routers
+    /// that forward multicast.
+    pub multicast_ttl: u32,
+    /// Nodes to contact, as `host:port`, default none. Two or three that are usually up suffice: they name the others.
+    pub seeds: Vec<String>,
+    /// Names to resolve again and again, as `host:port`, default none. Every address of a name is contacted, as with a
+    /// Kubernetes headless service; all nodes then use this one port.
+    pub dns: Vec<String>,
+    /// Time between two rounds of gossip, 20 ms to 10 s, default 200 ms. With the defaults a silent host is noticed after
+    /// about 1 s; that time grows with this one, traffic with its inverse.
+    #[serde(with = "keys::duration")]
+    pub gossip_interval: Duration,
+    /// How sure the failure detector must be (phi, no unit), 1 to 32, default 8. Lower finds a silent host sooner and
+    /// more often wrongly; raise it where hosts are overcommitted.
+    pub gossip_phi: f64,
+    /// How long a starting node looks for others before it believes that it is alone, 0 to 60 s, default 1 s.
+    /// Readiness of the first node is delayed by it. Too short: for a moment after start, known sessions are not found.
+    #[serde(with = "keys::duration")]
+    pub discovery_window: Duration,
+    /// Time between two comparisons of digests with each peer, 1 s to 1 day, default 60 s. They repair what every other
+    /// mechanism missed. In agreement one costs about 32 KiB at most.
+    #[serde(with = "keys::duration")]
+    pub audit_interval: Duration,
+    /// Sessions that a node holds at most, copies included, 1 to 1e12, default 1,000,000. Beyond it new sessions are
+    /// refused; a bound on memory against floods.
+    pub max_sessions: u64,
+    /// Attributes of one session, live plus removed, 1 to 1,000,000, default 256. Removed keys count until the session
+    /// ends, so do not put data into keys.
+    pub max_attributes: u32,
+    /// Length of a key in bytes, 1 to 65,535, default 256.
+    pub max_key_bytes: u32,
+    /// Length of an encoded value in bytes, 1 to 16 MiB, default 1 MiB; at most `max_session_bytes`. A changed value is
+    /// sent whole, so prefer several small ones.
+    pub max_value_bytes: u32,
+    /// Keys and values of one session in bytes, 1 to 16 MiB (the protocol's limit), default 4 MiB.
+    pub max_session_bytes: u32,
+    /// How long an ended session's id is remembered, 1 min to 365 days, default 24 h; never less than its idle limit. A
+    /// node cut off for longer discards its copies when it returns. Longer costs memory for each ended session.
+    #[serde(with = "keys::duration")]
+    pub tombstone_retention: Duration,
+    /// Whether addresses beyond loopback are allowed without protection. Default false. Traffic is then neither
+    /// encrypted nor authenticated: whoever reaches the port can read and write all sessions. Only for networks
+    /// in which every machine is trusted.
+    pub insecure: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            cluster: "sessionmesh".to_owned(),
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertise: None,
+            zone: String::new(),
+            mode: ModeName::default(),
+            backups: 1,
+            ack: AckName::default(),
+            ack_copies: 1,
+            strict: false,
+            commit_deadline: Duration::from_millis(500),
+            read_deadline: Duration::from_millis(500),
+            max_inactive: Duration::from_secs(30 * 60),
+            multicast: None,
+            multicast_group: Ipv4Addr::new(228, 0, 0, 4),
+            multicast_port: 45564,
+            multicast_interface: Ipv4Addr::UNSPECIFIED,
+            multicast_ttl: 1,
+            seeds: Vec::new(),
+            dns: Vec::new(),
+            gossip_interval: Duration::from_millis(200),
+            gossip_phi: 8.0,
+            discovery_window: Duration::from_secs(1),
+            audit_interval: Duration::from_secs(60),
+            max_sessions: 1_000_000,
+            max_attributes: 256,
+            max_key_bytes: 256,
+            max_value_bytes: 1024 * 1024,
+            max_session_bytes: 4 * 1024 * 1024,
+            tombstone_retention: Duration::from_secs(24 * 60 * 60),
+            insecure: false,
+        }
+    }
+}
+
+impl Config {
+    /// How long an owner may answer reads after it last heard from a co-owner: 3/5 of
+    /// [`commit_deadline`](Self::commit_deadline), and so shorter than any commit that leaves it out.
+    #[must_use]
+    pub fn read_lease(&self) -> Duration {
+        self.commit_deadline / 5 * 3
+    }
+
+    /// How long a peer may owe an answer before it is suspected: 7/10 of [`commit_deadline`](Self::commit_deadline),
+    /// between the read lease and the deadline.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.commit_deadline / 10 * 7
+    }
+
+    /// Whether this node looks for others by multicast: as [`multicast`](Self::multicast) says, else when there is no
+    /// other way to find them.
+    #[must_use]
+    pub fn multicast_enabled(&self) -> bool {
+        self.multicast
+            .unwrap_or(self.seeds.is_empty() && self.dns.is_empty())
+    }
+
+    /// Refuses what no node can run with: a value out of its range, or values that contradict each other.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.name.is_empty() {
+            return Err(ConfigError::NameMissing);
+        }
+        load::check_each(self)?;
+        self.check_addresses()?;
+        if self.mode == ModeName::PrimaryBackup
+            && self.ack == AckName::Copies
+            && self.ack_copies > self.backups
+        {
+            return Err(ConfigError::AckBeyondBackups {
+                ack_copies: self.ack_copies,
+                backups: self.backups,
+            });
+        }
+        if self.max_value_bytes > self.max_session_bytes {
+            return Err(ConfigError::ValueBeyondSession {
+                value: self.max_value_bytes,
+                session: self.max_session_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        let reachable = self.advertise.unwrap_or(self.bind);
+        if reachable.ip().is_unspecified() {
+            return Err(ConfigError::Unadvertised { address: reachable });
+        }
+        let exposed = [("bind", Some(self.bind)), ("advertise", self.advertise)]
+            .into_iter()
+            .find_map(|(key, address)| Some((key, address?)).filter(|(_, a)| !is_loopback(a.ip())));
+        match exposed {
+            Some((key, address)) if !self.insecure => Err(ConfigError::Insecure { key, address }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sees through IPv4 addresses mapped into IPv6.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}

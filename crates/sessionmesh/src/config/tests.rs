@@ -1,0 +1,327 @@
+use super::*;
+use std::path::Path;
+
+type Set = fn(&mut Config);
+
+/// Each key: as TOML, as a variable, as a field, and then a value that is refused as TOML and as a variable.
+#[rustfmt::skip]
+const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
+    ("name", "'web-1'", "web-1", |c| c.name = "web-1".into(), "'web 1'", "web/1"),
+    ("cluster", "'shop'", "shop", |c| c.cluster = "shop".into(), "''", ""),
+    ("bind", "'127.0.0.1:7700'", "127.0.0.1:7700", |c| c.bind = at("127.0.0.1:7700"), "'localhost:1'", "7700"),
+    ("advertise", "'[::1]:7700'", "[::1]:7700", |c| c.advertise = Some(at("[::1]:7700")), "'::1'", ""),
+    ("zone", "'b'", "b", |c| c.zone = "b".into(), "'b,c'", "b c"),
+    ("mode", "'all-to-all'", "all-to-all", |c| c.mode = ModeName::AllToAll, "'AllToAll'", "all"),
+    ("backups", "8", "8", |c| c.backups = 8, "9", "0"),
+    ("ack", "'copies'", "copies", |c| c.ack = AckName::Copies, "'all'", "2"),
+    ("ack_copies", "255", "255", |c| c.ack_copies = 255, "256", "0"),
+    ("strict", "true", "true", |c| c.strict = true, "'true'", "yes"),
+    ("commit_deadline", "'1s 500ms'", "1500ms", |c| c.commit_deadline = ms(1500), "'49ms'", "61s"),
+    ("read_deadline", "'50ms'", "50ms", |c| c.read_deadline = ms(50), "500", "500"),
+    ("max_inactive", "'100ms'", "100ms", |c| c.max_inactive = ms(100), "'99ms'", "366days"),
+    ("multicast", "false", "false", |c| c.multicast = Some(false), "0", ""),
+    ("multicast_group", "'239.1.2.3'", "239.1.2.3", |c| c.multicast_group = ip("239.1.2.3"), "'10.0.0.1'", "ff02::1"),
+    ("multicast_port", "5000", "5000", |c| c.multicast_port = 5000, "0", "65536"),
+    ("multicast_interface", "'10.0.0.1'", "10.0.0.1", |c| c.multicast_interface = ip("10.0.0.1"), "'eth0'", "eth0"),
+    ("multicast_ttl", "0", "0", |c| c.multicast_ttl = 0, "256", "-1"),
+    ("seeds", "['a:1', '[::1]:2']", "a:1, [::1]:2", |c| c.seeds = hosts(&["a:1", "[::1]:2"]), "'a:1'", "a"),
+    ("dns", "['svc.local:7700']", "svc.local:7700,", |c| c.dns = hosts(&["svc.local:7700"]), "['a:0']", "::1:80"),
+    ("gossip_interval", "'20ms'", "20ms", |c| c.gossip_interval = ms(20), "'19ms'", "11s"),
+    ("gossip_phi", "12", "12", |c| c.gossip_phi = 12.0, "32.5", "NaN"),
+    ("discovery_window", "'0s'", "0s", |c| c.discovery_window = ms(0), "'61s'", "soon"),
+    ("audit_interval", "'1s'", "1s", |c| c.audit_interval = ms(1000), "'999ms'", "25h"),
+    ("max_sessions", "10", "10", |c| c.max_sessions = 10, "0", "1e6"),
+    ("max_attributes", "1", "1", |c| c.max_attributes = 1, "-1", "1000001"),
+    ("max_key_bytes", "64", "64", |c| c.max_key_bytes = 64, "65536", "0"),
+    ("max_value_bytes", "1024", "1024", |c| c.max_value_bytes = 1024, "16777217", "1MiB"),
+    ("max_session_bytes", "16777216", "16777216", |c| c.max_session_bytes = 16 << 20, "16777217", "0"),
+    ("tombstone_retention", "'48h'", "2days", |c| c.tombstone_retention = ms(172_800_000), "'59s'", "366days"),
+    ("insecure", "true", "true", |c| c.insecure = true, "1", "TRUE"),
+];
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn hosts(all: &[&str]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+fn variable(key: &str) -> String {
+    format!("{ENV_PREFIX}{}", key.to_ascii_uppercase())
+}
+
+fn from_env(name: &str, value: &str) -> Result<Config, ConfigError> {
+    Config::default().from_env_over([(name.to_owned(), value.to_owned())])
+}
+
+fn named(set: Set) -> Config {
+    let mut config = Config {
+        name: "web-1".into(),
+        ..Config::default()
+    };
+    set(&mut config);
+    config
+}
+
+fn refusal(set: Set) -> String {
+    named(set).validate().unwrap_err().to_string()
+}
+
+fn everything() -> Config {
+    let mut all = Config::default();
+    WAYS.iter().for_each(|way| way.3(&mut all));
+    all
+}
+
+#[test]
+fn every_key_gives_the_same_from_a_file_a_variable_and_a_program() {
+    for &(key, in_toml, in_env, set, ..) in WAYS {
+        let mut expected = Config::default();
+        set(&mut expected);
+        assert_ne!(
+            expected,
+            Config::default(),
+            "{key}: the test has to change it"
+        );
+        assert_eq!(
+            Config::from_toml(&format!("{key} = {in_toml}")).unwrap(),
+            expected,
+            "{key} in TOML"
+        );
+        assert_eq!(
+            from_env(&variable(key), in_env).unwrap(),
+            expected,
+            "{key} in the environment"
+        );
+    }
+}
+
+#[test]
+fn the_list_of_keys_is_the_list_of_fields() {
+    let fields = serde_json::to_value(everything()).unwrap();
+    let mut fields: Vec<_> = fields.as_object().unwrap().keys().cloned().collect();
+    let mut keys: Vec<_> = KEYS.iter().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(keys, WAYS.iter().map(|way| way.0).collect::<Vec<_>>());
+    fields.sort();
+    keys.sort();
+    assert_eq!(keys, fields);
+}
+
+#[test]
+fn an_impossible_value_is_refused_with_key_value_range_and_origin() {
+    for (&(key, .., bad_toml, bad_env), (_, allowed)) in WAYS.iter().zip(KEYS) {
+        let table = format!("{key} = {bad_toml}").parse().unwrap();
+        let error = Config::from_toml_table(&table, &Origin::from(Path::new("mesh.toml")))
+            .unwrap_err()
+            .to_string();
+        let value = bad_toml.replace('\'', "\"");
+        assert_eq!(
+            error,
+            format!("`{key}` cannot be {value} (from file mesh.toml); allowed is {allowed}")
+        );
+
+        let error = from_env(&variable(key), bad_env).unwrap_err().to_string();
+        if allowed == &Allowed::Endpoints {
+            assert!(
+                error.contains(key) && error.contains(bad_env) && error.contains("host:port"),
+                "{error}"
+            );
+        } else {
+            let origin = variable(key);
+            let expected = format!(
+                "`{key}` cannot be \"{bad_env}\" (from environment variable {origin}); allowed is {allowed}"
+            );
+            assert_eq!(error, expected);
+        }
+    }
+}
+
+#[test]
+fn both_ends_of_each_range_are_allowed_and_fit_the_field() {
+    for &(key, allowed) in KEYS {
+        let ends = match allowed {
+            Allowed::Count(least, most) => [least.to_string(), most.to_string()],
+            Allowed::Time(least, most) => [least, most].map(str::to_owned),
+            Allowed::Real(least, most) => [least.to_string(), most.to_string()],
+            Allowed::Label { least } if key != "name" => ["x".repeat(least), "x".repeat(64)],
+            _ => continue,
+        };
+        for end in ends {
+            from_env(&variable(key), &end).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}
+
+#[test]
+fn the_program_is_checked_against_the_same_ranges() {
+    let expected =
+        "`backups` cannot be 9 (from the program); allowed is a whole number from 1 to 8";
+    assert_eq!(refusal(|c| c.backups = 9), expected);
+    assert!(refusal(|c| c.gossip_phi = f64::NAN).contains("`gossip_phi` cannot be NaN"));
+    assert!(refusal(|c| c.max_inactive = Duration::MAX).contains("`max_inactive`"));
+    let broken = Config {
+        max_inactive: Duration::MAX,
+        ..Config::default()
+    };
+    assert!(
+        broken.from_env_over([]).is_err(),
+        "an overlay does not repair or panic"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_name() {
+    let error = Config::from_toml("commit_timeout = '1s'")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "unknown key `commit_timeout` in the given TOML text; did you mean `commit_deadline`?"
+    );
+    let error = Config::from_toml("qqq = 1").unwrap_err().to_string();
+    assert_eq!(error, "unknown key `qqq` in the given TOML text");
+}
+
+#[test]
+fn an_unknown_variable_is_refused_and_foreign_ones_are_skipped() {
+    let error = from_env("SESSIONMESH_BACKUP", "2").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "unknown environment variable SESSIONMESH_BACKUP; did you mean `SESSIONMESH_BACKUPS`?"
+    );
+    assert!(from_env("SESSIONMESH_backups", "2").is_err());
+    assert_eq!(from_env("PATH", "/bin").unwrap(), Config::default());
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let config = Config::from_toml("name = 'a'\nbackups = 3").unwrap();
+    let config = config
+        .from_env_over([("SESSIONMESH_NAME".to_owned(), "b".to_owned())])
+        .unwrap();
+    assert_eq!((config.name.as_str(), config.backups), ("b", 3));
+}
+
+#[test]
+fn a_file_is_read_and_named_in_its_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mesh.toml");
+    let missing = Config::from_file(&path).unwrap_err().to_string();
+    assert!(
+        missing.contains("mesh.toml") && missing.contains("os error"),
+        "{missing}"
+    );
+
+    std::fs::write(&path, "name = 'web-1'\nbackups = ").unwrap();
+    let syntax = Config::from_file(&path).unwrap_err().to_string();
+    assert!(
+        syntax.contains("mesh.toml is not valid TOML") && syntax.contains("line 2"),
+        "{syntax}"
+    );
+
+    std::fs::write(&path, "name = 'web-1'").unwrap();
+    assert_eq!(Config::load(Some(&path)).unwrap().name, "web-1");
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for config in [Config::default(), everything()] {
+        let mut config = config;
+        config.name = "web-1".into();
+        assert_eq!(
+            Config::from_toml(&toml::to_string(&config).unwrap()).unwrap(),
+            config
+        );
+        let direct: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(direct, config);
+    }
+}
+
+#[test]
+fn defaults_with_a_name_are_valid_and_without_one_are_not() {
+    named(|_| ()).validate().unwrap();
+    assert!(matches!(
+        Config::default().validate(),
+        Err(ConfigError::NameMissing)
+    ));
+}
+
+#[test]
+fn addresses_beyond_loopback_need_insecure() {
+    let error = refusal(|c| c.bind = at("10.0.0.1:7700"));
+    assert!(
+        error.starts_with("`bind` = 10.0.0.1:7700") && error.contains("insecure = true"),
+        "{error}"
+    );
+    assert!(refusal(|c| c.advertise = Some(at("10.0.0.1:7700"))).starts_with("`advertise`"));
+    for open in ["10.0.0.1:7700", "[2001:db8::1]:7700"] {
+        Config {
+            bind: at(open),
+            insecure: true,
+            ..named(|_| ())
+        }
+        .validate()
+        .unwrap();
+    }
+    for loopback in ["127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        Config {
+            bind: at(loopback),
+            ..named(|_| ())
+        }
+        .validate()
+        .unwrap();
+    }
+}
+
+#[test]
+fn an_unspecified_address_needs_an_advertised_one() {
+    for open in ["0.0.0.0:7700", "[::]:7700"] {
+        let mut config = Config {
+            bind: at(open),
+            insecure: true,
+            ..named(|_| ())
+        };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(
+            error.contains(open) && error.contains("`advertise`"),
+            "{error}"
+        );
+        config.advertise = Some(at("10.0.0.1:0"));
+        config.validate().unwrap();
+        config.advertise = Some(at(open));
+        config.validate().unwrap_err();
+    }
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    assert!(refusal(|c| c.max_session_bytes = 1024).contains("`max_value_bytes` = 1048576"));
+    assert!(refusal(|c| (c.ack, c.ack_copies) = (AckName::Copies, 2)).contains("`backups` = 1"));
+    named(|c| (c.mode, c.ack, c.ack_copies) = (ModeName::AllToAll, AckName::Copies, 2))
+        .validate()
+        .unwrap();
+}
+
+#[test]
+fn multicast_is_on_exactly_when_nothing_else_finds_nodes() {
+    assert!(named(|_| ()).multicast_enabled());
+    assert!(!named(|c| c.seeds = hosts(&["a:1"])).multicast_enabled());
+    assert!(!named(|c| c.dns = hosts(&["a:1"])).multicast_enabled());
+    assert!(named(|c| (c.dns, c.multicast) = (hosts(&["a:1"]), Some(true))).multicast_enabled());
+    assert!(!named(|c| c.multicast = Some(false)).multicast_enabled());
+}
+
+#[test]
+fn the_lease_ends_before_patience_and_patience_before_the_deadline() {
+    let config = Config::default();
+    assert_eq!((config.read_lease(), config.patience()), (ms(300), ms(350)));
+}

@@ -1,0 +1,99 @@
+//! Merging what a peer sent.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sessionmesh_core::delta::{Applied, Content, Delta};
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::message::{Answer, Batch, Verdict};
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::session::Status;
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::NodeHash;
+
+use super::node::Node;
+use super::store::Entry;
+use crate::event::Event;
+
+/// Merges a batch from `from` and returns the answers.
+pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
+    node.lamport.observe(batch.counter);
+    node.counters.deltas_received.fetch_add(batch.deltas.len() as u64, Ordering::Relaxed);
+    batch.deltas.iter().map(|delta| merge(node, Some(from), delta).code()).collect()
+}
+
+/// Merges one delta. What a node merges without owning it, it passes on.
+pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
+    node.lamport.observe(delta.counter());
+    let now = node.now();
+    let done = node.store.update(delta.id, |held| {
+        let before = Glance::of(held.as_ref());
+        // The delta owns the content while it changes it, so that nothing is copied.
+        let (mut record, told) = match held.take() {
+            Some(entry) => (Some(entry.record), entry.access_told),
+            None => (None, Moment::from_ms(0)),
+        };
+        let applied = delta.apply(&mut record, now);
+        // Whoever sent this tells the other owners of the access.
+        *held = record.map(|record| Entry { access_told: told.max(record.access), record });
+        (applied, before, Glance::of(held.as_ref()))
+    });
+    let (Applied::Merged { changed, newer }, before, after) = done else {
+        return Answer { verdict: Verdict::NeedsWhole, newer: false };
+    };
+    let topology = node.topology.load();
+    let owner = topology.is_owner(delta.id.slot());
+    if changed {
+        node.fences.lift(delta.id);
+        announce_end(node, delta.id, before, after);
+        if let Content::Tombstone { successor, .. } = &delta.content {
+            renewed_twice(node, before, *successor);
+        }
+    }
+    if !owner && (changed || before.access != after.access) {
+        node.spread(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);
+    }
+    if newer && let Some(peer) = from.and_then(|from| topology.peer(from)) {
+        peer.mark(delta.id, Stamp::ZERO, Lane::Usual, false, now);
+    }
+    Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
+}
+
+/// What matters of a record before and after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) status: Option<Status>,
+    access: Option<Moment>,
+}
+
+impl Glance {
+    pub(crate) fn of(entry: Option<&Entry>) -> Self {
+        Self { status: entry.map(|entry| entry.record.status()), access: entry.map(|entry| entry.record.access) }
+    }
+}
+
+/// The primary tells of the end of a session, once: when its own copy goes from live to ended.
+pub(crate) fn announce_end(node: &Node, id: SessionId, before: Glance, after: Glance) {
+    if before.status != Some(Status::Live) || !node.topology.load().is_primary(id.slot()) {
+        return;
+    }
+    match after.status {
+        Some(Status::Invalidated { successor: None }) => node.emit(Event::Invalidated { id }),
+        Some(Status::Invalidated { successor: Some(successor) }) => node.emit(Event::Renewed { id, successor }),
+        Some(Status::Live | Status::Expired) | None => {}
+    }
+}
+
+/// Two ends of one session met. The merge has chosen the winner: a logout, or the smaller successor. The session of
+/// the other successor is ended, too; what it holds goes to the winner, if that lives.
+fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<SessionId>) {
+    let Some(Status::Invalidated { successor: was }) = before.status else { return };
+    if was == came {
+        return;
+    }
+    let (winner, loser) = (was.min(came), was.max(came));
+    if let Some(loser) = loser {
+        super::commit::fold(node, loser, winner);
+    }
+}

@@ -1,0 +1,170 @@
+//! Anti-entropy: pairs of owners compare what they hold, and send each other what is missing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::codec;
+use sessionmesh_core::id::{SLOTS, SessionId, Slot};
+use sessionmesh_core::message::{Audit, AuditDiffers, Message, Want};
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::{NodeHash, ViewHash};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+
+use super::node::Node;
+use super::peer::{Peer, lock};
+use super::store::Store;
+use super::topology::Topology;
+
+/// Sessions listed in one answer. Slots that do not fit are asked for again.
+const LISTED_MAX: usize = 20_000;
+/// How often the task looks for audits that are due.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Audits whoever is due, and each pair once per interval, until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut next = Instant::now() + interval(&node);
+    loop {
+        tokio::select! {
+            biased;
+            () = node.stop.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+        let topology = node.topology();
+        if Instant::now() >= next {
+            next = Instant::now() + interval(&node);
+            for peer in topology.peers() {
+                peer.audit_due.store(true, Ordering::Release);
+            }
+        }
+        for peer in topology.peers() {
+            if peer.audit_due.load(Ordering::Acquire) && starts(&node, &topology, peer) {
+                with(&node, &topology, peer).await;
+            } else if !starts_ever(&node, &topology, peer) {
+                peer.audit_due.store(false, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// The interval with up to a tenth of jitter, so that nodes started together do not audit together for ever.
+fn interval(node: &Node) -> Duration {
+    let full = node.config.audit_interval;
+    full - Duration::from_millis(node.random_below(sessionmesh_core::moment::millis(full) / 10))
+}
+
+/// Of a pair one starts; a node that is joining starts always, since it is the one that lacks something.
+fn starts_ever(node: &Node, topology: &Topology, peer: &Peer) -> bool {
+    topology.is_joining(topology.me) || node.me < peer.node
+}
+
+/// An audit makes sense once this node has sent what it owes, and the other has said the same.
+fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
+    starts_ever(node, topology, peer)
+        && peer.is_connected()
+        && node.walked.load(Ordering::Acquire) == topology.epoch
+        && lock(&peer.outbox).owed() == 0
+        && lock(&peer.health).leases(topology.hash(), node.now())
+}
+
+async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) {
+    let slots: Vec<(u16, u64)> = Slot::all()
+        .filter(|slot| common(topology, peer.node, *slot))
+        .map(|slot| (slot.number(), node.store.slot_digest(slot)))
+        .collect();
+    let view = topology.hash().0;
+    let Some(answer) = peer.ask(|request| Message::Audit(Audit { request, view, slots })) else { return };
+    let Ok(Ok(bytes)) = timeout(node.config.commit_deadline * 2, answer).await else { return };
+    let Ok(Message::AuditDiffers(differs)) = codec::decode(&bytes) else { return };
+    if !differs.comparable || node.topology.load().epoch != topology.epoch {
+        return;
+    }
+    if !differs.slots.is_empty() {
+        node.counters.audit_differences.fetch_add(differs.slots.len() as u64, Ordering::Relaxed);
+        debug!(peer = %peer.member.name, slots = differs.slots.len(), "audit found differences");
+        repair(node, peer, &differs).await;
+    }
+    if !differs.more {
+        peer.audit_due.store(false, Ordering::Release);
+        node.changed.notify_waiters();
+    }
+}
+
+/// Sends what the other lacks, and asks for what this node lacks. What both have differently is sent: if the other has
+/// something newer, it sends that back.
+async fn repair(node: &Arc<Node>, peer: &Peer, differs: &AuditDiffers) {
+    let mut listed = vec![false; SLOTS];
+    for slot in differs.slots.iter().filter_map(|slot| Slot::new(*slot)) {
+        listed[slot.index()] = true;
+    }
+    let mut theirs = differs.held.clone();
+    theirs.sort_unstable();
+    let digest_there = |id: SessionId| theirs.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| theirs[at].1);
+    for stripe in Store::stripes() {
+        let mine = node.store.scan(stripe, |id, entry| {
+            let digest = entry.record.session.digest();
+            (listed[id.slot().index()] && digest_there(id) != Some(digest)).then_some(())
+        });
+        let now = node.now();
+        for (id, ()) in mine {
+            peer.mark(id, Stamp::ZERO, Lane::Bulk, false, now);
+        }
+        tokio::task::yield_now().await;
+    }
+    let lacking = |(id, _): &&(SessionId, u64)| listed[id.slot().index()] && node.store.read(*id, |held| held.is_none());
+    let ids: Vec<SessionId> = theirs.iter().filter(lacking).map(|(id, _)| *id).collect();
+    if !ids.is_empty() {
+        peer.send(&Message::Want(Want { ids }));
+    }
+}
+
+/// Answers an audit: which of the slots differ, and what is held in them.
+pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffers {
+    let topology = node.topology.load();
+    let mut answer =
+        AuditDiffers { request: asked.request, comparable: false, slots: Vec::new(), more: false, held: Vec::new() };
+    if ViewHash(asked.view) != topology.hash() || node.walked.load(Ordering::Acquire) != topology.epoch {
+        return answer;
+    }
+    answer.comparable = true;
+    let mut differs: Vec<Slot> = asked
+        .slots
+        .iter()
+        .filter_map(|(slot, digest)| Slot::new(*slot).map(|slot| (slot, *digest)))
+        .filter(|(slot, digest)| common(&topology, from, *slot) && node.store.slot_digest(*slot) != *digest)
+        .map(|(slot, _)| slot)
+        .collect();
+    differs.sort_unstable();
+    differs.dedup();
+    for slot in differs {
+        let held = node.store.scan(Store::stripe_of(slot), |id, entry| {
+            (id.slot() == slot).then(|| entry.record.session.digest())
+        });
+        if !answer.held.is_empty() && answer.held.len() + held.len() > LISTED_MAX {
+            answer.more = true;
+            break;
+        }
+        answer.slots.push(slot.number());
+        answer.held.extend(held);
+    }
+    answer
+}
+
+/// Sends sessions that a peer found missing.
+pub(crate) fn send_wanted(node: &Node, from: NodeHash, want: &Want) {
+    let topology = node.topology.load();
+    let Some(peer) = topology.peer(from) else { return };
+    let now = node.now();
+    for id in &want.ids {
+        if node.store.read(*id, |held| held.is_some()) {
+            peer.mark(*id, Stamp::ZERO, Lane::Bulk, true, now);
+        }
+    }
+}
+
+/// Whether both this node and `node` own `slot`.
+fn common(topology: &Topology, node: NodeHash, slot: Slot) -> bool {
+    topology.is_owner(slot) && topology.owners(slot).any(|owner| owner.node == node)
+}

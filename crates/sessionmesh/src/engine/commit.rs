@@ -1,0 +1,307 @@
+//! Changing a session on this node, and waiting until the change has copies.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::acks::Ack;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::session::{Attribute, IdleLimit, Invalidated, Record, Session, Status, Value};
+use sessionmesh_core::stamp::Stamp;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::apply::{Glance, announce_end};
+use super::node::Node;
+use super::peer::lock;
+use super::read::{self, Access};
+use super::store::Entry;
+use crate::error::{CommitError, LimitExceeded};
+use crate::event::Event;
+use crate::network::BoxFuture;
+
+/// Changes to one session, that become visible together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Change {
+    /// Written (some) and removed (none) attributes.
+    pub(crate) attributes: Vec<(Arc<str>, Option<Value>)>,
+    /// A new idle limit in milliseconds.
+    pub(crate) idle_limit_ms: Option<u64>,
+    /// The session is new, with this idle limit unless the change sets another.
+    pub(crate) create: Option<u64>,
+}
+
+/// What a commit waits for, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) ack: Ack,
+    pub(crate) strict: bool,
+    pub(crate) deadline: Duration,
+}
+
+/// What came of a commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Committed {
+    /// The session that was changed: another one if the session had been renewed meanwhile.
+    pub(crate) id: SessionId,
+    pub(crate) record: Record,
+    /// Other nodes that hold the change.
+    pub(crate) copies: usize,
+    pub(crate) changed: bool,
+}
+
+/// So many renewals in a row are followed by a write to an old id.
+const SUCCESSORS_MAX: usize = 8;
+
+/// Applies `change` to session `id` and waits for its copies. `base` is what the caller holds of it, for a node that
+/// holds nothing itself.
+pub(crate) async fn commit(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    change: &Change,
+    wait: Wait,
+) -> Result<Committed, CommitError> {
+    let deadline = Instant::now() + wait.deadline;
+    let mut id = id;
+    let mut base = base.cloned();
+    for _ in 0..SUCCESSORS_MAX {
+        node.fences.passed(id, deadline).await;
+        let written = write(node, id, base.as_ref(), change)?;
+        let (stamp, record) = match written {
+            Written::Nothing(record) => return Ok(Committed { id, record, copies: 0, changed: false }),
+            Written::At(stamp, record) => (stamp, record),
+            Written::Renewed(successor) => {
+                base = read::load(node, successor, Access::Peek).await.ok().flatten();
+                id = successor;
+                continue;
+            }
+        };
+        if change.create.is_some() {
+            node.emit(Event::Created { id });
+        }
+        let from = if change.create.is_some() { Stamp::ZERO } else { stamp };
+        let copies = replicate(node, id, from, stamp, wait, deadline).await?;
+        return Ok(Committed { id, record, copies, changed: true });
+    }
+    Err(CommitError::Unknown)
+}
+
+/// Ends session `id` for good, and waits for the copies of its tombstone. It need not be held here.
+pub(crate) async fn invalidate(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    successor: Option<SessionId>,
+    wait: Wait,
+) -> Result<usize, CommitError> {
+    let deadline = Instant::now() + wait.deadline;
+    let now = node.now();
+    let retention = sessionmesh_core::moment::millis(node.config.tombstone_retention);
+    let (stamp, before, after, was) = node.store.update(id, |held| {
+        let before = Glance::of(held.as_ref());
+        let stamp = node.lamport.tick();
+        let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
+        // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
+        let end = Invalidated { successor, stamp, retention_ms: retention.max(limit.saturating_mul(3)), since: now };
+        let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
+        match held {
+            Some(entry) => {
+                Arc::make_mut(&mut entry.record.session).invalidate(end);
+            }
+            None => *held = Some(Entry::new(Record::new(Session::tombstone(end), now))),
+        }
+        (stamp, before, Glance::of(held.as_ref()), was)
+    });
+    announce_end(node, id, before, after);
+    // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
+    if let Some(was) = was && was.successor != successor {
+        let (winner, loser) = (was.successor.min(successor), was.successor.max(successor));
+        if let Some(loser) = loser {
+            fold(node, loser, winner);
+        }
+    }
+    replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await
+}
+
+/// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
+pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>) {
+    let node = node.clone();
+    let folding: BoxFuture<'static, ()> = Box::pin(async move {
+        if let Some(winner) = winner
+            && let Ok(Some(theirs)) = read::load(&node, loser, Access::Peek).await
+            && let Ok(ours) = read::load(&node, winner, Access::Peek).await
+        {
+            let merged = node.store.update(winner, |held| {
+                if held.is_none() {
+                    *held = ours.map(Entry::new);
+                }
+                held.as_mut().is_some_and(|entry| entry.record.merge(&theirs))
+            });
+            if merged {
+                node.spread(winner, Stamp::ZERO, Lane::Usual);
+            }
+        }
+        let wait = Wait { ack: Ack::Owners, strict: false, deadline: node.config.commit_deadline };
+        // It goes on replicating whatever the answer, so the answer changes nothing.
+        let _ = invalidate(&node, loser, None, winner, wait).await;
+    });
+    tokio::spawn(folding);
+}
+
+/// Passes on that a session was accessed.
+pub(crate) fn tell_access(node: &Node, id: SessionId) {
+    node.spread(id, Stamp::PROBE, Lane::Usual);
+}
+
+enum Written {
+    Nothing(Record),
+    At(Stamp, Record),
+    Renewed(SessionId),
+}
+
+/// Applies a change to the copy held here, under the map's lock.
+fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> Result<Written, CommitError> {
+    let now = node.now();
+    node.store.update(id, |held| {
+        if held.is_none() && change.create.is_none() {
+            let base = base.filter(|base| !base.is_past_limit(now)).ok_or(CommitError::Unknown)?;
+            *held = Some(Entry::new(base.clone()));
+        }
+        match held.as_ref().map_or(Status::Live, |entry| entry.record.status()) {
+            Status::Live => {}
+            Status::Expired => return Err(CommitError::Ended),
+            Status::Invalidated { successor: Some(successor) } => return Ok(Written::Renewed(successor)),
+            Status::Invalidated { successor: None } => return Err(CommitError::Ended),
+        }
+        let same = |key: &str, value: &Option<Value>| {
+            let before = held.as_ref().and_then(|entry| entry.record.session.get(key));
+            before == value.as_ref()
+        };
+        let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| !same(key, value)).collect();
+        if let (Some(entry), true, None) = (held.as_mut(), puts.is_empty(), change.idle_limit_ms) {
+            entry.access(now);
+            return Ok(Written::Nothing(entry.record.clone()));
+        }
+        check_limits(node, held.as_ref().map(|entry| &*entry.record.session), &puts)?;
+        let stamp = node.lamport.tick();
+        let entry = held.get_or_insert_with(|| {
+            let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
+            Entry::new(Record::new(Session::new(node.clock.wall_ms(), limit), now))
+        });
+        let session = Arc::make_mut(&mut entry.record.session);
+        for (key, value) in puts {
+            session.put(Attribute { key: key.clone(), value: value.clone(), stamp });
+        }
+        if let Some(ms) = change.idle_limit_ms {
+            session.set_idle_limit(IdleLimit { stamp, ms });
+        }
+        // The access rides on the delta.
+        entry.record.access = entry.record.access.max(now);
+        entry.access_told = entry.record.access;
+        Ok(Written::At(stamp, entry.record.clone()))
+    })
+}
+
+/// A read, a change and a write of one attribute in one step, under the map's lock.
+pub(crate) async fn update<R>(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    key: &Arc<str>,
+    wait: Wait,
+    change: impl FnOnce(Option<&Value>) -> Result<(Option<Value>, R), CommitError>,
+) -> Result<(Committed, R), CommitError> {
+    let deadline = Instant::now() + wait.deadline;
+    node.fences.passed(id, deadline).await;
+    let now = node.now();
+    let (stamp, record, result) = node.store.update(id, |held| {
+        if held.is_none() {
+            let base = base.filter(|base| !base.is_past_limit(now)).ok_or(CommitError::Unknown)?;
+            *held = Some(Entry::new(base.clone()));
+        }
+        let entry = held.as_mut().ok_or(CommitError::Unknown)?;
+        if entry.record.status() != Status::Live {
+            return Err(CommitError::Ended);
+        }
+        let (value, result) = change(entry.record.session.get(key))?;
+        let put = (key.clone(), value);
+        check_limits(node, Some(&entry.record.session), &[&put])?;
+        let stamp = node.lamport.tick();
+        Arc::make_mut(&mut entry.record.session).put(Attribute { key: put.0, value: put.1, stamp });
+        entry.record.access = entry.record.access.max(now);
+        entry.access_told = entry.record.access;
+        Ok((stamp, entry.record.clone(), result))
+    })?;
+    let copies = replicate(node, id, stamp, stamp, wait, deadline).await?;
+    Ok((Committed { id, record, copies, changed: true }, result))
+}
+
+fn check_limits(
+    node: &Node,
+    session: Option<&Session>,
+    puts: &[&(Arc<str>, Option<Value>)],
+) -> Result<(), CommitError> {
+    let config = &node.config;
+    let exceeded = |what, found: usize, allowed: u32| {
+        if found > allowed as usize { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }
+    };
+    let mut keys = session.map_or(0, |session| session.attributes().len());
+    let mut bytes = session.map_or(0, Session::live_bytes);
+    for (key, value) in puts {
+        exceeded("bytes of a key (max_key_bytes)", key.len(), config.max_key_bytes)?;
+        let value_bytes = value.as_ref().map_or(0, |value| value.len());
+        exceeded("bytes of a value (max_value_bytes)", value_bytes, config.max_value_bytes)?;
+        let before = session.and_then(|session| session.attribute(key));
+        keys += usize::from(before.is_none());
+        bytes -= before.and_then(|a| a.value.as_ref()).map_or(0, |value| key.len() + value.len());
+        bytes += value.as_ref().map_or(0, |value| key.len() + value.len());
+    }
+    exceeded("attributes, removed ones too (max_attributes)", keys, config.max_attributes)?;
+    exceeded("bytes of a session (max_session_bytes)", bytes, config.max_session_bytes)
+}
+
+/// Marks a change for all who must have it, and waits for the answers that `wait` asks for.
+pub(crate) async fn replicate(
+    node: &Node,
+    id: SessionId,
+    from: Stamp,
+    stamp: Stamp,
+    wait: Wait,
+    deadline: Instant,
+) -> Result<usize, CommitError> {
+    node.counters.commits.fetch_add(1, Ordering::Relaxed);
+    if wait.ack == Ack::Local {
+        node.spread(id, from, Lane::Usual);
+        return Ok(0);
+    }
+    let (reply, mut answer) = oneshot::channel();
+    let ticket = lock(&node.acks).wait(id, stamp.counter, wait.ack, reply);
+    node.spread(id, from, Lane::Awaited);
+    // Without another node there is nobody to wait for.
+    let targets = node.targets(id.slot());
+    if targets.all().next().is_none() {
+        lock(&node.acks).give_up(id, ticket);
+        return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
+    }
+    let copies = match timeout_at(deadline, &mut answer).await {
+        Ok(Ok(copies)) => copies,
+        _ => match lock(&node.acks).give_up(id, ticket) {
+            // Answered at the last moment.
+            None => answer.try_recv().unwrap_or(0),
+            Some(copies) => {
+                node.counters.commit_timeouts.fetch_add(1, Ordering::Relaxed);
+                return Err(CommitError::TimedOut { copies });
+            }
+        },
+    };
+    let wanted = match wait.ack {
+        Ack::Copies(wanted) => usize::from(wanted),
+        _ => usize::from(wait.strict),
+    };
+    if wait.strict && copies < wanted {
+        return Err(CommitError::TooFewCopies { copies, wanted });
+    }
+    Ok(copies)
+}

@@ -1,0 +1,246 @@
+//! The end of idle sessions: one decides, all others agree first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use sessionmesh_core::acks::Ack;
+use sessionmesh_core::codec;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
+use sessionmesh_core::moment::{Moment, millis};
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::session::{Expired, Status, access_tolerance_ms};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::NodeHash;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::commit::{Wait, replicate};
+use super::node::Node;
+use super::peer::lock;
+use super::store::{Entry, Store};
+use super::topology::Topology;
+use crate::event::Event;
+
+/// Sessions asked about in one message.
+const ASKED_MAX: usize = 4096;
+/// The longest time between two looks at a session. It is the bound on how late a session ends in calm, with the two
+/// deadlines that the vote and the copies of the end may take.
+const SWEEP_MAX: Duration = Duration::from_secs(5);
+/// An expired session is remembered for so long, at least: late copies of the same end are told from news.
+const EXPIRED_MS: u64 = 60_000;
+
+/// Sessions that this node agreed to have expire, and does not use until the verdict.
+#[derive(Debug, Default)]
+pub(crate) struct Fences {
+    until: Mutex<BTreeMap<SessionId, Moment>>,
+    count: AtomicUsize,
+}
+
+impl Fences {
+    /// Whether `id` is fenced.
+    pub(crate) fn holds(&self, id: SessionId, now: Moment) -> bool {
+        self.count.load(Ordering::Acquire) > 0 && lock(&self.until).get(&id).is_some_and(|until| now < *until)
+    }
+
+    /// The verdict came.
+    pub(crate) fn lift(&self, id: SessionId) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            let mut until = lock(&self.until);
+            until.remove(&id);
+            self.count.store(until.len(), Ordering::Release);
+        }
+    }
+
+    /// Waits until `id` is not fenced, at most until `deadline`.
+    pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
+        while self.count.load(Ordering::Acquire) > 0
+            && lock(&self.until).contains_key(&id)
+            && Instant::now() < deadline
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn set(&self, id: SessionId, at: Moment) {
+        let mut until = lock(&self.until);
+        until.insert(id, at);
+        self.count.store(until.len(), Ordering::Release);
+    }
+
+    fn sweep(&self, now: Moment) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            let mut until = lock(&self.until);
+            until.retain(|_, at| now < *at);
+            self.count.store(until.len(), Ordering::Release);
+        }
+    }
+}
+
+/// Looks at all sessions, again and again, until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    let round = (node.config.max_inactive / 20).clamp(Duration::from_millis(20), SWEEP_MAX);
+    let stripes = Store::stripes().count();
+    loop {
+        for stripe in Store::stripes() {
+            // Several stripes go together when the round is too short for a pause after each.
+            let pause = round / u32::try_from(stripes).unwrap_or(1);
+            if pause >= Duration::from_millis(5) || stripe == 0 {
+                let pause = if pause >= Duration::from_millis(5) { pause } else { round };
+                tokio::select! {
+                    biased;
+                    () = node.stop.cancelled() => return,
+                    () = sleep(pause) => {}
+                }
+            }
+            look_at(&node, stripe);
+        }
+        node.fences.sweep(node.now());
+    }
+}
+
+/// What is to be done with one session.
+enum Due {
+    /// Its idle limit has passed, and this node decides.
+    Ask(ExpireItem),
+    /// It is not needed any longer.
+    Drop,
+}
+
+fn look_at(node: &Arc<Node>, stripe: usize) {
+    let topology = node.topology();
+    let now = node.now();
+    let found = node.store.scan(stripe, |id, entry| due(&topology, id, entry, now));
+    let mut asked: BTreeMap<Vec<NodeHash>, Vec<ExpireItem>> = BTreeMap::new();
+    for (id, due) in found {
+        match due {
+            Due::Drop => node.store.update(id, |held| {
+                if held.as_ref().is_some_and(|entry| is_spent(&topology, id, entry, now)) {
+                    *held = None;
+                }
+            }),
+            Due::Ask(item) => asked.entry(topology.owner_nodes(id.slot())).or_default().push(item),
+        }
+    }
+    for items in asked.into_values() {
+        for items in items.chunks(ASKED_MAX) {
+            let (node, topology, items) = (node.clone(), topology.clone(), items.to_vec());
+            tokio::spawn(async move { decide(&node, &topology, items).await });
+        }
+    }
+}
+
+fn due(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> Option<Due> {
+    if is_spent(topology, id, entry, now) {
+        return Some(Due::Drop);
+    }
+    let record = &entry.record;
+    let over = record.status() == Status::Live && record.is_past_limit(now) && topology.is_primary(id.slot());
+    over.then(|| {
+        Due::Ask(ExpireItem { id, revision: record.session.revision(), age_ms: record.idle_ms(now) })
+    })
+}
+
+/// Whether a record has served its time: a tombstone after its retention, an expired session after a while, and, as a
+/// guard against leaks, a backup copy of which no primary has spoken for twice the idle limit.
+fn is_spent(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> bool {
+    let record = &entry.record;
+    let limit = record.session.idle_limit().ms;
+    match record.status() {
+        Status::Invalidated { .. } => record
+            .session
+            .invalidated()
+            .is_some_and(|end| now.ms_since(end.since) > end.retention_ms),
+        Status::Expired => record.idle_ms(now) > limit.saturating_add(EXPIRED_MS.max(limit / 10)),
+        Status::Live => {
+            let guard = limit.saturating_mul(2).saturating_add(GUARD_SLACK_MS);
+            record.idle_ms(now) > guard && topology.is_owner(id.slot()) && !topology.is_primary(id.slot())
+        }
+    }
+}
+
+/// Added to the guard, so that sessions with a limit of seconds do not vanish while a vote is under way.
+const GUARD_SLACK_MS: u64 = 30_000;
+
+/// Asks the other owners, and ends the sessions that nobody has used later.
+async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
+    let Some(first) = items.first() else { return };
+    let asked_at = node.now();
+    let asks = topology.owners(first.id.slot()).map(|peer| {
+        let items = items.clone();
+        let answer = peer.ask(|request| Message::ExpireAsk(ExpireAsk { request, items }));
+        async move {
+            let bytes = timeout(node.config.commit_deadline, answer?).await.ok()?.ok()?;
+            match codec::decode(&bytes) {
+                Ok(Message::ExpireVotes(votes)) => Some(votes.nothing_later),
+                _ => None,
+            }
+        }
+    });
+    let votes: Vec<Option<Vec<bool>>> = join_all(asks).await;
+    if node.topology.load().epoch != topology.epoch {
+        return;
+    }
+    for (at, item) in items.iter().enumerate() {
+        // A silent owner means: not yet.
+        let agreed = votes.iter().all(|votes| votes.as_ref().and_then(|v| v.get(at)).copied().unwrap_or(false));
+        if agreed {
+            end(node, item, asked_at);
+        }
+    }
+}
+
+fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
+    let access = asked_at.minus_ms(item.age_ms);
+    let stamp = node.store.update(item.id, |held| {
+        let entry = held.as_mut()?;
+        let record = &mut entry.record;
+        let used = record.session.revision() > item.revision
+            || record.access > access.plus_ms(access_tolerance_ms(record.session.idle_limit().ms));
+        if used || record.status() != Status::Live {
+            return None;
+        }
+        let mark = Expired { revision: record.session.revision(), access: record.access };
+        Arc::make_mut(&mut record.session).expire(mark);
+        Some(node.lamport.tick())
+    });
+    let Some(stamp) = stamp else { return };
+    node.counters.expired.fetch_add(1, Ordering::Relaxed);
+    let (node, id) = (node.clone(), item.id);
+    tokio::spawn(async move {
+        let deadline = node.config.commit_deadline;
+        let wait = Wait { ack: Ack::Owners, strict: false, deadline };
+        // It goes on replicating after a time-out. The event is told either way, since the end stands.
+        let _ = replicate(&node, id, Stamp::PROBE, stamp, wait, Instant::now() + deadline).await;
+        node.emit(Event::Expired { id });
+    });
+}
+
+/// Votes on sessions that their primary wants to end.
+pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_core::message::ExpireVotes {
+    let now = node.now();
+    let topology = node.topology.load();
+    let fence = now.plus_ms(millis(node.config.commit_deadline) * 2);
+    let vote_on = |item: &ExpireItem| {
+        let agreed = node.store.read(item.id, |held| {
+            held.is_none_or(|entry| {
+                let record = &entry.record;
+                let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
+                record.session.revision() <= item.revision
+                    && record.access <= now.minus_ms(item.age_ms).plus_ms(tolerance)
+                    && record.idle_ms(now).saturating_add(tolerance) >= record.session.idle_limit().ms
+            })
+        });
+        if agreed {
+            node.fences.set(item.id, fence);
+        } else if let Some(peer) = topology.peer(from) {
+            peer.mark(item.id, Stamp::ZERO, Lane::Usual, false, now);
+        }
+        agreed
+    };
+    let nothing_later = ask.items.iter().map(vote_on).collect();
+    sessionmesh_core::message::ExpireVotes { request: ask.request, nothing_later }
+}

@@ -1,0 +1,312 @@
+//! What a node knows of a peer's health: leases in both directions, and suspicion.
+//!
+//! A *lease* is the right of an owner to read its own copies without asking. Each member grants it to each other
+//! member, since each may write. It is counted from the moment the owner asked for it, so a node that was stalled
+//! finds its own leases run out, whatever waits in its sockets.
+//!
+//! A peer that makes no progress is *suspected*: commits leave it out once the last lease granted to it has run out.
+
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::view::ViewHash;
+
+/// The times that govern health, in milliseconds, all derived from the commit deadline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long a granted lease lasts, from the ping that asked for it.
+    pub(crate) lease_ms: u64,
+    /// A peer that owes answers for so long gets no more leases.
+    pub(crate) withhold_ms: u64,
+    /// A peer that owes answers for so long is suspected. By then the last lease has run out.
+    pub(crate) suspect_ms: u64,
+    /// A suspected peer must answer a probe within this to be trusted again.
+    pub(crate) probe_ms: u64,
+    /// How often a lease is asked for.
+    pub(crate) ping_ms: u64,
+}
+
+impl Patience {
+    /// The times for a commit deadline: a lease of 3/5, suspicion after 7/10, which leaves 3/10 to a stand-in.
+    pub(crate) const fn new(deadline_ms: u64) -> Self {
+        Self {
+            lease_ms: deadline_ms * 3 / 5,
+            withhold_ms: deadline_ms / 10,
+            suspect_ms: deadline_ms * 7 / 10,
+            probe_ms: deadline_ms / 2,
+            ping_ms: deadline_ms / 5,
+        }
+    }
+}
+
+impl Patience {
+    /// A node whose beats are so far apart was stalled.
+    pub(crate) const fn stall_ms(&self) -> u64 {
+        self.withhold_ms * 3
+    }
+}
+
+/// The health of one peer, as this node sees it.
+#[derive(Debug)]
+pub(crate) struct Health {
+    /// When the outbox last made progress: something was answered, or it got its first mark.
+    progress: Moment,
+    /// The last lease granted to the peer was given then.
+    granted: Option<Moment>,
+    /// The peer once had nothing owed to it under this view.
+    settled: Option<ViewHash>,
+    suspected: Option<Suspicion>,
+    /// The suspicions of late, for the back-off.
+    strikes: u32,
+    /// Until when the peer lets this node trust its own copies, and under which view of the peer.
+    lease: Option<(Moment, ViewHash)>,
+    /// The last pong.
+    pub(crate) heard: Option<Moment>,
+    /// The view the peer last reported.
+    pub(crate) view: Option<ViewHash>,
+    /// Since when the peer owes a sign of life: the oldest ping without an answer, or the loss of the link. After a
+    /// stall of this node the counting starts anew, since the silence may have been its own.
+    missed: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    left_out_from: Moment,
+    trusted_again_from: Moment,
+}
+
+/// The longest that a peer that was suspected again and again must behave before it is waited for.
+const BACK_OFF_MS_MAX: u64 = 30_000;
+
+impl Health {
+    pub(crate) const fn new(now: Moment) -> Self {
+        Self {
+            progress: now,
+            granted: None,
+            settled: None,
+            suspected: None,
+            strikes: 0,
+            lease: None,
+            heard: None,
+            view: None,
+            missed: Some(now),
+        }
+    }
+
+    /// The outbox got its first mark, or an answer came.
+    pub(crate) fn progressed(&mut self, now: Moment) {
+        self.progress = now;
+    }
+
+    /// Nothing is owed to the peer under this view.
+    pub(crate) fn settle(&mut self, view: ViewHash) {
+        self.settled = Some(view);
+    }
+
+    /// Whether the peer was settled under this view.
+    pub(crate) fn is_settled(&self, view: ViewHash) -> bool {
+        self.settled == Some(view)
+    }
+
+    /// Whether the peer is not waited for.
+    pub(crate) const fn is_suspected(&self) -> bool {
+        self.suspected.is_some()
+    }
+
+    /// Whether commits are acknowledged without the peer.
+    pub(crate) fn is_left_out(&self, now: Moment) -> bool {
+        self.suspected.is_some_and(|suspicion| now >= suspicion.left_out_from)
+    }
+
+    /// Whether the peer's outbox, unless it is clear, has made no progress for so long that it must be suspected.
+    pub(crate) fn is_overdue(&self, clear: bool, patience: &Patience, now: Moment) -> bool {
+        !clear && self.suspected.is_none() && now.ms_since(self.progress) >= patience.suspect_ms
+    }
+
+    /// Suspects the peer from now on.
+    pub(crate) fn suspect(&mut self, patience: &Patience, now: Moment) {
+        if self.suspected.is_some() {
+            return;
+        }
+        self.strikes = (self.strikes + 1).min(16);
+        let back_off = (patience.suspect_ms << (self.strikes - 1)).min(BACK_OFF_MS_MAX);
+        let left_out_from = self.granted.map_or(now, |granted| granted.plus_ms(patience.lease_ms).max(now));
+        self.suspected = Some(Suspicion { left_out_from, trusted_again_from: now.plus_ms(back_off) });
+        self.settled = None;
+    }
+
+    /// Answers a ping: whether the lease is granted.
+    pub(crate) fn grant(&mut self, clear: bool, view: ViewHash, patience: &Patience, now: Moment) -> bool {
+        let stalled = !clear && now.ms_since(self.progress) >= patience.withhold_ms;
+        let granted = self.suspected.is_none() && !stalled && self.settled == Some(view);
+        if granted {
+            self.granted = Some(now);
+        }
+        granted
+    }
+
+    /// A ping leaves.
+    pub(crate) fn pinged(&mut self, now: Moment) {
+        self.missed.get_or_insert(now);
+    }
+
+    /// A pong came to the ping of `sent`. Says whether the peer is trusted again.
+    pub(crate) fn ponged(&mut self, pong: &PongSeen, patience: &Patience, now: Moment) -> bool {
+        self.missed = None;
+        self.heard = Some(now);
+        self.view = Some(pong.view);
+        self.lease = pong.granted.then(|| (pong.sent.plus_ms(patience.lease_ms), pong.view));
+        let Some(suspicion) = self.suspected else {
+            if now.ms_since(self.progress) > BACK_OFF_MS_MAX {
+                self.strikes = 0;
+            }
+            return false;
+        };
+        let prompt = now.ms_since(pong.sent) <= patience.probe_ms;
+        if pong.nothing_owed && prompt && now >= suspicion.trusted_again_from {
+            self.suspected = None;
+            self.progress = now;
+            return true;
+        }
+        false
+    }
+
+    /// Whether the peer lets this node trust its own copies now, under this view.
+    pub(crate) fn leases(&self, view: ViewHash, now: Moment) -> bool {
+        self.lease.is_some_and(|(until, under)| under == view && now < until)
+    }
+
+    /// The link broke: no lease.
+    pub(crate) fn disconnected(&mut self, now: Moment) {
+        self.lease = None;
+        self.missed.get_or_insert(now);
+    }
+
+    /// This node was stalled: it cannot tell who was silent meanwhile.
+    pub(crate) fn stalled(&mut self, now: Moment) {
+        self.missed = self.missed.map(|_| now);
+        self.progress = now;
+    }
+
+    /// Whether the peer gave no sign of life for as long as it takes to suspect it, while this node was awake.
+    pub(crate) fn is_silent(&self, patience: &Patience, now: Moment) -> bool {
+        self.missed.is_some_and(|since| now.ms_since(since) >= patience.suspect_ms)
+    }
+
+    /// Whether the peer is silent for so long that gossip would have removed it, were it gone: it hangs, or only its
+    /// link is cut. Nobody waits for its lease any more.
+    pub(crate) fn is_cut_off(&self, patience: &Patience, now: Moment) -> bool {
+        self.missed.is_some_and(|since| now.ms_since(since) >= patience.suspect_ms * CUT_OFF)
+    }
+}
+
+/// How many times the time to suspicion a peer must be silent to be cut off.
+const CUT_OFF: u64 = 10;
+
+/// What a pong says, with this node's own part of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PongSeen {
+    pub(crate) sent: Moment,
+    pub(crate) view: ViewHash,
+    pub(crate) granted: bool,
+    /// This node owes nothing to the peer.
+    pub(crate) nothing_owed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIEW: ViewHash = ViewHash(7);
+    const PATIENCE: Patience = Patience::new(500);
+
+    fn at(ms: u64) -> Moment {
+        Moment::START.plus_ms(ms)
+    }
+
+    fn pong(sent: u64, granted: bool) -> PongSeen {
+        PongSeen { sent: at(sent), view: VIEW, granted, nothing_owed: true }
+    }
+
+    #[test]
+    fn a_lease_counts_from_the_question_so_a_stalled_node_finds_it_run_out() {
+        let mut health = Health::new(at(0));
+        health.ponged(&pong(0, true), &PATIENCE, at(10));
+        assert!(health.leases(VIEW, at(299)));
+        assert!(!health.leases(VIEW, at(300)));
+        assert!(!health.leases(ViewHash(8), at(10)));
+        // Asked before a stall of 600 ms, read after it: no lease, though the pong was only just read.
+        health.ponged(&pong(100, true), &PATIENCE, at(700));
+        assert!(!health.leases(VIEW, at(700)));
+    }
+
+    #[test]
+    fn no_lease_is_granted_to_a_peer_that_owes_answers_or_was_never_settled() {
+        let mut health = Health::new(at(0));
+        assert!(!health.grant(true, VIEW, &PATIENCE, at(1)));
+        health.settle(VIEW);
+        assert!(health.grant(true, VIEW, &PATIENCE, at(2)));
+        assert!(!health.grant(true, ViewHash(8), &PATIENCE, at(2)));
+        health.progressed(at(10));
+        assert!(health.grant(false, VIEW, &PATIENCE, at(59)));
+        assert!(!health.grant(false, VIEW, &PATIENCE, at(60)));
+    }
+
+    #[test]
+    fn a_suspected_peer_is_left_out_only_when_its_last_lease_has_run_out() {
+        let mut health = Health::new(at(0));
+        health.settle(VIEW);
+        assert!(health.grant(true, VIEW, &PATIENCE, at(100)));
+        health.suspect(&PATIENCE, at(120));
+        assert!(health.is_suspected());
+        assert!(!health.is_left_out(at(399)));
+        assert!(health.is_left_out(at(400)));
+        assert!(!health.grant(true, VIEW, &PATIENCE, at(130)));
+    }
+
+    #[test]
+    fn silence_leaves_time_for_a_stand_in_before_the_deadline() {
+        let mut health = Health::new(at(0));
+        health.settle(VIEW);
+        health.progressed(at(0));
+        let mut last = 0;
+        for ms in 0..350 {
+            if health.grant(false, VIEW, &PATIENCE, at(ms)) {
+                last = ms;
+            }
+            assert!(!health.is_overdue(false, &PATIENCE, at(ms)));
+        }
+        assert_eq!(last, 49);
+        assert!(health.is_overdue(false, &PATIENCE, at(350)));
+        health.suspect(&PATIENCE, at(350));
+        assert!(health.is_left_out(at(350)), "the lease of {last} has run out at suspicion");
+    }
+
+    #[test]
+    fn trust_returns_after_a_prompt_answer_with_nothing_owed_and_the_back_off_doubles() {
+        let mut health = Health::new(at(0));
+        health.suspect(&PATIENCE, at(0));
+        assert!(!health.ponged(&pong(340, true), &PATIENCE, at(345)), "before the back-off is over");
+        assert!(!health.ponged(&pong(0, true), &PATIENCE, at(400)), "not prompt");
+        let owing = PongSeen { nothing_owed: false, ..pong(390, true) };
+        assert!(!health.ponged(&owing, &PATIENCE, at(400)));
+        assert!(health.ponged(&pong(390, true), &PATIENCE, at(400)));
+        assert!(!health.is_suspected());
+        health.suspect(&PATIENCE, at(500));
+        assert!(!health.ponged(&pong(1_190, true), &PATIENCE, at(1_199)));
+        assert!(health.ponged(&pong(1_190, true), &PATIENCE, at(1_200)));
+    }
+
+    #[test]
+    fn a_peer_is_silent_only_if_this_node_was_awake_to_hear_it() {
+        let mut health = Health::new(at(0));
+        health.ponged(&pong(0, true), &PATIENCE, at(1));
+        assert!(!health.is_silent(&PATIENCE, at(5_000)), "it was not asked");
+        health.pinged(at(5_000));
+        assert!(!health.is_silent(&PATIENCE, at(5_349)));
+        assert!(health.is_silent(&PATIENCE, at(5_350)));
+        health.stalled(at(9_000));
+        assert!(!health.is_silent(&PATIENCE, at(9_349)));
+        assert!(health.is_silent(&PATIENCE, at(9_350)));
+        assert!(!health.is_cut_off(&PATIENCE, at(9_350)));
+        assert!(health.is_cut_off(&PATIENCE, at(12_500)));
+    }
+}

@@ -1,0 +1,337 @@
+//! The outgoing connection to one peer: batches and questions go out, answers come back.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::acks::Holds;
+use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
+use sessionmesh_core::delta::Delta;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::message::{
+    Answer, Answers, Batch, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Verdict,
+};
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::outbox::{Lane, Sent};
+use sessionmesh_core::session::{DIGEST_VERSION, Record};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::{MemberState, ViewHash};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::frame::{self, FrameReader};
+use super::health::PongSeen;
+use super::node::Node;
+use super::peer::{Peer, lock};
+use super::views::Evidence;
+use crate::network::ByteStream;
+use crate::seal::Side;
+
+/// A batch is closed when it has about so many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// A batch is closed when it has so many sessions.
+const BATCH_SESSIONS_MAX: usize = 2048;
+/// So many batches may wait for their answers.
+const BATCHES_UNDER_WAY_MAX: usize = 4;
+/// The largest handshake message, in bytes.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
+/// The first and the longest pause before a broken link is dialled again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Keeps the link to `peer` up until the peer or the node stops.
+pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
+    let mut back_off = BACK_OFF.0;
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = peer.stop.cancelled() => return,
+            ended = connect_and_serve(&node, &peer) => ended,
+        };
+        let was_up = peer.is_connected();
+        peer.link_down(node.now());
+        node.changed.notify_waiters();
+        if was_up {
+            // The process may be gone: find out at once.
+            back_off = BACK_OFF.0;
+        } else {
+            debug!(peer = %peer.member.name, error = %ended, "the link could not be opened");
+            if ended.kind() == io::ErrorKind::ConnectionRefused {
+                node.report(Evidence::Refused(peer.node));
+            }
+            let pause = back_off + Duration::from_millis(node.random_below(20));
+            back_off = (back_off * 2).min(BACK_OFF.1);
+            tokio::select! {
+                biased;
+                () = peer.stop.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+        }
+    }
+}
+
+async fn connect_and_serve(node: &Node, peer: &Peer) -> io::Error {
+    let stream = match open(node, peer).await {
+        Ok(stream) => stream,
+        Err(error) => return error,
+    };
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(read, MESSAGE_BYTES_MAX);
+    lock(&peer.health).progressed(node.now());
+    peer.link_up();
+    peer.audit_due.store(true, Ordering::Release);
+    node.report(Evidence::Connected(peer.node));
+    tokio::select! {
+        biased;
+        ended = receive(node, peer, &mut reader) => ended,
+        ended = transmit(node, peer, &mut write) => ended,
+    }
+}
+
+/// Dials and shakes hands, within the commit deadline.
+async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
+    let dial = async {
+        let stream = node.network.connect(peer.member.addr).await?;
+        let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
+        let welcome = shake_hands(node, &mut stream, peer.member.incarnation).await?;
+        if welcome.name != *peer.member.name || welcome.incarnation != peer.member.incarnation {
+            node.report(Evidence::Replaced(peer.node));
+            return Err(io::Error::other("another node, or another incarnation of it, answers at this address"));
+        }
+        node.lamport.observe(welcome.counter);
+        Ok(stream)
+    };
+    timeout(node.config.commit_deadline, dial).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Who is at the other end of a connection.
+pub(crate) struct Greeted {
+    pub(crate) name: String,
+    pub(crate) incarnation: u64,
+    counter: u64,
+}
+
+/// Says hello and waits for the welcome.
+pub(crate) async fn shake_hands(
+    node: &Node,
+    stream: &mut Box<dyn ByteStream>,
+    expects: u64,
+) -> io::Result<Greeted> {
+    let addr = node.advertise.to_string();
+    let hello = Message::Hello(Hello {
+        magic: MAGIC,
+        version_min: VERSION_MIN,
+        version_max: VERSION_MAX,
+        digest_version: DIGEST_VERSION,
+        cluster: &node.config.cluster,
+        name: &node.config.name,
+        incarnation: node.incarnation,
+        addr: &addr,
+        expects,
+        counter: node.lamport.now(),
+    });
+    greet(stream, &hello).await
+}
+
+/// Sends `hello` on a fresh connection and waits for the welcome.
+pub(crate) async fn greet(stream: &mut Box<dyn ByteStream>, hello: &Message<'_>) -> io::Result<Greeted> {
+    frame::write(stream, &codec::encode(hello).map_err(io::Error::other)?).await?;
+    let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
+    let bytes = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    match codec::decode(&bytes).map_err(io::Error::other)? {
+        Message::Welcome(welcome) => Ok(Greeted {
+            name: welcome.name.to_owned(),
+            incarnation: welcome.incarnation,
+            counter: welcome.counter,
+        }),
+        Message::Refused(why) => Err(io::Error::other(refusal(why))),
+        _ => Err(io::Error::other("the other side broke the handshake")),
+    }
+}
+
+fn refusal(why: Refused) -> String {
+    match why {
+        Refused::Cluster => "refused: another cluster lives at this address".to_owned(),
+        Refused::Version { min, max } => format!(
+            "refused: it speaks protocol versions {min} to {max}, this node {VERSION_MIN} to {VERSION_MAX}; \
+             update the older side"
+        ),
+        Refused::Digest { version } => {
+            format!("refused: its digests have version {version}, this node's {DIGEST_VERSION}; update the older side")
+        }
+        Refused::Stale { known } => format!("refused: a newer incarnation of this node's name is known ({known})"),
+    }
+}
+
+async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin)) -> io::Error {
+    let mut ping_due = node.now();
+    loop {
+        let now = node.now();
+        let mut buffer = Vec::new();
+        for message in peer.take_control() {
+            frame::append(&mut buffer, &message);
+        }
+        if now >= ping_due {
+            frame::append(&mut buffer, &ping(node, peer, now));
+            ping_due = now.plus_ms(node.patience.ping_ms);
+        }
+        if let Some(batch) = next_batch(node, peer, now) {
+            frame::append(&mut buffer, &batch);
+        }
+        if buffer.is_empty() {
+            let wait = Duration::from_millis(ping_due.ms_since(now).max(1));
+            // Not biased by accident: a wake-up that comes meanwhile is stored in the Notify.
+            let _ = timeout(wait, peer.wake.notified()).await;
+        } else if let Err(error) = async { write.write_all(&buffer).await?; write.flush().await }.await {
+            return error;
+        }
+    }
+}
+
+fn ping(node: &Node, peer: &Peer, now: Moment) -> Vec<u8> {
+    lock(&peer.health).pinged(now);
+    let topology = node.topology.load();
+    let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
+    let ping = Ping { sent: now.as_ms(), view: topology.hash().0, counter: node.lamport.now(), leaving };
+    codec::encode(&Message::Ping(ping)).expect("a ping has a fixed size")
+}
+
+/// Takes what is dirty and encodes it from the store as it is now.
+fn next_batch(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
+    let mut records: Vec<(Record, Stamp)> = Vec::new();
+    let (seq, ids): (u64, Vec<SessionId>) = {
+        let mut outbox = lock(&peer.outbox);
+        if outbox.batches_under_way() >= BATCHES_UNDER_WAY_MAX {
+            return None;
+        }
+        let epoch = node.topology.load().epoch;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES && batch.len() < BATCH_SESSIONS_MAX {
+            let Some((id, from, lane, owed)) = outbox.take() else { break };
+            let read = |held: Option<&super::store::Entry>| {
+                held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
+            };
+            let Some((record, version, counter)) = node.store.read(id, read) else {
+                outbox.settle(owed);
+                continue;
+            };
+            bytes += record.session.wire_bytes_since(from);
+            records.push((record, from));
+            batch.push(Sent { id, from, lane, counter, version, owed, epoch });
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        let ids = batch.iter().map(|sent| sent.id).collect();
+        (outbox.departed(batch), ids)
+    };
+    let deltas = ids.iter().zip(&records).map(|(id, (record, from))| Delta::since(*id, record, *from, now)).collect();
+    node.counters.deltas_sent.fetch_add(records.len() as u64, Ordering::Relaxed);
+    let message = Message::Batch(Batch { seq, counter: node.lamport.now(), deltas });
+    // A configuration bounds sessions far below the largest message, so this fails for no session that was accepted.
+    Some(codec::encode(&message).expect("a batch is below the largest message"))
+}
+
+async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, reader: &mut FrameReader<R>) -> io::Error {
+    // A link on which nothing comes back for two deadlines is dead, whatever the sockets say.
+    let silence = node.config.commit_deadline * 2;
+    loop {
+        let bytes = match timeout(silence, reader.next()).await {
+            Ok(Ok(Some(bytes))) => bytes,
+            Ok(Ok(None)) => return io::ErrorKind::UnexpectedEof.into(),
+            Ok(Err(error)) => return error,
+            Err(_) => return io::ErrorKind::TimedOut.into(),
+        };
+        let message = match codec::decode(&bytes) {
+            Ok(message) => message,
+            Err(error) => return io::Error::new(io::ErrorKind::InvalidData, error),
+        };
+        match message {
+            Message::Answers(answers) => answered(node, peer, &answers),
+            Message::Pong(pong) => ponged(node, peer, pong),
+            Message::Told(told) => peer.answer(told.request, &bytes),
+            Message::ExpireVotes(votes) => peer.answer(votes.request, &bytes),
+            Message::AuditDiffers(differs) => peer.answer(differs.request, &bytes),
+            _ => return io::Error::new(io::ErrorKind::InvalidData, "a message that only diallers send"),
+        }
+    }
+}
+
+fn ponged(node: &Node, peer: &Peer, pong: Pong) {
+    node.lamport.observe(pong.counter);
+    let now = node.now();
+    let nothing_owed = lock(&peer.outbox).owed() == 0;
+    let view = ViewHash(pong.view);
+    let seen = PongSeen { sent: Moment::from_ms(pong.sent), view, granted: pong.granted, nothing_owed };
+    let changed = {
+        let mut health = lock(&peer.health);
+        let before = health.view;
+        if health.ponged(&seen, &node.patience, now) {
+            debug!(peer = %peer.member.name, "trusted again");
+        }
+        before != Some(view)
+    };
+    if changed {
+        lock(&peer.outbox).unpark();
+        peer.wake.notify_one();
+    }
+    node.changed.notify_waiters();
+}
+
+/// Every delta of a batch was answered.
+fn answered(node: &Node, peer: &Peer, answers: &Answers) {
+    node.lamport.observe(answers.counter);
+    let view = ViewHash(answers.view);
+    let topology = node.topology.load();
+    let batch = {
+        let mut outbox = lock(&peer.outbox);
+        let Some(batch) = outbox.answered(answers.seq) else { return };
+        for (sent, verdict) in with_verdicts(&batch, answers) {
+            match verdict {
+                // The peer keeps it, but under another view, and a commit waits: ask again when the views agree.
+                Verdict::Kept if view != topology.hash() && lock(&node.acks).waits_for(sent.id) => outbox.park(sent.id),
+                Verdict::Passing if is_owner(&topology, peer, sent.id) => outbox.park(sent.id),
+                Verdict::Kept | Verdict::Passing => {}
+                Verdict::NeedsWhole => {
+                    node.counters.mismatches.fetch_add(1, Ordering::Relaxed);
+                    outbox.mark(sent.id, Stamp::ZERO, sent.lane.min(Lane::Usual), sent.owed);
+                }
+            }
+        }
+        batch
+    };
+    lock(&peer.health).progressed(node.now());
+    peer.wake.notify_one();
+    for (sent, verdict) in with_verdicts(&batch, answers) {
+        match verdict {
+            Verdict::Kept => {
+                node.acknowledge(sent.id, peer.node, sent.counter, Holds::Kept(view));
+                if !topology.is_owner(sent.id.slot()) && sent.epoch == topology.epoch {
+                    lock(&node.keeping).kept(sent.id, sent.version, peer.node);
+                    node.let_go(sent.id);
+                }
+            }
+            Verdict::Passing => {
+                node.counters.passing.fetch_add(1, Ordering::Relaxed);
+                node.acknowledge(sent.id, peer.node, sent.counter, Holds::Passing);
+            }
+            Verdict::NeedsWhole => {}
+        }
+    }
+    if lock(&peer.outbox).is_clear() {
+        node.changed.notify_waiters();
+    }
+}
+
+/// What became of each session of a batch. An answer that is missing or makes no sense counts as a need.
+fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<Item = (&'a Sent, Verdict)> {
+    let verdict = |code: u8| Answer::from_code(code).map_or(Verdict::NeedsWhole, |answer| answer.verdict);
+    let codes = answers.codes.iter().copied().chain(std::iter::repeat(u8::MAX));
+    batch.iter().zip(codes.map(verdict))
+}
+
+fn is_owner(topology: &super::topology::Topology, peer: &Peer, id: SessionId) -> bool {
+    topology.owners(id.slot()).any(|owner| owner.node == peer.node)
+}

@@ -1,0 +1,19 @@
+//! The machinery behind [`crate::Mesh`]: drivers that carry bytes and time to the pure values of `sessionmesh-core`.
+
+pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod commit;
+pub(crate) mod expire;
+pub(crate) mod frame;
+pub(crate) mod health;
+pub(crate) mod link;
+pub(crate) mod node;
+pub(crate) mod peer;
+pub(crate) mod pulse;
+pub(crate) mod read;
+pub(crate) mod ready;
+pub(crate) mod serve;
+pub(crate) mod store;
+pub(crate) mod topology;
+pub(crate) mod views;
+pub(crate) mod walk;

@@ -1,0 +1,229 @@
+//! The state that all tasks of a node share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use sessionmesh_core::acks::{Acks, Holds, Targets};
+use sessionmesh_core::id::{SessionId, Slot};
+use sessionmesh_core::keeping::Keeping;
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::slots::Mode;
+use sessionmesh_core::stamp::{LamportClock, Stamp};
+use sessionmesh_core::view::{NodeHash, ViewHash};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::expire::Fences;
+use super::health::Patience;
+use super::peer::{Peer, lock};
+use super::store::Store;
+use super::topology::Topology;
+use super::views::Evidence;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event::Event;
+use crate::network::Network;
+use crate::seal::ConnectionSeal;
+use crate::stats::Counters;
+
+/// One running node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) mode: Mode,
+    pub(crate) patience: Patience,
+    pub(crate) incarnation: u64,
+    pub(crate) me: NodeHash,
+    /// Where other nodes reach this one.
+    pub(crate) advertise: std::net::SocketAddr,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) seal: Arc<dyn ConnectionSeal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: std::time::Duration,
+    pub(crate) store: Store,
+    pub(crate) lamport: LamportClock,
+    pub(crate) topology: ArcSwap<Topology>,
+    pub(crate) acks: Mutex<Acks<oneshot::Sender<usize>>>,
+    pub(crate) keeping: Mutex<Keeping>,
+    pub(crate) fences: Fences,
+    pub(crate) rng: Mutex<StdRng>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) counters: Counters,
+    /// What links learn about members, for whoever computes the view.
+    pub(crate) evidence: mpsc::UnboundedSender<Evidence>,
+    /// The epoch whose walk through the store is complete.
+    pub(crate) walked: AtomicU64,
+    /// The last beat, to notice that this node itself was stalled.
+    pub(crate) beat: AtomicU64,
+    /// Something changed that readiness, a drain or a reader may wait for.
+    pub(crate) changed: Notify,
+    /// Members that vanished without leaving, see [`super::views`].
+    pub(crate) vanished: Mutex<super::views::Vanished>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Node {
+    /// This node's time.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::after_start(self.clock.elapsed().saturating_sub(self.started))
+    }
+
+    /// The cluster as it is seen now.
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// A number below `bound`, from the injected randomness.
+    pub(crate) fn random_below(&self, bound: u64) -> u64 {
+        lock(&self.rng).random_range(0..bound.max(1))
+    }
+
+    /// A new id in one of this node's home slots; in anybody's while it has none, because it is leaving.
+    pub(crate) fn mint(&self) -> SessionId {
+        let topology = self.topology();
+        let mut rng = lock(&self.rng);
+        let slot = match topology.home.as_slice() {
+            [] => Slot::masked(rng.random()),
+            home => home[rng.random_range(0..home.len())],
+        };
+        SessionId::mint(&mut *rng, slot)
+    }
+
+    /// Marks a session dirty for all who must have it: each owner, and a stand-in for each owner that is left out.
+    ///
+    /// The topology is read after the change was stored. If it changes meanwhile, the marks are made again, so either
+    /// they or the walk of the view change sees the session.
+    pub(crate) fn spread(&self, id: SessionId, from: Stamp, lane: Lane) {
+        let mut epoch = None;
+        loop {
+            let topology = self.topology.load();
+            if epoch == Some(topology.epoch) {
+                return;
+            }
+            epoch = Some(topology.epoch);
+            let now = self.now();
+            let mut missing = 0;
+            for owner in topology.owners(id.slot()) {
+                let left_out = lock(&owner.health).is_left_out(now);
+                missing += usize::from(left_out);
+                let lane = if left_out { Lane::Bulk } else { lane };
+                owner.mark(id, from, lane, false, now);
+            }
+            if missing > 0 {
+                for stand_in in self.chosen_stand_ins(&topology, id.slot(), missing, now) {
+                    stand_in.mark(id, from, lane, false, now);
+                }
+            }
+        }
+    }
+
+    /// Whom a commit on a session in `slot` waits for.
+    pub(crate) fn targets(&self, slot: Slot) -> Targets {
+        let topology = self.topology.load();
+        let now = self.now();
+        let (left_out, waited): (Vec<_>, Vec<_>) =
+            topology.owners(slot).partition(|owner| lock(&owner.health).is_left_out(now));
+        let stand_ins = match left_out.len() {
+            0 => Vec::new(),
+            missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
+        };
+        Targets { owners: waited.into_iter().map(|peer| peer.node).collect(), stand_ins, view: topology.hash() }
+    }
+
+    fn chosen_stand_ins<'a>(
+        &self,
+        topology: &'a Topology,
+        slot: Slot,
+        missing: usize,
+        now: Moment,
+    ) -> impl Iterator<Item = &'a Arc<Peer>> + use<'a> {
+        topology.stand_ins(slot).filter(move |peer| !lock(&peer.health).is_left_out(now)).take(missing)
+    }
+
+    /// `peer` answered that it holds `id`.
+    pub(crate) fn acknowledge(&self, id: SessionId, peer: NodeHash, sent: u64, holds: Holds) {
+        if !lock(&self.acks).waits_for(id) {
+            return;
+        }
+        let targets = self.targets(id.slot());
+        let done = lock(&self.acks).heard(id, peer, sent, holds, &targets);
+        release(done);
+    }
+
+    /// Looks again at every wait: owners changed, or one of them is left out from now on.
+    pub(crate) fn review_acks(&self) {
+        let waiting = lock(&self.acks).sessions();
+        for id in waiting {
+            let targets = self.targets(id.slot());
+            let done = lock(&self.acks).review(id, &targets);
+            release(done);
+        }
+    }
+
+    /// Drops the copy of a session that this node does not own, if all owners keep it.
+    pub(crate) fn let_go(&self, id: SessionId) {
+        let topology = self.topology.load();
+        if topology.is_owner(id.slot()) || lock(&self.acks).waits_for(id) {
+            return;
+        }
+        let owners = topology.owner_nodes(id.slot());
+        let dropped = self.store.update(id, |held| {
+            let may_drop = held.as_ref().is_some_and(|entry| lock(&self.keeping).may_drop(id, entry.version(), &owners));
+            if may_drop {
+                *held = None;
+            }
+            may_drop
+        });
+        if dropped {
+            lock(&self.keeping).forget(id);
+            self.counters.let_go.fetch_add(1, Ordering::Relaxed);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether this node was awake of late. If it was not, what it believes about silent peers is out of date.
+    pub(crate) fn is_awake(&self, now: Moment) -> bool {
+        now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire))) < self.patience.stall_ms()
+    }
+
+    /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets
+    /// it, under the present view.
+    pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
+        let view = topology.hash();
+        let lets = |peer: &Arc<Peer>| {
+            let health = lock(&peer.health);
+            health.leases(view, now) || (self.is_awake(now) && health.is_cut_off(&self.patience, now))
+        };
+        !topology.is_joining(topology.me) && topology.peers().all(lets)
+    }
+
+    /// Whether nothing is owed to `peer` under the view of `topology`; noted, so that it counts from then on.
+    pub(crate) fn settle(&self, topology: &Topology, peer: &Peer) -> bool {
+        let view: ViewHash = topology.hash();
+        if lock(&peer.health).is_settled(view) {
+            return true;
+        }
+        let done = self.walked.load(Ordering::Acquire) == topology.epoch && lock(&peer.outbox).owed() == 0;
+        let mut health = lock(&peer.health);
+        if done && !health.is_suspected() {
+            health.settle(view);
+        }
+        health.is_settled(view)
+    }
+
+    /// Tells whoever listens; nobody listening is no fault.
+    pub(crate) fn emit(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}
+
+fn release(done: Vec<sessionmesh_core::acks::Done<oneshot::Sender<usize>>>) {
+    for done in done {
+        // The commit may have given up at its deadline.
+        let _ = done.reply.send(done.copies);
+    }
+}

@@ -1,0 +1,163 @@
+//! Another node, as this node sees it: what it may lack, what it was asked, how healthy it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sessionmesh_core::codec;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::message::Message;
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::outbox::{Lane, Outbox};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::{Member, NodeHash};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::health::{Health, Patience};
+
+/// Messages other than batches that may wait for a link. More are refused: the asker counts the peer as silent.
+const CONTROL_MESSAGES_MAX: usize = 4096;
+
+/// Locks a mutex; a panic of another holder is no reason to stop, since no value is left half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One incarnation of another node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) member: Member,
+    pub(crate) node: NodeHash,
+    pub(crate) outbox: Mutex<Outbox>,
+    pub(crate) health: Mutex<Health>,
+    /// Wakes the link: there is something to send.
+    pub(crate) wake: Notify,
+    /// Ends the link.
+    pub(crate) stop: CancellationToken,
+    control: Mutex<Control>,
+    connected: AtomicBool,
+    /// An audit with it is wanted.
+    pub(crate) audit_due: AtomicBool,
+    was_left_out: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    waiting: VecDeque<Vec<u8>>,
+    requests: BTreeMap<u64, oneshot::Sender<Vec<u8>>>,
+    numbers: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(member: Member, now: Moment, stop: CancellationToken) -> Self {
+        Self {
+            node: member.node(),
+            member,
+            outbox: Mutex::default(),
+            health: Mutex::new(Health::new(now)),
+            wake: Notify::new(),
+            stop,
+            control: Mutex::default(),
+            connected: AtomicBool::new(false),
+            audit_due: AtomicBool::new(true),
+            was_left_out: AtomicBool::new(false),
+        }
+    }
+
+    /// Marks a session dirty for this peer. While the peer is suspected it is owed everything, since commits may be
+    /// acknowledged without it.
+    pub(crate) fn mark(&self, id: SessionId, from: Stamp, lane: Lane, owed: bool, now: Moment) {
+        {
+            let mut outbox = lock(&self.outbox);
+            let mut health = lock(&self.health);
+            if outbox.is_clear() {
+                health.progressed(now);
+            }
+            outbox.mark(id, from, lane, owed || health.is_suspected());
+        }
+        self.wake.notify_one();
+    }
+
+    /// Stops waiting for this peer. What it has not answered is owed to it from now on.
+    pub(crate) fn suspect(&self, patience: &Patience, now: Moment) {
+        lock(&self.health).suspect(patience, now);
+        lock(&self.outbox).owe_all();
+    }
+
+    /// Whether the peer is left out since this was asked last.
+    pub(crate) fn newly_left_out(&self, now: Moment) -> bool {
+        let left_out = lock(&self.health).is_left_out(now);
+        let before = self.was_left_out.swap(left_out, Ordering::AcqRel);
+        left_out && !before
+    }
+
+    /// Whether the link is up.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// The link is up.
+    pub(crate) fn link_up(&self) {
+        self.connected.store(true, Ordering::Release);
+    }
+
+    /// The link is down: what was under way is dirty again, and whoever asked something is told that no answer comes.
+    pub(crate) fn link_down(&self, now: Moment) {
+        self.connected.store(false, Ordering::Release);
+        lock(&self.outbox).link_broke();
+        lock(&self.health).disconnected(now);
+        let mut control = lock(&self.control);
+        *control = Control { numbers: control.numbers, ..Control::default() };
+    }
+
+    /// Queues a message that needs no answer. Says whether there was room and a link.
+    pub(crate) fn send(&self, message: &Message<'_>) -> bool {
+        let Ok(bytes) = codec::encode(message) else { return false };
+        self.queue(&mut lock(&self.control), bytes)
+    }
+
+    /// Asks, and hands out where the encoded answer will come. It comes never if the link breaks.
+    pub(crate) fn ask(&self, message: impl FnOnce(u64) -> Message<'static>) -> Option<oneshot::Receiver<Vec<u8>>> {
+        let mut control = lock(&self.control);
+        control.numbers += 1;
+        let number = control.numbers;
+        let bytes = codec::encode(&message(number)).ok()?;
+        if !self.queue(&mut control, bytes) {
+            return None;
+        }
+        // Requests whose asker gave up are swept here, so that a silent peer cannot make them pile up.
+        control.requests.retain(|_, reply| !reply.is_closed());
+        let (reply, answer) = oneshot::channel();
+        control.requests.insert(number, reply);
+        Some(answer)
+    }
+
+    /// An answer came.
+    pub(crate) fn answer(&self, request: u64, bytes: &[u8]) {
+        let reply = lock(&self.control).requests.remove(&request);
+        if let Some(reply) = reply {
+            // The asker may have stopped waiting.
+            let _ = reply.send(bytes.to_vec());
+        }
+    }
+
+    /// Takes the messages that wait, for the link to send.
+    pub(crate) fn take_control(&self) -> VecDeque<Vec<u8>> {
+        std::mem::take(&mut lock(&self.control).waiting)
+    }
+
+    /// Whether messages wait for the link.
+    pub(crate) fn has_control(&self) -> bool {
+        !lock(&self.control).waiting.is_empty()
+    }
+
+    fn queue(&self, control: &mut Control, bytes: Vec<u8>) -> bool {
+        if !self.is_connected() || control.waiting.len() >= CONTROL_MESSAGES_MAX {
+            return false;
+        }
+        control.waiting.push_back(bytes);
+        self.wake.notify_one();
+        true
+    }
+}

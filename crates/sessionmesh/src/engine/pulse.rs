@@ -1,0 +1,76 @@
+//! The regular beat of a node: who makes no progress, and was it this node that slept?
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::acks::Targets;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::stamp::Stamp;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::node::Node;
+use super::peer::{Peer, lock};
+
+/// Beats until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut beats = interval(Duration::from_millis((node.patience.withhold_ms / 2).max(1)));
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = node.stop.cancelled() => return,
+            _ = beats.tick() => beat(&node),
+        }
+    }
+}
+
+fn beat(node: &Arc<Node>) {
+    let now = node.now();
+    let stalled = !node.is_awake(now);
+    let topology = node.topology.load();
+    for peer in topology.peers() {
+        if stalled {
+            lock(&peer.health).stalled(now);
+            continue;
+        }
+        let clear = lock(&peer.outbox).is_clear();
+        if lock(&peer.health).is_overdue(clear, &node.patience, now) {
+            suspect(node, peer);
+        }
+        if peer.newly_left_out(now) {
+            left_out(node, peer);
+        }
+        node.settle(&topology, peer);
+    }
+    node.beat.store(now.as_ms(), Ordering::Release);
+}
+
+/// Stops waiting for a peer that makes no progress.
+pub(crate) fn suspect(node: &Node, peer: &Peer) {
+    warn!(peer = %peer.member.name, "it does not answer in time; commits stop waiting for it");
+    node.counters.suspicions.fetch_add(1, Ordering::Relaxed);
+    peer.suspect(&node.patience, node.now());
+}
+
+/// The last lease of a suspected peer has run out: the next-ranked members stand in for it in all commits that wait.
+fn left_out(node: &Node, peer: &Peer) {
+    info!(peer = %peer.member.name, "commits are acknowledged without it");
+    let waiting = lock(&node.acks).sessions();
+    for id in waiting {
+        let targets = node.targets(id.slot());
+        mark_stand_ins(node, id, &targets);
+    }
+    node.review_acks();
+}
+
+/// Sends a session that is waited for to the members that stand in for an owner.
+pub(crate) fn mark_stand_ins(node: &Node, id: SessionId, targets: &Targets) {
+    let topology = node.topology.load();
+    let now = node.now();
+    for stand_in in targets.stand_ins.iter().filter_map(|stand_in| topology.peer(*stand_in)) {
+        stand_in.mark(id, Stamp::ZERO, Lane::Awaited, false, now);
+    }
+}

@@ -1,0 +1,251 @@
+//! Reading a session: from this node's own map, or by asking its owners.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use sessionmesh_core::codec::{self, CodecError};
+use sessionmesh_core::delta::Delta;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::message::{Ask, Held, Message, Told};
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::session::{Record, Status};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::ViewHash;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::commit::tell_access;
+use super::node::Node;
+use super::peer::{Peer, lock};
+use super::topology::Topology;
+use crate::error::LoadError;
+
+/// Whether a read counts as an access of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It does: the idle time starts anew.
+    Note,
+    /// It does not.
+    Peek,
+}
+
+/// How long to wait between two rounds of questions.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// Reads session `id`. `None` means that there is no such session, or that it has ended.
+pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Option<Record>, LoadError> {
+    if let Some(found) = own(node, id, access) {
+        node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+        return Ok(found);
+    }
+    node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
+    let deadline = Instant::now() + node.config.read_deadline;
+    loop {
+        let round = ask_all(node, id, access, deadline).await;
+        let late = Instant::now() >= deadline;
+        let why = match round.verdict(node, late) {
+            Verdict::Live(record) => {
+                if access == Access::Note {
+                    note(node, id);
+                }
+                return Ok(Some(record));
+            }
+            Verdict::NoSuchSession => return Ok(None),
+            Verdict::Unclear(why) => why,
+        };
+        if late {
+            node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
+            return Err(LoadError::CannotTell { id, why });
+        }
+        sleep(ROUND).await;
+    }
+}
+
+/// What this node can say without asking; `None` if it must ask.
+fn own(node: &Node, id: SessionId, access: Access) -> Option<Option<Record>> {
+    let topology = node.topology.load();
+    let now = node.now();
+    if !topology.is_owner(id.slot()) || node.fences.holds(id, now) || !node.is_current(&topology, now) {
+        return None;
+    }
+    let entry = node.store.get(id)?;
+    match entry.record.status() {
+        Status::Live if entry.record.is_past_limit(now) => None,
+        Status::Live => {
+            if access == Access::Note {
+                note(node, id);
+            }
+            Some(Some(entry.record))
+        }
+        Status::Expired | Status::Invalidated { .. } => Some(None),
+    }
+}
+
+/// Notes an access on this node's own copy, and passes it on if the others must know.
+fn note(node: &Node, id: SessionId) {
+    if let Some((_, true)) = node.store.access(id, node.now()) {
+        tell_access(node, id);
+    }
+}
+
+/// What came of asking everybody once.
+struct Round {
+    topology: Arc<Topology>,
+    /// All that was heard, merged with what this node holds.
+    best: Option<Record>,
+    /// Somebody who has missed nothing told what it holds.
+    decisive: bool,
+    /// Every owner said "nothing", and knows that it has missed nothing, under this node's view.
+    nowhere: bool,
+    /// Every owner answered.
+    complete: bool,
+    /// Somebody who did not answer may still do so.
+    pending: bool,
+}
+
+enum Verdict {
+    Live(Record),
+    NoSuchSession,
+    Unclear(&'static str),
+}
+
+impl Round {
+    fn verdict(self, node: &Node, late: bool) -> Verdict {
+        let now = node.now();
+        let Some(record) = self.best else {
+            if !self.nowhere {
+                return Verdict::Unclear("not all of its owners answered, or the cluster is changing");
+            }
+            if lock(&node.vanished).too_many(node.mode, self.topology.view.len(), now) {
+                return Verdict::Unclear("more nodes vanished than there are copies");
+            }
+            return Verdict::NoSuchSession;
+        };
+        if record.status() != Status::Live {
+            return Verdict::NoSuchSession;
+        }
+        if record.is_past_limit(now) {
+            // Past its limit nobody serves a session, unless some owner knows of a later access.
+            let ended = self.decisive || self.complete;
+            return if ended { Verdict::NoSuchSession } else { Verdict::Unclear("it may have been used elsewhere") };
+        }
+        // In a partition both sides serve what they hold; but first everybody gets the chance to know better.
+        if self.decisive || !self.pending || (late && node.is_awake(now)) {
+            Verdict::Live(record)
+        } else {
+            Verdict::Unclear("not all of its owners answered")
+        }
+    }
+}
+
+/// Asks all who may hold the session, at once, and merges what they say.
+async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Round {
+    let topology = node.topology();
+    let now = node.now();
+    let held = node.store.get(id).map(|entry| entry.record);
+    let digest = held.as_ref().map_or(0, |record| record.session.digest());
+    let owner = topology.is_owner(id.slot());
+    let current = node.is_current(&topology, now);
+    let mut round = Round {
+        // An owner that is current knows that it has missed nothing, so only a miss makes it ask.
+        nowhere: held.is_none() && (!owner || current),
+        best: held,
+        decisive: false,
+        complete: true,
+        pending: !node.is_awake(now),
+        topology: topology.clone(),
+    };
+    let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();
+    let others = if current { Vec::new() } else { others(&topology, &owners) };
+    let mut answers = FuturesUnordered::new();
+    for peer in owners.iter().chain(&others) {
+        let is_owner = owners.iter().any(|owner| owner.node == peer.node);
+        let silent = node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now);
+        let question = |request| {
+            Message::Ask(Ask { request, id, digest, access: access == Access::Note && is_owner })
+        };
+        match peer.ask(question) {
+            Some(answer) if !silent => answers.push(async move { (is_owner, timeout_at(deadline, answer).await) }),
+            _ => {
+                round.complete &= !is_owner;
+                round.nowhere &= !is_owner;
+                round.pending |= !silent;
+            }
+        }
+    }
+    while let Some((is_owner, answer)) = answers.next().await {
+        let told = answer.ok().and_then(Result::ok);
+        let told = told.as_deref().and_then(|bytes| codec::decode(bytes).ok());
+        let Some(Message::Told(told)) = told else {
+            round.complete &= !is_owner;
+            round.nowhere &= !is_owner;
+            round.pending = true;
+            continue;
+        };
+        round.hear(&told, is_owner, node.now());
+        if round.decisive {
+            break;
+        }
+    }
+    round
+}
+
+impl Round {
+    fn hear(&mut self, told: &Told<'_>, is_owner: bool, now: Moment) {
+        let agrees = ViewHash(told.view) == self.topology.hash();
+        match &told.held {
+            Held::Same { age_ms } => {
+                if let Some(best) = &mut self.best {
+                    best.access = best.access.max(now.minus_ms(*age_ms));
+                }
+                self.decisive |= told.current && agrees;
+            }
+            Held::This(delta) => {
+                delta.apply(&mut self.best, now);
+                self.decisive |= told.current && agrees;
+                self.nowhere = false;
+            }
+            Held::Nothing => self.nowhere &= !is_owner || (told.current && agrees),
+            Held::Abstains => {
+                self.nowhere &= !is_owner;
+                self.complete &= !is_owner;
+            }
+        }
+    }
+}
+
+/// While a change of the view settles, members that do not own the session, or did so before, may be the only ones
+/// that hold it.
+fn others(topology: &Topology, owners: &[Arc<Peer>]) -> Vec<Arc<Peer>> {
+    let is_owner = |peer: &&Arc<Peer>| owners.iter().any(|owner| owner.node == peer.node);
+    topology.peers().chain(&topology.former).filter(|peer| !is_owner(peer)).cloned().collect()
+}
+
+/// Answers a question of another node.
+pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
+    let topology = node.topology.load();
+    let now = node.now();
+    let current = topology.is_owner(ask.id.slot()) && node.is_current(&topology, now);
+    let fenced = node.fences.holds(ask.id, now);
+    let entry = node.store.get(ask.id);
+    let held = match &entry {
+        None if topology.is_joining(topology.me) => Held::Abstains,
+        None => Held::Nothing,
+        Some(entry) => {
+            let live = entry.record.status() == Status::Live && !entry.record.is_past_limit(now);
+            if ask.access && live && !fenced {
+                // All owners were asked, so nobody needs to be told.
+                node.store.access_silently(ask.id, now);
+            }
+            if entry.record.session.digest() == ask.digest && entry.record.status() == Status::Live {
+                Held::Same { age_ms: entry.record.idle_ms(now) }
+            } else {
+                Held::This(Delta::since(ask.id, &entry.record, Stamp::ZERO, now))
+            }
+        }
+    };
+    let told = Told { request: ask.request, view: topology.hash().0, current: current && !fenced, held };
+    codec::encode(&Message::Told(told))
+}

@@ -1,0 +1,208 @@
+//! Incoming connections: what peers send and ask, and the answers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
+use sessionmesh_core::message::{
+    Answers, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Welcome,
+};
+use sessionmesh_core::session::DIGEST_VERSION;
+use sessionmesh_core::view::NodeHash;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use super::frame::{self, FrameReader};
+use super::link::HANDSHAKE_BYTES_MAX;
+use super::node::Node;
+use super::peer::lock;
+use super::views::Evidence;
+use super::{apply, audit, expire, read};
+use crate::network::{ByteStream, Listener};
+use crate::seal::Side;
+
+/// Connections that may be open at once; more are closed at once. Each member needs one.
+const CONNECTIONS_MAX: usize = 4096;
+/// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Accepts connections until the node stops.
+pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
+    let open = Arc::new(());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = node.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
+                let (node, open) = (node.clone(), open.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = node.stop.cancelled() => {}
+                        ended = serve(&node, stream) => {
+                            if let Err(error) = ended {
+                                debug!(%error, "an incoming connection ended");
+                            }
+                        }
+                    }
+                    drop(open);
+                });
+            }
+            Ok(_) => warn!(CONNECTIONS_MAX, "too many connections; one was closed at once"),
+            Err(error) => {
+                // For example: out of file descriptors. The listener lives on.
+                warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>) -> io::Result<()> {
+    let greet = async {
+        let mut stream = node.seal.wrap(stream, Side::Listener).await?;
+        let from = welcome(node, &mut stream).await?;
+        Ok::<_, io::Error>((stream, from))
+    };
+    let (stream, from) =
+        timeout(node.config.commit_deadline, greet).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(read, MESSAGE_BYTES_MAX);
+    let (answers, mut waiting) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
+    let room = Arc::new(tokio::sync::Semaphore::new(ANSWER_BYTES_MAX));
+    let writing = async {
+        while let Some(first) = waiting.recv().await {
+            let mut buffer = Vec::new();
+            let mut bytes = 0;
+            let mut next = Some(first);
+            while let Some(message) = next {
+                bytes += message.len().min(ANSWER_BYTES_MAX);
+                frame::append(&mut buffer, &message);
+                next = waiting.try_recv().ok();
+            }
+            write.write_all(&buffer).await?;
+            write.flush().await?;
+            room.add_permits(bytes);
+        }
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        ended = reading(node, from, &mut reader, &answers, &room) => ended,
+        ended = writing => ended,
+    }
+}
+
+/// Answers the handshake: a welcome, or why not.
+async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<NodeHash> {
+    let bytes = {
+        let mut reader = FrameReader::new(&mut *stream, HANDSHAKE_BYTES_MAX);
+        reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?
+    };
+    let Message::Hello(hello) = codec::decode(&bytes).map_err(io::Error::other)? else {
+        return Err(io::Error::other("the first message was no hello"));
+    };
+    if hello.magic != MAGIC {
+        return Err(io::Error::other("not this protocol"));
+    }
+    if let Some(why) = refuse(node, &hello) {
+        let refused = codec::encode(&Message::Refused(why)).map_err(io::Error::other)?;
+        frame::write(stream, &refused).await?;
+        return Err(io::Error::other(format!("refused {}: {why:?}", hello.name)));
+    }
+    node.lamport.observe(hello.counter);
+    let welcome = Message::Welcome(Welcome {
+        version: hello.version_max.min(VERSION_MAX),
+        name: &node.config.name,
+        incarnation: node.incarnation,
+        counter: node.lamport.now(),
+    });
+    frame::write(stream, &codec::encode(&welcome).map_err(io::Error::other)?).await?;
+    let from = NodeHash::of(hello.name, hello.incarnation);
+    if hello.expects != 0 && node.topology.load().peer(from).is_none() && let Ok(addr) = hello.addr.parse() {
+        node.report(Evidence::Met(addr));
+    }
+    Ok(from)
+}
+
+fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
+    if hello.cluster != node.config.cluster {
+        return Some(Refused::Cluster);
+    }
+    if hello.version_min > VERSION_MAX || hello.version_max < VERSION_MIN {
+        return Some(Refused::Version { min: VERSION_MIN, max: VERSION_MAX });
+    }
+    if hello.digest_version != DIGEST_VERSION {
+        return Some(Refused::Digest { version: DIGEST_VERSION });
+    }
+    let topology = node.topology.load();
+    let known = topology.view.get(hello.name).map_or(0, |member| member.incarnation);
+    (hello.expects != 0 && known > hello.incarnation).then_some(Refused::Stale { known })
+}
+
+async fn reading<R: AsyncRead + Unpin>(
+    node: &Arc<Node>,
+    from: NodeHash,
+    reader: &mut FrameReader<R>,
+    answers: &tokio::sync::mpsc::Sender<Vec<u8>>,
+    room: &tokio::sync::Semaphore,
+) -> io::Result<()> {
+    while let Some(bytes) = reader.next().await? {
+        let message = codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let Some(answer) = handle(node, from, message)? else { continue };
+        let size = u32::try_from(answer.len().min(ANSWER_BYTES_MAX)).expect("at most 8 MiB");
+        // The writer gives the room back. Both live in one task, so neither is ever gone before the other.
+        room.acquire_many(size).await.map_err(io::Error::other)?.forget();
+        if answers.send(answer).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Acts on one message, and encodes the answer if it has one.
+fn handle(node: &Arc<Node>, from: NodeHash, message: Message<'_>) -> io::Result<Option<Vec<u8>>> {
+    let encoded = match message {
+        Message::Batch(batch) => {
+            let codes = apply::batch(node, from, &batch);
+            let view = node.topology.load().hash().0;
+            codec::encode(&Message::Answers(Answers { seq: batch.seq, counter: node.lamport.now(), view, codes }))
+        }
+        Message::Ping(ping) => codec::encode(&Message::Pong(pong(node, from, ping))),
+        Message::Ask(ask) => read::tell(node, &ask),
+        Message::ExpireAsk(ask) => codec::encode(&Message::ExpireVotes(expire::vote(node, from, &ask))),
+        Message::Audit(asked) => codec::encode(&Message::AuditDiffers(audit::compare(node, from, &asked))),
+        Message::Want(want) => {
+            audit::send_wanted(node, from, &want);
+            return Ok(None);
+        }
+        Message::Bye => {
+            node.report(Evidence::Left(from));
+            return Ok(None);
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that only listeners send")),
+    };
+    encoded.map(Some).map_err(io::Error::other)
+}
+
+fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
+    node.lamport.observe(ping.counter);
+    let topology = node.topology.load();
+    let (mut granted, mut clear) = (false, false);
+    if let Some(peer) = topology.peer(from) {
+        clear = lock(&peer.outbox).is_clear();
+        granted = node.settle(&topology, peer)
+            && lock(&peer.health).grant(clear, topology.hash(), &node.patience, node.now());
+        if ping.leaving {
+            node.report(Evidence::Leaving(from));
+        }
+    } else {
+        node.report(Evidence::Stranger);
+    }
+    Pong { sent: ping.sent, view: topology.hash().0, counter: node.lamport.now(), granted, clear }
+}

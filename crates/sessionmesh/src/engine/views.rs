@@ -1,0 +1,384 @@
+//! From what gossip and links say to a view, and from a view to links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::slots::Mode;
+use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::node::Node;
+use super::peer::{Peer, lock};
+use super::topology::Topology;
+use super::{link, walk};
+use crate::event::Event;
+use crate::membership::{Heard, HeardState, Membership};
+
+/// What a link learned about a member.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Evidence {
+    /// Its port refuses connections: the process is gone.
+    Refused(NodeHash),
+    /// The link is up.
+    Connected(NodeHash),
+    /// Another incarnation or another node answers at its address.
+    Replaced(NodeHash),
+    /// It says that it is leaving.
+    Leaving(NodeHash),
+    /// It has left.
+    Left(NodeHash),
+    /// A node that is not in the view dialled from a node that takes links here.
+    Met(SocketAddr),
+    /// A node that is not in the view keeps a link.
+    Stranger,
+    /// This node's own state is another one.
+    Own(MemberState),
+}
+
+/// How often the view is computed even if nothing was reported.
+const REVIEW: Duration = Duration::from_millis(100);
+/// A member whose link answered within this is alive, whatever gossip says.
+const LINK_ALIVE_MS: u64 = 600;
+/// A heartbeat that did not change for so many gossip intervals stands still.
+const STILL_INTERVALS: u64 = 4;
+/// A member whose port refuses, but that gossip still hears after so long, is alive after all.
+const REFUSED_BUT_HEARD_MS: u64 = 2_000;
+/// Members that vanished within this of each other count together.
+const VANISHED_TOGETHER_MS: u64 = 5_000;
+/// Links to former members are kept for so long at most.
+const FORMER_MS_MAX: u64 = 10_000;
+
+/// Members that vanished without leaving since the cluster was last whole.
+#[derive(Debug, Default)]
+pub(crate) struct Vanished {
+    since: BTreeMap<Arc<str>, Moment>,
+    until: Option<Moment>,
+}
+
+impl Vanished {
+    /// Whether sessions may exist of which no node in the view knows, because more members vanished than there are
+    /// copies. Then "no such session" cannot be said; at most for as long as a session may be idle.
+    pub(crate) fn too_many(&self, mode: Mode, present: usize, now: Moment) -> bool {
+        let spare = match mode {
+            Mode::PrimaryBackup { backups } => usize::from(backups),
+            // Everybody has a copy, but this node may be the one that was cut off: not with half of the others gone.
+            Mode::AllToAll => ((present + self.since.len()).saturating_sub(1) / 2).max(1),
+        };
+        self.since.len() > spare && self.until.is_some_and(|until| now < until)
+    }
+
+    fn add(&mut self, name: Arc<str>, now: Moment, idle_ms: u64) {
+        self.since.insert(name, now);
+        self.until = Some(now.plus_ms(idle_ms));
+    }
+
+    fn returned(&mut self, name: &str) {
+        self.since.remove(name);
+    }
+
+    /// The cluster has settled: what vanished some time ago, within what the copies allow, has been made good.
+    fn settled(&mut self, mode: Mode, present: usize, now: Moment) {
+        if !self.too_many(mode, present, now) {
+            self.since.retain(|_, at| now.ms_since(*at) < VANISHED_TOGETHER_MS);
+        }
+    }
+}
+
+/// The task that computes views.
+pub(crate) struct Views {
+    node: Arc<Node>,
+    membership: Arc<Membership>,
+    /// All peers with a link, by incarnation.
+    peers: BTreeMap<NodeHash, Arc<Peer>>,
+    refused: BTreeMap<NodeHash, Refusal>,
+    leaving: BTreeSet<NodeHash>,
+    gone: BTreeSet<NodeHash>,
+    /// Incarnations that were in the view once, and so may hold what they held then.
+    known: BTreeSet<NodeHash>,
+    /// The last heartbeat of each incarnation, and when it came.
+    heartbeats: BTreeMap<NodeHash, (u64, Moment)>,
+    former_since: Option<Moment>,
+    own: MemberState,
+    walk: CancellationToken,
+}
+
+struct Refusal {
+    since: Moment,
+    heartbeat: u64,
+}
+
+impl Views {
+    pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>) -> Self {
+        Self {
+            node,
+            membership,
+            peers: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            known: BTreeSet::new(),
+            heartbeats: BTreeMap::new(),
+            former_since: None,
+            own: MemberState::Joining,
+            walk: CancellationToken::new(),
+        }
+    }
+
+    /// Computes views until the node stops.
+    pub(crate) async fn run(mut self, mut evidence: mpsc::UnboundedReceiver<Evidence>) {
+        let mut heard = self.membership.heard();
+        let mut reviews = interval(REVIEW);
+        reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.node.stop.cancelled() => break,
+                Some(evidence) = evidence.recv() => self.note(evidence).await,
+                changed = heard.changed() => if changed.is_err() { break },
+                _ = reviews.tick() => self.check_refused().await,
+            }
+            let heard = heard.borrow_and_update().clone();
+            self.review(&heard);
+        }
+        for peer in self.peers.values() {
+            peer.stop.cancel();
+        }
+    }
+
+    async fn note(&mut self, evidence: Evidence) {
+        let now = self.node.now();
+        match evidence {
+            Evidence::Refused(node) => {
+                let Some(peer) = self.peers.get(&node) else { return };
+                let member = &peer.member;
+                let heartbeat = self.membership.heartbeat(&member.name, member.incarnation).await.unwrap_or(0);
+                self.refused.entry(node).or_insert(Refusal { since: now, heartbeat });
+            }
+            Evidence::Connected(node) => {
+                self.refused.remove(&node);
+            }
+            Evidence::Replaced(node) => {
+                self.gone.insert(node);
+            }
+            Evidence::Leaving(node) => {
+                self.leaving.insert(node);
+            }
+            Evidence::Left(node) => {
+                self.leaving.insert(node);
+                self.gone.insert(node);
+            }
+            Evidence::Met(addr) => self.membership.introduce(addr).await,
+            Evidence::Stranger => {}
+            Evidence::Own(state) => self.own = state,
+        }
+    }
+
+    /// A process that is gone is not heard any more, once what gossip relayed has arrived. One that is heard for
+    /// longer lives, though its port refuses: it is suspected, not removed.
+    async fn check_refused(&mut self) {
+        let now = self.node.now();
+        let mut alive = Vec::new();
+        for (node, refusal) in &mut self.refused {
+            let Some(peer) = self.peers.get(node) else { continue };
+            let heartbeat = self.membership.heartbeat(&peer.member.name, peer.member.incarnation).await.unwrap_or(0);
+            if heartbeat > refusal.heartbeat {
+                refusal.heartbeat = heartbeat;
+                if now.ms_since(refusal.since) > REFUSED_BUT_HEARD_MS {
+                    alive.push(*node);
+                }
+            }
+        }
+        for node in alive {
+            self.refused.remove(&node);
+            if let Some(peer) = self.peers.get(&node) {
+                super::pulse::suspect(&self.node, peer);
+            }
+        }
+    }
+
+    fn review(&mut self, heard: &[Heard]) {
+        let before = self.node.topology();
+        let view = self.compute(heard, &before);
+        if view == before.view {
+            self.tidy(&before);
+            return;
+        }
+        self.adopt(view, &before);
+    }
+
+    fn compute(&mut self, heard: &[Heard], before: &Topology) -> View {
+        let now = self.node.now();
+        self.heartbeats.retain(|node, _| heard.iter().any(|h| NodeHash::of(&h.name, h.incarnation) == *node));
+        let me = Member {
+            name: Arc::from(self.node.config.name.as_str()),
+            incarnation: self.node.incarnation,
+            addr: self.node.advertise,
+            zone: Arc::from(self.node.config.zone.as_str()),
+            state: self.own,
+        };
+        let mut members = vec![me];
+        let own_name = self.node.config.name.clone();
+        for heard in heard.iter().filter(|heard| *heard.name != *own_name) {
+            let node = NodeHash::of(&heard.name, heard.incarnation);
+            let state = match heard.state {
+                HeardState::Probing => continue,
+                HeardState::Joining => MemberState::Joining,
+                HeardState::Ready => MemberState::Ready,
+                HeardState::Leaving => MemberState::Leaving,
+                HeardState::Left => {
+                    self.leaving.insert(node);
+                    self.gone.insert(node);
+                    continue;
+                }
+            };
+            let state = if self.leaving.contains(&node) { MemberState::Leaving } else { state };
+            if self.is_alive(heard, before.peer(node), now)
+                && !self.refused.contains_key(&node)
+                && !self.gone.contains(&node)
+            {
+                let (name, zone) = (heard.name.clone(), heard.zone.clone());
+                members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state });
+            }
+        }
+        View::new(members)
+    }
+
+    /// Two witnesses: gossip with its failure detector, and the link. A member that answers on its link lives, whatever
+    /// gossip says; one that is silent on its link goes as soon as its heartbeat stands still, too.
+    fn is_alive(&mut self, heard: &Heard, peer: Option<&Arc<Peer>>, now: Moment) -> bool {
+        let node = NodeHash::of(&heard.name, heard.incarnation);
+        let beat = self.heartbeats.entry(node).or_insert((heard.heartbeat, now));
+        if beat.0 != heard.heartbeat {
+            *beat = (heard.heartbeat, now);
+        }
+        let Some(peer) = peer else { return heard.alive };
+        let health = lock(&peer.health);
+        let answers = health.heard.is_some_and(|at| now.ms_since(at) < LINK_ALIVE_MS);
+        let stands_still =
+            now.ms_since(beat.1) > sessionmesh_core::moment::millis(self.node.config.gossip_interval) * STILL_INTERVALS;
+        let silent = self.node.is_awake(now) && health.is_silent(&self.node.patience, now);
+        (heard.alive || answers) && !(silent && stands_still)
+    }
+
+    fn adopt(&mut self, view: View, before: &Arc<Topology>) {
+        let now = self.node.now();
+        let moved = view.hash() != before.hash();
+        let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
+        self.announce(&view, before, now);
+        let mut former = Vec::new();
+        for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
+            if self.gone.contains(&peer.node) || self.refused.contains_key(&peer.node) {
+                peer.stop.cancel();
+            } else {
+                former.push(peer.clone());
+            }
+        }
+        if !former.is_empty() {
+            self.former_since.get_or_insert(now);
+        }
+        self.peers.retain(|node, peer| {
+            let keep = nodes.contains(node) || former.iter().any(|former| former.node == *node);
+            if !keep {
+                peer.stop.cancel();
+            }
+            keep
+        });
+        for member in view.members().iter().filter(|member| *member.name != *self.node.config.name) {
+            if !self.peers.contains_key(&member.node()) {
+                let peer = Arc::new(Peer::new(member.clone(), now, self.node.stop.child_token()));
+                tokio::spawn(link::run(self.node.clone(), peer.clone()));
+                self.peers.insert(peer.node, peer);
+            }
+        }
+        let epoch = before.epoch + u64::from(moved);
+        let topology =
+            Arc::new(Topology::new(epoch, view, self.node.mode, &self.node.config.name, &self.peers, former));
+        self.node.topology.store(topology.clone());
+        if moved {
+            self.owners_changed(before, &topology);
+        }
+        self.known.extend(nodes);
+        self.node.changed.notify_waiters();
+    }
+
+    /// Everything that depends on who owns what: forget, ask again, walk.
+    fn owners_changed(&mut self, before: &Arc<Topology>, topology: &Arc<Topology>) {
+        let node = &self.node;
+        lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
+        for peer in topology.peers() {
+            lock(&peer.outbox).unpark();
+            peer.audit_due.store(true, Ordering::Release);
+            peer.wake.notify_one();
+        }
+        let waiting = lock(&node.acks).sessions();
+        for id in waiting {
+            node.spread(id, sessionmesh_core::stamp::Stamp::PROBE, sessionmesh_core::outbox::Lane::Awaited);
+        }
+        node.review_acks();
+        self.walk.cancel();
+        self.walk = node.stop.child_token();
+        let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.known.clone());
+        let stop = self.walk.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(walk).await });
+    }
+
+    fn announce(&self, view: &View, before: &Topology, now: Moment) {
+        let node = &self.node;
+        let idle_ms = sessionmesh_core::moment::millis(node.config.max_inactive);
+        let mut vanished = lock(&node.vanished);
+        for member in view.members() {
+            vanished.returned(&member.name);
+            if before.view.get(&member.name).is_none() {
+                info!(name = %member.name, addr = %member.addr, "member up");
+                node.emit(Event::MemberUp { name: member.name.clone() });
+            }
+        }
+        for member in before.view.members().iter().filter(|member| view.get(&member.name).is_none()) {
+            let planned = self.leaving.contains(&member.node());
+            if planned {
+                info!(name = %member.name, "member left");
+            } else {
+                warn!(name = %member.name, "member down");
+                vanished.add(member.name.clone(), now, idle_ms);
+            }
+            node.emit(Event::MemberDown { name: member.name.clone(), planned });
+        }
+    }
+
+    /// Once the view has settled, former members are of no more use.
+    fn tidy(&mut self, topology: &Topology) {
+        let now = self.node.now();
+        let settled = self.node.is_current(topology, now);
+        if settled {
+            lock(&self.node.vanished).settled(self.node.mode, topology.view.len(), now);
+        }
+        let old = self.former_since.is_some_and(|since| now.ms_since(since) > FORMER_MS_MAX);
+        if topology.former.is_empty() || !(settled || old) {
+            return;
+        }
+        self.former_since = None;
+        for peer in &topology.former {
+            peer.stop.cancel();
+            self.peers.remove(&peer.node);
+        }
+        let view = topology.view.clone();
+        let (mode, name) = (self.node.mode, &self.node.config.name);
+        let without = Topology::new(topology.epoch, view, mode, name, &self.peers, Vec::new());
+        self.node.topology.store(Arc::new(without));
+    }
+}
+
+impl Node {
+    /// Reports what was learned about a member.
+    pub(crate) fn report(&self, evidence: Evidence) {
+        // Nobody listens once the node stops.
+        let _ = self.evidence.send(evidence);
+    }
+}

@@ -1,0 +1,71 @@
+//! After a change of the view: who must be sent what this node holds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sessionmesh_core::id::{SLOTS, Slot};
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::NodeHash;
+use tracing::debug;
+
+use super::node::Node;
+use super::peer::Peer;
+use super::store::Store;
+use super::topology::Topology;
+
+/// Walks the store, stripe by stripe, and marks what other owners may lack.
+pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topology>, known: BTreeSet<NodeHash>) {
+    let plans: Vec<Plan> = Slot::all().map(|slot| plan(&before, &after, slot, &known)).collect();
+    debug_assert_eq!(plans.len(), SLOTS, "one plan for each slot");
+    let mut marked = 0_usize;
+    for stripe in Store::stripes() {
+        let found = node.store.scan(stripe, |id, _| (!plans[id.slot().index()].is_empty()).then_some(()));
+        marked += found.len();
+        let now = node.now();
+        for (id, ()) in found {
+            for (peer, from) in &plans[id.slot().index()] {
+                peer.mark(id, *from, Lane::Bulk, true, now);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    debug!(epoch = after.epoch, marked, "walked the store");
+    node.walked.store(after.epoch, Ordering::Release);
+    node.changed.notify_waiters();
+}
+
+type Plan = Vec<(Arc<Peer>, Stamp)>;
+
+/// To whom the sessions of `slot` go, and whether whole or as a question.
+///
+/// A node that is no owner (any more) sends to all owners, since it will let go. Among the owners one sends to those
+/// that are new: nobody if a displaced owner does it, else the first that was an owner before. The others rely on the
+/// audit that follows every change of the view.
+fn plan(before: &Topology, after: &Topology, slot: Slot, known: &BTreeSet<NodeHash>) -> Plan {
+    let old = before.owner_nodes(slot);
+    let whole_or_probe = |node: NodeHash| if known.contains(&node) { Stamp::PROBE } else { Stamp::ZERO };
+    let is_new = |peer: &Peer| !old.contains(&peer.node);
+    let is_joining =
+        |peer: &Peer| after.view.index_of(&peer.member.name).is_some_and(|at| after.is_joining(at));
+    if !after.is_owner(slot) {
+        let from = |peer: &Peer| if is_new(peer) { whole_or_probe(peer.node) } else { Stamp::PROBE };
+        return after.owners(slot).map(|peer| (peer.clone(), from(peer))).collect();
+    }
+    let me = after.view.members()[usize::from(after.me)].node();
+    if !old.contains(&me) {
+        return after.owners(slot).map(|peer| (peer.clone(), Stamp::PROBE)).collect();
+    }
+    let new = after.owner_nodes(slot);
+    let displaced = old.iter().any(|node| !new.contains(node) && after.peer(*node).is_some());
+    let first = new.iter().find(|node| old.contains(node) && !after.peer(**node).is_some_and(|peer| is_joining(peer)));
+    if first != Some(&me) {
+        return Plan::new();
+    }
+    after
+        .owners(slot)
+        .filter(|peer| (is_new(peer) && !displaced) || is_joining(peer))
+        .map(|peer| (peer.clone(), if is_new(peer) { whole_or_probe(peer.node) } else { Stamp::PROBE }))
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! What can go wrong, whether anything was changed, and what to do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sessionmesh_core::id::SessionId;
+
+use crate::config::ConfigError;
+
+/// Why a node did not start. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The replication port cannot be had.
+    #[error("cannot listen at {addr}: {source}; choose another `bind`, or port 0 for any free one")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Gossip or multicast cannot be opened.
+    #[error("cannot open discovery: {source}; without multicast, give `seeds` or `dns`")]
+    Discovery {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A live node has this name already.
+    #[error("the name `{name}` is in use by the live node at {addr}; give each node its own `name`")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Where the other node is.
+        addr: SocketAddr,
+    },
+}
+
+/// Why a session could not be created. Nothing was created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// This node holds as many sessions as it may.
+    #[error("this node holds {limit} sessions, its limit (`max_sessions`); no session was created")]
+    Full {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// Why it is not known whether a session exists. The visitor must not be treated as logged out: answer 503 and let
+/// the client come again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Not every node that may hold the session answered, or the cluster is just changing.
+    #[error("cannot tell whether session {id} exists: {why}; nothing was changed, try again shortly")]
+    CannotTell {
+        /// Which session; printed as a short hash.
+        id: SessionId,
+        /// What is missing.
+        why: &'static str,
+    },
+}
+
+/// Why a commit did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The session was ended, by a logout or by time. Nothing was changed.
+    #[error("the session has ended; nothing was changed")]
+    Ended,
+    /// No such session is known here. Nothing was changed.
+    #[error("the session is unknown; nothing was changed")]
+    Unknown,
+    /// A limit of the configuration would be exceeded. Nothing was changed.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+    /// The deadline passed before the copies were confirmed. The change stays and goes on replicating.
+    #[error("the change was made, but only {copies} other nodes confirmed it before the deadline; it goes on replicating")]
+    TimedOut {
+        /// Nodes that confirmed in time.
+        copies: usize,
+    },
+    /// `strict` asks for a copy, and there is no other node. The change stays on this node.
+    #[error("the change was made, but there is no other node to hold a copy, and `strict` asks for one")]
+    NoOtherNode,
+    /// `strict` asks for more copies than there are nodes. The change stays.
+    #[error("the change was made and has {copies} copies; `strict` asks for {wanted}")]
+    TooFewCopies {
+        /// Copies on other nodes.
+        copies: usize,
+        /// Copies asked for.
+        wanted: usize,
+    },
+    /// The value cannot be turned into JSON, or what is stored cannot be turned into the type asked for.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+}
+
+/// A limit of the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{found} {what}; allowed are {allowed}; nothing was changed")]
+pub struct LimitExceeded {
+    /// What is limited, and by which setting.
+    pub what: &'static str,
+    /// How much it would have been.
+    pub found: usize,
+    /// How much is allowed.
+    pub allowed: u32,
+}
+
+/// A value does not fit its type.
+#[derive(Debug, thiserror::Error)]
+#[error("attribute `{key}` cannot be {action} as the type asked for: {source}; nothing was changed")]
+pub struct ValueError {
+    /// The attribute.
+    pub key: String,
+    /// "read" or "written".
+    pub action: &'static str,
+    /// What serde said.
+    pub source: serde_json::Error,
+}
+
+/// A node left, but could not hand over all that it held.
+#[derive(Debug, thiserror::Error)]
+#[error("left after {waited:?} with {remaining} sessions not handed over; those without another copy are lost")]
+pub struct LeaveError {
+    /// Sessions for which not every owner confirmed that it keeps them.
+    pub remaining: usize,
+    /// How long the hand-over was given.
+    pub waited: Duration,
+}

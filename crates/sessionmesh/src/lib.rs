@@ -1,0 +1,62 @@
+//! Sessions that survive their server, without a session server.
+//!
+//! Every node of a web application embeds a [`Mesh`]. A node keeps its sessions in its own memory, finds the other
+//! nodes by multicast, seeds or DNS, and copies each change to them before the response leaves.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use sessionmesh::{Discovery, Mesh};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mesh = Mesh::builder().name("app-1").discovery(Discovery::multicast()).start().await?;
+//! mesh.ready().await;
+//!
+//! let session = mesh.create().await?;
+//! session.insert("user", "ada")?;
+//! let commit = session.commit().await?;
+//! println!("{} other nodes hold it", commit.copies);
+//!
+//! // On any node, from the cookie:
+//! let again = mesh.load(session.id()).await?.expect("it was committed");
+//! assert_eq!(again.get::<String>("user")?.as_deref(), Some("ada"));
+//!
+//! // Before the process ends:
+//! mesh.leave(Duration::from_secs(10)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Session`] collects changes; [`Session::commit`] makes them visible together and says how many copies exist.
+//! [`Mesh::load`] finds a session from any node, says `None` only if there is none, and
+//! [`LoadError::CannotTell`] if that cannot be known.
+
+mod builder;
+mod clock;
+pub mod config;
+mod discovery;
+mod engine;
+mod error;
+mod event;
+mod membership;
+mod mesh;
+pub mod network;
+mod seal;
+mod session;
+mod start;
+mod stats;
+
+pub use builder::MeshBuilder;
+pub use clock::{Clock, SystemClock};
+pub use config::{AckName, Config, ConfigError, ModeName};
+pub use discovery::Discovery;
+pub use error::{CommitError, CreateError, LeaveError, LimitExceeded, LoadError, StartError, ValueError};
+pub use event::Event;
+pub use mesh::{Events, Mesh};
+pub use seal::{ConnectionSeal, PlainConnections, Side};
+pub use session::{Commit, Session};
+pub use sessionmesh_core::acks::Ack;
+pub use sessionmesh_core::id::{InvalidSessionId, SessionId};
+pub use sessionmesh_core::session::Value;
+pub use sessionmesh_core::view::{Member, MemberState};
+pub use stats::Stats;

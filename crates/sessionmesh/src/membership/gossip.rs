@@ -1,0 +1,274 @@
+//! The gossip library behind one wall: only this module and its children name chitchat.
+
+mod bounds;
+mod profile;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use chitchat::{Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, Heartbeat, NodeState};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::transport::{SealedTransport, ServerTransport};
+use super::{DatagramSeal, Heard, HeardState, MembershipConfig};
+use crate::network::Datagrams;
+
+/// How long a dead incarnation is remembered. Longer than any restart, short enough to forget the restarted ones.
+const DEAD_GRACE: Duration = Duration::from_secs(600);
+
+/// Heartbeat intervals the failure detector averages over.
+const SAMPLES: usize = 1_000;
+
+/// The detector's first guess of the interval between heartbeats, in gossip intervals.
+const FIRST_INTERVALS: u32 = 5;
+
+/// Silences longer than this many gossip intervals are outages; they do not enter the detector's average.
+/// After a restarted server it is also how long the members known before count as alive.
+const OUTAGE_INTERVALS: u32 = 10;
+
+/// One member's part in the gossip.
+pub(super) struct Gossip {
+    config: Arc<MembershipConfig>,
+    id: ChitchatId,
+    transport: SealedTransport,
+    state: Mutex<HeardState>,
+    /// `None` once stopped.
+    server: Mutex<Option<Arc<ChitchatHandle>>>,
+    /// Members that count as alive until the time given although the detector of a fresh server does not know them yet.
+    carried: Mutex<Option<(Instant, BTreeSet<ChitchatId>)>>,
+    changed: Arc<Notify>,
+}
+
+impl Gossip {
+    /// Starts to gossip over `socket` as the member that `config` describes, in the state [`HeardState::Probing`].
+    pub(super) async fn start(
+        socket: Arc<dyn Datagrams>,
+        seal: Arc<dyn DatagramSeal>,
+        config: Arc<MembershipConfig>,
+        seeds: &[SocketAddr],
+    ) -> io::Result<Self> {
+        let gossip = Self {
+            id: ChitchatId::new(config.name.as_str(), config.incarnation, config.advertise),
+            transport: SealedTransport {
+                socket,
+                seal,
+                cluster: config.cluster.as_str().into(),
+            },
+            state: Mutex::new(HeardState::Probing),
+            server: Mutex::new(None),
+            carried: Mutex::default(),
+            changed: Arc::default(),
+            config,
+        };
+        let server = gossip.spawn(seeds).await?;
+        *gossip.server.lock().expect("no holder panics") = Some(server);
+        Ok(gossip)
+    }
+
+    /// Gossips to this address now.
+    pub(super) fn reach(&self, addr: SocketAddr) {
+        if let Some(server) = self.server() {
+            // Fails only for a server that has ended, which `ended` reports.
+            let _ = server.gossip(addr);
+        }
+    }
+
+    /// Sets the own state and gossips to every live member at once.
+    pub(super) async fn set_state(&self, state: HeardState) {
+        *self.state.lock().expect("no holder panics") = state;
+        for addr in self.live_addrs().await {
+            self.reach(addr);
+        }
+    }
+
+    /// All other incarnations that said enough about themselves, sorted by name and incarnation.
+    pub(super) async fn heard(&self) -> Vec<Heard> {
+        let carried = self.carried();
+        self.with(|chitchat| {
+            self.say(chitchat);
+            let live: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
+            let others = chitchat.node_states().iter().filter(|(id, _)| **id != self.id);
+            let alive = |id: &ChitchatId| live.contains(id) || carried.contains(id);
+            others
+                .filter_map(|(id, state)| profile::heard(id, state, alive(id)))
+                .collect()
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// The heartbeats counted for an incarnation.
+    pub(super) async fn heartbeat(&self, name: &str, incarnation: u64) -> Option<u64> {
+        self.with(|chitchat| {
+            let mut states = chitchat.node_states().iter();
+            let same = |id: &ChitchatId| &*id.node_id == name && id.generation_id == incarnation;
+            states
+                .find(|(id, _)| same(id))
+                .map(|(_, state)| state.heartbeat().into())
+        })
+        .await?
+    }
+
+    /// Where the other live members receive gossip.
+    pub(super) async fn live_addrs(&self) -> BTreeSet<SocketAddr> {
+        let others = |chitchat: &mut Chitchat| {
+            self.say(chitchat);
+            let others = chitchat.live_nodes().filter(|id| **id != self.id);
+            others.map(|id| id.gossip_advertise_addr).collect()
+        };
+        self.with(others).await.unwrap_or_default()
+    }
+
+    /// Whether this incarnation is a live member that receives gossip at `addr`.
+    pub(super) async fn is_live(&self, name: &str, incarnation: u64, addr: SocketAddr) -> bool {
+        let id = ChitchatId::new(name, incarnation, addr);
+        self.with(|chitchat| chitchat.live_nodes().any(|live| *live == id))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Waits until something another member says has changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until the server has ended by itself, which means that it panicked.
+    pub(super) async fn ended(&self) {
+        match self.server() {
+            Some(server) => drop(server.termination_watcher().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Puts a new server into the place of one that panicked.
+    ///
+    /// The library panics over some of what it receives: a delta whose last version is below that of its own keys, a key
+    /// that starts outside ASCII. A member must not fall silent for good because of one datagram, so everything known is
+    /// carried over. (Looking for such deltas beforehand would mean to decompress and decode them a second time.)
+    pub(super) async fn restart(&self) -> io::Result<()> {
+        let Some(old) = self.server() else { return Ok(()) };
+        let (own_heartbeat, own_version, live, states) = old
+            .with_chitchat(|chitchat| {
+                let own = chitchat.self_node_state();
+                let (heartbeat, version) = (own.heartbeat(), own.max_version());
+                let live: BTreeSet<ChitchatId> = chitchat.live_nodes().cloned().collect();
+                (heartbeat, version, live, chitchat.node_states().clone())
+            })
+            .await;
+        let live: BTreeSet<_> = live.into_iter().chain(self.carried()).collect();
+        let seeds: Vec<_> = states
+            .keys()
+            .filter(|id| **id != self.id)
+            .map(|id| id.gossip_advertise_addr)
+            .collect();
+        let server = self.spawn(&seeds).await?;
+        server
+            .with_chitchat(|chitchat| {
+                // Counting goes on where it stopped: others ignore what is not above what they have seen.
+                carry_own(chitchat.self_node_state(), own_heartbeat, own_version);
+                for (id, state) in states.iter().filter(|(id, _)| **id != self.id) {
+                    chitchat.reset_node_state_if_update(
+                        id,
+                        profile::harmless(state),
+                        state.max_version(),
+                        state.last_gc_version(),
+                    );
+                }
+            })
+            .await;
+        let until = Instant::now() + self.config.gossip_interval * OUTAGE_INTERVALS;
+        *self.carried.lock().expect("no holder panics") = Some((until, live));
+        self.swap(server);
+        Ok(())
+    }
+
+    /// Ends the gossip.
+    pub(super) fn stop(&self) {
+        if let Some(server) = self.server.lock().expect("no holder panics").take() {
+            server.abort();
+        }
+    }
+}
+
+impl Gossip {
+    async fn spawn(&self, seeds: &[SocketAddr]) -> io::Result<Arc<ChitchatHandle>> {
+        let interval = self.config.gossip_interval;
+        let config = ChitchatConfig {
+            chitchat_id: self.id.clone(),
+            cluster_id: self.config.cluster.clone(),
+            gossip_interval: interval,
+            listen_addr: self.config.bind,
+            // Addresses only: the library would resolve names by itself, past the network seam.
+            seed_nodes: seeds.iter().map(SocketAddr::to_string).collect(),
+            failure_detector_config: FailureDetectorConfig::new(
+                self.config.phi,
+                SAMPLES,
+                interval * OUTAGE_INTERVALS,
+                interval * FIRST_INTERVALS,
+                DEAD_GRACE,
+            ),
+            marked_for_deletion_grace_period: DEAD_GRACE,
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+        };
+        let state = Arc::new(OnceLock::new());
+        let transport = ServerTransport {
+            shared: self.transport.clone(),
+            state: Arc::clone(&state),
+        };
+        let server = chitchat::spawn_chitchat(config, Vec::new(), &transport)
+            .await
+            .map_err(io::Error::other)?;
+        state.get_or_init(|| server.chitchat());
+        let changed = Arc::clone(&self.changed);
+        server
+            .with_chitchat(|chitchat| {
+                self.say(chitchat);
+                let changed = Arc::clone(&changed);
+                chitchat.subscribe_event("", move |_| changed.notify_one()).forever();
+            })
+            .await;
+        Ok(Arc::new(server))
+    }
+
+    /// Puts `server` in place, unless this has been stopped meanwhile: then it ends with its handle.
+    fn swap(&self, server: Arc<ChitchatHandle>) {
+        let mut place = self.server.lock().expect("no holder panics");
+        match &mut *place {
+            Some(old) => *old = server,
+            None => server.abort(),
+        }
+    }
+
+    fn server(&self) -> Option<Arc<ChitchatHandle>> {
+        self.server.lock().expect("no holder panics").clone()
+    }
+
+    async fn with<T>(&self, ask: impl FnMut(&mut Chitchat) -> T) -> Option<T> {
+        Some(self.server()?.with_chitchat(ask).await)
+    }
+
+    fn say(&self, chitchat: &mut Chitchat) {
+        let state = *self.state.lock().expect("no holder panics");
+        profile::say(chitchat.self_node_state(), &self.config, state);
+    }
+
+    fn carried(&self) -> BTreeSet<ChitchatId> {
+        let mut carried = self.carried.lock().expect("no holder panics");
+        carried.take_if(|(until, _)| *until < Instant::now());
+        carried.as_ref().map(|(_, ids)| ids.clone()).unwrap_or_default()
+    }
+}
+
+fn carry_own(own: &mut NodeState, heartbeat: Heartbeat, version: u64) {
+    own.try_set_heartbeat(heartbeat);
+    own.set_max_version(version.max(own.max_version()));
+}

@@ -1,0 +1,42 @@
+//! What members say about themselves: the keys of the gossip.
+
+use std::sync::Arc;
+
+use chitchat::{ChitchatId, NodeState, VersionedValue};
+
+use crate::membership::{Heard, HeardState, MembershipConfig};
+
+const ADDR: &str = "addr";
+const ZONE: &str = "zone";
+const STATE: &str = "state";
+
+/// Own versions beyond this were not counted up by us.
+const VERSION_MAX: u64 = u64::MAX / 2;
+
+/// Says what this member says about itself. Said again at every look, since others could write it as well.
+pub(super) fn say(own: &mut NodeState, config: &MembershipConfig, state: HeardState) {
+    if own.max_version() < VERSION_MAX {
+        own.set(ADDR, config.advertise);
+        own.set(ZONE, &config.zone);
+        own.set(STATE, state.name());
+    }
+}
+
+/// What another member says, once it has said enough.
+pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<Heard> {
+    Some(Heard {
+        name: Arc::clone(&id.node_id),
+        incarnation: id.generation_id,
+        addr: state.get(ADDR)?.parse().ok()?,
+        zone: state.get(ZONE)?.into(),
+        state: HeardState::from_name(state.get(STATE)?)?,
+        alive,
+        heartbeat: state.heartbeat().into(),
+    })
+}
+
+/// What a member said, without keys the library would panic over again.
+pub(super) fn harmless(state: &NodeState) -> impl Iterator<Item = (String, VersionedValue)> {
+    let values = state.key_values_including_deleted().filter(|(key, _)| key.is_ascii());
+    values.map(|(key, value)| (key.to_owned(), value.clone()))
+}

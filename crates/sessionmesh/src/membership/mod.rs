@@ -1,0 +1,276 @@
+//! Who is in the cluster: gossip, and the discoveries that introduce nodes to it.
+//!
+//! Code map: [`gossip`] wraps the gossip library, [`multicast`] sends and follows beacons, [`resolution`] follows names,
+//! [`seal`] is where datagrams become trustworthy. What never happens here: a decision about sessions; a member that
+//! gossip has not heard; a wait for an answer.
+
+mod gossip;
+mod heard;
+mod multicast;
+mod resolution;
+mod seal;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use self::gossip::Gossip;
+use self::heard::same_but_heartbeats;
+pub(crate) use self::heard::{Heard, HeardState};
+use self::multicast::Beacons;
+pub(crate) use self::seal::{DatagramSeal, PlainSeal};
+use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
+
+/// The longest name of a cluster, node or zone, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 64;
+
+/// Attempts to bind the gossip port and the pause between them: the tasks of a member of this process that was just
+/// stopped may still hold it.
+const BIND_ATTEMPTS: u32 = 10;
+const BIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// How one member takes part.
+#[derive(Debug, Clone)]
+pub(crate) struct MembershipConfig {
+    /// Members of other clusters are ignored. 1 to [`NAME_BYTES_MAX`] bytes, as are the two other names.
+    pub(crate) cluster: String,
+    /// Unique in the cluster.
+    pub(crate) name: String,
+    /// Must rise from life to life of one name.
+    pub(crate) incarnation: u64,
+    /// Where gossip is received: the number of the replication port, which is known by now (not 0).
+    pub(crate) bind: SocketAddr,
+    /// Where others reach `bind`. Neither the address nor the port may be unspecified.
+    pub(crate) advertise: SocketAddr,
+    /// May be empty.
+    pub(crate) zone: String,
+    /// Discovery by beacons.
+    pub(crate) multicast: Option<MulticastBind>,
+    /// Discovery by fixed members: `IP:port`, or `host:port`, which is treated as one of `dns`.
+    pub(crate) seeds: Vec<String>,
+    /// Discovery by names, `host:port`, resolved every `dns_interval`.
+    pub(crate) dns: Vec<String>,
+    /// Between two rounds of gossip. 200 ms advised: longer is less traffic and later detection, in proportion.
+    pub(crate) gossip_interval: Duration,
+    /// How sure the failure detector must be; 8.0 advised. A member is gone after `phi` mean intervals of silence.
+    pub(crate) phi: f64,
+    /// Between two beacons. 500 ms advised.
+    pub(crate) beacon_interval: Duration,
+    /// Between two resolutions of a name. 5 s advised.
+    pub(crate) dns_interval: Duration,
+    /// For the jitter of beacons. (The gossip library draws its own, which cannot be injected.)
+    pub(crate) seed: u64,
+}
+
+impl MembershipConfig {
+    fn validate(&self) -> io::Result<()> {
+        let names = [&self.cluster, &self.name, &self.zone];
+        let refused = if names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+            "a name of cluster, node or zone is longer than 64 bytes"
+        } else if self.cluster.is_empty() || self.name.is_empty() {
+            "the name of the cluster or node is empty"
+        } else if self.bind.port() == 0 || self.advertise.port() == 0 || self.advertise.ip().is_unspecified() {
+            "the port to bind or the address to advertise is not concrete"
+        } else if [self.gossip_interval, self.beacon_interval, self.dns_interval].contains(&Duration::ZERO) {
+            "an interval is zero"
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, refused))
+    }
+}
+
+/// One member's view of the cluster, kept up to date by background tasks that end with it.
+pub(crate) struct Membership {
+    gossip: Arc<Gossip>,
+    heard: watch::Receiver<Arc<Vec<Heard>>>,
+    multicast_error: Option<String>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Membership").finish_non_exhaustive()
+    }
+}
+
+impl Membership {
+    /// Starts to gossip, in the state [`HeardState::Probing`], and all configured discoveries.
+    ///
+    /// # Errors
+    /// The configuration is impossible, the gossip port cannot be bound, or multicast is the only discovery and fails.
+    /// Nothing keeps running then.
+    pub(crate) async fn start(
+        network: Arc<dyn Network>,
+        seal: Arc<dyn DatagramSeal>,
+        config: MembershipConfig,
+    ) -> io::Result<Self> {
+        config.validate()?;
+        let (seeds, mut names) = sorted_seeds(&config);
+        names.extend(config.dns.iter().cloned());
+        let config = Arc::new(config);
+        let multicast = open_multicast(&*network, &config).await?;
+        let socket: Arc<dyn Datagrams> = bind(&*network, config.bind).await?.into();
+
+        let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
+        let (publish, heard) = watch::channel(Arc::default());
+        let mut tasks = vec![tokio::spawn(watch_over(
+            Arc::clone(&gossip),
+            config.gossip_interval,
+            publish,
+        ))];
+        let (beacons, multicast_error) = match multicast {
+            Multicast::Off => (None, None),
+            Multicast::On(socket, group) => (Some((socket, group)), None),
+            Multicast::Failed(error) => (None, Some(error)),
+        };
+        if let Some((socket, group)) = beacons {
+            let (config, gossip) = (Arc::clone(&config), Arc::clone(&gossip));
+            tasks.push(tokio::spawn(
+                Beacons {
+                    socket,
+                    group,
+                    seal,
+                    config,
+                    gossip,
+                }
+                .run(),
+            ));
+        }
+        if !names.is_empty() {
+            let following = resolution::follow(names, network, config, Arc::clone(&gossip));
+            tasks.push(tokio::spawn(following));
+        }
+        seeds.into_iter().for_each(|seed| gossip.reach(seed));
+        Ok(Self {
+            gossip,
+            heard,
+            multicast_error,
+            tasks: Mutex::new(tasks),
+        })
+    }
+
+    /// All other incarnations heard of, dead ones of the last minutes included, sorted by name and incarnation.
+    ///
+    /// A new value comes when anything but heartbeats has changed; it carries the heartbeats of that moment.
+    pub(crate) fn heard(&self) -> watch::Receiver<Arc<Vec<Heard>>> {
+        self.heard.clone()
+    }
+
+    /// The heartbeats counted by an incarnation so far: more than before is evidence that gossip still hears it.
+    pub(crate) async fn heartbeat(&self, name: &str, incarnation: u64) -> Option<u64> {
+        self.gossip.heartbeat(name, incarnation).await
+    }
+
+    /// Sets the own state and tells every live member at once.
+    ///
+    /// Telling needs an answer, so a member that stops at the next instruction may not have been heard.
+    pub(crate) async fn set_state(&self, state: HeardState) {
+        self.gossip.set_state(state).await;
+    }
+
+    /// Gossips to this address now.
+    pub(crate) async fn introduce(&self, addr: SocketAddr) {
+        self.gossip.reach(addr);
+    }
+
+    /// Why multicast does not work although it is configured. The other discoveries do.
+    pub(crate) fn multicast_error(&self) -> Option<String> {
+        self.multicast_error.clone()
+    }
+
+    /// Ends everything; others notice by silence. The port is free a moment later.
+    pub(crate) fn stop(&self) {
+        for task in self.tasks.lock().expect("no holder panics").drain(..) {
+            task.abort();
+        }
+        self.gossip.stop();
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Seeds that are addresses, and those that are names.
+fn sorted_seeds(config: &MembershipConfig) -> (Vec<SocketAddr>, Vec<String>) {
+    let (mut addrs, mut names) = (Vec::new(), Vec::new());
+    for seed in &config.seeds {
+        match seed.parse() {
+            Ok(addr) if addr == config.advertise || addr == config.bind => {}
+            Ok(addr) => addrs.push(addr),
+            Err(_) => names.push(seed.clone()),
+        }
+    }
+    (addrs, names)
+}
+
+enum Multicast {
+    Off,
+    On(Box<dyn Datagrams>, SocketAddr),
+    Failed(String),
+}
+
+async fn open_multicast(network: &dyn Network, config: &MembershipConfig) -> io::Result<Multicast> {
+    let Some(bind) = config.multicast else {
+        return Ok(Multicast::Off);
+    };
+    match network.datagrams(DatagramBind::Multicast(bind)).await {
+        Ok(socket) => Ok(Multicast::On(socket, (bind.group, bind.port).into())),
+        Err(error) if config.seeds.is_empty() && config.dns.is_empty() => Err(error),
+        Err(error) => {
+            tracing::warn!(group = %bind.group, %error, "no discovery by multicast; the others go on");
+            Ok(Multicast::Failed(error.to_string()))
+        }
+    }
+}
+
+async fn bind(network: &dyn Network, at: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
+    let mut attempts = 1;
+    loop {
+        match network.datagrams(DatagramBind::Unicast(at)).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts < BIND_ATTEMPTS => {
+                attempts += 1;
+                sleep(BIND_PAUSE).await;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// Publishes what gossip hears, and replaces its server should that end.
+async fn watch_over(gossip: Arc<Gossip>, every: Duration, publish: watch::Sender<Arc<Vec<Heard>>>) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = gossip.changed() => {}
+            () = gossip.ended() => {
+                tracing::error!("the gossip server panicked over what it received; a new one takes its place");
+                if let Err(error) = gossip.restart().await {
+                    tracing::error!(%error, "no new gossip server yet");
+                }
+                ticks.tick().await;
+            }
+        }
+        let heard = gossip.heard().await;
+        publish.send_if_modified(|last| {
+            let modified = !same_but_heartbeats(last, &heard);
+            if modified {
+                *last = Arc::new(heard);
+            }
+            modified
+        });
+    }
+}

@@ -1,0 +1,274 @@
+//! A running node, as an application uses it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::acks::Ack;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::message::Message;
+use sessionmesh_core::moment::millis;
+use sessionmesh_core::view::{Member, MemberState};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::DropGuard;
+use tracing::info;
+
+use crate::builder::MeshBuilder;
+use crate::config::{AckName, Config};
+use crate::engine::commit::Wait;
+use crate::engine::node::Node;
+use crate::engine::peer::lock;
+use crate::engine::read::{self, Access};
+use crate::engine::store::Store;
+use crate::engine::views::Evidence;
+use crate::error::{CreateError, LeaveError, LoadError};
+use crate::event::Event;
+use crate::membership::{HeardState, Membership};
+use crate::session::Session;
+use crate::stats::Stats;
+
+/// One node of the cluster. Cheap to clone; the node stops when the last clone is gone, without handing anything
+/// over: see [`Mesh::leave`].
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    pub(crate) node: Arc<Node>,
+    membership: Arc<Membership>,
+    ready: watch::Receiver<bool>,
+    _stop: Arc<DropGuard>,
+}
+
+impl Mesh {
+    /// A builder with the default settings.
+    #[must_use]
+    pub fn builder() -> MeshBuilder {
+        MeshBuilder::default()
+    }
+
+    pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>, ready: watch::Receiver<bool>) -> Self {
+        let stop = Arc::new(node.stop.clone().drop_guard());
+        Self { node, membership, ready, _stop: stop }
+    }
+
+    /// A new session. It exists once it is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Full`] when this node holds `max_sessions` sessions. Copies of other nodes' sessions are still
+    /// taken.
+    #[allow(clippy::unused_async, reason = "creation may come to wait, for example for memory; callers await it")]
+    pub async fn create(&self) -> Result<Session, CreateError> {
+        let limit = self.node.config.max_sessions;
+        if self.node.store.live() as u64 >= limit {
+            return Err(CreateError::Full { limit });
+        }
+        Ok(Session::fresh(self.clone(), self.node.mint()))
+    }
+
+    /// The session `id`, from whichever node holds it. Loading counts as an access: the idle time starts anew.
+    ///
+    /// `None` says that there is no such session, or that it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::CannotTell`] when that is not known. Then the visitor must not be logged out: answer 503.
+    pub async fn load(&self, id: SessionId) -> Result<Option<Session>, LoadError> {
+        self.read(id, Access::Note).await
+    }
+
+    /// Like [`Mesh::load`], but no access: the idle time goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mesh::load`].
+    pub async fn peek(&self, id: SessionId) -> Result<Option<Session>, LoadError> {
+        self.read(id, Access::Peek).await
+    }
+
+    async fn read(&self, id: SessionId, access: Access) -> Result<Option<Session>, LoadError> {
+        let record = read::load(&self.node, id, access).await?;
+        Ok(record.map(|record| Session::loaded(self.clone(), id, record)))
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events(self.node.events.subscribe())
+    }
+
+    /// The members of the cluster as this node sees them, itself too, sorted by name.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.node.topology.load().view.members().to_vec()
+    }
+
+    /// Waits until this node has all that it must hold.
+    pub async fn ready(&self) {
+        // An error means that the node has stopped; it will never be ready, and nobody should wait for it.
+        let _ = self.ready.clone().wait_for(|ready| *ready).await;
+    }
+
+    /// Whether this node has all that it must hold.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.node.config.name
+    }
+
+    /// Where other nodes reach this one.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.node.advertise
+    }
+
+    /// The settings that the node was started with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.node.config
+    }
+
+    /// The members that hold session `id` when all is well, the primary first.
+    #[must_use]
+    pub fn owners(&self, id: SessionId) -> Vec<Arc<str>> {
+        let topology = self.node.topology();
+        let name = |at: &u16| topology.view.members()[usize::from(*at)].name.clone();
+        topology.slots.owners(id.slot()).iter().map(name).collect()
+    }
+
+    /// Whether this node holds a copy of `id` now, live or ended.
+    #[must_use]
+    pub fn holds(&self, id: SessionId) -> bool {
+        self.node.store.read(id, |held| held.is_some())
+    }
+
+    /// The digest of the copy that this node holds. Two nodes with the same digest hold the same.
+    #[must_use]
+    pub fn digest(&self, id: SessionId) -> Option<u64> {
+        self.node.store.read(id, |held| held.map(|entry| entry.record.session.digest()))
+    }
+
+    /// Figures of this node. Counting the owned sessions walks the whole store.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let topology = self.node.topology();
+        let owned = |stripe| self.node.store.scan(stripe, |id, _| topology.is_owner(id.slot()).then_some(())).len();
+        let mut stats = Stats {
+            sessions: self.node.store.live(),
+            ended: self.node.store.ended(),
+            owned: Store::stripes().map(owned).sum(),
+            outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
+            waiting_commits: lock(&self.node.acks).len(),
+            suspected: topology
+                .peers()
+                .filter(|peer| lock(&peer.health).is_suspected())
+                .map(|peer| peer.member.name.to_string())
+                .collect(),
+            ..Stats::default()
+        };
+        self.node.counters.fill(&mut stats);
+        stats
+    }
+
+    /// Leaves the cluster: says so, hands over every session, and stops when all owners keep what they got. Until then
+    /// the node serves as before.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaveError`] when that took longer than `deadline`. The node has stopped all the same.
+    pub async fn leave(&self, deadline: Duration) -> Result<(), LeaveError> {
+        let node = &self.node;
+        let until = Instant::now() + deadline;
+        node.report(Evidence::Own(MemberState::Leaving));
+        self.membership.set_state(HeardState::Leaving).await;
+        info!(sessions = node.store.live(), "leaving");
+        let handed_over = timeout_at(until, self.handed_over()).await.is_ok();
+        let topology = node.topology();
+        for peer in topology.peers() {
+            peer.send(&Message::Bye);
+        }
+        self.membership.set_state(HeardState::Left).await;
+        // The links take it at once, unless they are down.
+        let sent = async {
+            while topology.peers().any(|peer| peer.is_connected() && peer.has_control()) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = timeout(GOODBYE, sent).await;
+        let remaining = if handed_over { 0 } else { node.store.live() + node.store.ended() };
+        node.stop.cancel();
+        self.membership.stop();
+        if remaining > 0 { Err(LeaveError { remaining, waited: deadline }) } else { Ok(()) }
+    }
+
+    /// Waits until nothing is held here any more; or at once, if nobody else is there.
+    async fn handed_over(&self) {
+        let node = &self.node;
+        loop {
+            let topology = node.topology();
+            let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
+            let walked = node.walked.load(Ordering::Acquire) == topology.epoch;
+            let alone = topology.peers().next().is_none();
+            let empty = node.store.live() + node.store.ended() == 0;
+            let unanswered = !lock(&node.acks).is_empty();
+            if leaving && walked && !unanswered && (alone || empty) {
+                return;
+            }
+            let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
+        }
+    }
+
+    /// The acknowledgement that the configuration asks for.
+    pub(crate) fn wait(&self) -> Wait {
+        let config = &self.node.config;
+        let ack = match config.ack {
+            AckName::Local => Ack::Local,
+            AckName::Copies => Ack::Copies(config.ack_copies),
+            AckName::Owners => Ack::Owners,
+        };
+        Wait { ack, strict: config.strict, deadline: config.commit_deadline }
+    }
+
+    pub(crate) fn idle_limit_ms(&self) -> u64 {
+        millis(self.node.config.max_inactive).max(1)
+    }
+}
+
+/// How long a last word to the peers may take.
+const GOODBYE: Duration = Duration::from_millis(200);
+
+/// Events from the moment of [`Mesh::events`] on.
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<Event>);
+
+impl Events {
+    /// The next event; `None` once the node has stopped. A listener that is thousands of events behind loses the
+    /// oldest.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "a listener was too slow for the events");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// An event that has come already, if there is one.
+    pub fn try_next(&mut self) -> Option<Event> {
+        loop {
+            match self.0.try_recv() {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The handle of one session in one request.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sessionmesh_core::acks::Ack;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::moment::millis;
+use sessionmesh_core::session::{Record, Value};
+
+use crate::engine::commit::{self, Change, Committed, Wait};
+use crate::engine::peer::lock;
+use crate::error::{CommitError, ValueError};
+use crate::mesh::Mesh;
+
+/// One session, as one request works with it.
+///
+/// Changes are collected and become visible together, at [`Session::commit`]. Two requests that change different
+/// attributes never overwrite each other; of two that change the same one, one wins, the same one on every node.
+pub struct Session {
+    mesh: Mesh,
+    state: Mutex<State>,
+}
+
+struct State {
+    id: SessionId,
+    /// What was loaded or last committed; none for a session that was never committed.
+    record: Option<Record>,
+    changes: BTreeMap<Arc<str>, Option<Value>>,
+    idle_limit_ms: Option<u64>,
+}
+
+/// What a commit reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Other nodes that confirmed that they hold the change, when the commit returned. 0 if nothing had changed.
+    pub copies: usize,
+    /// Whether anything was changed.
+    pub changed: bool,
+    /// The session that was changed: the successor, if another request had renewed the id meanwhile.
+    pub id: SessionId,
+}
+
+impl Session {
+    pub(crate) fn fresh(mesh: Mesh, id: SessionId) -> Self {
+        let state = State { id, record: None, changes: BTreeMap::new(), idle_limit_ms: None };
+        Self { mesh, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn loaded(mesh: Mesh, id: SessionId, record: Record) -> Self {
+        let state = State { id, record: Some(record), changes: BTreeMap::new(), idle_limit_ms: None };
+        Self { mesh, state: Mutex::new(state) }
+    }
+
+    /// The id, which belongs into the visitor's cookie (see [`SessionId::encode`]) and nowhere else.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        lock(&self.state).id
+    }
+
+    /// The attribute `key`, with this handle's own changes.
+    ///
+    /// # Errors
+    ///
+    /// What is stored is not a `T`.
+    pub fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
+        self.get_bytes(key).map(|value| decode(key, &value)).transpose()
+    }
+
+    /// The attribute `key` as it is stored.
+    #[must_use]
+    pub fn get_bytes(&self, key: &str) -> Option<Value> {
+        let state = lock(&self.state);
+        match state.changes.get(key) {
+            Some(change) => change.clone(),
+            None => state.record.as_ref()?.session.get(key).cloned(),
+        }
+    }
+
+    /// The keys of all attributes, with this handle's own changes, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Arc<str>> {
+        let state = lock(&self.state);
+        let mut keys: BTreeMap<Arc<str>, bool> = BTreeMap::new();
+        if let Some(record) = &state.record {
+            keys.extend(record.session.live().map(|(key, _)| (key.clone(), true)));
+        }
+        keys.extend(state.changes.iter().map(|(key, value)| (key.clone(), value.is_some())));
+        keys.into_iter().filter(|(_, live)| *live).map(|(key, _)| key).collect()
+    }
+
+    /// Writes an attribute, as JSON, which still reads after a field was added to `T`.
+    ///
+    /// # Errors
+    ///
+    /// `value` cannot be JSON, for example because a map's keys are no text.
+    pub fn insert<T: serde::Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), ValueError> {
+        let value = encode(key, value)?;
+        self.insert_bytes(key, value);
+        Ok(())
+    }
+
+    /// Writes an attribute as it is.
+    pub fn insert_bytes(&self, key: &str, value: impl Into<Value>) {
+        lock(&self.state).changes.insert(Arc::from(key), Some(value.into()));
+    }
+
+    /// Removes an attribute.
+    pub fn remove(&self, key: &str) {
+        lock(&self.state).changes.insert(Arc::from(key), None);
+    }
+
+    /// Sets after how much time without an access this session ends. Less than a millisecond counts as one.
+    pub fn set_max_inactive(&self, limit: Duration) {
+        lock(&self.state).idle_limit_ms = Some(millis(limit).max(1));
+    }
+
+    /// After how much time without an access this session ends.
+    #[must_use]
+    pub fn max_inactive(&self) -> Duration {
+        let state = lock(&self.state);
+        let stored = state.record.as_ref().map(|record| record.session.idle_limit().ms);
+        Duration::from_millis(state.idle_limit_ms.or(stored).unwrap_or_else(|| self.mesh.idle_limit_ms()))
+    }
+
+    /// When the session was created, in milliseconds since the Unix epoch by the clock of the node that made it;
+    /// `None` before its first commit. For display.
+    #[must_use]
+    pub fn created_ms(&self) -> Option<u64> {
+        lock(&self.state).record.as_ref().map(|record| record.session.created_ms())
+    }
+
+    /// How long ago the session was last accessed, before this handle was made.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        let now = self.mesh.node.now();
+        Duration::from_millis(lock(&self.state).record.as_ref().map_or(0, |record| record.idle_ms(now)))
+    }
+
+    /// Makes the changes of this handle visible, all at once, and waits for the copies that the configuration asks
+    /// for. Without changes nothing is sent; a new session is always created.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommitError`]: it says whether the change was made. Changes that were not made stay in the handle.
+    pub async fn commit(&self) -> Result<Commit, CommitError> {
+        self.commit_waiting(self.mesh.wait()).await
+    }
+
+    /// [`Session::commit`] with another acknowledgement than the configured one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::commit`].
+    pub async fn commit_with(&self, ack: Ack) -> Result<Commit, CommitError> {
+        self.commit_waiting(Wait { ack, ..self.mesh.wait() }).await
+    }
+
+    async fn commit_waiting(&self, wait: Wait) -> Result<Commit, CommitError> {
+        let (id, record, change) = {
+            let state = lock(&self.state);
+            let attributes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let create = state.record.is_none().then(|| self.mesh.idle_limit_ms());
+            (state.id, state.record.clone(), Change { attributes, idle_limit_ms: state.idle_limit_ms, create })
+        };
+        let committed = commit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
+        Ok(self.adopt(committed, &change))
+    }
+
+    /// Takes over what was committed. What was changed meanwhile through this handle stays a change.
+    fn adopt(&self, committed: Committed, change: &Change) -> Commit {
+        let mut state = lock(&self.state);
+        for (key, value) in &change.attributes {
+            if state.changes.get(key) == Some(value) {
+                state.changes.remove(key);
+            }
+        }
+        if state.idle_limit_ms == change.idle_limit_ms {
+            state.idle_limit_ms = None;
+        }
+        state.id = committed.id;
+        state.record = Some(committed.record);
+        Commit { copies: committed.copies, changed: committed.changed, id: committed.id }
+    }
+
+    /// Reads, changes and writes one attribute in one step that nothing on this node can come between, and commits it
+    /// at once. `change` gets what is stored now and returns what shall be, `None` to remove it. Changes that this
+    /// handle has collected are not part of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::commit`]; and [`CommitError::Unknown`] for a session that was never committed.
+    pub async fn update<T>(
+        &self,
+        key: &str,
+        change: impl FnOnce(Option<T>) -> Option<T> + Send,
+    ) -> Result<Option<T>, CommitError>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send,
+    {
+        let (id, record) = {
+            let state = lock(&self.state);
+            (state.id, state.record.clone())
+        };
+        let step = |before: Option<&Value>| {
+            let before = before.map(|value| decode(key, value)).transpose()?;
+            let after = change(before);
+            let value = after.as_ref().map(|after| encode(key, after)).transpose()?;
+            Ok((value, after))
+        };
+        let key = Arc::from(key);
+        let wait = self.mesh.wait();
+        let updated = commit::update(&self.mesh.node, id, record.as_ref(), &key, wait, step).await;
+        let (committed, after) = updated?;
+        self.adopt(committed, &Change::default());
+        Ok(after)
+    }
+
+    /// Notes an access. Loading a session has done so already.
+    pub fn touch(&self) {
+        let id = self.id();
+        if let Some((_, true)) = self.mesh.node.store.access(id, self.mesh.node.now()) {
+            commit::tell_access(&self.mesh.node, id);
+        }
+    }
+
+    /// Gives the session another id, against session fixation: to be called at every login. All attributes and this
+    /// handle's changes go along. When it returns, the new id is valid on every node and the old one on none; writes
+    /// that are under way to the old id follow.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::commit`]. Unless it is [`CommitError::TimedOut`], the old id is still valid and the handle has it.
+    pub async fn renew_id(&self) -> Result<Commit, CommitError> {
+        let node = &self.mesh.node;
+        let wait = self.mesh.wait();
+        let (id, record) = {
+            let state = lock(&self.state);
+            (state.id, state.record.clone())
+        };
+        let Some(record) = record else {
+            // Nobody knows the id yet, so another one is as good.
+            lock(&self.state).id = node.mint();
+            return self.commit().await;
+        };
+        // The newest content that is known here goes along, also what other requests wrote meanwhile.
+        let mut newest = node.store.get(id).map_or_else(|| record.clone(), |entry| entry.record);
+        newest.merge(&record);
+        if newest.session.invalidated().is_some() {
+            return Err(CommitError::Ended);
+        }
+        let mut attributes: BTreeMap<Arc<str>, Option<Value>> =
+            newest.session.live().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let limit = newest.session.idle_limit().ms;
+        let own = {
+            let state = lock(&self.state);
+            attributes.extend(state.changes.iter().map(|(key, value)| (key.clone(), value.clone())));
+            state.changes.clone()
+        };
+        let idle_limit_ms = lock(&self.state).idle_limit_ms;
+        let change = Change {
+            attributes: attributes.into_iter().filter(|(_, value)| value.is_some()).collect(),
+            idle_limit_ms: idle_limit_ms.or(Some(limit)),
+            create: Some(limit),
+        };
+        // The new session is kept first; only then does the old one end.
+        let successor = node.mint();
+        let committed = commit::commit(node, successor, None, &change, wait).await?;
+        let ended = commit::invalidate(node, id, Some(&record), Some(successor), wait).await;
+        let made = Change { attributes: own.into_iter().collect(), idle_limit_ms, create: None };
+        let commit = self.adopt(committed, &made);
+        ended.map(|copies| Commit { copies: commit.copies.min(copies), ..commit })
+    }
+
+    /// Ends the session for good, on every node: no request that is still under way can bring it back.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::TimedOut`] and the errors of `strict`; the session has ended all the same, here at once and on
+    /// the other nodes as soon as they can be reached.
+    pub async fn invalidate(&self) -> Result<Commit, CommitError> {
+        let (id, record) = {
+            let mut state = lock(&self.state);
+            state.changes.clear();
+            (state.id, state.record.clone())
+        };
+        if record.is_none() {
+            return Ok(Commit { copies: 0, changed: false, id });
+        }
+        let copies = commit::invalidate(&self.mesh.node, id, record.as_ref(), None, self.mesh.wait()).await?;
+        Ok(Commit { copies, changed: true, id })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("Session").field("id", &state.id).field("changes", &state.changes.len()).finish_non_exhaustive()
+    }
+}
+
+fn encode<T: serde::Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
+    let bytes = serde_json::to_vec(value);
+    bytes.map(Value::from).map_err(|source| ValueError { key: key.to_owned(), action: "written", source })
+}
+
+fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, ValueError> {
+    serde_json::from_slice(value).map_err(|source| ValueError { key: key.to_owned(), action: "read", source })
+}

@@ -1,0 +1,294 @@
+//! From a builder to a running node.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rand::rngs::StdRng;
+use rand::{RngCore as _, SeedableRng as _};
+use sessionmesh_core::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::session::DIGEST_VERSION;
+use sessionmesh_core::slots::Mode;
+use sessionmesh_core::stamp::LamportClock;
+use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::builder::MeshBuilder;
+use crate::config::{Config, ModeName};
+use crate::engine::health::Patience;
+use crate::engine::link;
+use crate::engine::node::Node;
+use crate::engine::store::Store;
+use crate::engine::topology::Topology;
+use crate::engine::views::{Evidence, Views};
+use crate::engine::{audit, expire, pulse, ready, serve};
+use crate::error::StartError;
+use crate::membership::{Heard, HeardState, Membership, MembershipConfig, PlainSeal};
+use crate::mesh::Mesh;
+use crate::network::{Listener, MulticastBind};
+use crate::seal::Side;
+use crate::stats::Counters;
+
+/// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
+const EVENTS_MAX: usize = 4096;
+/// How often a port is tried that is free for TCP and for UDP, when any port will do.
+const PORTS_TRIED: usize = 20;
+/// Time between two beacons.
+const BEACON: Duration = Duration::from_millis(500);
+/// Time between two resolutions of a name.
+const DNS: Duration = Duration::from_secs(5);
+
+pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
+    builder.config.validate()?;
+    let mut rng = match builder.seed {
+        Some(seed) => StdRng::seed_from_u64(seed),
+        None => StdRng::from_os_rng(),
+    };
+    let mut incarnation = builder.clock.wall_ms().max(1);
+    let mut bind = builder.config.bind;
+    loop {
+        let mut attempt = Attempt::open(&builder, &mut rng, incarnation, bind).await?;
+        match attempt.look_around().await {
+            Ok(Around::Free) => return Ok(attempt.go()),
+            // An earlier incarnation of this node, dead by now, had a larger number: the clock was set back.
+            Ok(Around::Outnumbered(known)) => incarnation = known + 1,
+            Err(error) => {
+                attempt.close();
+                return Err(error);
+            }
+        }
+        bind = attempt.node_addr;
+        attempt.close();
+    }
+}
+
+/// A node that listens and gossips, but takes no part yet.
+struct Attempt {
+    node: Arc<Node>,
+    membership: Arc<Membership>,
+    evidence: mpsc::UnboundedReceiver<Evidence>,
+    node_addr: SocketAddr,
+}
+
+enum Around {
+    Free,
+    Outnumbered(u64),
+}
+
+impl Attempt {
+    async fn open(
+        builder: &MeshBuilder,
+        rng: &mut StdRng,
+        incarnation: u64,
+        bind: SocketAddr,
+    ) -> Result<Self, StartError> {
+        let mut tries = 0;
+        let (listener, membership, addr, advertise) = loop {
+            tries += 1;
+            let (listener, addr) = listen(builder, bind).await?;
+            let advertise = advertised(&builder.config, addr);
+            let config = membership_config(&builder.config, incarnation, addr, advertise, rng.next_u64());
+            match Membership::start(builder.network.clone(), Arc::new(PlainSeal), config).await {
+                Ok(membership) => break (listener, membership, addr, advertise),
+                // The port was free for TCP only.
+                Err(error)
+                    if bind.port() == 0 && tries < PORTS_TRIED && error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(source) => return Err(StartError::Discovery { source }),
+            }
+        };
+        let (report, evidence) = mpsc::unbounded_channel();
+        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), report));
+        tokio::spawn(serve::accept(node.clone(), listener));
+        Ok(Self { node, membership: Arc::new(membership), evidence, node_addr: addr })
+    }
+
+    /// Waits until another node was heard, or nobody for the length of the discovery window, and makes sure that
+    /// nobody else has this node's name.
+    async fn look_around(&mut self) -> Result<Around, StartError> {
+        let deadline = Instant::now() + self.node.config.discovery_window;
+        let mut heard = self.membership.heard();
+        let mut company_since = None;
+        loop {
+            let members = heard.borrow_and_update().clone();
+            let others = members.iter().any(|member| *member.name != *self.node.config.name && member.alive);
+            for twin in members.iter().filter(|member| self.is_twin(member)) {
+                if self.is_live(twin).await {
+                    return Err(StartError::NameTaken { name: self.node.config.name.clone(), addr: twin.addr });
+                }
+                if twin.incarnation >= self.node.incarnation {
+                    return Ok(Around::Outnumbered(twin.incarnation));
+                }
+            }
+            if others {
+                company_since.get_or_insert_with(Instant::now);
+            }
+            // Whoever was heard tells of all it knows within a round of gossip.
+            let until = company_since.map_or(deadline, |since| since + self.node.config.gossip_interval).min(deadline);
+            if Instant::now() >= until {
+                return Ok(Around::Free);
+            }
+            let _ = timeout_at(until, heard.changed()).await;
+        }
+    }
+
+    fn is_twin(&self, member: &Heard) -> bool {
+        let earlier = (member.incarnation, member.addr) < (self.node.incarnation, self.node.advertise);
+        // Of two that start at once, the later one gives way.
+        let yields = member.state == HeardState::Probing && !earlier;
+        *member.name == *self.node.config.name
+            && member.incarnation != self.node.incarnation
+            && member.addr != self.node.advertise
+            && member.state != HeardState::Left
+            && !yields
+    }
+
+    /// Whether a node of this name answers at the address of `twin`.
+    async fn is_live(&self, twin: &Heard) -> bool {
+        let node = &self.node;
+        let addr = node.advertise.to_string();
+        let ask = async {
+            let stream = node.network.connect(twin.addr).await.ok()?;
+            let mut stream = node.seal.wrap(stream, Side::Dialler).await.ok()?;
+            let hello = Message::Hello(Hello {
+                magic: MAGIC,
+                version_min: VERSION_MIN,
+                version_max: VERSION_MAX,
+                digest_version: DIGEST_VERSION,
+                cluster: &node.config.cluster,
+                name: &node.config.name,
+                incarnation: node.incarnation,
+                addr: &addr,
+                expects: 0,
+                counter: 0,
+            });
+            link::greet(&mut stream, &hello).await.ok()
+        };
+        let greeted = timeout(node.config.commit_deadline, ask).await.ok().flatten();
+        greeted.is_some_and(|greeted| greeted.name == node.config.name && greeted.incarnation != node.incarnation)
+    }
+
+    /// Takes part.
+    fn go(self) -> Mesh {
+        let Self { node, membership, evidence, .. } = self;
+        info!(name = %node.config.name, addr = %node.advertise, incarnation = node.incarnation, "node started");
+        if let Some(error) = membership.multicast_error() {
+            warn!(%error, "multicast is not available; the other ways of discovery go on");
+        }
+        let (ready, is_ready) = watch::channel(false);
+        tokio::spawn(Views::new(node.clone(), membership.clone()).run(evidence));
+        tokio::spawn(pulse::run(node.clone()));
+        tokio::spawn(audit::run(node.clone()));
+        tokio::spawn(expire::run(node.clone()));
+        tokio::spawn(ready::run(node.clone(), membership.clone(), ready));
+        Mesh::new(node, membership, is_ready)
+    }
+
+    fn close(self) {
+        self.node.stop.cancel();
+        self.membership.stop();
+    }
+}
+
+async fn listen(builder: &MeshBuilder, bind: SocketAddr) -> Result<(Box<dyn Listener>, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { addr: bind, source };
+    let listener = builder.network.listen(bind).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, addr))
+}
+
+/// What others are told: the configured address, with the port that was bound where it names none.
+fn advertised(config: &Config, bound: SocketAddr) -> SocketAddr {
+    let mut addr = config.advertise.unwrap_or(bound);
+    if addr.port() == 0 {
+        addr.set_port(bound.port());
+    }
+    addr
+}
+
+fn membership_config(
+    config: &Config,
+    incarnation: u64,
+    bind: SocketAddr,
+    advertise: SocketAddr,
+    seed: u64,
+) -> MembershipConfig {
+    let multicast = MulticastBind {
+        group: config.multicast_group,
+        port: config.multicast_port,
+        interface: config.multicast_interface,
+        ttl: config.multicast_ttl,
+        loopback: true,
+    };
+    MembershipConfig {
+        cluster: config.cluster.clone(),
+        name: config.name.clone(),
+        incarnation,
+        bind,
+        advertise,
+        zone: config.zone.clone(),
+        multicast: config.multicast_enabled().then_some(multicast),
+        seeds: config.seeds.clone(),
+        dns: config.dns.clone(),
+        gossip_interval: config.gossip_interval,
+        phi: config.gossip_phi,
+        beacon_interval: BEACON,
+        dns_interval: DNS,
+        seed,
+    }
+}
+
+fn new_node(
+    builder: &MeshBuilder,
+    incarnation: u64,
+    advertise: SocketAddr,
+    rng: StdRng,
+    evidence: mpsc::UnboundedSender<Evidence>,
+) -> Node {
+    let config = builder.config.clone();
+    let mode = match config.mode {
+        ModeName::AllToAll => Mode::AllToAll,
+        ModeName::PrimaryBackup => Mode::PrimaryBackup { backups: config.backups },
+    };
+    let me = Member {
+        name: Arc::from(config.name.as_str()),
+        incarnation,
+        addr: advertise,
+        zone: Arc::from(config.zone.as_str()),
+        state: MemberState::Joining,
+    };
+    let hash = me.node();
+    let alone = Topology::new(1, View::new([me]), mode, &config.name, &std::collections::BTreeMap::new(), Vec::new());
+    Node {
+        mode,
+        patience: Patience::new(sessionmesh_core::moment::millis(config.commit_deadline)),
+        incarnation,
+        me: hash,
+        advertise,
+        network: builder.network.clone(),
+        seal: builder.seal.clone(),
+        started: builder.clock.elapsed(),
+        clock: builder.clock.clone(),
+        store: Store::new(),
+        lamport: LamportClock::new(NodeHash::of(&config.name, incarnation)),
+        topology: ArcSwap::from_pointee(alone),
+        acks: Mutex::default(),
+        keeping: Mutex::default(),
+        fences: expire::Fences::default(),
+        rng: Mutex::new(rng),
+        events: broadcast::Sender::new(EVENTS_MAX),
+        counters: Counters::default(),
+        evidence,
+        walked: AtomicU64::new(1),
+        beat: AtomicU64::new(Moment::START.as_ms()),
+        changed: Notify::new(),
+        vanished: Mutex::default(),
+        stop: CancellationToken::new(),
+        config,
+    }
+}

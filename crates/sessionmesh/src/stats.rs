@@ -1,0 +1,66 @@
+//! Figures of a running node.
+
+use std::sync::atomic::AtomicU64;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
+        /// Counters that only grow.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64),* }
+
+        /// What a node has done and holds, at one moment.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            /// Sessions held that have not ended, as owner or to pass on.
+            pub sessions: usize,
+            /// Tombstones and expired sessions held.
+            pub ended: usize,
+            /// Sessions held here for which this node is an owner by its view.
+            pub owned: usize,
+            /// Sessions dirty for some peer or on their way to it, summed over peers.
+            pub outbox: usize,
+            /// Commits that wait for copies.
+            pub waiting_commits: usize,
+            /// Peers that are suspected and not waited for.
+            pub suspected: Vec<String>,
+            $($(#[doc = $doc])* pub $name: u64),*
+        }
+
+        impl Counters {
+            /// Copies the counters into `stats`.
+            pub(crate) fn fill(&self, stats: &mut Stats) {
+                $(stats.$name = self.$name.load(std::sync::atomic::Ordering::Relaxed);)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Commits made on this node.
+    commits,
+    /// Commits whose copies were not confirmed before the deadline.
+    commit_timeouts,
+    /// Changes sent to peers, each session once for each peer and batch.
+    deltas_sent,
+    /// Changes received from peers.
+    deltas_received,
+    /// Changes that did not fit the receiver's copy, so that the whole session was sent.
+    mismatches,
+    /// Answers of peers that hold a session only to pass it on.
+    passing,
+    /// Copies dropped because all owners keep them.
+    let_go,
+    /// Reads answered from this node's own map.
+    local_reads,
+    /// Reads for which other nodes were asked.
+    remote_reads,
+    /// Reads that could not tell whether the session exists.
+    cannot_tell,
+    /// Sessions that this node expired.
+    expired,
+    /// Times a peer was suspected.
+    suspicions,
+    /// Slots that an audit found different.
+    audit_differences,
+}
