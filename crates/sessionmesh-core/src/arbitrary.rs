@@ -107,6 +107,18 @@ fn take_step(record: &mut Record, step: &Step, stamp: Stamp, other: Option<Recor
     record.session = session.into();
 }
 
+fn num() -> impl Strategy<Value = u64> {
+    any::<u64>()
+}
+
+fn short() -> impl Strategy<Value = u16> {
+    any::<u16>()
+}
+
+fn flag() -> impl Strategy<Value = bool> {
+    any::<bool>()
+}
+
 /// Lives as long as the test process, so that a generated message can borrow it.
 fn leaked_str() -> impl Strategy<Value = &'static str> {
     "\\PC{0,6}".prop_map(|text| &*Box::leak(text.into_boxed_str()))
@@ -121,15 +133,15 @@ fn ids() -> impl Strategy<Value = SessionId> {
 }
 
 fn stamps() -> impl Strategy<Value = Stamp> {
-    (any(), any()).prop_map(|(counter, node)| Stamp { counter, node })
+    (num(), num()).prop_map(|(counter, node)| Stamp { counter, node })
 }
 
 pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {
     let attribute = (leaked_str(), option::of(leaked_bytes()), stamps())
         .prop_map(|(key, value, stamp)| WireAttribute { key, value, stamp });
-    let expired = option::of((stamps(), any()));
+    let expired = option::of((stamps(), num()));
     let content = prop_oneof![
-        (any(), any(), stamps(), expired, vec(attribute, 0..4)).prop_map(
+        (num(), num(), stamps(), expired, vec(attribute, 0..4)).prop_map(
             |(created_ms, idle_limit_ms, idle_limit_stamp, expired, attributes)| Content::Session {
                 created_ms,
                 idle_limit_ms,
@@ -138,16 +150,23 @@ pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {
                 attributes
             }
         ),
-        (stamps(), option::of(ids()), any(), any()).prop_map(|(stamp, successor, retention_ms, age_ms)| {
+        (stamps(), option::of(ids()), num(), num()).prop_map(|(stamp, successor, retention_ms, age_ms)| {
             Content::Tombstone { stamp, successor, retention_ms, age_ms }
         }),
     ];
-    (ids(), stamps(), any(), any(), any(), content)
-        .prop_map(|(id, from, base, digest, age_ms, content)| Delta { id, from, base, digest, age_ms, content })
+    (ids(), stamps(), num(), num(), num(), content).prop_map(|(id, from, base, digest, age_ms, content)| Delta {
+        id,
+        from,
+        base,
+        digest,
+        age_ms,
+        content,
+    })
 }
 
 fn links() -> impl Strategy<Value = Message<'static>> {
-    let hello = ((any(), any(), any(), any(), any(), any(), any()), leaked_str(), leaked_str(), leaked_str());
+    let hello =
+        ((any::<u32>(), short(), short(), short(), num(), num(), num()), leaked_str(), leaked_str(), leaked_str());
     prop_oneof![
         hello.prop_map(|(numbers, cluster, name, addr)| {
             let (magic, version_min, version_max, digest_version, incarnation, expects, counter) = numbers;
@@ -164,23 +183,20 @@ fn links() -> impl Strategy<Value = Message<'static>> {
                 counter,
             })
         }),
-        (any(), leaked_str(), any(), any()).prop_map(|(version, name, incarnation, counter)| Message::Welcome(Welcome {
-            version,
-            name,
-            incarnation,
-            counter
-        })),
+        (short(), leaked_str(), num(), num()).prop_map(|(version, name, incarnation, counter)| Message::Welcome(
+            Welcome { version, name, incarnation, counter }
+        )),
         Just(Message::Refused(Refused::Cluster)),
-        (any(), any()).prop_map(|(min, max)| Message::Refused(Refused::Version { min, max })),
-        any().prop_map(|version| Message::Refused(Refused::Digest { version })),
-        any().prop_map(|known| Message::Refused(Refused::Stale { known })),
-        (any(), any(), any(), any()).prop_map(|(sent, view, counter, leaving)| Message::Ping(Ping {
+        (short(), short()).prop_map(|(min, max)| Message::Refused(Refused::Version { min, max })),
+        short().prop_map(|version| Message::Refused(Refused::Digest { version })),
+        num().prop_map(|known| Message::Refused(Refused::Stale { known })),
+        (num(), num(), num(), flag()).prop_map(|(sent, view, counter, leaving)| Message::Ping(Ping {
             sent,
             view,
             counter,
             leaving
         })),
-        (any(), any(), any(), any(), any()).prop_map(|(sent, view, counter, granted, clear)| Message::Pong(Pong {
+        (num(), num(), num(), flag(), flag()).prop_map(|(sent, view, counter, granted, clear)| Message::Pong(Pong {
             sent,
             view,
             counter,
@@ -193,30 +209,26 @@ fn links() -> impl Strategy<Value = Message<'static>> {
 
 fn changes() -> impl Strategy<Value = Message<'static>> {
     let held = prop_oneof![
-        any().prop_map(|age_ms| Held::Same { age_ms }),
+        num().prop_map(|age_ms| Held::Same { age_ms }),
         deltas().prop_map(Held::This),
         Just(Held::Nothing),
         Just(Held::Abstains),
     ];
     prop_oneof![
-        (any(), any(), vec(deltas(), 0..4)).prop_map(|(seq, counter, deltas)| Message::Batch(Batch {
+        (num(), num(), vec(deltas(), 0..4)).prop_map(|(seq, counter, deltas)| Message::Batch(Batch {
             seq,
             counter,
             deltas
         })),
-        (any(), any(), any(), vec(any(), 0..9)).prop_map(|(seq, counter, view, codes)| Message::Answers(Answers {
-            seq,
-            counter,
-            view,
-            codes
-        })),
-        (any(), ids(), any(), any()).prop_map(|(request, id, digest, access)| Message::Ask(Ask {
+        (num(), num(), num(), vec(any::<u8>(), 0..9))
+            .prop_map(|(seq, counter, view, codes)| Message::Answers(Answers { seq, counter, view, codes })),
+        (num(), ids(), num(), flag()).prop_map(|(request, id, digest, access)| Message::Ask(Ask {
             request,
             id,
             digest,
             access
         })),
-        (any(), any(), any(), held).prop_map(|(request, view, current, held)| Message::Told(Told {
+        (num(), num(), flag(), held).prop_map(|(request, view, current, held)| Message::Told(Told {
             request,
             view,
             current,
@@ -226,17 +238,17 @@ fn changes() -> impl Strategy<Value = Message<'static>> {
 }
 
 fn upkeep() -> impl Strategy<Value = Message<'static>> {
-    let item = (ids(), stamps(), any()).prop_map(|(id, revision, age_ms)| ExpireItem { id, revision, age_ms });
+    let item = (ids(), stamps(), num()).prop_map(|(id, revision, age_ms)| ExpireItem { id, revision, age_ms });
     prop_oneof![
-        (any(), vec(item, 0..4)).prop_map(|(request, items)| Message::ExpireAsk(ExpireAsk { request, items })),
-        (any(), vec(any(), 0..9))
+        (num(), vec(item, 0..4)).prop_map(|(request, items)| Message::ExpireAsk(ExpireAsk { request, items })),
+        (num(), vec(flag(), 0..9))
             .prop_map(|(request, nothing_later)| Message::ExpireVotes(ExpireVotes { request, nothing_later })),
-        (any(), any(), vec(any(), 0..4)).prop_map(|(request, view, slots)| Message::Audit(Audit {
+        (num(), num(), vec((short(), num()), 0..4)).prop_map(|(request, view, slots)| Message::Audit(Audit {
             request,
             view,
             slots
         })),
-        (any(), any(), vec(any(), 0..4), any(), vec((ids(), any()), 0..4)).prop_map(
+        (num(), flag(), vec(short(), 0..4), flag(), vec((ids(), num()), 0..4)).prop_map(
             |(request, comparable, slots, more, held)| Message::AuditDiffers(AuditDiffers {
                 request,
                 comparable,

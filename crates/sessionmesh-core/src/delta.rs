@@ -7,7 +7,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::id::SessionId;
 use crate::moment::Moment;
-use crate::session::{access_tolerance_ms, Attribute, Expired, IdleLimit, Invalidated, Record, Session};
+use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, access_tolerance_ms};
 use crate::stamp::Stamp;
 
 /// The part of a session that changed at or after a stamp, borrowed from the session or from the received frame.
@@ -207,12 +207,7 @@ impl<'a> Delta<'a> {
         let Content::Tombstone { stamp, successor, retention_ms, age_ms } = &self.content else {
             unreachable!("called for tombstones only")
         };
-        Invalidated {
-            successor: *successor,
-            stamp: *stamp,
-            retention_ms: *retention_ms,
-            since: now.minus_ms(*age_ms),
-        }
+        Invalidated { successor: *successor, stamp: *stamp, retention_ms: *retention_ms, since: now.minus_ms(*age_ms) }
     }
 }
 

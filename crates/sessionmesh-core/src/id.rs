@@ -23,11 +23,7 @@ impl Slot {
     /// The slot of this number, if there is one.
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
-        if number <= SLOT_MASK {
-            Some(Self(number))
-        } else {
-            None
-        }
+        if number <= SLOT_MASK { Some(Self(number)) } else { None }
     }
 
     /// The slot of the lowest 12 bits of `number`, for drawing a slot at random.
@@ -131,13 +127,8 @@ impl SessionId {
             return Err(InvalidSessionId);
         }
         let mut decoded = [0; ENCODED_CHARS];
-        let bytes = URL_SAFE_NO_PAD
-            .decode_slice(text, &mut decoded)
-            .map_err(|_| InvalidSessionId)?;
-        decoded[..bytes]
-            .try_into()
-            .map(Self)
-            .map_err(|_| InvalidSessionId)
+        let bytes = URL_SAFE_NO_PAD.decode_slice(text, &mut decoded).map_err(|_| InvalidSessionId)?;
+        decoded[..bytes].try_into().map(Self).map_err(|_| InvalidSessionId)
     }
 
     /// A hash that logs may show: it tells ids apart and leads back to none of them.

@@ -38,9 +38,10 @@ impl Keeping {
     /// Whether the copy of `id`, which is now at `version`, may go.
     pub fn may_drop(&self, id: SessionId, version: Version, owners: &[NodeHash]) -> bool {
         !owners.is_empty()
-            && self.heard.get(&id).is_some_and(|heard| {
-                heard.version == version && owners.iter().all(|owner| heard.by.contains(owner))
-            })
+            && self
+                .heard
+                .get(&id)
+                .is_some_and(|heard| heard.version == version && owners.iter().all(|owner| heard.by.contains(owner)))
     }
 
     /// Forgets what was said of one session: it was dropped.

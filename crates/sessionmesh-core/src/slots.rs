@@ -53,17 +53,11 @@ impl Slots {
     /// counts as a zone of its own.
     #[must_use]
     pub fn new(view: &View, mode: Mode) -> Self {
-        let name_hashes: Vec<u64> = view
-            .members()
-            .iter()
-            .map(|member| name_hash(&member.name))
-            .collect();
+        let name_hashes: Vec<u64> = view.members().iter().map(|member| name_hash(&member.name)).collect();
         let eligible = eligible(view);
         let (owners_per_slot, zones) = match mode {
             Mode::AllToAll => (eligible.len(), None),
-            Mode::PrimaryBackup { backups } => {
-                (eligible.len().min(usize::from(backups) + 1), zones(view))
-            }
+            Mode::PrimaryBackup { backups } => (eligible.len().min(usize::from(backups) + 1), zones(view)),
         };
         let mut owners = Vec::with_capacity(SLOTS * owners_per_slot);
         for slot in Slot::all() {
@@ -73,12 +67,7 @@ impl Slots {
                 None => owners.extend(ranked.into_iter().take(owners_per_slot)),
             }
         }
-        Self {
-            view: view.hash(),
-            name_hashes,
-            owners,
-            owners_per_slot,
-        }
+        Self { view: view.hash(), name_hashes, owners, owners_per_slot }
     }
 
     /// The hash of the view that these owners were computed from.
@@ -107,17 +96,9 @@ impl Slots {
     /// If `view` is not the view that this table was computed from (it may differ in addresses and in who is ready).
     #[must_use]
     pub fn ranking(&self, view: &View, slot: Slot) -> Vec<u16> {
-        assert_eq!(
-            self.view,
-            view.hash(),
-            "a table of slots is used with the view that it was computed from"
-        );
+        assert_eq!(self.view, view.hash(), "a table of slots is used with the view that it was computed from");
         let owners = self.owners(slot);
-        let mut others = rank(
-            &self.name_hashes,
-            slot,
-            indices(view).filter(|member| !owners.contains(member)),
-        );
+        let mut others = rank(&self.name_hashes, slot, indices(view).filter(|member| !owners.contains(member)));
         others.sort_by_key(|&member| is_leaving(view, member));
         [owners, &others].concat()
     }
@@ -125,22 +106,14 @@ impl Slots {
     /// The slots whose primary is `member`, ascending: where it mints ids.
     #[must_use]
     pub fn home_slots(&self, member: u16) -> Vec<Slot> {
-        Slot::all()
-            .filter(|&slot| self.primary(slot) == Some(member))
-            .collect()
+        Slot::all().filter(|&slot| self.primary(slot) == Some(member)).collect()
     }
 }
 
 /// The members that can be owners.
 fn eligible(view: &View) -> Vec<u16> {
-    let staying: Vec<u16> = indices(view)
-        .filter(|&member| !is_leaving(view, member))
-        .collect();
-    if staying.is_empty() {
-        indices(view).collect()
-    } else {
-        staying
-    }
+    let staying: Vec<u16> = indices(view).filter(|&member| !is_leaving(view, member)).collect();
+    if staying.is_empty() { indices(view).collect() } else { staying }
 }
 
 fn indices(view: &View) -> impl Iterator<Item = u16> {
@@ -154,14 +127,10 @@ fn is_leaving(view: &View, member: u16) -> bool {
 /// A number for each member's zone, or none if no zone is named at all.
 fn zones(view: &View) -> Option<Vec<u16>> {
     let mut first_in_zone = BTreeMap::new();
-    let zones = view
-        .members()
-        .iter()
-        .zip(indices(view))
-        .map(|(member, index)| match &*member.zone {
-            "" => index,
-            zone => *first_in_zone.entry(zone).or_insert(index),
-        });
+    let zones = view.members().iter().zip(indices(view)).map(|(member, index)| match &*member.zone {
+        "" => index,
+        zone => *first_in_zone.entry(zone).or_insert(index),
+    });
     let zones = zones.collect();
     (!first_in_zone.is_empty()).then_some(zones)
 }
@@ -171,11 +140,7 @@ fn choose_across_zones(owners: &mut Vec<u16>, ranked: &[u16], zones: &[u16], cou
     let zone = |member: u16| zones[usize::from(member)];
     let start = owners.len();
     for &member in ranked {
-        if owners.len() - start < count
-            && owners[start..]
-                .iter()
-                .all(|&chosen| zone(chosen) != zone(member))
-        {
+        if owners.len() - start < count && owners[start..].iter().all(|&chosen| zone(chosen) != zone(member)) {
             owners.push(member);
         }
     }
@@ -188,14 +153,8 @@ fn choose_across_zones(owners: &mut Vec<u16>, ranked: &[u16], zones: &[u16], cou
 
 /// `members` by descending weight for `slot`; equal weights in the order of names, which is that of indices.
 fn rank(name_hashes: &[u64], slot: Slot, members: impl Iterator<Item = u16>) -> Vec<u16> {
-    let mut weighed: Vec<(Reverse<u64>, u16)> = members
-        .map(|member| {
-            (
-                Reverse(weight(slot, name_hashes[usize::from(member)])),
-                member,
-            )
-        })
-        .collect();
+    let mut weighed: Vec<(Reverse<u64>, u16)> =
+        members.map(|member| (Reverse(weight(slot, name_hashes[usize::from(member)])), member)).collect();
     weighed.sort_unstable();
     weighed.into_iter().map(|(_, member)| member).collect()
 }

@@ -64,9 +64,7 @@ impl NodeHash {
     /// The xxh3-64 of the name, followed by the incarnation in little-endian order.
     #[must_use]
     pub fn of(name: &str, incarnation: u64) -> Self {
-        Self(xxh3_64(
-            &[name.as_bytes(), &incarnation.to_le_bytes()].concat(),
-        ))
+        Self(xxh3_64(&[name.as_bytes(), &incarnation.to_le_bytes()].concat()))
     }
 }
 
@@ -131,10 +129,7 @@ impl View {
         let mut members: Vec<Member> = members.into_iter().collect();
         members.sort_unstable_by(|a, b| {
             let rank = |m: &Member| (Reverse(m.incarnation), Reverse(m.state), m.addr);
-            a.name
-                .cmp(&b.name)
-                .then_with(|| rank(a).cmp(&rank(b)))
-                .then_with(|| a.zone.cmp(&b.zone))
+            a.name.cmp(&b.name).then_with(|| rank(a).cmp(&rank(b))).then_with(|| a.zone.cmp(&b.zone))
         });
         members.dedup_by(|later, kept| later.name == kept.name);
         members.truncate(MEMBERS_MAX);
@@ -157,8 +152,7 @@ impl View {
     /// The index in [`View::members`] of the member of this name.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<u16> {
-        self.find(name)
-            .map(|at| u16::try_from(at).expect("MEMBERS_MAX fits in 16 bits"))
+        self.find(name).map(|at| u16::try_from(at).expect("MEMBERS_MAX fits in 16 bits"))
     }
 
     /// The hash of (name, incarnation, zone, whether it is leaving) of all members.
@@ -182,8 +176,6 @@ impl View {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.members
-            .binary_search_by(|member| (*member.name).cmp(name))
-            .ok()
+        self.members.binary_search_by(|member| (*member.name).cmp(name)).ok()
     }
 }

@@ -14,13 +14,8 @@ const LIES: [u64; 8] = [u64::MAX, 1 << 63, 1 << 40, 1 << 24, 1 << 20, 1 << 16, 1
 
 fn delta() -> Delta<'static> {
     let attributes = vec![WireAttribute { key: "key", value: Some(b"value"), stamp: Stamp::ZERO }];
-    let content = Content::Session {
-        created_ms: 1,
-        idle_limit_ms: 1,
-        idle_limit_stamp: Stamp::ZERO,
-        expired: None,
-        attributes,
-    };
+    let content =
+        Content::Session { created_ms: 1, idle_limit_ms: 1, idle_limit_stamp: Stamp::ZERO, expired: None, attributes };
     Delta { id: ID, from: Stamp::ZERO, base: 0, digest: 0, age_ms: 0, content }
 }
 

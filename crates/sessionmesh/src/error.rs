@@ -80,7 +80,9 @@ pub enum CommitError {
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
     /// The deadline passed before the copies were confirmed. The change stays and goes on replicating.
-    #[error("the change was made, but only {copies} other nodes confirmed it before the deadline; it goes on replicating")]
+    #[error(
+        "the change was made, but only {copies} other nodes confirmed it before the deadline; it goes on replicating"
+    )]
     TimedOut {
         /// Nodes that confirmed in time.
         copies: usize,

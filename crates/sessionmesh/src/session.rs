@@ -166,11 +166,11 @@ impl Session {
             (state.id, state.record.clone(), Change { attributes, idle_limit_ms: state.idle_limit_ms, create })
         };
         let committed = commit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
-        Ok(self.adopt(committed, &change))
+        self.adopt(committed, &change)
     }
 
     /// Takes over what was committed. What was changed meanwhile through this handle stays a change.
-    fn adopt(&self, committed: Committed, change: &Change) -> Commit {
+    fn adopt(&self, committed: Committed, change: &Change) -> Result<Commit, CommitError> {
         let mut state = lock(&self.state);
         for (key, value) in &change.attributes {
             if state.changes.get(key) == Some(value) {
@@ -182,7 +182,7 @@ impl Session {
         }
         state.id = committed.id;
         state.record = Some(committed.record);
-        Commit { copies: committed.copies, changed: committed.changed, id: committed.id }
+        Ok(Commit { copies: committed.copies?, changed: committed.changed, id: committed.id })
     }
 
     /// Reads, changes and writes one attribute in one step that nothing on this node can come between, and commits it
@@ -214,7 +214,7 @@ impl Session {
         let wait = self.mesh.wait();
         let updated = commit::update(&self.mesh.node, id, record.as_ref(), &key, wait, step).await;
         let (committed, after) = updated?;
-        self.adopt(committed, &Change::default());
+        self.adopt(committed, &Change::default())?;
         Ok(after)
     }
 
@@ -232,7 +232,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`Session::commit`]. Unless it is [`CommitError::TimedOut`], the old id is still valid and the handle has it.
+    /// As [`Session::commit`]. [`Session::id`] says which id counts: still the old one if the new session could not be
+    /// copied in time; the new one if only the end of the old one is not confirmed on all nodes yet.
     pub async fn renew_id(&self) -> Result<Commit, CommitError> {
         let node = &self.mesh.node;
         let wait = self.mesh.wait();
@@ -267,11 +268,15 @@ impl Session {
         };
         // The new session is kept first; only then does the old one end.
         let successor = node.mint();
-        let committed = commit::commit(node, successor, None, &change, wait).await?;
+        let mut committed = commit::commit(node, successor, None, &change, wait).await?;
+        if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
+            // The old id goes on; the new one, which nobody was told, does not.
+            commit::fold(node, successor, Some(id));
+            return Err(error);
+        }
         let ended = commit::invalidate(node, id, Some(&record), Some(successor), wait).await;
-        let made = Change { attributes: own.into_iter().collect(), idle_limit_ms, create: None };
-        let commit = self.adopt(committed, &made);
-        ended.map(|copies| Commit { copies: commit.copies.min(copies), ..commit })
+        committed.copies = ended;
+        self.adopt(committed, &Change { attributes: own.into_iter().collect(), idle_limit_ms, create: None })
     }
 
     /// Ends the session for good, on every node: no request that is still under way can bring it back.

@@ -17,7 +17,13 @@ fn waiting(ack: Ack) -> (Acks<&'static str>, u64) {
 }
 
 /// What `node` answers to a send at counter `sent` ends.
-fn hear(acks: &mut Acks<&'static str>, node: u64, sent: u64, holds: Holds, targets: &Targets) -> Vec<(&'static str, usize)> {
+fn hear(
+    acks: &mut Acks<&'static str>,
+    node: u64,
+    sent: u64,
+    holds: Holds,
+    targets: &Targets,
+) -> Vec<(&'static str, usize)> {
     let done = acks.heard(id(1), NodeHash(node), sent, holds, targets);
     done.into_iter().map(|done| (done.reply, done.copies)).collect()
 }

@@ -16,7 +16,8 @@ proptest! {
 
     #[test]
     fn every_message_survives_the_journey(message in messages()) {
-        prop_assert_eq!(&decode(&encode(&message).unwrap()).unwrap(), &message);
+        let bytes = encode(&message).unwrap();
+        prop_assert_eq!(decode(&bytes).unwrap(), message);
     }
 
     #[test]

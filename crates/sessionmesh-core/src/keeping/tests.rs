@@ -199,7 +199,9 @@ impl Cluster {
 
     fn let_go(&mut self, node: usize) {
         let owners = self.owners(node);
-        let Some(copy) = self.nodes[node].copy.filter(|_| !owners.contains(&node)) else { return };
+        let Some(copy) = self.nodes[node].copy.filter(|_| !owners.contains(&node)) else {
+            return;
+        };
         let mut asked: Vec<_> = owners.iter().map(|&owner| NodeHash(owner as u64)).collect();
         let forgiven = if self.rule == Rule::ForgivesOneOwner { asked.pop() } else { None };
         let keeping = &mut self.nodes[node].keeping;

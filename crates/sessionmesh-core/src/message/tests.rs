@@ -104,13 +104,8 @@ fn golden() -> Vec<(Message<'static>, &'static str)> {
         counter: 6,
     };
     let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
-    let differs = AuditDiffers {
-        request: 1,
-        comparable: true,
-        slots: vec![0x0abc],
-        more: false,
-        held: vec![(id(0xaa), 2)],
-    };
+    let differs =
+        AuditDiffers { request: 1, comparable: true, slots: vec![0x0abc], more: false, held: vec![(id(0xaa), 2)] };
     vec![
         (Message::Hello(hello), ""),
         (Message::Welcome(Welcome { version: 1, name: "no", incarnation: 2, counter: 3 }), ""),

@@ -118,7 +118,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let lane = prop_oneof![Just(Lane::Awaited), Just(Lane::Usual), Just(Lane::Bulk)];
     prop_oneof![
-        8 => (0..5_u8, 0..9_u64, lane, any()).prop_map(|(id, from, lane, owed)| Step::Mark(id, from, lane, owed)),
+        8 => (0..5_u8, 0..9_u64, lane, any::<bool>()).prop_map(|(id, from, lane, owed)| Step::Mark(id, from, lane, owed)),
         4 => (1..4_usize).prop_map(Step::Send),
         3 => any::<Index>().prop_map(Step::Answered),
         1 => Just(Step::LinkBroke),
@@ -140,9 +140,9 @@ impl Model {
     /// All single marks of `id` that no batch carries, as one.
     fn dirty(&self, id: SessionId) -> Option<(SessionId, Stamp, Lane, bool)> {
         let marks = self.unanswered.iter().filter(|mark| mark.0 == id && mark.4.is_none());
-        marks.map(|&(id, from, lane, owed, _)| (id, from, lane, owed)).reduce(|a, b| {
-            (id, a.1.min(b.1), a.2.min(b.2), a.3 || b.3)
-        })
+        marks
+            .map(|&(id, from, lane, owed, _)| (id, from, lane, owed))
+            .reduce(|a, b| (id, a.1.min(b.1), a.2.min(b.2), a.3 || b.3))
     }
 
     fn mark(&mut self, id: SessionId, from: Stamp, lane: Lane, owed: bool) {
@@ -185,8 +185,10 @@ fn take_step(outbox: &mut Outbox, model: &mut Model, batches: &mut Vec<u64>, ste
         Step::LinkBroke => {
             outbox.link_broke();
             batches.clear();
-            for mark in model.unanswered.iter_mut().filter(|mark| mark.4.take().is_some()) {
-                model.parked.remove(&mark.0);
+            for mark in &mut model.unanswered {
+                if mark.4.take().is_some() {
+                    model.parked.remove(&mark.0);
+                }
             }
         }
         Step::Park(number) => {

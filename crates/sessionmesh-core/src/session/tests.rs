@@ -64,7 +64,7 @@ proptest! {
         session.invalidate(ended(successor, 1_000));
         a.session = session.into();
         for merged in [merged(a.clone(), &b), merged(b.clone(), &a)] {
-            prop_assert!(matches!(merged.status(), Status::Invalidated { .. }));
+            prop_assert!(merged.session.invalidated().is_some() && merged.status() != Status::Live);
             prop_assert_eq!(merged.session.attributes(), &[]);
         }
     }
@@ -162,7 +162,8 @@ fn of_writes_with_one_counter_the_larger_node_wins_everywhere() {
     let (mut a, mut b) = (write(1), write(2));
     assert!(a.merge(&write(2)));
     assert!(!b.merge(&write(1)));
-    assert_eq!((a.get("cart").unwrap().as_ref(), a), (&[2][..], b));
+    assert_eq!(a.get("cart").unwrap().as_ref(), [2]);
+    assert_eq!(a, b);
 }
 
 #[test]

@@ -17,10 +17,7 @@ fn member(name: &str, zone: &str) -> Member {
 }
 
 fn leaving(name: &str) -> Member {
-    Member {
-        state: MemberState::Leaving,
-        ..member(name, "")
-    }
+    Member { state: MemberState::Leaving, ..member(name, "") }
 }
 
 fn view(names: &[&str]) -> View {
@@ -41,11 +38,7 @@ fn slot(number: u16) -> Slot {
 
 /// The owners of `slot` by name.
 fn names(view: &View, slots: &Slots, slot: Slot) -> Vec<Arc<str>> {
-    slots
-        .owners(slot)
-        .iter()
-        .map(|&owner| view.members()[usize::from(owner)].name.clone())
-        .collect()
+    slots.owners(slot).iter().map(|&owner| view.members()[usize::from(owner)].name.clone()).collect()
 }
 
 /// How often each member is the primary.
@@ -65,23 +58,15 @@ fn the_weights_are_part_of_the_protocol() {
     assert_eq!(name_hash("app-1"), 0xcd69_aa8f_18d8_946a);
     assert_eq!(name_hash(""), 0x4310_007f_da07_4d7b);
     assert_eq!(weight(slot(0), name_hash("app-1")), 0xa665_1275_e2d8_260d);
-    assert_eq!(
-        weight(slot(4095), name_hash("app-1")),
-        0xeb7b_398f_9fab_87eb
-    );
-    assert_eq!(
-        weight(slot(0x0102), 0x0102_0304_0506_0708),
-        0xcb16_3669_5b7c_7b75
-    );
+    assert_eq!(weight(slot(4095), name_hash("app-1")), 0xeb7b_398f_9fab_87eb);
+    assert_eq!(weight(slot(0x0102), 0x0102_0304_0506_0708), 0xcb16_3669_5b7c_7b75);
 }
 
 #[test]
 fn the_owners_are_part_of_the_protocol() {
     let view = app_view(5);
     let slots = Slots::new(&view, backups(1));
-    let owners: Vec<_> = [0, 1, 2, 1000, 4095]
-        .map(|n| slots.owners(slot(n)).to_vec())
-        .into();
+    let owners: Vec<_> = [0, 1, 2, 1000, 4095].map(|n| slots.owners(slot(n)).to_vec()).into();
     assert_eq!(owners, [[0, 4], [1, 3], [1, 3], [2, 4], [0, 3]]);
 }
 
@@ -110,10 +95,7 @@ fn leaving_members_own_nothing_while_anybody_is_left() {
         let view = View::new([member("a", ""), leaving("b"), member("c", "")]);
         let slots = Slots::new(&view, mode);
         for slot in Slot::all() {
-            assert_eq!(
-                slots.owners(slot).iter().copied().collect::<BTreeSet<_>>(),
-                [0, 2].into()
-            );
+            assert_eq!(slots.owners(slot).iter().copied().collect::<BTreeSet<_>>(), [0, 2].into());
             assert_eq!(slots.ranking(&view, slot)[2], 1);
         }
         assert_eq!(slots.home_slots(1), []);
@@ -124,10 +106,7 @@ fn leaving_members_own_nothing_while_anybody_is_left() {
 fn when_all_are_leaving_all_of_them_count() {
     let going = View::new([leaving("a"), leaving("b"), leaving("c")]);
     for mode in [Mode::AllToAll, backups(1)] {
-        let (slots, staying) = (
-            Slots::new(&going, mode),
-            Slots::new(&view(&["a", "b", "c"]), mode),
-        );
+        let (slots, staying) = (Slots::new(&going, mode), Slots::new(&view(&["a", "b", "c"]), mode));
         assert!(Slot::all().all(|slot| slots.owners(slot) == staying.owners(slot)));
     }
 }
@@ -143,14 +122,8 @@ fn a_ranking_under_another_view_is_refused() {
 fn sixteen_nodes_share_the_primaries_within_a_fifth() {
     let counts = primaries(&app_view(16));
     println!("16 nodes: {counts:?}");
-    assert!(
-        counts.iter().all(|&count| count * 10 <= 256 * 12),
-        "{counts:?}"
-    );
-    assert!(
-        counts.iter().all(|&count| count * 10 >= 256 * 8),
-        "{counts:?}"
-    );
+    assert!(counts.iter().all(|&count| count * 10 <= 256 * 12), "{counts:?}");
+    assert!(counts.iter().all(|&count| count * 10 >= 256 * 8), "{counts:?}");
 }
 
 /// The distance of the fullest node from the fair share, in standard deviations of a binomial distribution, and the
@@ -160,10 +133,7 @@ fn imbalance(counts: &[usize]) -> (f64, f64) {
     let fair = SLOTS as f64 / nodes;
     let deviation = (fair * (1.0 - 1.0 / nodes)).sqrt();
     let fullest = *counts.iter().max().unwrap() as f64;
-    let chi_square: f64 = counts
-        .iter()
-        .map(|&count| (count as f64 - fair).powi(2) / fair)
-        .sum();
+    let chi_square: f64 = counts.iter().map(|&count| (count as f64 - fair).powi(2) / fair).sum();
     ((fullest - fair) / deviation, chi_square / (nodes - 1.0))
 }
 
@@ -176,25 +146,17 @@ fn three_to_sixty_four_numbered_nodes_are_balanced() {
         let counts = primaries(&app_view(nodes));
         let (deviations, _) = imbalance(&counts);
         worst = worst.max(deviations);
-        worst_ratio =
-            worst_ratio.max(*counts.iter().max().unwrap() as f64 * nodes as f64 / SLOTS as f64);
-        assert!(
-            deviations <= 4.5,
-            "{nodes} nodes: {deviations:.2} standard deviations, {counts:?}"
-        );
+        worst_ratio = worst_ratio.max(*counts.iter().max().unwrap() as f64 * nodes as f64 / SLOTS as f64);
+        assert!(deviations <= 4.5, "{nodes} nodes: {deviations:.2} standard deviations, {counts:?}");
     }
-    println!(
-        "app-1..app-n, n = 3..=64: worst {worst:.2} standard deviations, worst ratio {worst_ratio:.3}"
-    );
+    println!("app-1..app-n, n = 3..=64: worst {worst:.2} standard deviations, worst ratio {worst_ratio:.3}");
 }
 
 fn random_names(rng: &mut StdRng, nodes: usize) -> View {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789-";
     View::new((0..nodes).map(|_| {
         let letters = rng.random_range(8..=24);
-        let name: String = (0..letters)
-            .map(|_| char::from(*LETTERS.choose(rng).unwrap()))
-            .collect();
+        let name: String = (0..letters).map(|_| char::from(*LETTERS.choose(rng).unwrap())).collect();
         member(&name, "")
     }))
 }
@@ -213,16 +175,9 @@ fn random_names_are_balanced_as_by_chance() {
         chi_square += reduced * (nodes as f64 - 1.0);
         freedom += nodes as f64 - 1.0;
     }
-    println!(
-        "300 random sets: worst {worst:.2} standard deviations, chi-square {:.4}",
-        chi_square / freedom
-    );
+    println!("300 random sets: worst {worst:.2} standard deviations, chi-square {:.4}", chi_square / freedom);
     assert!(worst <= 5.0, "{worst:.2} standard deviations");
-    assert!(
-        (chi_square / freedom - 1.0).abs() <= 5.0 * (2.0 / freedom).sqrt(),
-        "{}",
-        chi_square / freedom
-    );
+    assert!((chi_square / freedom - 1.0).abs() <= 5.0 * (2.0 / freedom).sqrt(), "{}", chi_square / freedom);
 }
 
 /// 1.2 times the fair share of 16 nodes is 3.3 standard deviations, which one of the 16 passes in about 1 of 100 sets by
@@ -236,10 +191,7 @@ fn sixteen_random_names_rarely_exceed_a_fifth_above_the_fair_share() {
         worst = worst.max(fullest);
         exceeding += u32::from(fullest * 10 > 256 * 12);
     }
-    println!(
-        "16 random names: {exceeding} of 300 sets above 1.2, worst {:.3}",
-        worst as f64 / 256.0
-    );
+    println!("16 random names: {exceeding} of 300 sets above 1.2, worst {:.3}", worst as f64 / 256.0);
     assert!(exceeding < 12, "{exceeding} of 300 sets");
     assert!(worst * 100 <= 256 * 135, "{worst} slots");
 }
@@ -259,15 +211,8 @@ fn zoned() -> impl Strategy<Value = Vec<Member>> {
     let placed = ("(|z1|z2|z3|z4)", prop::bool::weighted(0.1));
     prop::collection::btree_map("[a-z0-9-]{1,12}", placed, 2..12).prop_map(|members| {
         let member = |(name, (zone, going)): (&String, &(String, bool))| {
-            let state = if *going {
-                MemberState::Leaving
-            } else {
-                MemberState::Ready
-            };
-            Member {
-                state,
-                ..member(name, zone)
-            }
+            let state = if *going { MemberState::Leaving } else { MemberState::Ready };
+            Member { state, ..member(name, zone) }
         };
         members.iter().map(member).collect()
     })

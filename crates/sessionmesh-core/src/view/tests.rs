@@ -24,48 +24,27 @@ fn the_hashes_are_part_of_the_protocol() {
     assert_eq!(NodeHash::of("app-1", 1), NodeHash(0x0956_ed18_df79_0cf9));
     assert_eq!(NodeHash::of("", 0), NodeHash(0xc77b_3abb_6f87_acd9));
     assert_eq!(View::new([]).hash(), ViewHash(0x2d06_8005_38d3_94c2));
-    let leaving = Member {
-        zone: "eu-1".into(),
-        state: MemberState::Leaving,
-        ..member("app-2", 9)
-    };
-    assert_eq!(
-        View::new([member("app-1", 1), leaving]).hash(),
-        ViewHash(0x0e68_c27f_129f_a36d)
-    );
+    let leaving = Member { zone: "eu-1".into(), state: MemberState::Leaving, ..member("app-2", 9) };
+    assert_eq!(View::new([member("app-1", 1), leaving]).hash(), ViewHash(0x0e68_c27f_129f_a36d));
 }
 
 #[test]
 fn the_newest_incarnation_of_a_name_wins() {
-    let view = View::new([
-        member("b", 1),
-        member("a", 8),
-        member("a", 9),
-        member("a", 3),
-    ]);
+    let view = View::new([member("b", 1), member("a", 8), member("a", 9), member("a", 3)]);
     assert_eq!(view.members(), [member("a", 9), member("b", 1)]);
     assert_eq!((view.len(), view.is_empty()), (2, false));
 }
 
 #[test]
 fn within_one_incarnation_leaving_wins() {
-    let leaving = Member {
-        state: MemberState::Leaving,
-        ..member("a", 1)
-    };
-    assert_eq!(
-        View::new([leaving.clone(), member("a", 1)]).members(),
-        [leaving]
-    );
+    let leaving = Member { state: MemberState::Leaving, ..member("a", 1) };
+    assert_eq!(View::new([leaving.clone(), member("a", 1)]).members(), [leaving]);
 }
 
 #[test]
 fn a_member_is_found_by_its_name() {
     let view = View::new([member("b", 1), member("a", 8)]);
-    assert_eq!(
-        (view.index_of("a"), view.index_of("b"), view.index_of("c")),
-        (Some(0), Some(1), None)
-    );
+    assert_eq!((view.index_of("a"), view.index_of("b"), view.index_of("c")), (Some(0), Some(1), None));
     assert_eq!(view.get("b"), Some(&member("b", 1)));
     assert_eq!(view.get(""), None);
     assert_eq!(member("b", 1).node(), NodeHash::of("b", 1));
@@ -84,13 +63,7 @@ fn the_hash_sees_exactly_what_placement_and_ownership_depend_on() {
 
 #[test]
 fn text_cannot_move_between_name_and_zone_unnoticed() {
-    let of = |name: &str, zone: &str| {
-        View::new([Member {
-            zone: zone.into(),
-            ..member(name, 1)
-        }])
-        .hash()
-    };
+    let of = |name: &str, zone: &str| View::new([Member { zone: zone.into(), ..member(name, 1) }]).hash();
     assert_ne!(of("ab", "c"), of("a", "bc"));
 }
 
@@ -103,19 +76,14 @@ fn a_view_holds_no_more_than_its_limit() {
 
 fn any_member() -> impl Strategy<Value = Member> {
     use MemberState::{Joining, Leaving, Ready};
-    (
-        "[a-c]",
-        0..3_u64,
-        1..3_u16,
-        "[yz]?",
-        prop::sample::select(vec![Joining, Ready, Leaving]),
-    )
-        .prop_map(|(name, incarnation, port, zone, state)| Member {
+    ("[a-c]", 0..3_u64, 1..3_u16, "[yz]?", prop::sample::select(vec![Joining, Ready, Leaving])).prop_map(
+        |(name, incarnation, port, zone, state)| Member {
             addr: ([127, 0, 0, 1], port).into(),
             zone: zone.into(),
             state,
             ..member(&name, incarnation)
-        })
+        },
+    )
 }
 
 proptest! {

@@ -136,7 +136,5 @@ pub enum ConfigError {
 }
 
 fn suggestion(nearest: &Option<impl fmt::Display>) -> String {
-    nearest
-        .as_ref()
-        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

@@ -82,13 +82,9 @@ impl Allowed {
             Self::Count(..) => text.parse::<u64>().ok().map(Value::from),
             Self::Real(..) => text.parse::<f64>().ok().map(Value::from),
             Self::Flag => text.parse::<bool>().ok().map(Value::from),
-            Self::Endpoints => Some(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|entry| !entry.is_empty())
-                    .map(Value::from)
-                    .collect(),
-            ),
+            Self::Endpoints => {
+                Some(text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(Value::from).collect())
+            }
             _ => Some(Value::from(text)),
         }
     }
@@ -101,23 +97,16 @@ impl Allowed {
                 .as_str()
                 .and_then(|text| humantime::parse_duration(text).ok())
                 .is_some_and(|time| (constant(least)..=constant(most)).contains(&time)),
-            Self::Count(least, most) => value
-                .as_u64()
-                .is_some_and(|count| (least..=most).contains(&count)),
-            Self::Real(least, most) => value
-                .as_f64()
-                .is_some_and(|real| (least..=most).contains(&real)),
+            Self::Count(least, most) => value.as_u64().is_some_and(|count| (least..=most).contains(&count)),
+            Self::Real(least, most) => value.as_f64().is_some_and(|real| (least..=most).contains(&real)),
             Self::Flag => value.is_boolean(),
             Self::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
-            Self::Address => value
-                .as_str()
-                .is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
+            Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
             Self::Ipv4 => ipv4(value).is_some(),
             Self::Group => ipv4(value).is_some_and(|ip| ip.is_multicast()),
-            Self::Endpoints => value.as_array().is_some_and(|all| {
-                all.iter()
-                    .all(|entry| entry.as_str().is_some_and(is_endpoint))
-            }),
+            Self::Endpoints => {
+                value.as_array().is_some_and(|all| all.iter().all(|entry| entry.as_str().is_some_and(is_endpoint)))
+            }
         }
     }
 }
@@ -133,9 +122,7 @@ impl fmt::Display for Allowed {
             Self::Real(least, most) => write!(f, "a number from {least} to {most}"),
             Self::Flag => f.write_str("true or false"),
             Self::OneOf(words) => f.write_str(&words.join(" or ")),
-            Self::Address => {
-                f.write_str("an IP address with port, as 192.0.2.1:7700 or [2001:db8::1]:7700")
-            }
+            Self::Address => f.write_str("an IP address with port, as 192.0.2.1:7700 or [2001:db8::1]:7700"),
             Self::Ipv4 => f.write_str("an IPv4 address"),
             Self::Group => f.write_str("an IPv4 multicast address, 224.0.0.0 to 239.255.255.255"),
             Self::Endpoints => f.write_str("a list of host:port, each with a port from 1 to 65535"),
@@ -147,9 +134,7 @@ const LABEL_BYTES_MAX: usize = 64;
 
 fn is_label(text: &str, least: usize) -> bool {
     (least..=LABEL_BYTES_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// A host name or IP address, IPv6 in brackets, and a port that can be dialled.

@@ -14,22 +14,16 @@ impl Config {
     /// process's environment over both. Call [`validate`](Self::validate) when nothing else will be changed.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let config = file.map_or_else(|| Ok(Self::default()), Self::from_file)?;
-        let ours = std::env::vars_os().map(|(name, value)| {
-            (
-                name.to_string_lossy().into_owned(),
-                value.to_string_lossy().into_owned(),
-            )
-        });
+        let ours = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
         config.from_env_over(ours)
     }
 
     /// Reads a TOML file; what it does not give has its default.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
-            path: path.to_owned(),
-            reason,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
         Self::parse(&text, &Origin::from(path))
     }
 
@@ -60,41 +54,25 @@ impl Config {
     /// Replaces what `vars` give, as pairs of name and value. Names that do not begin with [`ENV_PREFIX`] are skipped;
     /// an unknown one that does is an error, so that no misspelled setting is silently ignored. What `self` has must be
     /// in range too, except that the name may still be missing.
-    pub fn from_env_over(
-        self,
-        vars: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigError> {
+    pub fn from_env_over(self, vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         check_each(&self)?;
         let mut values = to_values(&self);
         for (variable, text) in vars {
             let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
                 continue;
             };
-            let Some(&(key, allowed)) = KEYS
-                .iter()
-                .find(|(name, _)| name.to_ascii_uppercase() == rest)
-            else {
+            let Some(&(key, allowed)) = KEYS.iter().find(|(name, _)| name.to_ascii_uppercase() == rest) else {
                 return Err(unknown_variable(variable));
             };
             let parsed = allowed.parse(&text).filter(|value| allowed.admits(value));
-            let refused = || {
-                impossible(
-                    key,
-                    &Value::from(text),
-                    allowed,
-                    &Origin::Variable(variable),
-                )
-            };
+            let refused = || impossible(key, &Value::from(text), allowed, &Origin::Variable(variable));
             values.insert(key.to_owned(), parsed.ok_or_else(refused)?);
         }
         Ok(from_values(values))
     }
 
     fn parse(text: &str, origin: &Origin) -> Result<Self, ConfigError> {
-        let syntax = |reason| ConfigError::Syntax {
-            origin: origin.clone(),
-            reason: Box::new(reason),
-        };
+        let syntax = |reason| ConfigError::Syntax { origin: origin.clone(), reason: Box::new(reason) };
         Self::from_toml_table(&text.parse().map_err(syntax)?, origin)
     }
 }
@@ -106,8 +84,7 @@ pub(super) fn check_each(config: &Config) -> Result<(), ConfigError> {
     let refused = KEYS.iter().find_map(|&(key, allowed)| {
         let value = values.get(key)?;
         let unnamed = key == "name" && config.name.is_empty();
-        (!unnamed && !allowed.admits(value))
-            .then(|| impossible(key, value, allowed, &Origin::Program))
+        (!unnamed && !allowed.admits(value)).then(|| impossible(key, value, allowed, &Origin::Program))
     });
     refused.map_or(Ok(()), Err)
 }
@@ -121,18 +98,13 @@ fn to_values(config: &Config) -> Map<String, Value> {
 }
 
 fn from_values(values: Map<String, Value>) -> Config {
-    serde_json::from_value(Value::Object(values))
-        .expect("values that KEYS admits are values of Config")
+    serde_json::from_value(Value::Object(values)).expect("values that KEYS admits are values of Config")
 }
 
 fn impossible(key: &'static str, value: &Value, allowed: Allowed, origin: &Origin) -> ConfigError {
     ConfigError::Impossible {
         key,
-        value: if value.is_null() {
-            "NaN or infinite".to_owned()
-        } else {
-            value.to_string()
-        },
+        value: if value.is_null() { "NaN or infinite".to_owned() } else { value.to_string() },
         allowed: allowed.to_string(),
         origin: origin.clone(),
     }

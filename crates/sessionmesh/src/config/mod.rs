@@ -222,8 +222,7 @@ impl Config {
     /// other way to find them.
     #[must_use]
     pub fn multicast_enabled(&self) -> bool {
-        self.multicast
-            .unwrap_or(self.seeds.is_empty() && self.dns.is_empty())
+        self.multicast.unwrap_or(self.seeds.is_empty() && self.dns.is_empty())
     }
 
     /// Refuses what no node can run with: a value out of its range, or values that contradict each other.
@@ -233,14 +232,8 @@ impl Config {
         }
         load::check_each(self)?;
         self.check_addresses()?;
-        if self.mode == ModeName::PrimaryBackup
-            && self.ack == AckName::Copies
-            && self.ack_copies > self.backups
-        {
-            return Err(ConfigError::AckBeyondBackups {
-                ack_copies: self.ack_copies,
-                backups: self.backups,
-            });
+        if self.mode == ModeName::PrimaryBackup && self.ack == AckName::Copies && self.ack_copies > self.backups {
+            return Err(ConfigError::AckBeyondBackups { ack_copies: self.ack_copies, backups: self.backups });
         }
         if self.max_value_bytes > self.max_session_bytes {
             return Err(ConfigError::ValueBeyondSession {

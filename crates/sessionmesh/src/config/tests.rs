@@ -64,10 +64,7 @@ fn from_env(name: &str, value: &str) -> Result<Config, ConfigError> {
 }
 
 fn named(set: Set) -> Config {
-    let mut config = Config {
-        name: "web-1".into(),
-        ..Config::default()
-    };
+    let mut config = Config { name: "web-1".into(), ..Config::default() };
     set(&mut config);
     config
 }
@@ -87,21 +84,9 @@ fn every_key_gives_the_same_from_a_file_a_variable_and_a_program() {
     for &(key, in_toml, in_env, set, ..) in WAYS {
         let mut expected = Config::default();
         set(&mut expected);
-        assert_ne!(
-            expected,
-            Config::default(),
-            "{key}: the test has to change it"
-        );
-        assert_eq!(
-            Config::from_toml(&format!("{key} = {in_toml}")).unwrap(),
-            expected,
-            "{key} in TOML"
-        );
-        assert_eq!(
-            from_env(&variable(key), in_env).unwrap(),
-            expected,
-            "{key} in the environment"
-        );
+        assert_ne!(expected, Config::default(), "{key}: the test has to change it");
+        assert_eq!(Config::from_toml(&format!("{key} = {in_toml}")).unwrap(), expected, "{key} in TOML");
+        assert_eq!(from_env(&variable(key), in_env).unwrap(), expected, "{key} in the environment");
     }
 }
 
@@ -120,26 +105,17 @@ fn the_list_of_keys_is_the_list_of_fields() {
 fn an_impossible_value_is_refused_with_key_value_range_and_origin() {
     for (&(key, .., bad_toml, bad_env), (_, allowed)) in WAYS.iter().zip(KEYS) {
         let table = format!("{key} = {bad_toml}").parse().unwrap();
-        let error = Config::from_toml_table(&table, &Origin::from(Path::new("mesh.toml")))
-            .unwrap_err()
-            .to_string();
+        let error = Config::from_toml_table(&table, &Origin::from(Path::new("mesh.toml"))).unwrap_err().to_string();
         let value = bad_toml.replace('\'', "\"");
-        assert_eq!(
-            error,
-            format!("`{key}` cannot be {value} (from file mesh.toml); allowed is {allowed}")
-        );
+        assert_eq!(error, format!("`{key}` cannot be {value} (from file mesh.toml); allowed is {allowed}"));
 
         let error = from_env(&variable(key), bad_env).unwrap_err().to_string();
         if allowed == &Allowed::Endpoints {
-            assert!(
-                error.contains(key) && error.contains(bad_env) && error.contains("host:port"),
-                "{error}"
-            );
+            assert!(error.contains(key) && error.contains(bad_env) && error.contains("host:port"), "{error}");
         } else {
             let origin = variable(key);
-            let expected = format!(
-                "`{key}` cannot be \"{bad_env}\" (from environment variable {origin}); allowed is {allowed}"
-            );
+            let expected =
+                format!("`{key}` cannot be \"{bad_env}\" (from environment variable {origin}); allowed is {allowed}");
             assert_eq!(error, expected);
         }
     }
@@ -163,30 +139,18 @@ fn both_ends_of_each_range_are_allowed_and_fit_the_field() {
 
 #[test]
 fn the_program_is_checked_against_the_same_ranges() {
-    let expected =
-        "`backups` cannot be 9 (from the program); allowed is a whole number from 1 to 8";
+    let expected = "`backups` cannot be 9 (from the program); allowed is a whole number from 1 to 8";
     assert_eq!(refusal(|c| c.backups = 9), expected);
     assert!(refusal(|c| c.gossip_phi = f64::NAN).contains("`gossip_phi` cannot be NaN"));
     assert!(refusal(|c| c.max_inactive = Duration::MAX).contains("`max_inactive`"));
-    let broken = Config {
-        max_inactive: Duration::MAX,
-        ..Config::default()
-    };
-    assert!(
-        broken.from_env_over([]).is_err(),
-        "an overlay does not repair or panic"
-    );
+    let broken = Config { max_inactive: Duration::MAX, ..Config::default() };
+    assert!(broken.from_env_over([]).is_err(), "an overlay does not repair or panic");
 }
 
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_name() {
-    let error = Config::from_toml("commit_timeout = '1s'")
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error,
-        "unknown key `commit_timeout` in the given TOML text; did you mean `commit_deadline`?"
-    );
+    let error = Config::from_toml("commit_timeout = '1s'").unwrap_err().to_string();
+    assert_eq!(error, "unknown key `commit_timeout` in the given TOML text; did you mean `commit_deadline`?");
     let error = Config::from_toml("qqq = 1").unwrap_err().to_string();
     assert_eq!(error, "unknown key `qqq` in the given TOML text");
 }
@@ -194,10 +158,7 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
 #[test]
 fn an_unknown_variable_is_refused_and_foreign_ones_are_skipped() {
     let error = from_env("SESSIONMESH_BACKUP", "2").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "unknown environment variable SESSIONMESH_BACKUP; did you mean `SESSIONMESH_BACKUPS`?"
-    );
+    assert_eq!(error, "unknown environment variable SESSIONMESH_BACKUP; did you mean `SESSIONMESH_BACKUPS`?");
     assert!(from_env("SESSIONMESH_backups", "2").is_err());
     assert_eq!(from_env("PATH", "/bin").unwrap(), Config::default());
 }
@@ -205,9 +166,7 @@ fn an_unknown_variable_is_refused_and_foreign_ones_are_skipped() {
 #[test]
 fn the_environment_wins_over_the_file() {
     let config = Config::from_toml("name = 'a'\nbackups = 3").unwrap();
-    let config = config
-        .from_env_over([("SESSIONMESH_NAME".to_owned(), "b".to_owned())])
-        .unwrap();
+    let config = config.from_env_over([("SESSIONMESH_NAME".to_owned(), "b".to_owned())]).unwrap();
     assert_eq!((config.name.as_str(), config.backups), ("b", 3));
 }
 
@@ -216,17 +175,11 @@ fn a_file_is_read_and_named_in_its_errors() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mesh.toml");
     let missing = Config::from_file(&path).unwrap_err().to_string();
-    assert!(
-        missing.contains("mesh.toml") && missing.contains("os error"),
-        "{missing}"
-    );
+    assert!(missing.contains("mesh.toml") && missing.contains("os error"), "{missing}");
 
     std::fs::write(&path, "name = 'web-1'\nbackups = ").unwrap();
     let syntax = Config::from_file(&path).unwrap_err().to_string();
-    assert!(
-        syntax.contains("mesh.toml is not valid TOML") && syntax.contains("line 2"),
-        "{syntax}"
-    );
+    assert!(syntax.contains("mesh.toml is not valid TOML") && syntax.contains("line 2"), "{syntax}");
 
     std::fs::write(&path, "name = 'web-1'").unwrap();
     assert_eq!(Config::load(Some(&path)).unwrap().name, "web-1");
@@ -237,10 +190,7 @@ fn what_is_written_is_read_back() {
     for config in [Config::default(), everything()] {
         let mut config = config;
         config.name = "web-1".into();
-        assert_eq!(
-            Config::from_toml(&toml::to_string(&config).unwrap()).unwrap(),
-            config
-        );
+        assert_eq!(Config::from_toml(&toml::to_string(&config).unwrap()).unwrap(), config);
         let direct: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(direct, config);
     }
@@ -249,52 +199,28 @@ fn what_is_written_is_read_back() {
 #[test]
 fn defaults_with_a_name_are_valid_and_without_one_are_not() {
     named(|_| ()).validate().unwrap();
-    assert!(matches!(
-        Config::default().validate(),
-        Err(ConfigError::NameMissing)
-    ));
+    assert!(matches!(Config::default().validate(), Err(ConfigError::NameMissing)));
 }
 
 #[test]
 fn addresses_beyond_loopback_need_insecure() {
     let error = refusal(|c| c.bind = at("10.0.0.1:7700"));
-    assert!(
-        error.starts_with("`bind` = 10.0.0.1:7700") && error.contains("insecure = true"),
-        "{error}"
-    );
+    assert!(error.starts_with("`bind` = 10.0.0.1:7700") && error.contains("insecure = true"), "{error}");
     assert!(refusal(|c| c.advertise = Some(at("10.0.0.1:7700"))).starts_with("`advertise`"));
     for open in ["10.0.0.1:7700", "[2001:db8::1]:7700"] {
-        Config {
-            bind: at(open),
-            insecure: true,
-            ..named(|_| ())
-        }
-        .validate()
-        .unwrap();
+        Config { bind: at(open), insecure: true, ..named(|_| ()) }.validate().unwrap();
     }
     for loopback in ["127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-        Config {
-            bind: at(loopback),
-            ..named(|_| ())
-        }
-        .validate()
-        .unwrap();
+        Config { bind: at(loopback), ..named(|_| ()) }.validate().unwrap();
     }
 }
 
 #[test]
 fn an_unspecified_address_needs_an_advertised_one() {
     for open in ["0.0.0.0:7700", "[::]:7700"] {
-        let mut config = Config {
-            bind: at(open),
-            insecure: true,
-            ..named(|_| ())
-        };
+        let mut config = Config { bind: at(open), insecure: true, ..named(|_| ()) };
         let error = config.validate().unwrap_err().to_string();
-        assert!(
-            error.contains(open) && error.contains("`advertise`"),
-            "{error}"
-        );
+        assert!(error.contains(open) && error.contains("`advertise`"), "{error}");
         config.advertise = Some(at("10.0.0.1:0"));
         config.validate().unwrap();
         config.advertise = Some(at(open));
@@ -306,9 +232,7 @@ fn an_unspecified_address_needs_an_advertised_one() {
 fn limits_that_contradict_each_other_are_refused() {
     assert!(refusal(|c| c.max_session_bytes = 1024).contains("`max_value_bytes` = 1048576"));
     assert!(refusal(|c| (c.ack, c.ack_copies) = (AckName::Copies, 2)).contains("`backups` = 1"));
-    named(|c| (c.mode, c.ack, c.ack_copies) = (ModeName::AllToAll, AckName::Copies, 2))
-        .validate()
-        .unwrap();
+    named(|c| (c.mode, c.ack, c.ack_copies) = (ModeName::AllToAll, AckName::Copies, 2)).validate().unwrap();
 }
 
 #[test]

@@ -88,7 +88,9 @@ pub(crate) fn announce_end(node: &Node, id: SessionId, before: Glance, after: Gl
 /// Two ends of one session met. The merge has chosen the winner: a logout, or the smaller successor. The session of
 /// the other successor is ended, too; what it holds goes to the winner, if that lives.
 fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<SessionId>) {
-    let Some(Status::Invalidated { successor: was }) = before.status else { return };
+    let Some(Status::Invalidated { successor: was }) = before.status else {
+        return;
+    };
     if was == came {
         return;
     }

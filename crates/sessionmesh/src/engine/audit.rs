@@ -75,9 +75,15 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) {
         .map(|slot| (slot.number(), node.store.slot_digest(slot)))
         .collect();
     let view = topology.hash().0;
-    let Some(answer) = peer.ask(|request| Message::Audit(Audit { request, view, slots })) else { return };
-    let Ok(Ok(bytes)) = timeout(node.config.commit_deadline * 2, answer).await else { return };
-    let Ok(Message::AuditDiffers(differs)) = codec::decode(&bytes) else { return };
+    let Some(answer) = peer.ask(|request| Message::Audit(Audit { request, view, slots })) else {
+        return;
+    };
+    let Ok(Ok(bytes)) = timeout(node.config.commit_deadline * 2, answer).await else {
+        return;
+    };
+    let Ok(Message::AuditDiffers(differs)) = codec::decode(&bytes) else {
+        return;
+    };
     if !differs.comparable || node.topology.load().epoch != topology.epoch {
         return;
     }
@@ -113,7 +119,8 @@ async fn repair(node: &Arc<Node>, peer: &Peer, differs: &AuditDiffers) {
         }
         tokio::task::yield_now().await;
     }
-    let lacking = |(id, _): &&(SessionId, u64)| listed[id.slot().index()] && node.store.read(*id, |held| held.is_none());
+    let lacking =
+        |(id, _): &&(SessionId, u64)| listed[id.slot().index()] && node.store.read(*id, |held| held.is_none());
     let ids: Vec<SessionId> = theirs.iter().filter(lacking).map(|(id, _)| *id).collect();
     if !ids.is_empty() {
         peer.send(&Message::Want(Want { ids }));
@@ -139,9 +146,9 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
     differs.sort_unstable();
     differs.dedup();
     for slot in differs {
-        let held = node.store.scan(Store::stripe_of(slot), |id, entry| {
-            (id.slot() == slot).then(|| entry.record.session.digest())
-        });
+        let held = node
+            .store
+            .scan(Store::stripe_of(slot), |id, entry| (id.slot() == slot).then(|| entry.record.session.digest()));
         if !answer.held.is_empty() && answer.held.len() + held.len() > LISTED_MAX {
             answer.more = true;
             break;

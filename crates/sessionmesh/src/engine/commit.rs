@@ -40,14 +40,14 @@ pub(crate) struct Wait {
     pub(crate) deadline: Duration,
 }
 
-/// What came of a commit.
-#[derive(Clone, Debug)]
+/// What came of a commit that was made.
+#[derive(Debug)]
 pub(crate) struct Committed {
     /// The session that was changed: another one if the session had been renewed meanwhile.
     pub(crate) id: SessionId,
     pub(crate) record: Record,
-    /// Other nodes that hold the change.
-    pub(crate) copies: usize,
+    /// Other nodes that hold the change, or why that is not enough. The change was made either way.
+    pub(crate) copies: Result<usize, CommitError>,
     pub(crate) changed: bool,
 }
 
@@ -70,7 +70,13 @@ pub(crate) async fn commit(
         node.fences.passed(id, deadline).await;
         let written = write(node, id, base.as_ref(), change)?;
         let (stamp, record) = match written {
-            Written::Nothing(record) => return Ok(Committed { id, record, copies: 0, changed: false }),
+            Written::Nothing(record) => {
+                return Ok(Committed { id, record, copies: Ok(0), changed: false });
+            }
+            Written::New(stamp, record) => {
+                node.emit(Event::Created { id });
+                (stamp, record)
+            }
             Written::At(stamp, record) => (stamp, record),
             Written::Renewed(successor) => {
                 base = read::load(node, successor, Access::Peek).await.ok().flatten();
@@ -78,11 +84,8 @@ pub(crate) async fn commit(
                 continue;
             }
         };
-        if change.create.is_some() {
-            node.emit(Event::Created { id });
-        }
         let from = if change.create.is_some() { Stamp::ZERO } else { stamp };
-        let copies = replicate(node, id, from, stamp, wait, deadline).await?;
+        let copies = replicate(node, id, from, stamp, wait, deadline).await;
         return Ok(Committed { id, record, copies, changed: true });
     }
     Err(CommitError::Unknown)
@@ -116,7 +119,9 @@ pub(crate) async fn invalidate(
     });
     announce_end(node, id, before, after);
     // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
-    if let Some(was) = was && was.successor != successor {
+    if let Some(was) = was
+        && was.successor != successor
+    {
         let (winner, loser) = (was.successor.min(successor), was.successor.max(successor));
         if let Some(loser) = loser {
             fold(node, loser, winner);
@@ -157,6 +162,7 @@ pub(crate) fn tell_access(node: &Node, id: SessionId) {
 
 enum Written {
     Nothing(Record),
+    New(Stamp, Record),
     At(Stamp, Record),
     Renewed(SessionId),
 }
@@ -186,6 +192,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         }
         check_limits(node, held.as_ref().map(|entry| &*entry.record.session), &puts)?;
         let stamp = node.lamport.tick();
+        let new = held.is_none();
         let entry = held.get_or_insert_with(|| {
             let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
             Entry::new(Record::new(Session::new(node.clock.wall_ms(), limit), now))
@@ -200,7 +207,8 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         // The access rides on the delta.
         entry.record.access = entry.record.access.max(now);
         entry.access_told = entry.record.access;
-        Ok(Written::At(stamp, entry.record.clone()))
+        let record = entry.record.clone();
+        Ok(if new { Written::New(stamp, record) } else { Written::At(stamp, record) })
     })
 }
 
@@ -234,7 +242,7 @@ pub(crate) async fn update<R>(
         entry.access_told = entry.record.access;
         Ok((stamp, entry.record.clone(), result))
     })?;
-    let copies = replicate(node, id, stamp, stamp, wait, deadline).await?;
+    let copies = replicate(node, id, stamp, stamp, wait, deadline).await;
     Ok((Committed { id, record, copies, changed: true }, result))
 }
 

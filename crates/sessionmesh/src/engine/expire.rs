@@ -57,9 +57,7 @@ impl Fences {
 
     /// Waits until `id` is not fenced, at most until `deadline`.
     pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
-        while self.count.load(Ordering::Acquire) > 0
-            && lock(&self.until).contains_key(&id)
-            && Instant::now() < deadline
+        while self.count.load(Ordering::Acquire) > 0 && lock(&self.until).contains_key(&id) && Instant::now() < deadline
         {
             sleep(Duration::from_millis(5)).await;
         }
@@ -104,6 +102,8 @@ pub(crate) async fn run(node: Arc<Node>) {
 
 /// What is to be done with one session.
 enum Due {
+    /// This node is no owner and should not have it any more.
+    PassOn,
     /// Its idle limit has passed, and this node decides.
     Ask(ExpireItem),
     /// It is not needed any longer.
@@ -122,6 +122,7 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
                     *held = None;
                 }
             }),
+            Due::PassOn => pass_on(node, &topology, id),
             Due::Ask(item) => asked.entry(topology.owner_nodes(id.slot())).or_default().push(item),
         }
     }
@@ -138,10 +139,20 @@ fn due(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> Option
         return Some(Due::Drop);
     }
     let record = &entry.record;
+    if !topology.is_owner(id.slot()) {
+        return Some(Due::PassOn);
+    }
     let over = record.status() == Status::Live && record.is_past_limit(now) && topology.is_primary(id.slot());
-    over.then(|| {
-        Due::Ask(ExpireItem { id, revision: record.session.revision(), age_ms: record.idle_ms(now) })
-    })
+    over.then(|| Due::Ask(ExpireItem { id, revision: record.session.revision(), age_ms: record.idle_ms(now) }))
+}
+
+/// A safety net: an answer that came while a commit still waited was no occasion to let go, and none may come again.
+fn pass_on(node: &Node, topology: &Topology, id: SessionId) {
+    node.let_go(id);
+    let idle = topology.owners(id.slot()).all(|owner| lock(&owner.outbox).is_clear());
+    if idle && node.store.read(id, |held| held.is_some()) {
+        node.spread(id, Stamp::PROBE, Lane::Bulk);
+    }
 }
 
 /// Whether a record has served its time: a tombstone after its retention, an expired session after a while, and, as a
@@ -150,10 +161,9 @@ fn is_spent(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> b
     let record = &entry.record;
     let limit = record.session.idle_limit().ms;
     match record.status() {
-        Status::Invalidated { .. } => record
-            .session
-            .invalidated()
-            .is_some_and(|end| now.ms_since(end.since) > end.retention_ms),
+        Status::Invalidated { .. } => {
+            record.session.invalidated().is_some_and(|end| now.ms_since(end.since) > end.retention_ms)
+        }
         Status::Expired => record.idle_ms(now) > limit.saturating_add(EXPIRED_MS.max(limit / 10)),
         Status::Live => {
             let guard = limit.saturating_mul(2).saturating_add(GUARD_SLACK_MS);

@@ -54,11 +54,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { stream, buffer: Vec::new(), start: 0, message: Vec::new(), limit: limit.min(MESSAGE_BYTES_MAX) }
     }
 
-    /// Allows messages of up to `limit` bytes from now on.
-    pub(crate) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit.min(MESSAGE_BYTES_MAX);
-    }
-
     /// The next message; `None` when the other side has closed the stream between two messages. Cancel safe: what was
     /// read stays in the reader.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -81,12 +76,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     fn parse(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let unread = &self.buffer[self.start..];
-            let Some((header, body)) = unread.split_first_chunk::<4>() else { return Ok(None) };
+            let Some((header, body)) = unread.split_first_chunk::<4>() else {
+                return Ok(None);
+            };
             let bytes = u32::from_le_bytes(*header) as usize;
             if bytes == 0 || bytes > FRAME_BYTES_MAX + 1 {
                 return Err(malformed(format!("a frame of {bytes} bytes; allowed are 1 to {}", FRAME_BYTES_MAX + 1)));
             }
-            let Some((frame, _)) = body.split_at_checked(bytes) else { return Ok(None) };
+            let Some((frame, _)) = body.split_at_checked(bytes) else {
+                return Ok(None);
+            };
             let flags = frame[0];
             if flags > MORE {
                 return Err(malformed(format!("unknown frame flags {flags}")));

@@ -113,11 +113,7 @@ pub(crate) struct Greeted {
 }
 
 /// Says hello and waits for the welcome.
-pub(crate) async fn shake_hands(
-    node: &Node,
-    stream: &mut Box<dyn ByteStream>,
-    expects: u64,
-) -> io::Result<Greeted> {
+pub(crate) async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, expects: u64) -> io::Result<Greeted> {
     let addr = node.advertise.to_string();
     let hello = Message::Hello(Hello {
         magic: MAGIC,
@@ -140,11 +136,9 @@ pub(crate) async fn greet(stream: &mut Box<dyn ByteStream>, hello: &Message<'_>)
     let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
     let bytes = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     match codec::decode(&bytes).map_err(io::Error::other)? {
-        Message::Welcome(welcome) => Ok(Greeted {
-            name: welcome.name.to_owned(),
-            incarnation: welcome.incarnation,
-            counter: welcome.counter,
-        }),
+        Message::Welcome(welcome) => {
+            Ok(Greeted { name: welcome.name.to_owned(), incarnation: welcome.incarnation, counter: welcome.counter })
+        }
         Message::Refused(why) => Err(io::Error::other(refusal(why))),
         _ => Err(io::Error::other("the other side broke the handshake")),
     }
@@ -183,7 +177,12 @@ async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin
             let wait = Duration::from_millis(ping_due.ms_since(now).max(1));
             // Not biased by accident: a wake-up that comes meanwhile is stored in the Notify.
             let _ = timeout(wait, peer.wake.notified()).await;
-        } else if let Err(error) = async { write.write_all(&buffer).await?; write.flush().await }.await {
+        } else if let Err(error) = async {
+            write.write_all(&buffer).await?;
+            write.flush().await
+        }
+        .await
+        {
             return error;
         }
     }
@@ -209,7 +208,9 @@ fn next_batch(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH_BYTES && batch.len() < BATCH_SESSIONS_MAX {
-            let Some((id, from, lane, owed)) = outbox.take() else { break };
+            let Some((id, from, lane, owed)) = outbox.take() else {
+                break;
+            };
             let read = |held: Option<&super::store::Entry>| {
                 held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
             };
@@ -287,7 +288,9 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
     let topology = node.topology.load();
     let batch = {
         let mut outbox = lock(&peer.outbox);
-        let Some(batch) = outbox.answered(answers.seq) else { return };
+        let Some(batch) = outbox.answered(answers.seq) else {
+            return;
+        };
         for (sent, verdict) in with_verdicts(&batch, answers) {
             match verdict {
                 // The peer keeps it, but under another view, and a commit waits: ask again when the views agree.

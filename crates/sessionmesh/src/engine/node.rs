@@ -172,7 +172,8 @@ impl Node {
         }
         let owners = topology.owner_nodes(id.slot());
         let dropped = self.store.update(id, |held| {
-            let may_drop = held.as_ref().is_some_and(|entry| lock(&self.keeping).may_drop(id, entry.version(), &owners));
+            let may_drop =
+                held.as_ref().is_some_and(|entry| lock(&self.keeping).may_drop(id, entry.version(), &owners));
             if may_drop {
                 *held = None;
             }

@@ -113,7 +113,9 @@ impl Peer {
 
     /// Queues a message that needs no answer. Says whether there was room and a link.
     pub(crate) fn send(&self, message: &Message<'_>) -> bool {
-        let Ok(bytes) = codec::encode(message) else { return false };
+        let Ok(bytes) = codec::encode(message) else {
+            return false;
+        };
         self.queue(&mut lock(&self.control), bytes)
     }
 

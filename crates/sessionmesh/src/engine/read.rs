@@ -163,9 +163,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
         let silent = node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now);
-        let question = |request| {
-            Message::Ask(Ask { request, id, digest, access: access == Access::Note && is_owner })
-        };
+        let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note && is_owner });
         match peer.ask(question) {
             Some(answer) if !silent => answers.push(async move { (is_owner, timeout_at(deadline, answer).await) }),
             _ => {

@@ -124,7 +124,10 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<No
     });
     frame::write(stream, &codec::encode(&welcome).map_err(io::Error::other)?).await?;
     let from = NodeHash::of(hello.name, hello.incarnation);
-    if hello.expects != 0 && node.topology.load().peer(from).is_none() && let Ok(addr) = hello.addr.parse() {
+    if hello.expects != 0
+        && node.topology.load().peer(from).is_none()
+        && let Ok(addr) = hello.addr.parse()
+    {
         node.report(Evidence::Met(addr));
     }
     Ok(from)
@@ -154,7 +157,9 @@ async fn reading<R: AsyncRead + Unpin>(
 ) -> io::Result<()> {
     while let Some(bytes) = reader.next().await? {
         let message = codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let Some(answer) = handle(node, from, message)? else { continue };
+        let Some(answer) = handle(node, from, message)? else {
+            continue;
+        };
         let size = u32::try_from(answer.len().min(ANSWER_BYTES_MAX)).expect("at most 8 MiB");
         // The writer gives the room back. Both live in one task, so neither is ever gone before the other.
         room.acquire_many(size).await.map_err(io::Error::other)?.forget();
@@ -185,7 +190,9 @@ fn handle(node: &Arc<Node>, from: NodeHash, message: Message<'_>) -> io::Result<
             node.report(Evidence::Left(from));
             return Ok(None);
         }
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that only listeners send")),
+        _ => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that only listeners send"));
+        }
     };
     encoded.map(Some).map_err(io::Error::other)
 }
@@ -201,8 +208,6 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
         if ping.leaving {
             node.report(Evidence::Leaving(from));
         }
-    } else {
-        node.report(Evidence::Stranger);
     }
     Pong { sent: ping.sent, view: topology.hash().0, counter: node.lamport.now(), granted, clear }
 }

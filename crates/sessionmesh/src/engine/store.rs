@@ -81,7 +81,8 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        let map = || DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS_PER_STRIPE);
+        let map =
+            || DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS_PER_STRIPE);
         Self {
             stripes: (0..STRIPES).map(|_| map()).collect(),
             digests: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
@@ -147,7 +148,11 @@ impl Store {
     }
 
     /// What `pick` finds in one stripe of [`Store::stripes`], sorted by id.
-    pub(crate) fn scan<T>(&self, stripe: usize, mut pick: impl FnMut(SessionId, &Entry) -> Option<T>) -> Vec<(SessionId, T)> {
+    pub(crate) fn scan<T>(
+        &self,
+        stripe: usize,
+        mut pick: impl FnMut(SessionId, &Entry) -> Option<T>,
+    ) -> Vec<(SessionId, T)> {
         let mut found: Vec<(SessionId, T)> = self.stripes[stripe]
             .iter()
             .filter_map(|entry| pick(*entry.key(), entry.value().as_ref()?).map(|picked| (*entry.key(), picked)))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::moment::Moment;
+use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
@@ -36,8 +36,6 @@ pub(crate) enum Evidence {
     Left(NodeHash),
     /// A node that is not in the view dialled from a node that takes links here.
     Met(SocketAddr),
-    /// A node that is not in the view keeps a link.
-    Stranger,
     /// This node's own state is another one.
     Own(MemberState),
 }
@@ -110,6 +108,8 @@ pub(crate) struct Views {
 }
 
 struct Refusal {
+    name: Arc<str>,
+    incarnation: u64,
     since: Moment,
     heartbeat: u64,
 }
@@ -157,9 +157,9 @@ impl Views {
         match evidence {
             Evidence::Refused(node) => {
                 let Some(peer) = self.peers.get(&node) else { return };
-                let member = &peer.member;
-                let heartbeat = self.membership.heartbeat(&member.name, member.incarnation).await.unwrap_or(0);
-                self.refused.entry(node).or_insert(Refusal { since: now, heartbeat });
+                let (name, incarnation) = (peer.member.name.clone(), peer.member.incarnation);
+                let heartbeat = self.membership.heartbeat(&name, incarnation).await.unwrap_or(0);
+                self.refused.entry(node).or_insert(Refusal { name, incarnation, since: now, heartbeat });
             }
             Evidence::Connected(node) => {
                 self.refused.remove(&node);
@@ -175,7 +175,6 @@ impl Views {
                 self.gone.insert(node);
             }
             Evidence::Met(addr) => self.membership.introduce(addr).await,
-            Evidence::Stranger => {}
             Evidence::Own(state) => self.own = state,
         }
     }
@@ -186,8 +185,7 @@ impl Views {
         let now = self.node.now();
         let mut alive = Vec::new();
         for (node, refusal) in &mut self.refused {
-            let Some(peer) = self.peers.get(node) else { continue };
-            let heartbeat = self.membership.heartbeat(&peer.member.name, peer.member.incarnation).await.unwrap_or(0);
+            let heartbeat = self.membership.heartbeat(&refusal.name, refusal.incarnation).await.unwrap_or(0);
             if heartbeat > refusal.heartbeat {
                 refusal.heartbeat = heartbeat;
                 if now.ms_since(refusal.since) > REFUSED_BUT_HEARD_MS {
@@ -258,11 +256,10 @@ impl Views {
         if beat.0 != heard.heartbeat {
             *beat = (heard.heartbeat, now);
         }
-        let Some(peer) = peer else { return heard.alive };
+        let stands_still = now.ms_since(beat.1) > millis(self.node.config.gossip_interval) * STILL_INTERVALS;
+        let Some(peer) = peer else { return heard.alive && !stands_still };
         let health = lock(&peer.health);
         let answers = health.heard.is_some_and(|at| now.ms_since(at) < LINK_ALIVE_MS);
-        let stands_still =
-            now.ms_since(beat.1) > sessionmesh_core::moment::millis(self.node.config.gossip_interval) * STILL_INTERVALS;
         let silent = self.node.is_awake(now) && health.is_silent(&self.node.patience, now);
         (heard.alive || answers) && !(silent && stands_still)
     }
@@ -331,7 +328,7 @@ impl Views {
 
     fn announce(&self, view: &View, before: &Topology, now: Moment) {
         let node = &self.node;
-        let idle_ms = sessionmesh_core::moment::millis(node.config.max_inactive);
+        let idle_ms = millis(node.config.max_inactive);
         let mut vanished = lock(&node.vanished);
         for member in view.members() {
             vanished.returned(&member.name);

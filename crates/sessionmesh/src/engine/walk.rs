@@ -45,12 +45,15 @@ type Plan = Vec<(Arc<Peer>, Stamp)>;
 /// audit that follows every change of the view.
 fn plan(before: &Topology, after: &Topology, slot: Slot, known: &BTreeSet<NodeHash>) -> Plan {
     let old = before.owner_nodes(slot);
-    let whole_or_probe = |node: NodeHash| if known.contains(&node) { Stamp::PROBE } else { Stamp::ZERO };
+    let whole_or_probe = |node: NodeHash| {
+        if known.contains(&node) { Stamp::PROBE } else { Stamp::ZERO }
+    };
     let is_new = |peer: &Peer| !old.contains(&peer.node);
-    let is_joining =
-        |peer: &Peer| after.view.index_of(&peer.member.name).is_some_and(|at| after.is_joining(at));
+    let is_joining = |peer: &Peer| after.view.index_of(&peer.member.name).is_some_and(|at| after.is_joining(at));
     if !after.is_owner(slot) {
-        let from = |peer: &Peer| if is_new(peer) { whole_or_probe(peer.node) } else { Stamp::PROBE };
+        let from = |peer: &Peer| {
+            if is_new(peer) { whole_or_probe(peer.node) } else { Stamp::PROBE }
+        };
         return after.owners(slot).map(|peer| (peer.clone(), from(peer))).collect();
     }
     let me = after.view.members()[usize::from(after.me)].node();

@@ -57,11 +57,7 @@ impl Gossip {
     ) -> io::Result<Self> {
         let gossip = Self {
             id: ChitchatId::new(config.name.as_str(), config.incarnation, config.advertise),
-            transport: SealedTransport {
-                socket,
-                seal,
-                cluster: config.cluster.as_str().into(),
-            },
+            transport: SealedTransport { socket, seal, cluster: config.cluster.as_str().into() },
             state: Mutex::new(HeardState::Probing),
             server: Mutex::new(None),
             carried: Mutex::default(),
@@ -97,9 +93,7 @@ impl Gossip {
             let live: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
             let others = chitchat.node_states().iter().filter(|(id, _)| **id != self.id);
             let alive = |id: &ChitchatId| live.contains(id) || carried.contains(id);
-            others
-                .filter_map(|(id, state)| profile::heard(id, state, alive(id)))
-                .collect()
+            others.filter_map(|(id, state)| profile::heard(id, state, alive(id))).collect()
         })
         .await
         .unwrap_or_default()
@@ -110,9 +104,7 @@ impl Gossip {
         self.with(|chitchat| {
             let mut states = chitchat.node_states().iter();
             let same = |id: &ChitchatId| &*id.node_id == name && id.generation_id == incarnation;
-            states
-                .find(|(id, _)| same(id))
-                .map(|(_, state)| state.heartbeat().into())
+            states.find(|(id, _)| same(id)).map(|(_, state)| state.heartbeat().into())
         })
         .await?
     }
@@ -130,9 +122,7 @@ impl Gossip {
     /// Whether this incarnation is a live member that receives gossip at `addr`.
     pub(super) async fn is_live(&self, name: &str, incarnation: u64, addr: SocketAddr) -> bool {
         let id = ChitchatId::new(name, incarnation, addr);
-        self.with(|chitchat| chitchat.live_nodes().any(|live| *live == id))
-            .await
-            .unwrap_or(false)
+        self.with(|chitchat| chitchat.live_nodes().any(|live| *live == id)).await.unwrap_or(false)
     }
 
     /// Waits until something another member says has changed.
@@ -164,11 +154,7 @@ impl Gossip {
             })
             .await;
         let live: BTreeSet<_> = live.into_iter().chain(self.carried()).collect();
-        let seeds: Vec<_> = states
-            .keys()
-            .filter(|id| **id != self.id)
-            .map(|id| id.gossip_advertise_addr)
-            .collect();
+        let seeds: Vec<_> = states.keys().filter(|id| **id != self.id).map(|id| id.gossip_advertise_addr).collect();
         let server = self.spawn(&seeds).await?;
         server
             .with_chitchat(|chitchat| {
@@ -220,13 +206,8 @@ impl Gossip {
             extra_liveness_predicate: None,
         };
         let state = Arc::new(OnceLock::new());
-        let transport = ServerTransport {
-            shared: self.transport.clone(),
-            state: Arc::clone(&state),
-        };
-        let server = chitchat::spawn_chitchat(config, Vec::new(), &transport)
-            .await
-            .map_err(io::Error::other)?;
+        let transport = ServerTransport { shared: self.transport.clone(), state: Arc::clone(&state) };
+        let server = chitchat::spawn_chitchat(config, Vec::new(), &transport).await.map_err(io::Error::other)?;
         state.get_or_init(|| server.chitchat());
         let changed = Arc::clone(&self.changed);
         server

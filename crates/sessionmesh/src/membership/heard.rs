@@ -56,11 +56,6 @@ pub(crate) struct Heard {
 
 /// Whether two views differ in nothing but heartbeats.
 pub(super) fn same_but_heartbeats(one: &[Heard], two: &[Heard]) -> bool {
-    let same = |(one, two): (&Heard, &Heard)| {
-        *one == Heard {
-            heartbeat: one.heartbeat,
-            ..two.clone()
-        }
-    };
+    let same = |(one, two): (&Heard, &Heard)| *one == Heard { heartbeat: one.heartbeat, ..two.clone() };
     one.len() == two.len() && one.iter().zip(two).all(same)
 }

@@ -122,11 +122,7 @@ impl Membership {
 
         let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
         let (publish, heard) = watch::channel(Arc::default());
-        let mut tasks = vec![tokio::spawn(watch_over(
-            Arc::clone(&gossip),
-            config.gossip_interval,
-            publish,
-        ))];
+        let mut tasks = vec![tokio::spawn(watch_over(Arc::clone(&gossip), config.gossip_interval, publish))];
         let (beacons, multicast_error) = match multicast {
             Multicast::Off => (None, None),
             Multicast::On(socket, group) => (Some((socket, group)), None),
@@ -134,28 +130,14 @@ impl Membership {
         };
         if let Some((socket, group)) = beacons {
             let (config, gossip) = (Arc::clone(&config), Arc::clone(&gossip));
-            tasks.push(tokio::spawn(
-                Beacons {
-                    socket,
-                    group,
-                    seal,
-                    config,
-                    gossip,
-                }
-                .run(),
-            ));
+            tasks.push(tokio::spawn(Beacons { socket, group, seal, config, gossip }.run()));
         }
         if !names.is_empty() {
             let following = resolution::follow(names, network, config, Arc::clone(&gossip));
             tasks.push(tokio::spawn(following));
         }
         seeds.into_iter().for_each(|seed| gossip.reach(seed));
-        Ok(Self {
-            gossip,
-            heard,
-            multicast_error,
-            tasks: Mutex::new(tasks),
-        })
+        Ok(Self { gossip, heard, multicast_error, tasks: Mutex::new(tasks) })
     }
 
     /// All other incarnations heard of, dead ones of the last minutes included, sorted by name and incarnation.

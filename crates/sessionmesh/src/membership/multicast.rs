@@ -159,13 +159,7 @@ impl Times {
     fn new(config: &MembershipConfig) -> Self {
         let start = Instant::now();
         let random = StdRng::seed_from_u64(config.seed);
-        Self {
-            start,
-            next: start,
-            sent: 0,
-            interval: config.beacon_interval,
-            random,
-        }
+        Self { start, next: start, sent: 0, interval: config.beacon_interval, random }
     }
 
     fn advance(&mut self) {

@@ -34,10 +34,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_and_what_is_foreign_does_not() {
-        assert_eq!(
-            PlainSeal.open(&PlainSeal.seal(b"gossip")).as_deref(),
-            Some(&b"gossip"[..])
-        );
+        assert_eq!(PlainSeal.open(&PlainSeal.seal(b"gossip")).as_deref(), Some(&b"gossip"[..]));
         assert_eq!(PlainSeal.open(&PlainSeal.seal(b"")).as_deref(), Some(&b""[..]));
         for foreign in [&b""[..], b"SMp", b"TRIBES-B\x01\x00", b"SMp2gossip"] {
             assert_eq!(PlainSeal.open(foreign), None);

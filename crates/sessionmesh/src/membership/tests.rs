@@ -37,9 +37,7 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
 }
 
 pub(super) async fn start(config: &MembershipConfig) -> Membership {
-    Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config.clone())
-        .await
-        .unwrap()
+    Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config.clone()).await.unwrap()
 }
 
 async fn start_all(configs: &[MembershipConfig]) -> Vec<Membership> {
@@ -48,20 +46,14 @@ async fn start_all(configs: &[MembershipConfig]) -> Vec<Membership> {
 
 /// Waits until `member` hears what `wanted` says.
 pub(super) async fn until(member: &Membership, wanted: impl FnMut(&Arc<Vec<Heard>>) -> bool) {
-    timeout(DEADLINE, member.heard().wait_for(wanted))
-        .await
-        .expect("heard in time")
-        .unwrap();
+    timeout(DEADLINE, member.heard().wait_for(wanted)).await.expect("heard in time").unwrap();
 }
 
 /// Waits until every member hears `others` living members, and gives the time it took.
 async fn until_all_hear(members: &[Membership], others: usize) -> Duration {
     let start = Instant::now();
     for member in members {
-        until(member, |heard| {
-            heard.iter().filter(|heard| heard.alive).count() == others
-        })
-        .await;
+        until(member, |heard| heard.iter().filter(|heard| heard.alive).count() == others).await;
     }
     start.elapsed()
 }
@@ -117,22 +109,14 @@ async fn members_find_each_other_by_multicast_and_strangers_in_the_group_do_not_
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let group = loopback_group().await;
-    let mut configs = [
-        config("a").await,
-        config("b").await,
-        config("c").await,
-        config("x").await,
-    ];
+    let mut configs = [config("a").await, config("b").await, config("c").await, config("x").await];
     configs.iter_mut().for_each(|config| config.multicast = Some(group));
     configs[3].cluster = "another".to_owned();
     let mut members = start_all(&configs[..1]).await;
     let _another = start(&configs[3]).await;
     let stranger = TokioNetwork.datagrams(DatagramBind::Multicast(group)).await.unwrap();
     for datagram in [&b"TRIBES-B\x01\x00"[..], b"", b"SMp1SMB1\x00\xff", b"SMp1", &[0; 2_000]].repeat(3) {
-        stranger
-            .send_to(datagram, (group.group, group.port).into())
-            .await
-            .unwrap();
+        stranger.send_to(datagram, (group.group, group.port).into()).await.unwrap();
     }
     members.extend(start_all(&configs[1..3]).await);
     println!("by multicast: {:?}", until_all_hear(&members, 2).await);
@@ -149,20 +133,11 @@ async fn a_silent_member_is_no_longer_alive_within_two_seconds() {
     let stopped = Instant::now();
     members[2].stop();
     for member in &members[..2] {
-        until(member, |heard| {
-            heard.iter().any(|heard| &*heard.name == "c" && !heard.alive)
-        })
-        .await;
+        until(member, |heard| heard.iter().any(|heard| &*heard.name == "c" && !heard.alive)).await;
     }
     println!("silence noticed: {:?}", stopped.elapsed());
     assert!(stopped.elapsed() < Duration::from_secs(2));
-    assert!(
-        members[0]
-            .heard()
-            .borrow()
-            .iter()
-            .any(|heard| &*heard.name == "b" && heard.alive)
-    );
+    assert!(members[0].heard().borrow().iter().any(|heard| &*heard.name == "b" && heard.alive));
 }
 
 #[tokio::test]
@@ -173,10 +148,7 @@ async fn a_new_state_spreads_at_once() {
         let start = Instant::now();
         members[1].set_state(state).await;
         for member in [&members[0], &members[2]] {
-            until(member, |heard| {
-                heard.iter().any(|heard| &*heard.name == "b" && heard.state == state)
-            })
-            .await;
+            until(member, |heard| heard.iter().any(|heard| &*heard.name == "b" && heard.state == state)).await;
         }
         println!("{} spread: {:?}", state.name(), start.elapsed());
     }
@@ -200,10 +172,7 @@ async fn a_restarted_member_is_heard_beside_its_former_life() {
 #[tokio::test]
 async fn failing_multicast_is_an_error_only_when_nothing_else_is_configured() {
     let mut config = config("a").await;
-    config.multicast = Some(MulticastBind {
-        group: Ipv4Addr::new(192, 0, 2, 200),
-        ..loopback_group().await
-    });
+    config.multicast = Some(MulticastBind { group: Ipv4Addr::new(192, 0, 2, 200), ..loopback_group().await });
     let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config.clone()).await;
     assert!(started.is_err());
     config.seeds.push("127.0.0.1:9".to_owned());
@@ -214,22 +183,10 @@ async fn failing_multicast_is_an_error_only_when_nothing_else_is_configured() {
 async fn impossible_configurations_are_refused() {
     let good = config("a").await;
     let bad = [
-        MembershipConfig {
-            name: "n".repeat(NAME_BYTES_MAX + 1),
-            ..good.clone()
-        },
-        MembershipConfig {
-            cluster: String::new(),
-            ..good.clone()
-        },
-        MembershipConfig {
-            advertise: (Ipv4Addr::UNSPECIFIED, 1).into(),
-            ..good.clone()
-        },
-        MembershipConfig {
-            gossip_interval: Duration::ZERO,
-            ..good.clone()
-        },
+        MembershipConfig { name: "n".repeat(NAME_BYTES_MAX + 1), ..good.clone() },
+        MembershipConfig { cluster: String::new(), ..good.clone() },
+        MembershipConfig { advertise: (Ipv4Addr::UNSPECIFIED, 1).into(), ..good.clone() },
+        MembershipConfig { gossip_interval: Duration::ZERO, ..good.clone() },
     ];
     for config in bad {
         let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config).await;

@@ -84,21 +84,12 @@ fn multicast(bind: &MulticastBind) -> io::Result<Socket> {
     // Linux shares a multicast port by SO_REUSEADDR alone; SO_REUSEPORT there would exclude processes of other users.
     #[cfg(all(
         unix,
-        not(any(
-            target_os = "linux",
-            target_os = "android",
-            target_os = "solaris",
-            target_os = "illumos"
-        ))
+        not(any(target_os = "linux", target_os = "android", target_os = "solaris", target_os = "illumos"))
     ))]
     socket.set_reuse_port(true)?;
     // Linux filters by the bound address, which keeps unicast and other groups on this port out. Elsewhere
     // a group cannot be bound (Windows) or would not receive.
-    let at = if cfg!(any(target_os = "linux", target_os = "android")) {
-        bind.group
-    } else {
-        Ipv4Addr::UNSPECIFIED
-    };
+    let at = if cfg!(any(target_os = "linux", target_os = "android")) { bind.group } else { Ipv4Addr::UNSPECIFIED };
     socket.bind(&SocketAddr::from((at, bind.port)).into())?;
     socket.set_multicast_ttl_v4(bind.ttl)?;
     socket.set_multicast_loop_v4(bind.loopback)?;

@@ -38,10 +38,7 @@ async fn a_datagram_that_kills_the_gossip_server_does_not_silence_the_member() {
     let id = ChitchatId::new("b", 1, b.advertise);
     for (key, version, last_version) in [("key", 1_000, 999), ("\u{e9}", 2_000, 2_000)] {
         let before = member.gossip.server().unwrap();
-        stranger
-            .send_to(&hostile(&id, key, version, last_version), a.bind)
-            .await
-            .unwrap();
+        stranger.send_to(&hostile(&id, key, version, last_version), a.bind).await.unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(10), before.termination_watcher()).await;
         ended.expect("the server ends").expect_err("by a panic");
 
@@ -56,13 +53,8 @@ async fn a_datagram_that_kills_the_gossip_server_does_not_silence_the_member() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), going_on)
-            .await
-            .expect("both count on");
+        tokio::time::timeout(Duration::from_secs(10), going_on).await.expect("both count on");
     }
     member.set_state(HeardState::Ready).await;
-    until(&other, |heard| {
-        heard.iter().any(|heard| heard.state == HeardState::Ready)
-    })
-    .await;
+    until(&other, |heard| heard.iter().any(|heard| heard.state == HeardState::Ready)).await;
 }

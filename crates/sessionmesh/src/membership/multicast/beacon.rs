@@ -62,22 +62,12 @@ impl Beacon {
             _ => return None,
         };
         let gossip = SocketAddr::new(ip, u16::from_le_bytes(take(&mut rest)?));
-        rest.is_empty().then_some(Self {
-            answer: flags == ANSWER,
-            cluster,
-            name,
-            incarnation,
-            gossip,
-        })
+        rest.is_empty().then_some(Self { answer: flags == ANSWER, cluster, name, incarnation, gossip })
     }
 
     /// Where to gossip to after this beacon came from `from`.
     pub(super) fn reachable(&self, from: SocketAddr) -> SocketAddr {
-        if self.gossip.ip().is_unspecified() {
-            SocketAddr::new(from.ip(), self.gossip.port())
-        } else {
-            self.gossip
-        }
+        if self.gossip.ip().is_unspecified() { SocketAddr::new(from.ip(), self.gossip.port()) } else { self.gossip }
     }
 }
 
@@ -118,10 +108,7 @@ mod tests {
         for gossip in ["10.0.0.1:4000", "[2001:db8::1]:4000"] {
             let beacon = beacon(gossip);
             assert_eq!(Beacon::decode(&beacon.encode()), Some(beacon.clone()));
-            let quiet = Beacon {
-                answer: false,
-                ..beacon
-            };
+            let quiet = Beacon { answer: false, ..beacon };
             assert_eq!(Beacon::decode(&quiet.encode()), Some(quiet));
         }
     }
@@ -140,10 +127,7 @@ mod tests {
     fn an_unspecified_address_means_the_sender() {
         let from = "10.0.0.9:45564".parse().unwrap();
         assert_eq!(beacon("0.0.0.0:4000").reachable(from), "10.0.0.9:4000".parse().unwrap());
-        assert_eq!(
-            beacon("10.0.0.1:4000").reachable(from),
-            "10.0.0.1:4000".parse().unwrap()
-        );
+        assert_eq!(beacon("10.0.0.1:4000").reachable(from), "10.0.0.1:4000".parse().unwrap());
     }
 
     proptest! {

@@ -64,10 +64,7 @@ async fn two_sockets_of_a_group_on_one_port_of_the_loopback_interface_both_hear(
     for socket in [&one, &two] {
         let mut buffer = [0; 16];
         let (length, from) = timeout(DEADLINE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
-        assert_eq!(
-            (&buffer[..length], from.ip()),
-            (&b"beacon"[..], Ipv4Addr::LOCALHOST.into())
-        );
+        assert_eq!((&buffer[..length], from.ip()), (&b"beacon"[..], Ipv4Addr::LOCALHOST.into()));
     }
 }
 
