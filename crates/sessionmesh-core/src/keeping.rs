@@ -8,7 +8,7 @@ use crate::view::NodeHash;
 
 /// Who said "kept" to which version of the sessions that this node holds without owning them.
 ///
-/// The rule, whose proof is in docs/letting-go.md: drop only if, since the owner list of the slot or an incarnation in it
+/// The rule, whose proof is in docs/architecture.md: drop only if, since the owner list of the slot or an incarnation in it
 /// last changed, every owner answered `kept` to a send that held all there is now, last access included; never on an
 /// empty owner list.
 #[derive(Debug, Default)]

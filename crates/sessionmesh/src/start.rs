@@ -287,6 +287,7 @@ fn new_node(
         walked: AtomicU64::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
         changed: Notify::new(),
+        rejoin: Notify::new(),
         vanished: Mutex::default(),
         stop: CancellationToken::new(),
         config,

@@ -61,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) beat: AtomicU64,
     /// Something changed that readiness, a drain or a reader may wait for.
     pub(crate) changed: Notify,
+    /// The node has discarded what it held and is joining anew.
+    pub(crate) rejoin: Notify,
     /// Members that vanished without leaving, see [`super::views`].
     pub(crate) vanished: Mutex<super::views::Vanished>,
     pub(crate) stop: CancellationToken,

@@ -16,36 +16,45 @@ use super::topology::Topology;
 use super::views::Evidence;
 use crate::membership::{HeardState, Membership};
 
-/// Waits until this node is ready, and says so to the cluster and to `ready`.
+/// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
 pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: watch::Sender<bool>) {
-    membership.set_state(HeardState::Joining).await;
-    let skipped = loop {
-        tokio::select! {
-            biased;
-            () = node.stop.cancelled() => return,
-            // A lease runs out without a message, so the wait has an end of its own.
-            _ = timeout(Duration::from_millis(20), node.changed.notified()) => {}
-        }
-        if let Some(skipped) = has_all(&node) {
-            break skipped;
+    let stop = node.stop.clone();
+    let joining = async {
+        loop {
+            membership.set_state(HeardState::Joining).await;
+            ready.send_replace(false);
+            let skipped = wait_for_all(&node).await;
+            if !skipped.is_empty() {
+                warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
+            }
+            info!(sessions = node.store.live(), "ready");
+            node.report(Evidence::Own(MemberState::Ready));
+            membership.set_state(HeardState::Ready).await;
+            ready.send_replace(true);
+            node.rejoin.notified().await;
         }
     };
-    if !skipped.is_empty() {
-        warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
+    stop.run_until_cancelled(joining).await;
+}
+
+/// Waits until all members that are not silent gave what they had, and returns the names of those that are.
+async fn wait_for_all(node: &Node) -> Vec<String> {
+    loop {
+        // A lease runs out without a message, so the wait has an end of its own.
+        let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
+        if let Some(skipped) = has_all(node) {
+            return skipped;
+        }
     }
-    info!(sessions = node.store.live(), "ready");
-    node.report(Evidence::Own(MemberState::Ready));
-    membership.set_state(HeardState::Ready).await;
-    let _ = ready.send(true);
-    // The channel lives as long as the node, for those who ask later.
-    node.stop.cancelled().await;
 }
 
 /// The members that were skipped because they are silent, once all others gave what they had.
 fn has_all(node: &Node) -> Option<Vec<String>> {
     let topology = node.topology.load();
     let now = node.now();
-    if !node.is_awake(now) || node.walked.load(Ordering::Acquire) != topology.epoch {
+    // A node that is leaving meanwhile does not become ready.
+    if !topology.is_joining(topology.me) || !node.is_awake(now) || node.walked.load(Ordering::Acquire) != topology.epoch
+    {
         return None;
     }
     let mut skipped = Vec::new();

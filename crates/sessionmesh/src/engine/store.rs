@@ -161,6 +161,15 @@ impl Store {
         found
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        for stripe in Self::stripes() {
+            for (id, ()) in self.scan(stripe, |_, _| Some(())) {
+                self.update(id, |held| *held = None);
+            }
+        }
+    }
+
     /// The stripes to scan, and the slots of each.
     pub(crate) fn stripes() -> impl Iterator<Item = usize> {
         0..STRIPES

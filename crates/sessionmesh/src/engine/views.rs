@@ -103,6 +103,8 @@ pub(crate) struct Views {
     /// The last heartbeat of each incarnation, and when it came.
     heartbeats: BTreeMap<NodeHash, (u64, Moment)>,
     former_since: Option<Moment>,
+    /// Since when this node is alone, though it knows of others.
+    alone_since: Option<Moment>,
     own: MemberState,
     walk: CancellationToken,
 }
@@ -126,6 +128,7 @@ impl Views {
             known: BTreeSet::new(),
             heartbeats: BTreeMap::new(),
             former_since: None,
+            alone_since: None,
             own: MemberState::Joining,
             walk: CancellationToken::new(),
         }
@@ -203,7 +206,14 @@ impl Views {
 
     fn review(&mut self, heard: &[Heard]) {
         let before = self.node.topology();
-        let view = self.compute(heard, &before);
+        let mut view = self.compute(heard, &before);
+        if self.missed_too_much(&view, &before) {
+            warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
+            self.node.store.clear();
+            self.own = MemberState::Joining;
+            self.node.rejoin.notify_one();
+            view = self.compute(heard, &before);
+        }
         if view == before.view {
             self.tidy(&before);
             return;
@@ -246,6 +256,22 @@ impl Views {
             }
         }
         View::new(members)
+    }
+
+    /// Whether this node comes back from being alone for longer than tombstones are kept. What it holds may have been
+    /// ended meanwhile, and nobody would know any more. Of two nodes that were alone, one keeps what it has.
+    fn missed_too_much(&mut self, view: &View, before: &Topology) -> bool {
+        let now = self.node.now();
+        if view.len() == 1 {
+            if before.view.len() > 1 {
+                self.alone_since = Some(now);
+            }
+            return false;
+        }
+        let retention = millis(self.node.config.tombstone_retention);
+        let Some(since) = self.alone_since.take() else { return false };
+        let first = view.members().first().is_some_and(|member| *member.name == *self.node.config.name);
+        now.ms_since(since) > retention && (view.len() > 2 || !first)
     }
 
     /// Two witnesses: gossip with its failure detector, and the link. A member that answers on its link lives, whatever
