@@ -181,7 +181,10 @@ impl Attempt {
             warn!(%error, "multicast is not available; the other ways of discovery go on");
         }
         let (ready, is_ready) = watch::channel(false);
-        tokio::spawn(Views::new(node.clone(), membership.clone()).run(evidence));
+        // Whoever was heard so far is in the view before anything can believe that this node is alone.
+        let mut views = Views::new(node.clone(), membership.clone());
+        views.review(&membership.heard().borrow().clone());
+        tokio::spawn(views.run(evidence));
         tokio::spawn(pulse::run(node.clone()));
         tokio::spawn(audit::run(node.clone()));
         tokio::spawn(expire::run(node.clone()));

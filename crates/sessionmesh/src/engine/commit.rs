@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::session::{Attribute, IdleLimit, Invalidated, Record, Session, Status, Value};
 use sessionmesh_core::stamp::Stamp;
@@ -171,43 +172,42 @@ enum Written {
 fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> Result<Written, CommitError> {
     let now = node.now();
     node.store.update(id, |held| {
-        if held.is_none() && change.create.is_none() {
-            let base = base.filter(|base| !base.is_past_limit(now)).ok_or(CommitError::Unknown)?;
-            *held = Some(Entry::new(base.clone()));
-        }
-        match held.as_ref().map_or(Status::Live, |entry| entry.record.status()) {
-            Status::Live => {}
-            Status::Expired => return Err(CommitError::Ended),
-            Status::Invalidated { successor: Some(successor) } => return Ok(Written::Renewed(successor)),
-            Status::Invalidated { successor: None } => return Err(CommitError::Ended),
-        }
-        let same = |key: &str, value: &Option<Value>| {
-            let before = held.as_ref().and_then(|entry| entry.record.session.get(key));
-            before == value.as_ref()
+        let known = match known(held.as_ref(), base, now) {
+            Err(CommitError::Unknown) if change.create.is_some() => None,
+            known => Some(known?),
         };
-        let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| !same(key, value)).collect();
-        if let (Some(entry), true, None) = (held.as_mut(), puts.is_empty(), change.idle_limit_ms) {
-            entry.access(now);
-            return Ok(Written::Nothing(entry.record.clone()));
+        match known.as_ref().map_or(Status::Live, Record::status) {
+            Status::Live => {}
+            Status::Invalidated { successor: Some(successor) } => return Ok(Written::Renewed(successor)),
+            Status::Expired | Status::Invalidated { successor: None } => return Err(CommitError::Ended),
         }
-        check_limits(node, held.as_ref().map(|entry| &*entry.record.session), &puts)?;
-        let stamp = node.lamport.tick();
-        let new = held.is_none();
-        let entry = held.get_or_insert_with(|| {
-            let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
-            Entry::new(Record::new(Session::new(node.clock.wall_ms(), limit), now))
-        });
-        let session = Arc::make_mut(&mut entry.record.session);
+        let session = known.as_ref().map(|record| &*record.session);
+        let is_new = |key: &str, value: &Option<Value>| session.and_then(|session| session.get(key)) != value.as_ref();
+        let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| is_new(key, value)).collect();
+        check_limits(node, session, &puts)?;
+        let (mut record, stamp) = match known {
+            Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => {
+                if let Some(entry) = held {
+                    entry.access(now);
+                }
+                return Ok(Written::Nothing(record));
+            }
+            Some(record) => (record, node.lamport.tick()),
+            None => {
+                let stamp = node.lamport.tick();
+                let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
+                (Record::new(Session::new(node.clock.wall_ms(), limit), now), stamp)
+            }
+        };
+        let session = Arc::make_mut(&mut record.session);
         for (key, value) in puts {
             session.put(Attribute { key: key.clone(), value: value.clone(), stamp });
         }
         if let Some(ms) = change.idle_limit_ms {
             session.set_idle_limit(IdleLimit { stamp, ms });
         }
-        // The access rides on the delta.
-        entry.record.access = entry.record.access.max(now);
-        entry.access_told = entry.record.access;
-        let record = entry.record.clone();
+        let new = held.is_none() && base.is_none();
+        let record = hold(held, record, now);
         Ok(if new { Written::New(stamp, record) } else { Written::At(stamp, record) })
     })
 }
@@ -225,25 +225,41 @@ pub(crate) async fn update<R>(
     node.fences.passed(id, deadline).await;
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {
-        if held.is_none() {
-            let base = base.filter(|base| !base.is_past_limit(now)).ok_or(CommitError::Unknown)?;
-            *held = Some(Entry::new(base.clone()));
-        }
-        let entry = held.as_mut().ok_or(CommitError::Unknown)?;
-        if entry.record.status() != Status::Live {
+        let mut record = known(held.as_ref(), base, now)?;
+        if record.status() != Status::Live {
             return Err(CommitError::Ended);
         }
-        let (value, result) = change(entry.record.session.get(key))?;
+        let (value, result) = change(record.session.get(key))?;
         let put = (key.clone(), value);
-        check_limits(node, Some(&entry.record.session), &[&put])?;
+        check_limits(node, Some(&record.session), &[&put])?;
         let stamp = node.lamport.tick();
-        Arc::make_mut(&mut entry.record.session).put(Attribute { key: put.0, value: put.1, stamp });
-        entry.record.access = entry.record.access.max(now);
-        entry.access_told = entry.record.access;
-        Ok((stamp, entry.record.clone(), result))
+        Arc::make_mut(&mut record.session).put(Attribute { key: put.0, value: put.1, stamp });
+        Ok((stamp, hold(held, record, now), result))
     })?;
     let copies = replicate(node, id, stamp, stamp, wait, deadline).await;
     Ok((Committed { id, record, copies, changed: true }, result))
+}
+
+/// All that this node and the caller know of a session.
+fn known(held: Option<&Entry>, base: Option<&Record>, now: Moment) -> Result<Record, CommitError> {
+    match (held, base) {
+        (Some(entry), Some(base)) => {
+            let mut record = entry.record.clone();
+            record.merge(base);
+            Ok(record)
+        }
+        (Some(entry), None) => Ok(entry.record.clone()),
+        // A handle that was kept for longer than the session may be idle proves nothing.
+        (None, Some(base)) if !base.is_past_limit(now) => Ok(base.clone()),
+        (None, _) => Err(CommitError::Unknown),
+    }
+}
+
+/// Holds a changed record. The access rides on its delta.
+fn hold(held: &mut Option<Entry>, mut record: Record, now: Moment) -> Record {
+    record.access = record.access.max(now);
+    *held = Some(Entry::new(record.clone()));
+    record
 }
 
 fn check_limits(

@@ -204,6 +204,17 @@ impl Node {
         !topology.is_joining(topology.me) && topology.peers().all(lets)
     }
 
+    /// Whether a change of the view still settles: members that do not own a session may be the only ones to hold it.
+    pub(crate) fn is_settling(&self, topology: &Topology, now: Moment) -> bool {
+        let disagrees = |peer: &Arc<Peer>| {
+            let health = lock(&peer.health);
+            health.view != Some(topology.hash()) && !health.is_silent(&self.patience, now)
+        };
+        self.walked.load(Ordering::Acquire) != topology.epoch
+            || !topology.former.is_empty()
+            || topology.peers().any(disagrees)
+    }
+
     /// Whether nothing is owed to `peer` under the view of `topology`; noted, so that it counts from then on.
     pub(crate) fn settle(&self, topology: &Topology, peer: &Peer) -> bool {
         let view: ViewHash = topology.hash();

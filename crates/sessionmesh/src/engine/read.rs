@@ -158,7 +158,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         topology: topology.clone(),
     };
     let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();
-    let others = if current { Vec::new() } else { others(&topology, &owners) };
+    let others = if node.is_settling(&topology, now) { others(&topology, &owners) } else { Vec::new() };
     let mut answers = FuturesUnordered::new();
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);

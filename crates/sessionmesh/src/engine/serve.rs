@@ -25,6 +25,8 @@ use crate::seal::Side;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
+/// A connection on which nothing came for so many commit deadlines is closed.
+const SILENT_DEADLINES: u32 = 20;
 /// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
@@ -155,7 +157,9 @@ async fn reading<R: AsyncRead + Unpin>(
     answers: &tokio::sync::mpsc::Sender<Vec<u8>>,
     room: &tokio::sync::Semaphore,
 ) -> io::Result<()> {
-    while let Some(bytes) = reader.next().await? {
+    // The other side pings several times in each deadline.
+    let silence = node.config.commit_deadline * SILENT_DEADLINES;
+    while let Some(bytes) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
         let message = codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let Some(answer) = handle(node, from, message)? else {
             continue;

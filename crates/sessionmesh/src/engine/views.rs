@@ -204,7 +204,8 @@ impl Views {
         }
     }
 
-    fn review(&mut self, heard: &[Heard]) {
+    /// Computes the view from what was heard, and adopts it if it is another one.
+    pub(crate) fn review(&mut self, heard: &[Heard]) {
         let before = self.node.topology();
         let mut view = self.compute(heard, &before);
         if self.missed_too_much(&view, &before) {
