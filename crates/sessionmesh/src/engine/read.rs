@@ -182,6 +182,10 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             round.pending = true;
             continue;
         };
+        if let Held::This(delta) = &told.held {
+            // What is written upon what was read must outrank it.
+            node.lamport.observe(delta.counter());
+        }
         round.hear(&told, is_owner, node.now());
         if round.decisive {
             break;
