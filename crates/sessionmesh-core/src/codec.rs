@@ -52,13 +52,13 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
     // The limit is a constant of wincode's types, so it grows with the bytes in steps.
     let decoded = match bytes.len() {
         0..=SMALL_BYTES => decode_within::<{ EXPANSION_MAX * SMALL_BYTES }>(bytes),
-        ..=0x2000 => decode_within::<{ EXPANSION_MAX * 0x2000 }>(bytes),
-        ..=0x8000 => decode_within::<{ EXPANSION_MAX * 0x8000 }>(bytes),
-        ..=0x2_0000 => decode_within::<{ EXPANSION_MAX * 0x2_0000 }>(bytes),
-        ..=0x8_0000 => decode_within::<{ EXPANSION_MAX * 0x8_0000 }>(bytes),
-        ..=0x20_0000 => decode_within::<{ EXPANSION_MAX * 0x20_0000 }>(bytes),
-        ..=0x80_0000 => decode_within::<{ EXPANSION_MAX * 0x80_0000 }>(bytes),
-        ..=MESSAGE_BYTES_MAX => decode_within::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>(bytes),
+        0x801..=0x2000 => decode_within::<{ EXPANSION_MAX * 0x2000 }>(bytes),
+        0x2001..=0x8000 => decode_within::<{ EXPANSION_MAX * 0x8000 }>(bytes),
+        0x8001..=0x2_0000 => decode_within::<{ EXPANSION_MAX * 0x2_0000 }>(bytes),
+        0x2_0001..=0x8_0000 => decode_within::<{ EXPANSION_MAX * 0x8_0000 }>(bytes),
+        0x8_0001..=0x20_0000 => decode_within::<{ EXPANSION_MAX * 0x20_0000 }>(bytes),
+        0x20_0001..=0x80_0000 => decode_within::<{ EXPANSION_MAX * 0x80_0000 }>(bytes),
+        0x80_0001..=MESSAGE_BYTES_MAX => decode_within::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>(bytes),
         bytes => return Err(CodecError::TooLarge { bytes }),
     };
     Ok(decoded?)

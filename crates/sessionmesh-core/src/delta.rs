@@ -128,9 +128,7 @@ impl<'a> Delta<'a> {
             *held = Some(record);
             return Applied::Merged { changed: true, newer };
         };
-        let tombstone = matches!(self.content, Content::Tombstone { .. });
-        let ended = record.session.invalidated().is_some();
-        if !tombstone && !ended && record.session.base_digest(self.from) != self.base {
+        if !self.is_whole() && !self.fits(&record.session) {
             return Applied::NeedsWhole;
         }
         // An advance that the journey of the message could explain is none, or repeated passing on would creep.
@@ -144,6 +142,17 @@ impl<'a> Delta<'a> {
             self.merge_into(Arc::make_mut(&mut record.session), now)
         };
         Applied::Merged { changed, newer: record.session.digest() != self.digest }
+    }
+
+    /// Whether `session` holds what was left out: nothing else that old, but for what the delta replaces. An ended
+    /// session takes nothing, so everything fits it.
+    fn fits(&self, session: &Session) -> bool {
+        let attributes = match &self.content {
+            Content::Session { attributes, .. } => attributes.as_slice(),
+            Content::Tombstone { .. } => &[],
+        };
+        let keys = attributes.iter().map(|a| a.key);
+        session.invalidated().is_some() || session.base_digest_without(self.from, keys) == self.base
     }
 
     /// The record that a whole session or a tombstone describes.
@@ -183,7 +192,9 @@ impl<'a> Delta<'a> {
                         stamp: attribute.stamp,
                     });
                 }
-                if let Some((revision, age_ms)) = expired {
+                if let Some((revision, age_ms)) = expired
+                    && !self.marks(session, now)
+                {
                     changed |= session.expire(Expired { revision: *revision, access: now.minus_ms(*age_ms) });
                 }
                 changed

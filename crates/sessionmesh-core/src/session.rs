@@ -293,6 +293,12 @@ impl Session {
         self.attributes.iter().filter(|a| a.stamp < from).fold(0, |sum, a| sum ^ attribute_hash(a))
     }
 
+    /// [`Session::base_digest`] without the attributes of these keys: what a delta that carries them finds in place.
+    pub fn base_digest_without<'k>(&self, from: Stamp, keys: impl Iterator<Item = &'k str>) -> u64 {
+        let replaced = keys.filter_map(|key| self.attribute(key)).filter(|a| a.stamp < from);
+        replaced.fold(self.base_digest(from), |sum, a| sum ^ attribute_hash(a))
+    }
+
     /// The digest from scratch; equal to [`Session::digest`], which is kept up to date in O(1) per change.
     pub fn computed_digest(&self) -> u64 {
         if self.invalidated().is_some() {

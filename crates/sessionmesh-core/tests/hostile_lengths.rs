@@ -90,7 +90,7 @@ fn whatever_stands_anywhere_takes_no_more_memory_than_the_bytes_justify() {
 #[test]
 fn the_bound_grows_with_the_bytes_also_when_a_large_message_lies_at_its_end() {
     let mut most = 0;
-    for deltas in [1, 13, 15, 57, 58, 230, 231, 3_000, 14_000, 15_000, 59_000, 60_000] {
+    for deltas in [1, 14, 15, 57, 58, 230, 231, 3_000, 3_700, 15_000] {
         let bytes = encode(&batch(deltas)).expect("a message below the limit");
         assert_bounded(&bytes);
         let last = bytes.len() - 142;

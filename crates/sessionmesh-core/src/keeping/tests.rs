@@ -1,4 +1,4 @@
-use rand::seq::IndexedRandom as _;
+use rand::distr::{Distribution as _, weighted::WeightedIndex};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
@@ -75,11 +75,11 @@ enum Rule {
 }
 
 /// A copy is the set of the writes that it holds, one bit each, and merging is their union.
-type Copy = u64;
+type Writes = u64;
 
 #[derive(Default)]
 struct Node {
-    copy: Option<Copy>,
+    copy: Option<Writes>,
     /// The nodes it believes in, one bit each; maybe not itself, as one that leaves or was removed.
     view: u64,
     epoch: u64,
@@ -88,25 +88,29 @@ struct Node {
 
 #[derive(Clone, Copy)]
 enum Travelling {
-    Delta { from: usize, to: usize, copy: Copy, epoch: u64 },
-    Answer { from: usize, to: usize, copy: Copy, kept: bool, epoch: u64 },
+    Delta { from: usize, to: usize, copy: Writes, epoch: u64 },
+    Answer { from: usize, to: usize, copy: Writes, kept: bool, epoch: u64 },
 }
 
 /// One session on a few nodes that agree on nothing but the order of preference: the smaller index first.
 struct Cluster {
     rule: Rule,
     copies_wanted: usize,
+    /// How often views change, somebody writes, sends, receives and lets go, in proportion; another in each run.
+    pace: WeightedIndex<u32>,
     nodes: Vec<Node>,
     travelling: Vec<Travelling>,
-    written: Copy,
+    written: Writes,
     dropped: u64,
 }
 
 impl Cluster {
     fn new(rule: Rule, rng: &mut StdRng) -> Self {
-        let nodes = (0..rng.random_range(2..=6)).map(|_| Node { view: rng.random(), ..Node::default() }).collect();
-        let copies_wanted = rng.random_range(1..=3);
-        let mut cluster = Self { rule, copies_wanted, nodes, travelling: Vec::new(), written: 1, dropped: 0 };
+        let nodes = (0..rng.random_range(2..=4)).map(|_| Node { view: rng.random(), ..Node::default() }).collect();
+        let copies_wanted = rng.random_range(1..=2);
+        let pace = [1..=6, 0..=2, 1..=9, 5..=50, 5..=30].map(|range| rng.random_range(range));
+        let pace = WeightedIndex::new(pace).expect("five small weights");
+        let mut cluster = Self { rule, copies_wanted, pace, nodes, travelling: Vec::new(), written: 1, dropped: 0 };
         let first = cluster.any(rng);
         cluster.nodes[first].copy = Some(1);
         cluster
@@ -122,29 +126,25 @@ impl Cluster {
     }
 
     /// All that any node still holds.
-    fn held(&self) -> Copy {
+    fn held(&self) -> Writes {
         self.nodes.iter().filter_map(|node| node.copy).fold(0, |all, copy| all | copy)
     }
 
     fn step(&mut self, rng: &mut StdRng) {
         let node = self.any(rng);
-        match rng.random_range(0..20) {
-            0..2 => {
+        match self.pace.sample(rng) {
+            0 => {
                 let view = rng.random();
                 self.see(node, view);
             }
-            2 => self.write(node),
-            3..8 => {
-                if let Some(&owner) = self.owners(node).choose(rng) {
-                    self.send(node, owner);
-                }
-            }
-            8..16 if !self.travelling.is_empty() => {
+            1 => self.write(node),
+            2 => self.owners(node).into_iter().for_each(|owner| self.send(node, owner)),
+            3 if !self.travelling.is_empty() => {
                 let at = rng.random_range(0..self.travelling.len());
                 let message = self.travelling[at];
                 match rng.random_range(0..8) {
                     0 => drop(self.travelling.swap_remove(at)),
-                    1 => self.arrive(message),
+                    1 | 2 => self.arrive(message),
                     _ => {
                         self.travelling.swap_remove(at);
                         self.arrive(message);
@@ -165,10 +165,10 @@ impl Cluster {
     }
 
     fn write(&mut self, node: usize) {
-        let next = self.written + 1;
-        if let Some(copy) = self.nodes[node].copy.as_mut().filter(|_| next.is_power_of_two()) {
-            *copy |= next;
-            self.written |= next;
+        let write = (self.written + 1) & !(1 << 63);
+        if let Some(copy) = &mut self.nodes[node].copy {
+            *copy |= write;
+            self.written |= write;
         }
     }
 
@@ -235,11 +235,11 @@ impl Cluster {
     }
 }
 
-const fn version_of(rule: Rule, copy: Copy) -> Version {
+const fn version_of(rule: Rule, copy: Writes) -> Version {
     version(if matches!(rule, Rule::IgnoresTheVersion) { 0 } else { copy })
 }
 
-const STEPS: usize = 250;
+const STEPS: usize = 500;
 
 /// Runs one cluster. Says at which step something was lost, or else how many copies were let go.
 fn run(rule: Rule, seed: u64) -> Result<u64, usize> {

@@ -87,11 +87,8 @@ const fn content_kind(content: &Content<'_>) -> &'static str {
 
 const KINDS: usize = 24;
 
-/// One of each kind, with its bytes in hex. A change here is a change of the protocol: nodes of both builds cannot
-/// talk, so [`VERSION_MIN`] and [`VERSION_MAX`] say so.
-fn golden() -> Vec<(Message<'static>, &'static str)> {
-    let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta] });
-    let hello = Hello {
+const fn hello() -> Message<'static> {
+    Message::Hello(Hello {
         magic: MAGIC,
         version_min: 1,
         version_max: 2,
@@ -102,35 +99,106 @@ fn golden() -> Vec<(Message<'static>, &'static str)> {
         addr: "a:1",
         expects: 5,
         counter: 6,
-    };
+    })
+}
+
+/// One of each kind, with its bytes in hex. A change here is a change of the protocol: nodes of both builds cannot
+/// talk, so [`VERSION_MIN`] and [`VERSION_MAX`] say so.
+fn golden() -> Vec<(Message<'static>, &'static str)> {
+    let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta] });
     let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
     let differs =
         AuditDiffers { request: 1, comparable: true, slots: vec![0x0abc], more: false, held: vec![(id(0xaa), 2)] };
     vec![
-        (Message::Hello(hello), ""),
-        (Message::Welcome(Welcome { version: 1, name: "no", incarnation: 2, counter: 3 }), ""),
-        (Message::Refused(Refused::Cluster), ""),
-        (Message::Refused(Refused::Version { min: 1, max: 2 }), ""),
-        (Message::Refused(Refused::Digest { version: 3 }), ""),
-        (Message::Refused(Refused::Stale { known: 4 }), ""),
-        (batch(session_delta(None)), ""),
-        (batch(session_delta(Some((stamp(1, 2), 3)))), ""),
-        (batch(tombstone(None)), ""),
-        (batch(tombstone(Some(id(0xbb)))), ""),
-        (Message::Answers(Answers { seq: 1, counter: 2, view: 3, codes: vec![0, 1, 6] }), ""),
-        (Message::Ping(Ping { sent: 1, view: 2, counter: 3, leaving: true }), ""),
-        (Message::Pong(Pong { sent: 1, view: 2, counter: 3, granted: true, clear: false }), ""),
-        (Message::Ask(Ask { request: 1, id: id(0xaa), digest: 2, access: true }), ""),
-        (told(Held::Same { age_ms: 3 }), ""),
-        (told(Held::This(tombstone(None))), ""),
-        (told(Held::Nothing), ""),
-        (told(Held::Abstains), ""),
-        (Message::ExpireAsk(ExpireAsk { request: 1, items: vec![item] }), ""),
-        (Message::ExpireVotes(ExpireVotes { request: 1, nothing_later: vec![true, false] }), ""),
-        (Message::Audit(Audit { request: 1, view: 2, slots: vec![(0x0abc, 3)] }), ""),
-        (Message::AuditDiffers(differs), ""),
-        (Message::Want(Want { ids: vec![id(0xaa)] }), ""),
-        (Message::Bye, ""),
+        (
+            hello(),
+            "00000000 534d5348 01000200 03000100 00000000 00006302 00000000 0000006e 6f040000 00000000 \
+            00030000 00000000 00613a31 05000000 00000000 06000000 00000000",
+        ),
+        (
+            Message::Welcome(Welcome { version: 1, name: "no", incarnation: 2, counter: 3 }),
+            "01000000 01000200 00000000 00006e6f 02000000 00000000 03000000 00000000",
+        ),
+        (Message::Refused(Refused::Cluster), "02000000 00000000"),
+        (Message::Refused(Refused::Version { min: 1, max: 2 }), "02000000 01000000 01000200"),
+        (Message::Refused(Refused::Digest { version: 3 }), "02000000 02000000 0300"),
+        (Message::Refused(Refused::Stale { known: 4 }), "02000000 03000000 04000000 00000000"),
+        (
+            batch(session_delta(None)),
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
+            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
+            00000000 00000000 06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 \
+            00020000 00000000 00010000 00000000 00610006 00000000 00000007 00000000 00000002 00000000 \
+            00000062 63010200 00000000 00006465 08000000 00000000 09000000 00000000",
+        ),
+        (
+            batch(session_delta(Some((stamp(1, 2), 3)))),
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
+            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
+            00000000 00000000 06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 \
+            01010000 00000000 00020000 00000000 00030000 00000000 00020000 00000000 00010000 00000000 \
+            00610006 00000000 00000007 00000000 00000002 00000000 00000062 63010200 00000000 00006465 \
+            08000000 00000000 09000000 00000000",
+        ),
+        (
+            batch(tombstone(None)),
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
+            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
+            00000000 01000000 06000000 00000000 07000000 00000000 00080000 00000000 00090000 00000000 \
+            00",
+        ),
+        (
+            batch(tombstone(Some(id(0xbb)))),
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
+            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
+            00000000 01000000 06000000 00000000 07000000 00000000 01bbbbbb bbbbbbbb bbbbbbbb bbbbbbbb \
+            bb080000 00000000 00090000 00000000 00",
+        ),
+        (
+            Message::Answers(Answers { seq: 1, counter: 2, view: 3, codes: vec![0, 1, 6] }),
+            "04000000 01000000 00000000 02000000 00000000 03000000 00000000 03000000 00000000 000106",
+        ),
+        (
+            Message::Ping(Ping { sent: 1, view: 2, counter: 3, leaving: true }),
+            "05000000 01000000 00000000 02000000 00000000 03000000 00000000 01",
+        ),
+        (
+            Message::Pong(Pong { sent: 1, view: 2, counter: 3, granted: true, clear: false }),
+            "06000000 01000000 00000000 02000000 00000000 03000000 00000000 0100",
+        ),
+        (
+            Message::Ask(Ask { request: 1, id: id(0xaa), digest: 2, access: true }),
+            "07000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa 02000000 00000000 01",
+        ),
+        (told(Held::Same { age_ms: 3 }), "08000000 01000000 00000000 02000000 00000000 01000000 00030000 00000000 00"),
+        (
+            told(Held::This(tombstone(None))),
+            "08000000 01000000 00000000 02000000 00000000 01010000 00aaaaaa aaaaaaaa aaaaaaaa aaaaaaaa \
+            aa010000 00000000 00020000 00000000 00030000 00000000 00040000 00000000 00050000 00000000 \
+            00010000 00060000 00000000 00070000 00000000 00000800 00000000 00000900 00000000 0000",
+        ),
+        (told(Held::Nothing), "08000000 01000000 00000000 02000000 00000000 01020000 00"),
+        (told(Held::Abstains), "08000000 01000000 00000000 02000000 00000000 01030000 00"),
+        (
+            Message::ExpireAsk(ExpireAsk { request: 1, items: vec![item] }),
+            "09000000 01000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa 02000000 \
+            00000000 03000000 00000000 04000000 00000000",
+        ),
+        (
+            Message::ExpireVotes(ExpireVotes { request: 1, nothing_later: vec![true, false] }),
+            "0a000000 01000000 00000000 02000000 00000000 0100",
+        ),
+        (
+            Message::Audit(Audit { request: 1, view: 2, slots: vec![(0x0abc, 3)] }),
+            "0b000000 01000000 00000000 02000000 00000000 01000000 00000000 bc0a0300 00000000 0000",
+        ),
+        (
+            Message::AuditDiffers(differs),
+            "0c000000 01000000 00000000 01010000 00000000 00bc0a00 01000000 00000000 aaaaaaaa aaaaaaaa \
+            aaaaaaaa aaaaaaaa 02000000 00000000",
+        ),
+        (Message::Want(Want { ids: vec![id(0xaa)] }), "0d000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa"),
+        (Message::Bye, "0e000000"),
     ]
 }
 

@@ -104,7 +104,7 @@ fn what_was_taken_but_is_gone_is_not_owed() {
     assert_eq!(outbox.owed(), 0);
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Mark(u8, u64, Lane, bool),
     Send(usize),

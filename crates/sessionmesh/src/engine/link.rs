@@ -311,8 +311,8 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
         match verdict {
             Verdict::Kept => {
                 node.acknowledge(sent.id, peer.node, sent.counter, Holds::Kept(view));
-                if !topology.is_owner(sent.id.slot()) && sent.epoch == topology.epoch {
-                    lock(&node.keeping).kept(sent.id, sent.version, peer.node);
+                if !topology.is_owner(sent.id.slot()) {
+                    node.heard_kept(sent, peer.node);
                     node.let_go(sent.id);
                 }
             }

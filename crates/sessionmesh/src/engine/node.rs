@@ -10,7 +10,7 @@ use sessionmesh_core::acks::{Acks, Holds, Targets};
 use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::keeping::Keeping;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::outbox::{Lane, Sent};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::{LamportClock, Stamp};
 use sessionmesh_core::view::{NodeHash, ViewHash};
@@ -163,6 +163,15 @@ impl Node {
             let targets = self.targets(id.slot());
             let done = lock(&self.acks).review(id, &targets);
             release(done);
+        }
+    }
+
+    /// Notes that an owner keeps what was sent to it. It counts only if it was sent and answered under the present
+    /// owners: the topology is looked at under the lock, since a change of it stores the new one before it clears.
+    pub(crate) fn heard_kept(&self, sent: &Sent, owner: NodeHash) {
+        let mut keeping = lock(&self.keeping);
+        if self.topology.load().epoch == sent.epoch {
+            keeping.kept(sent.id, sent.version, owner);
         }
     }
 
