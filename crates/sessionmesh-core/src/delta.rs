@@ -69,6 +69,13 @@ pub struct WireAttribute<'a> {
     pub stamp: Stamp,
 }
 
+impl WireAttribute<'_> {
+    /// The attribute, with memory of its own.
+    pub fn to_attribute(&self) -> Attribute {
+        Attribute { key: Arc::from(self.key), value: self.value.map(Arc::from), stamp: self.stamp }
+    }
+}
+
 /// What came of merging a delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -186,11 +193,7 @@ impl<'a> Delta<'a> {
                 let limit = IdleLimit { stamp: *idle_limit_stamp, ms: (*idle_limit_ms).max(1) };
                 let mut changed = session.set_created(*created_ms) | session.set_idle_limit(limit);
                 for attribute in attributes {
-                    changed |= session.put(Attribute {
-                        key: Arc::from(attribute.key),
-                        value: attribute.value.map(Arc::from),
-                        stamp: attribute.stamp,
-                    });
+                    changed |= session.put(attribute.to_attribute());
                 }
                 if let Some((revision, age_ms)) = expired
                     && !self.marks(session, now)

@@ -163,7 +163,11 @@ impl Session {
             let state = lock(&self.state);
             let attributes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
             let create = state.record.is_none().then(|| self.mesh.idle_limit_ms());
-            (state.id, state.record.clone(), Change { attributes, idle_limit_ms: state.idle_limit_ms, create })
+            (
+                state.id,
+                state.record.clone(),
+                Change { attributes, idle_limit_ms: state.idle_limit_ms, create, inherit: None },
+            )
         };
         let committed = commit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
         self.adopt(committed, &change)
@@ -252,19 +256,17 @@ impl Session {
         if newest.session.invalidated().is_some() {
             return Err(CommitError::Ended);
         }
-        let mut attributes: BTreeMap<Arc<str>, Option<Value>> =
-            newest.session.live().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
         let limit = newest.session.idle_limit().ms;
-        let own = {
+        let (attributes, idle_limit_ms) = {
             let state = lock(&self.state);
-            attributes.extend(state.changes.iter().map(|(key, value)| (key.clone(), value.clone())));
-            state.changes.clone()
+            let changes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone()));
+            (changes.collect::<Vec<_>>(), state.idle_limit_ms)
         };
-        let idle_limit_ms = lock(&self.state).idle_limit_ms;
         let change = Change {
-            attributes: attributes.into_iter().filter(|(_, value)| value.is_some()).collect(),
-            idle_limit_ms: idle_limit_ms.or(Some(limit)),
+            attributes: attributes.clone(),
+            idle_limit_ms,
             create: Some(limit),
+            inherit: Some(newest.session.clone()),
         };
         // The new session is kept first; only then does the old one end.
         let successor = node.mint();
@@ -276,7 +278,7 @@ impl Session {
         }
         let ended = commit::invalidate(node, id, Some(&record), Some(successor), wait).await;
         committed.copies = ended;
-        self.adopt(committed, &Change { attributes: own.into_iter().collect(), idle_limit_ms, create: None })
+        self.adopt(committed, &Change { attributes, idle_limit_ms, ..Change::default() })
     }
 
     /// Ends the session for good, on every node: no request that is still under way can bring it back.

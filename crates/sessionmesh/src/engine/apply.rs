@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sessionmesh_core::delta::{Applied, Content, Delta};
+use sessionmesh_core::delta::{Applied, Content, Delta, WireAttribute};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{Answer, Batch, Verdict};
 use sessionmesh_core::moment::Moment;
@@ -27,8 +27,12 @@ pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<
 pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
     node.lamport.observe(delta.counter());
     let now = node.now();
+    let mut overtaken = Vec::new();
     let done = node.store.update(delta.id, |held| {
         let before = Glance::of(held.as_ref());
+        if let (Content::Tombstone { successor: Some(_), .. }, Some(entry)) = (&delta.content, held.as_ref()) {
+            overtaken = entry.record.session.attributes().to_vec();
+        }
         // The delta owns the content while it changes it, so that nothing is copied.
         let (mut record, told) = match held.take() {
             Some(entry) => (Some(entry.record), entry.access_told),
@@ -44,6 +48,17 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     };
     let topology = node.topology.load();
     let owner = topology.is_owner(delta.id.slot());
+    // A write that was under way when the id was renewed follows the pointer: one that comes after the tombstone, and
+    // one that is here already when the tombstone comes.
+    if let Some(Status::Invalidated { successor: Some(successor) }) = after.status {
+        let late = match &delta.content {
+            Content::Session { attributes, .. } => attributes.iter().map(WireAttribute::to_attribute).collect(),
+            Content::Tombstone { .. } => overtaken,
+        };
+        if !late.is_empty() {
+            super::commit::follow(node, successor, late);
+        }
+    }
     if changed {
         node.fences.lift(delta.id);
         announce_end(node, delta.id, before, after);

@@ -31,6 +31,8 @@ pub(crate) struct Change {
     pub(crate) idle_limit_ms: Option<u64>,
     /// The session is new, with this idle limit unless the change sets another.
     pub(crate) create: Option<u64>,
+    /// A new session takes over the attributes of this one, with their stamps, so that late writes to it still merge.
+    pub(crate) inherit: Option<Arc<Session>>,
 }
 
 /// What a commit waits for, and how long.
@@ -137,23 +139,49 @@ pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>
     let folding: BoxFuture<'static, ()> = Box::pin(async move {
         if let Some(winner) = winner
             && let Ok(Some(theirs)) = read::load(&node, loser, Access::Peek).await
-            && let Ok(ours) = read::load(&node, winner, Access::Peek).await
         {
-            let merged = node.store.update(winner, |held| {
-                if held.is_none() {
-                    *held = ours.map(Entry::new);
-                }
-                held.as_mut().is_some_and(|entry| entry.record.merge(&theirs))
-            });
-            if merged {
-                node.spread(winner, Stamp::ZERO, Lane::Usual);
-            }
+            pour(&node, winner, theirs.session.attributes()).await;
         }
         let wait = Wait { ack: Ack::Owners, strict: false, deadline: node.config.commit_deadline };
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(&node, loser, None, winner, wait).await;
     });
     tokio::spawn(folding);
+}
+
+/// What was written to an id that has been renewed goes to its successor, in a task of its own.
+pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
+    let node = node.clone();
+    let following: BoxFuture<'static, ()> = Box::pin(async move { pour(&node, successor, &attributes).await });
+    tokio::spawn(following);
+}
+
+/// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if
+/// several nodes do the same, or one does it again.
+async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
+    let mut id = id;
+    for _ in 0..SUCCESSORS_MAX {
+        let Ok(theirs) = read::load(node, id, Access::Peek).await else { return };
+        let (changed, successor) = node.store.update(id, |held| {
+            let Some(mut record) = held.as_ref().map(|entry| entry.record.clone()).or(theirs) else {
+                return (false, None);
+            };
+            if let Status::Invalidated { successor } = record.status() {
+                return (false, successor);
+            }
+            let session = Arc::make_mut(&mut record.session);
+            let changed = attributes.iter().fold(false, |changed, attribute| session.put(attribute.clone()) | changed);
+            if changed {
+                *held = Some(Entry::new(record));
+            }
+            (changed, None)
+        });
+        if changed {
+            node.spread(id, Stamp::ZERO, Lane::Usual);
+        }
+        let Some(successor) = successor else { return };
+        id = successor;
+    }
 }
 
 /// Passes on that a session was accessed.
@@ -181,7 +209,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             Status::Invalidated { successor: Some(successor) } => return Ok(Written::Renewed(successor)),
             Status::Expired | Status::Invalidated { successor: None } => return Err(CommitError::Ended),
         }
-        let session = known.as_ref().map(|record| &*record.session);
+        let session = known.as_ref().map(|record| &*record.session).or(change.inherit.as_deref());
         let is_new = |key: &str, value: &Option<Value>| session.and_then(|session| session.get(key)) != value.as_ref();
         let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| is_new(key, value)).collect();
         check_limits(node, session, &puts)?;
@@ -196,7 +224,13 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             None => {
                 let stamp = node.lamport.tick();
                 let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
-                (Record::new(Session::new(node.clock.wall_ms(), limit), now), stamp)
+                let inherited = change.inherit.as_deref();
+                let created_ms = inherited.map_or_else(|| node.clock.wall_ms(), Session::created_ms);
+                let mut session = Session::new(created_ms, limit);
+                for attribute in inherited.map_or(&[][..], Session::attributes) {
+                    session.put(attribute.clone());
+                }
+                (Record::new(session, now), stamp)
             }
         };
         let session = Arc::make_mut(&mut record.session);
@@ -222,10 +256,17 @@ pub(crate) async fn update<R>(
     change: impl FnOnce(Option<&Value>) -> Result<(Option<Value>, R), CommitError>,
 ) -> Result<(Committed, R), CommitError> {
     let deadline = Instant::now() + wait.deadline;
-    node.fences.passed(id, deadline).await;
+    let (mut id, mut base) = (id, base.cloned());
+    for _ in 0..SUCCESSORS_MAX {
+        node.fences.passed(id, deadline).await;
+        let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
+        let Some(successor) = node.store.read(id, renewed) else { break };
+        base = read::load(node, successor, Access::Peek).await.ok().flatten();
+        id = successor;
+    }
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {
-        let mut record = known(held.as_ref(), base, now)?;
+        let mut record = known(held.as_ref(), base.as_ref(), now)?;
         if record.status() != Status::Live {
             return Err(CommitError::Ended);
         }
