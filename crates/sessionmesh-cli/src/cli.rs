@@ -1,0 +1,218 @@
+//! The command line, and what its exit codes mean.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstream::ColorChoice;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::{demo, multicast_check, node, terminal};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it did what was asked
+  1  it could not: a step of the demo failed, sessions were not handed over, datagrams did not arrive
+  2  wrong usage or configuration: an unknown option or key, an address or node name that is in use";
+
+/// Sessions that survive their server, without a session server.
+#[derive(Debug, Parser)]
+#[command(name = "sessionmesh", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// What is logged to stderr: error, warn, info, debug, trace, or a filter as in RUST_LOG [default: RUST_LOG, or warn]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a small cluster on this machine, kill a node, and see that nobody is logged out
+    #[command(after_help = EXIT_CODES)]
+    Demo(DemoArgs),
+    /// Run one node with the example application
+    #[command(after_help = concat!(
+        "The file is TOML: the keys of sessionmesh, and `http`, the address of the application:\n\n",
+        "  name = \"web-1\"\n  bind = \"127.0.0.1:7700\"\n  http = \"127.0.0.1:8080\"\n\n",
+        "Each key is also an environment variable, which wins: SESSIONMESH_NAME, SESSIONMESH_HTTP, ...\n",
+        "SIGTERM or Ctrl-C hands all sessions over and then stops; a second one stops at once.\n\n",
+        "Exit codes:\n",
+        "  0  stopped, and everything was handed over\n",
+        "  1  stopped, and something was not\n",
+        "  2  not started: the configuration is wrong, or an address or the name is in use"
+    ))]
+    Node(NodeArgs),
+    /// Check whether multicast datagrams arrive, before trusting discovery to them
+    #[command(after_help = concat!(
+        "Without --send and --listen each interface sends to itself. That shows that this host can do multicast, not\n",
+        "that the network carries it. For that, run --listen on one machine and --send on another.\n\n",
+        "Exit codes:\n",
+        "  0  every interface works; with --listen: something was heard\n",
+        "  1  an interface failed; with --listen: nothing was heard\n",
+        "  2  wrong usage"
+    ))]
+    MulticastCheck(MulticastArgs),
+}
+
+/// What `demo` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
+    pub(crate) nodes: u16,
+    /// Which nodes hold a copy of a session
+    #[arg(long, value_enum, default_value_t = Mode::PrimaryBackup)]
+    pub(crate) mode: Mode,
+    /// Copies of a session besides the primary's, in primary-backup
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) backups: u8,
+    /// How the nodes find each other
+    #[arg(long, value_enum, default_value_t = Discovery::Multicast)]
+    pub(crate) discovery: Discovery,
+    /// HTTP port of the first node, the others use the next ones; 0 takes any free ports
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) http_port: u16,
+    /// Stop after the play instead of running until Ctrl-C
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// What `node` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Configuration file; without it, environment variables alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How long a stop waits for the hand-over
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) drain: Duration,
+    /// Exit when stdin is closed, so that no node outlives the demo that started it
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// What `multicast-check` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MulticastArgs {
+    /// Multicast group
+    #[arg(long, default_value = "228.0.0.4", value_parser = group)]
+    pub(crate) group: Ipv4Addr,
+    /// UDP port
+    #[arg(long, default_value_t = 45564, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// Check only the interface with this address [default: every IPv4 interface]
+    #[arg(long, value_name = "IP")]
+    pub(crate) interface: Option<Ipv4Addr>,
+    /// Only send, for a --listen on another machine
+    #[arg(long, conflicts_with = "listen")]
+    pub(crate) send: bool,
+    /// Only listen, for a --send on another machine
+    #[arg(long)]
+    pub(crate) listen: bool,
+    /// How long to send or listen [default: 10 with --send or --listen; else 1, which ends early once all is well]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: Option<u64>,
+    /// How many networks a datagram may cross; more than 1 needs routers that forward multicast
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8))]
+    pub(crate) ttl: u8,
+}
+
+/// Which nodes hold a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Every node
+    AllToAll,
+    /// A primary and its backups
+    PrimaryBackup,
+}
+
+/// How the nodes of a demo find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Discovery {
+    /// By beacons on the loopback device
+    Multicast,
+    /// By the address of the first node
+    Seeds,
+}
+
+/// Why a command ends with another exit code than 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for did not come about; the message is none if it has been printed.
+    Failed(Option<String>),
+    /// It was not even tried: usage or configuration is wrong.
+    Refused(String),
+}
+
+/// The program: reads the command line, runs the command, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = start_log(cli.log.as_deref()).and_then(|()| run(cli));
+    let (code, message) = match outcome {
+        Ok(()) => (0, None),
+        Err(Failure::Failed(message)) => (1, message),
+        Err(Failure::Refused(message)) => (2, Some(message)),
+    };
+    if let Some(message) = message {
+        let bad = terminal::BAD;
+        anstream::eprintln!("{bad}error:{bad:#} {message}");
+    }
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::Failed(Some(format!("cannot start the runtime: {error}"))))?;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(&args, cli.log).await,
+            Command::Node(args) => node::run(&args).await,
+            Command::MulticastCheck(args) => multicast_check::run(&args).await,
+        }
+    });
+    // A name look-up of the node may still be under way; nobody needs its answer.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn start_log(wanted: Option<&str>) -> Result<(), Failure> {
+    let filter = match wanted {
+        Some(text) => EnvFilter::builder()
+            .parse(text)
+            .map_err(|error| Failure::Refused(format!("--log {text}: {error}; give a level, for example `info`")))?,
+        None => EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).from_env_lossy(),
+    };
+    let colours = anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    Ok(())
+}
+
+fn group(text: &str) -> Result<Ipv4Addr, String> {
+    let is_group = |addr: &Ipv4Addr| addr.is_multicast();
+    text.parse().ok().filter(is_group).ok_or_else(|| "not an address from 224.0.0.0 to 239.255.255.255".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_a_multicast_address_is_a_group() {
+        assert_eq!(group("228.0.0.4"), Ok(Ipv4Addr::new(228, 0, 0, 4)));
+        for other in ["10.0.0.1", "ff02::1", ""] {
+            assert!(group(other).is_err(), "{other}");
+        }
+    }
+}

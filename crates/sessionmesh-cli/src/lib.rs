@@ -1,0 +1,15 @@
+//! The `sessionmesh` program: a cluster to look at, one node with an example application, and a check of multicast.
+//!
+//! - `demo` starts nodes as child processes, kills one before your eyes, and shows that nobody is logged out.
+//! - `node` is the example: an axum application with a [`Mesh`](sessionmesh::Mesh), as one would write it.
+//! - `multicast_check` says whether datagrams to a group arrive.
+//! - `probe` is the datagram that the last two share, `terminal` the look of what is printed.
+
+mod cli;
+mod demo;
+mod multicast_check;
+mod node;
+mod probe;
+mod terminal;
+
+pub use cli::main;
