@@ -10,6 +10,7 @@ mod demo;
 mod multicast_check;
 mod node;
 mod probe;
+mod stop;
 mod terminal;
 
 pub use cli::main;

@@ -80,7 +80,10 @@ async fn measure(sessions: usize, bytes: usize) -> Result<(), Failure> {
         return Err(format!("the replica holds {held} of {sessions} sessions").into());
     }
     let each = (after - before) as f64 / sessions as f64;
-    println!("{sessions} sessions of {bytes} B: {each:.0} B each on the replica ({:.3} of the value)", each / bytes as f64);
+    println!(
+        "{sessions} sessions of {bytes} B: {each:.0} B each on the replica ({:.3} of the value)",
+        each / bytes as f64
+    );
     Ok(())
 }
 

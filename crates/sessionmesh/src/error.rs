@@ -110,9 +110,9 @@ pub struct LimitExceeded {
     /// What is limited, and by which setting.
     pub what: &'static str,
     /// How much it would have been.
-    pub found: usize,
+    pub found: u64,
     /// How much is allowed.
-    pub allowed: u32,
+    pub allowed: u64,
 }
 
 /// A value does not fit its type.

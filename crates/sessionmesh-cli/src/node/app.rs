@@ -122,12 +122,13 @@ async fn logout(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
 }
 
 async fn health(State(app): State<App>) -> Response {
-    let (status, text) = match (app.stopping.load(Ordering::Relaxed), app.mesh.is_ready()) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "joining\n"),
-        (false, true) => (StatusCode::OK, "ready\n"),
+    let (status, state) = match (app.stopping.load(Ordering::Relaxed), app.mesh.is_ready()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "joining"),
+        (false, true) => (StatusCode::OK, "ready"),
     };
-    (status, text).into_response()
+    let members: Vec<_> = app.mesh.members().into_iter().map(|member| member.name).collect();
+    (status, Json(json!({ "node": app.mesh.name(), "state": state, "members": members }))).into_response()
 }
 
 impl App {
@@ -145,9 +146,7 @@ impl App {
 fn made<T>(outcome: Result<T, CommitError>) -> Result<Option<T>, Problem> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(
-            error @ (CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. }),
-        ) => {
+        Err(error @ (CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. })) => {
             tracing::warn!(%error, "fewer copies than asked for");
             Ok(None)
         }

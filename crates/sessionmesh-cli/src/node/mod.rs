@@ -7,6 +7,7 @@ mod ready_line;
 mod settings;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,8 +18,8 @@ use tokio::time::timeout;
 
 use self::app::App;
 pub(crate) use self::ready_line::ReadyLine;
-use self::settings::Settings;
 use crate::cli::{Failure, NodeArgs};
+use crate::stop::Stop;
 
 /// How long requests that are under way may take, after the hand-over.
 const REQUESTS_END: Duration = Duration::from_secs(5);
@@ -31,9 +32,9 @@ pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
     let variables =
         std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
     let settings = settings::load(args.config.as_deref(), variables).map_err(Failure::Refused)?;
-    let mut stop = Stop::new().map_err(|error| Failure::Failed(Some(format!("cannot listen for signals: {error}"))))?;
+    let mut stop = Stop::listen()?;
     // The HTTP port first: if it is taken, no other node ever hears of this one.
-    let Server { listener, http } = Server::bind(&settings).await.map_err(Failure::Refused)?;
+    let (listener, http) = listen(settings.http).await.map_err(Failure::Refused)?;
     let starting = Mesh::builder().config(settings.mesh).start();
     let mesh = tokio::select! {
         started = starting => started.map_err(|error| Failure::Refused(error.to_string()))?,
@@ -84,63 +85,10 @@ fn end_with_stdin() {
     });
 }
 
-use listening::Server;
-
 #[allow(clippy::disallowed_types, reason = "the application's HTTP is no traffic of the mesh")]
-mod listening {
-    use std::net::SocketAddr;
-
-    use tokio::net::TcpListener;
-
-    use super::Settings;
-
-    /// Where visitors come in.
-    pub(super) struct Server {
-        pub(super) listener: TcpListener,
-        pub(super) http: SocketAddr,
-    }
-
-    impl Server {
-        pub(super) async fn bind(settings: &Settings) -> Result<Self, String> {
-            let at = settings.http;
-            let failed = |error| format!("cannot listen for HTTP at {at}: {error}; choose another `http` address");
-            let listener = TcpListener::bind(at).await.map_err(failed)?;
-            let http = listener.local_addr().map_err(failed)?;
-            Ok(Self { listener, http })
-        }
-    }
-}
-
-/// Ctrl-C and SIGTERM.
-pub(crate) struct Stop {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    /// Listens from now on, so that no signal ends the process unseen.
-    pub(crate) fn new() -> std::io::Result<Self> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-        }
-        #[cfg(not(unix))]
-        Ok(Self {})
-    }
-
-    /// Waits for the next signal to stop.
-    pub(crate) async fn asked(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+async fn listen(at: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), String> {
+    let failed = |error| format!("cannot listen for HTTP at {at}: {error}; choose another `http` address");
+    let listener = tokio::net::TcpListener::bind(at).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }

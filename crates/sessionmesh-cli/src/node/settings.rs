@@ -57,10 +57,7 @@ fn split(mut table: Table, origin: &Origin) -> Result<Settings, String> {
     Ok(Settings { http, mesh })
 }
 
-fn overlay(
-    mut settings: Settings,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Settings, String> {
+fn overlay(mut settings: Settings, variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, String> {
     let http = format!("{ENV_PREFIX}{}", HTTP.to_ascii_uppercase());
     let (ours, theirs): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(name, _)| *name == http);
     if let Some((name, value)) = ours.into_iter().next() {

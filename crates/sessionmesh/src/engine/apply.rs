@@ -62,9 +62,11 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     if changed {
         node.fences.lift(delta.id);
         announce_end(node, delta.id, before, after);
-        if let Content::Tombstone { successor, .. } = &delta.content {
-            renewed_twice(node, before, *successor);
-        }
+    }
+    // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never
+    // sees the two meet.
+    if let Content::Tombstone { successor, .. } = &delta.content {
+        renewed_twice(node, before, *successor);
     }
     if !owner && (changed || before.access != after.access) {
         node.spread(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);

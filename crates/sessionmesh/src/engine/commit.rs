@@ -213,6 +213,11 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         let is_new = |key: &str, value: &Option<Value>| session.and_then(|session| session.get(key)) != value.as_ref();
         let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| is_new(key, value)).collect();
         check_limits(node, session, &puts)?;
+        if known.is_none() && change.inherit.is_none() {
+            // Checked at creation, too; but several may have been created before the first was committed.
+            let (found, allowed) = (node.store.live() as u64 + 1, node.config.max_sessions);
+            exceeded("sessions (max_sessions)", found, allowed)?;
+        }
         let (mut record, stamp) = match known {
             Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => {
                 if let Some(entry) = held {
@@ -309,9 +314,7 @@ fn check_limits(
     puts: &[&(Arc<str>, Option<Value>)],
 ) -> Result<(), CommitError> {
     let config = &node.config;
-    let exceeded = |what, found: usize, allowed: u32| {
-        if found > allowed as usize { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }
-    };
+    let exceeded = |what, found: usize, allowed: u32| exceeded(what, found as u64, u64::from(allowed));
     let mut keys = session.map_or(0, |session| session.attributes().len());
     let mut bytes = session.map_or(0, Session::live_bytes);
     for (key, value) in puts {
@@ -325,6 +328,10 @@ fn check_limits(
     }
     exceeded("attributes, removed ones too (max_attributes)", keys, config.max_attributes)?;
     exceeded("bytes of a session (max_session_bytes)", bytes, config.max_session_bytes)
+}
+
+fn exceeded(what: &'static str, found: u64, allowed: u64) -> Result<(), CommitError> {
+    if found > allowed { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }
 }
 
 /// Marks a change for all who must have it, and waits for the answers that `wait` asks for.

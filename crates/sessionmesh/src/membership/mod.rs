@@ -142,7 +142,7 @@ impl Membership {
 
     /// All other incarnations heard of, dead ones of the last minutes included, sorted by name and incarnation.
     ///
-    /// A new value comes when anything but heartbeats has changed; it carries the heartbeats of that moment.
+    /// Whoever waits is woken when anything but heartbeats has changed; whoever looks sees the heartbeats of the last tick.
     pub(crate) fn heard(&self) -> watch::Receiver<Arc<Vec<Heard>>> {
         self.heard.clone()
     }
@@ -249,9 +249,7 @@ async fn watch_over(gossip: Arc<Gossip>, every: Duration, publish: watch::Sender
         let heard = gossip.heard().await;
         publish.send_if_modified(|last| {
             let modified = !same_but_heartbeats(last, &heard);
-            if modified {
-                *last = Arc::new(heard);
-            }
+            *last = Arc::new(heard);
             modified
         });
     }

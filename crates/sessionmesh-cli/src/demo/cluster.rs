@@ -1,0 +1,222 @@
+//! The nodes of the demo, together.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use sessionmesh::Config;
+use sessionmesh::network::MulticastBind;
+use tokio::time::sleep;
+
+use super::child::Node;
+use super::http::ask;
+use crate::cli::{DemoArgs, Discovery, Failure, Mode};
+use crate::probe;
+use crate::terminal::{BOLD, FAINT, ODD, millis};
+
+/// How long a datagram on the loopback device may take to come back.
+const OWN_LOOP: Duration = Duration::from_secs(1);
+/// How long the nodes may take to see each other once they are ready.
+const COMPLETE: Duration = Duration::from_secs(15);
+/// Time between two questions to a node.
+pub(crate) const AGAIN: Duration = Duration::from_millis(20);
+
+/// All nodes, by their order. The one at 0 is `node-1`.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    common: BTreeMap<&'static str, String>,
+    discovery: Discovery,
+    log: Option<String>,
+}
+
+impl Cluster {
+    /// Says what comes, starts all nodes, and waits until every one sees every other.
+    pub(crate) async fn start(args: &DemoArgs, log: Option<String>) -> Result<Self, Failure> {
+        let last_port = args.http_port.checked_add(args.nodes - 1);
+        if args.http_port != 0 && last_port.is_none() {
+            return Err(Failure::Refused(format!(
+                "--http-port {} leaves no ports for {} nodes",
+                args.http_port, args.nodes
+            )));
+        }
+        let discovery = available(args.discovery).await;
+        let mut cluster = Self { nodes: Vec::new(), common: common(args, discovery), discovery, log };
+        introduce(args, discovery);
+        let hint = |failure| match failure {
+            Failure::Refused(text) if args.http_port != 0 => Failure::Refused(format!(
+                "{text}\ngive the demo another --http-port, or none: then it takes any free ports"
+            )),
+            other => other,
+        };
+        let first_alone = if discovery == Discovery::Seeds { 1 } else { 0 };
+        cluster.start_nodes(0..first_alone, args.http_port).await.map_err(hint)?;
+        cluster.start_nodes(first_alone..args.nodes, args.http_port).await.map_err(hint)?;
+        cluster.complete().await?;
+        Ok(cluster)
+    }
+
+    async fn start_nodes(&mut self, which: std::ops::Range<u16>, http_port: u16) -> Result<(), Failure> {
+        let starting: Vec<_> = which
+            .map(|at| {
+                let port = if http_port == 0 { 0 } else { http_port + at };
+                let settings = self.settings(local(0), local(port), None);
+                Starting(tokio::spawn(Node::start(format!("node-{}", at + 1), settings, self.log.clone())))
+            })
+            .collect();
+        for mut node in starting {
+            let node = joined((&mut node.0).await)?;
+            show(&node);
+            self.nodes.push(node);
+        }
+        Ok(())
+    }
+
+    /// Starts a killed node again, with the addresses that it had.
+    pub(crate) async fn restart(&mut self, at: usize) -> Result<(), String> {
+        let before = self.nodes[at].ready.clone();
+        let settings = self.settings(before.replication, before.http, Some(at));
+        let node = Node::start(before.name, settings, self.log.clone()).await.map_err(|failure| match failure {
+            Failure::Failed(message) => message.unwrap_or_default(),
+            Failure::Refused(message) => message,
+        })?;
+        self.nodes[at] = node;
+        Ok(())
+    }
+
+    /// What one node is started with. It is introduced to all others that run, if seeds are the way.
+    fn settings(&self, bind: SocketAddr, http: SocketAddr, me: Option<usize>) -> BTreeMap<&'static str, String> {
+        let mut settings = self.common.clone();
+        settings.insert("bind", bind.to_string());
+        settings.insert("http", http.to_string());
+        if self.discovery == Discovery::Seeds {
+            let others = self.nodes.iter().enumerate().filter(|(at, _)| Some(*at) != me);
+            let seeds: Vec<_> = others.map(|(_, node)| node.ready.replication.to_string()).collect();
+            settings.insert("seeds", seeds.join(","));
+        }
+        settings
+    }
+
+    /// Waits until every node sees every other.
+    async fn complete(&mut self) -> Result<(), Failure> {
+        let all = async {
+            for node in &self.nodes {
+                while ask(node.ready.http, "GET", "/healthz", None, None)
+                    .await
+                    .is_ok_and(|answer| answer.body["members"].as_array().map(Vec::len) != Some(self.nodes.len()))
+                {
+                    sleep(AGAIN).await;
+                }
+            }
+        };
+        if tokio::time::timeout(COMPLETE, all).await.is_err() {
+            let instead = match self.discovery {
+                Discovery::Multicast => {
+                    "try `--discovery seeds`, and `sessionmesh multicast-check --interface 127.0.0.1`"
+                }
+                Discovery::Seeds => "see why with --log info",
+            };
+            return Err(Failure::Failed(Some(format!(
+                "the nodes did not find each other within {}; {instead}",
+                humantime::format_duration(COMPLETE)
+            ))));
+        }
+        Ok(())
+    }
+
+    /// Which nodes have ended, and how.
+    pub(crate) async fn ended(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        for node in &mut self.nodes {
+            ended.extend(node.ended().await);
+        }
+        ended
+    }
+}
+
+/// A node that is being started. Dropping it ends the node, too.
+#[derive(Debug)]
+struct Starting(tokio::task::JoinHandle<Result<Node, Failure>>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn joined(outcome: Result<Result<Node, Failure>, tokio::task::JoinError>) -> Result<Node, Failure> {
+    outcome.unwrap_or_else(|error| Err(Failure::Failed(Some(error.to_string()))))
+}
+
+/// Multicast where it works on the loopback device, else seeds.
+async fn available(wanted: Discovery) -> Discovery {
+    if wanted == Discovery::Seeds {
+        return wanted;
+    }
+    match probe::own_loop(group(), OWN_LOOP).await {
+        Ok(_) => Discovery::Multicast,
+        Err(error) => {
+            let odd = ODD;
+            anstream::eprintln!("{odd}Multicast does not work on 127.0.0.1{odd:#} ({error}); using seeds instead.\n");
+            Discovery::Seeds
+        }
+    }
+}
+
+fn group() -> MulticastBind {
+    let defaults = Config::default();
+    MulticastBind {
+        group: defaults.multicast_group,
+        port: defaults.multicast_port,
+        interface: Ipv4Addr::LOCALHOST,
+        ttl: 0,
+        loopback: true,
+    }
+}
+
+/// What all nodes have in common. The cluster's name is random, so that two demos do not mix.
+fn common(args: &DemoArgs, discovery: Discovery) -> BTreeMap<&'static str, String> {
+    let mode = match args.mode {
+        Mode::AllToAll => "all-to-all",
+        Mode::PrimaryBackup => "primary-backup",
+    };
+    let multicast = group();
+    BTreeMap::from([
+        ("cluster", format!("demo-{:016x}", probe::random())),
+        ("mode", mode.to_owned()),
+        ("backups", args.backups.to_string()),
+        ("multicast", (discovery == Discovery::Multicast).to_string()),
+        ("multicast_interface", multicast.interface.to_string()),
+        ("multicast_ttl", multicast.ttl.to_string()),
+    ])
+}
+
+fn introduce(args: &DemoArgs, discovery: Discovery) {
+    let mode = match (args.mode, args.backups) {
+        (Mode::AllToAll, _) => "every node holds every session".to_owned(),
+        (Mode::PrimaryBackup, 1) => "each session on a primary and 1 backup".to_owned(),
+        (Mode::PrimaryBackup, backups) => format!("each session on a primary and {backups} backups"),
+    };
+    let found = match discovery {
+        Discovery::Multicast => format!("multicast {}:{} on loopback", group().group, group().port),
+        Discovery::Seeds => "seeds".to_owned(),
+    };
+    let bold = BOLD;
+    anstream::println!("{bold}{} nodes, {mode}, found by {found}{bold:#}\n", args.nodes);
+}
+
+fn show(node: &Node) {
+    let (bold, faint) = (BOLD, FAINT);
+    let ReadyLine { name, http, replication } = &node.ready;
+    let time = millis(node.started_in);
+    let pid = node.pid().map_or_else(String::new, |pid| pid.to_string());
+    anstream::println!(
+        "  {bold}{name:<8}{bold:#} http://{http:<16} {faint}replication {replication:<16} pid {pid:<8} ready after {time}{faint:#}"
+    );
+}
+
+use crate::node::ReadyLine;
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,72 @@
+//! One HTTP request to a node, as a browser or a balancer would send it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use sessionmesh::network::{Network as _, TokioNetwork};
+use tokio::time::timeout;
+
+/// How long a visitor would wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a node answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// The cookie that was set, without its attributes.
+    pub(crate) cookie: Option<String>,
+    /// The body; null if it is no JSON.
+    pub(crate) body: Value,
+}
+
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// Sends `method path` with the visitor's cookie and, if there is one, a JSON body.
+///
+/// # Errors
+///
+/// No answer: the connection was refused or broke, or it took too long.
+pub(crate) async fn ask(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    cookie: Option<&str>,
+    body: Option<&Value>,
+) -> Result<Answer, String> {
+    let exchange = async {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, to.to_string());
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        exchange(to, request.body(Full::from(body))?).await
+    };
+    match timeout(PATIENCE, exchange).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(format!("no answer from {to}: {error}")),
+        Err(_) => Err(format!("no answer from {to} within {}", humantime::format_duration(PATIENCE))),
+    }
+}
+
+async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, Trouble> {
+    let stream = TokioNetwork.connect(to).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with the sender, and its errors come back through it.
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let set = response.headers().get(SET_COOKIE).and_then(|value| value.to_str().ok());
+    let cookie = set.and_then(|text| text.split(';').next()).map(str::to_owned);
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok(Answer { status, cookie, body: serde_json::from_slice(&body).unwrap_or_default() })
+}
