@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::child::Node;
 use super::http::ask;
 use crate::cli::{DemoArgs, Discovery, Failure, Mode};
+use crate::node::ReadyLine;
 use crate::probe;
 use crate::terminal::{BOLD, FAINT, ODD, millis};
 
@@ -214,8 +215,6 @@ fn show(node: &Node) {
         "  {bold}{name:<8}{bold:#} http://{http:<16} {faint}replication {replication:<16} pid {pid:<8} ready after {time}{faint:#}"
     );
 }
-
-use crate::node::ReadyLine;
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))

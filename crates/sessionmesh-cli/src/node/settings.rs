@@ -50,7 +50,8 @@ fn read(path: &Path) -> Result<Table, String> {
 /// Takes out what is ours; the library refuses keys that it does not know.
 fn split(mut table: Table, origin: &Origin) -> Result<Settings, String> {
     let http = match table.remove(HTTP) {
-        Some(value) => address(value.as_str().unwrap_or(&value.to_string()), origin)?,
+        Some(toml::Value::String(text)) => address(&text, origin)?,
+        Some(other) => address(&format!("a TOML {}", other.type_str()), origin)?,
         None => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
     };
     let mesh = Config::from_toml_table(&table, origin).map_err(|error| error.to_string())?;
@@ -69,7 +70,7 @@ fn overlay(mut settings: Settings, variables: impl IntoIterator<Item = (String, 
 
 fn address(text: &str, origin: &Origin) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("`http` cannot be \"{text}\" (from {origin}); allowed is an address with a port, as 127.0.0.1:8080")
+        format!("`http` cannot be {text} (from {origin}); allowed is an address with a port, as 127.0.0.1:8080")
     })
 }
 
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn a_wrong_address_is_named_with_its_origin() {
         let error = from_text("http = 8080", &[]).unwrap_err();
-        assert!(error.starts_with("`http` cannot be \"8080\" (from the given TOML text)"), "{error}");
+        assert!(error.starts_with("`http` cannot be a TOML integer (from the given TOML text)"), "{error}");
         let error = from_text("", &[("SESSIONMESH_HTTP", "localhost")]).unwrap_err();
         assert!(error.contains("environment variable SESSIONMESH_HTTP"), "{error}");
     }
