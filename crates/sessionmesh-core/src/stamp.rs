@@ -32,8 +32,9 @@ pub struct LamportClock {
     node: NodeHash,
 }
 
-/// Counters above this are refused, so that a hostile or broken peer cannot use up the range.
-pub const COUNTER_MAX: u64 = 1 << 62;
+/// A counter that is further ahead than this is not believed, so that a hostile or broken peer cannot use up the range: a
+/// million commits a second for twelve days, and far more than a node that joins anew has to catch up with.
+pub const COUNTER_JUMP_MAX: u64 = 1 << 40;
 
 impl LamportClock {
     /// The clock of `node`, at zero.
@@ -48,7 +49,9 @@ impl LamportClock {
 
     /// Takes note of a counter that came in a frame or a handshake.
     pub fn observe(&self, counter: u64) {
-        self.counter.fetch_max(counter.min(COUNTER_MAX), Ordering::AcqRel);
+        if counter.saturating_sub(self.now()) <= COUNTER_JUMP_MAX {
+            self.counter.fetch_max(counter, Ordering::AcqRel);
+        }
     }
 
     /// The counter now. Read under the lock of a session, it is at least the counter of every commit that the

@@ -32,29 +32,30 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Says what comes, starts all nodes, and waits until every one sees every other.
-    pub(crate) async fn start(args: &DemoArgs, log: Option<String>) -> Result<Self, Failure> {
-        let last_port = args.http_port.checked_add(args.nodes - 1);
-        if args.http_port != 0 && last_port.is_none() {
-            return Err(Failure::Refused(format!(
-                "--http-port {} leaves no ports for {} nodes",
-                args.http_port, args.nodes
-            )));
+    /// A cluster without nodes yet.
+    pub(crate) async fn new(args: &DemoArgs, log: Option<String>) -> Result<Self, Failure> {
+        if args.http_port.checked_add(args.nodes - 1).is_none() {
+            let message = format!("there are no {} ports from --http-port {} on", args.nodes, args.http_port);
+            return Err(Failure::Refused(message));
         }
         let discovery = available(args.discovery).await;
-        let mut cluster = Self { nodes: Vec::new(), common: common(args, discovery), discovery, log };
-        introduce(args, discovery);
+        Ok(Self { nodes: Vec::new(), common: common(args, discovery), discovery, log })
+    }
+
+    /// Says what comes, starts all nodes, and waits until every one sees every other.
+    pub(crate) async fn start(&mut self, args: &DemoArgs) -> Result<(), Failure> {
+        introduce(args, self.discovery);
         let hint = |failure| match failure {
             Failure::Refused(text) if args.http_port != 0 => Failure::Refused(format!(
                 "{text}\ngive the demo another --http-port, or none: then it takes any free ports"
             )),
             other => other,
         };
-        let first_alone = if discovery == Discovery::Seeds { 1 } else { 0 };
-        cluster.start_nodes(0..first_alone, args.http_port).await.map_err(hint)?;
-        cluster.start_nodes(first_alone..args.nodes, args.http_port).await.map_err(hint)?;
-        cluster.complete().await?;
-        Ok(cluster)
+        // The seed has to be there before the others.
+        let alone = u16::from(self.discovery == Discovery::Seeds);
+        self.start_nodes(0..alone, args.http_port).await.map_err(hint)?;
+        self.start_nodes(alone..args.nodes, args.http_port).await.map_err(hint)?;
+        self.complete().await
     }
 
     async fn start_nodes(&mut self, which: std::ops::Range<u16>, http_port: u16) -> Result<(), Failure> {
@@ -125,13 +126,25 @@ impl Cluster {
         Ok(())
     }
 
-    /// Which nodes have ended, and how.
+    /// Takes out the nodes that have ended by themselves, and says how.
     pub(crate) async fn ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
-        for node in &mut self.nodes {
-            ended.extend(node.ended().await);
+        for mut node in std::mem::take(&mut self.nodes) {
+            match node.ended().await {
+                Some(how) => ended.push(how),
+                None => self.nodes.push(node),
+            }
         }
         ended
+    }
+
+    /// Ends all nodes, at once: there is nobody left to hand over to.
+    pub(crate) async fn end(&mut self) {
+        for mut node in self.nodes.drain(..) {
+            if let Err(error) = node.kill().await {
+                tracing::warn!(%error, "a node may be left running");
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sessionmesh::network::{Network as _, TokioNetwork};
@@ -20,10 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    /// The cookie that was set, without its attributes.
-    pub(crate) cookie: Option<String>,
+    pub(crate) headers: HeaderMap,
     /// The body; null if it is no JSON.
     pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The cookie that was set, without its attributes.
+    pub(crate) fn cookie(&self) -> Option<String> {
+        let set = self.headers.get(SET_COOKIE)?.to_str().ok()?;
+        set.split(';').next().map(str::to_owned)
+    }
 }
 
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
@@ -64,9 +71,7 @@ async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answe
     // It ends with the sender, and its errors come back through it.
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
-    let status = response.status();
-    let set = response.headers().get(SET_COOKIE).and_then(|value| value.to_str().ok());
-    let cookie = set.and_then(|text| text.split(';').next()).map(str::to_owned);
-    let body = response.into_body().collect().await?.to_bytes();
-    Ok(Answer { status, cookie, body: serde_json::from_slice(&body).unwrap_or_default() })
+    let (head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer { status: head.status, headers: head.headers, body: serde_json::from_slice(&body).unwrap_or_default() })
 }

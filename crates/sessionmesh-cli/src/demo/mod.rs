@@ -2,7 +2,7 @@
 
 mod child;
 mod cluster;
-mod http;
+pub(crate) mod http;
 mod play;
 
 use std::time::Duration;
@@ -20,19 +20,26 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Runs the demo. However it ends, its nodes end with it.
 pub(crate) async fn run(args: &DemoArgs, log: Option<String>) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
-    let mut cluster = tokio::select! {
-        played = act(args, log) => played?,
+    let mut cluster = Cluster::new(args, log).await?;
+    let outcome = act(args, &mut cluster, &mut stop).await;
+    cluster.end().await;
+    outcome
+}
+
+async fn act(args: &DemoArgs, cluster: &mut Cluster, stop: &mut Stop) -> Result<(), Failure> {
+    tokio::select! {
+        played = start_and_play(args, cluster) => played?,
         () = stop.asked() => {
             anstream::println!();
             return Err(Failure::Failed(Some("stopped before the play was over".to_owned())));
         }
-    };
+    }
     if args.once {
         return Ok(());
     }
-    invite(&cluster);
+    invite(cluster);
     tokio::select! {
-        () = watch(&mut cluster) => Err(Failure::Failed(Some("no node is left".to_owned()))),
+        () = watch(cluster) => Err(Failure::Failed(Some("no node is left".to_owned()))),
         () = stop.asked() => {
             anstream::println!();
             Ok(())
@@ -40,15 +47,15 @@ pub(crate) async fn run(args: &DemoArgs, log: Option<String>) -> Result<(), Fail
     }
 }
 
-async fn act(args: &DemoArgs, log: Option<String>) -> Result<Cluster, Failure> {
-    let mut cluster = Cluster::start(args, log).await?;
-    if let Err(failure) = play::play(&mut cluster).await {
+async fn start_and_play(args: &DemoArgs, cluster: &mut Cluster) -> Result<(), Failure> {
+    cluster.start(args).await?;
+    let played = play::play(cluster).await;
+    if played.is_err() {
         for ended in cluster.ended().await {
             anstream::eprintln!("{ended}; see more with --log info");
         }
-        return Err(failure);
     }
-    Ok(cluster)
+    played
 }
 
 /// Says what can be done with the running cluster.
@@ -70,17 +77,10 @@ The cluster goes on. Open http://{from} in a browser, log in, then:
 /// Tells of nodes that end; returns when none is left.
 async fn watch(cluster: &mut Cluster) {
     while !cluster.nodes.is_empty() {
-        let mut left = Vec::new();
-        for mut node in std::mem::take(&mut cluster.nodes) {
-            match node.ended().await {
-                Some(ended) => {
-                    let odd = ODD;
-                    anstream::println!("{odd}{ended}{odd:#}");
-                }
-                None => left.push(node),
-            }
+        for ended in cluster.ended().await {
+            let odd = ODD;
+            anstream::println!("{odd}{ended}{odd:#}");
         }
-        cluster.nodes = left;
         sleep(LOOK).await;
     }
 }

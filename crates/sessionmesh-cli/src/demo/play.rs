@@ -74,19 +74,20 @@ struct Visitor {
 async fn log_in(cluster: &Cluster) -> Done<Visitor> {
     let to = cluster.nodes[VICTIM].ready.http;
     let answer = ask(to, "POST", "/login", None, Some(&json!({ "user": "ada" }))).await?;
-    let cookie = answer.cookie.ok_or_else(|| format!("{}, and no cookie: {}", answer.status, answer.body))?;
+    let cookie = answer.cookie().ok_or_else(|| format!("{}, and no cookie: {}", answer.status, answer.body))?;
     let remark = format!("ada, session {}, on {}", text(&answer.body["session"]), owners(&answer.body));
     Ok((Visitor { cookie, visits: 0 }, remark))
 }
 
 async fn kill(cluster: &mut Cluster) -> Done<()> {
     cluster.nodes[VICTIM].kill().await?;
-    Ok(((), "the process is gone, its memory with it".to_owned()))
+    Ok(((), "the process is gone, and its memory with it".to_owned()))
 }
 
 async fn restart(cluster: &mut Cluster) -> Done<()> {
     cluster.restart(VICTIM).await?;
-    Ok(((), "it came back empty, and the others gave it its share".to_owned()))
+    let pid = cluster.nodes[VICTIM].pid().unwrap_or_default();
+    Ok(((), format!("pid {pid}; it came back empty, and the others gave it its share")))
 }
 
 impl Visitor {
@@ -147,5 +148,25 @@ fn text(value: &Value) -> &str {
 
 fn owners(body: &Value) -> String {
     let names: Vec<_> = body["owners"].as_array().into_iter().flatten().map(text).collect();
-    names.join(" and ")
+    listed(&names)
+}
+
+fn listed(names: &[&str]) -> String {
+    match names {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        one => one.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_listed_as_in_a_sentence() {
+        assert_eq!(listed(&[]), "");
+        assert_eq!(listed(&["a"]), "a");
+        assert_eq!(listed(&["a", "b"]), "a and b");
+        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
+    }
 }

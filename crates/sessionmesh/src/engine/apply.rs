@@ -69,7 +69,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         renewed_twice(node, before, *successor);
     }
     if !owner && (changed || before.access != after.access) {
-        node.spread(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);
+        node.pass_on(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);
     }
     if newer && let Some(peer) = from.and_then(|from| topology.peer(from)) {
         peer.mark(delta.id, Stamp::ZERO, Lane::Usual, false, now);

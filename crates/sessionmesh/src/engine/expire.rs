@@ -151,7 +151,7 @@ fn pass_on(node: &Node, topology: &Topology, id: SessionId) {
     node.let_go(id);
     let idle = topology.owners(id.slot()).all(|owner| lock(&owner.outbox).is_clear());
     if idle && node.store.read(id, |held| held.is_some()) {
-        node.spread(id, Stamp::PROBE, Lane::Bulk);
+        node.pass_on(id, Stamp::PROBE, Lane::Bulk);
     }
 }
 

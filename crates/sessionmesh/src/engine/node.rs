@@ -100,6 +100,16 @@ impl Node {
     /// The topology is read after the change was stored. If it changes meanwhile, the marks are made again, so either
     /// they or the walk of the view change sees the session.
     pub(crate) fn spread(&self, id: SessionId, from: Stamp, lane: Lane) {
+        self.mark_for_all(id, from, lane, true);
+    }
+
+    /// Like [`Node::spread`], but for the owners only: of what a node merely passes on, whoever made the change sees to
+    /// the stand-ins. Two stand-ins that named each other would pass it on for ever.
+    pub(crate) fn pass_on(&self, id: SessionId, from: Stamp, lane: Lane) {
+        self.mark_for_all(id, from, lane, false);
+    }
+
+    fn mark_for_all(&self, id: SessionId, from: Stamp, lane: Lane, stand_ins: bool) {
         let mut epoch = None;
         loop {
             let topology = self.topology.load();
@@ -115,7 +125,7 @@ impl Node {
                 let lane = if left_out { Lane::Bulk } else { lane };
                 owner.mark(id, from, lane, false, now);
             }
-            if missing > 0 {
+            if missing > 0 && stand_ins {
                 for stand_in in self.chosen_stand_ins(&topology, id.slot(), missing, now) {
                     stand_in.mark(id, from, lane, false, now);
                 }

@@ -14,7 +14,7 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::tell_access;
 use super::node::Node;
@@ -59,7 +59,7 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
             node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why });
         }
-        sleep(ROUND).await;
+        sleep_until(deadline.min(Instant::now() + ROUND)).await;
     }
 }
 
