@@ -14,18 +14,20 @@ use crate::{demo, multicast_check, node, terminal};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it did what was asked
-  1  it could not: a step of the demo failed, sessions were not handed over, datagrams did not arrive
-  2  wrong usage or configuration: an unknown option or key, an address or node name that is in use";
+  1  it could not: a step of the demo failed, sessions were not handed over,
+     datagrams did not arrive
+  2  wrong usage or configuration: an unknown option or key, an address or a
+     node name that is in use";
 
 /// Sessions that survive their server, without a session server.
 #[derive(Debug, Parser)]
-#[command(name = "sessionmesh", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "sessionmesh", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// What is logged to stderr: error, warn, info, debug, trace, or a filter as in RUST_LOG [default: RUST_LOG, or warn]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    /// Log to stderr from error, warn, info, debug or trace on [default: RUST_LOG, or warn]
+    #[arg(long, global = true, value_name = "LEVEL", display_order = 100)]
     log: Option<String>,
 }
 
@@ -38,18 +40,21 @@ enum Command {
     #[command(after_help = concat!(
         "The file is TOML: the keys of sessionmesh, and `http`, the address of the application:\n\n",
         "  name = \"web-1\"\n  bind = \"127.0.0.1:7700\"\n  http = \"127.0.0.1:8080\"\n\n",
-        "Each key is also an environment variable, which wins: SESSIONMESH_NAME, SESSIONMESH_HTTP, ...\n",
-        "SIGTERM or Ctrl-C hands all sessions over and then stops; a second one stops at once.\n\n",
+        "Each key is also an environment variable, which wins: SESSIONMESH_NAME, ...\n",
+        "SIGTERM or Ctrl-C hands all sessions over and then stops; a second one stops\n",
+        "at once.\n\n",
         "Exit codes:\n",
         "  0  stopped, and everything was handed over\n",
         "  1  stopped, and something was not\n",
-        "  2  not started: the configuration is wrong, or an address or the name is in use"
+        "  2  not started: the configuration is wrong, or an address or the name is in\n",
+        "     use"
     ))]
     Node(NodeArgs),
     /// Check whether multicast datagrams arrive, before trusting discovery to them
     #[command(after_help = concat!(
-        "Without --send and --listen each interface sends to itself. That shows that this host can do multicast, not\n",
-        "that the network carries it. For that, run --listen on one machine and --send on another.\n\n",
+        "Without --send and --listen each interface sends to itself. That shows that\n",
+        "this host can do multicast, not that the network carries it. For that, run\n",
+        "--listen on one machine and --send on another.\n\n",
         "Exit codes:\n",
         "  0  every interface works; with --listen: something was heard\n",
         "  1  an interface failed; with --listen: nothing was heard\n",
@@ -64,13 +69,13 @@ pub(crate) struct DemoArgs {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
     pub(crate) nodes: u16,
-    /// Which nodes hold a copy of a session
+    /// Whether every node holds every session, or a primary and its backups
     #[arg(long, value_enum, default_value_t = Mode::PrimaryBackup)]
     pub(crate) mode: Mode,
     /// Copies of a session besides the primary's, in primary-backup
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) backups: u8,
-    /// How the nodes find each other
+    /// How the nodes find each other: by beacons on loopback, or by the first node's address
     #[arg(long, value_enum, default_value_t = Discovery::Multicast)]
     pub(crate) discovery: Discovery,
     /// HTTP port of the first node, the others use the next ones; 0 takes any free ports
@@ -124,18 +129,14 @@ pub(crate) struct MulticastArgs {
 /// Which nodes hold a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Every node
     AllToAll,
-    /// A primary and its backups
     PrimaryBackup,
 }
 
 /// How the nodes of a demo find each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Discovery {
-    /// By beacons on the loopback device
     Multicast,
-    /// By the address of the first node
     Seeds,
 }
 

@@ -1,6 +1,7 @@
 //! The program from outside, as its users run it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside the functions that clippy knows as tests")]
+
 use std::process::Stdio;
 use std::time::Duration;
 

@@ -94,7 +94,9 @@ impl Attempt {
             let (listener, addr) = listen(builder, bind).await?;
             let advertise = advertised(&builder.config, addr);
             let config = membership_config(&builder.config, incarnation, addr, advertise, rng.next_u64());
-            match Membership::start(builder.network.clone(), Arc::new(PlainSeal), config).await {
+            match Membership::start(builder.network.clone(), Arc::new(PlainSeal::new(&builder.config.cluster)), config)
+                .await
+            {
                 Ok(membership) => break (listener, membership, addr, advertise),
                 // The port was free for TCP only.
                 Err(error)

@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_message_larger_than_a_frame_is_split_and_put_together_again() {
-        let large: Vec<u8> = (0..FRAME_BYTES_MAX * 2 + 17).map(|i| (i % 251) as u8).collect();
+        let large: Vec<u8> = (0..FRAME_BYTES_MAX * 2 + 17).map(|i| u8::try_from(i % 251).unwrap()).collect();
         let mut bytes = Vec::new();
         append(&mut bytes, b"small");
         append(&mut bytes, &large);

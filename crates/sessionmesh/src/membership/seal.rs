@@ -11,20 +11,33 @@ pub(crate) trait DatagramSeal: fmt::Debug + Send + Sync {
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>>;
 }
 
-/// Marks datagrams as Sessionmesh's, so that foreign ones are dropped. Protects nothing: for loopback and trusted networks.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct PlainSeal;
+/// Marks datagrams as Sessionmesh's and this cluster's, so that foreign ones are dropped: of its three messages gossip
+/// names the cluster in the first only. Protects nothing: for loopback and trusted networks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainSeal {
+    mark: [u8; 12],
+}
+
+impl PlainSeal {
+    /// Of the cluster of this name.
+    pub(crate) fn new(cluster: &str) -> Self {
+        let mut mark = [0; 12];
+        mark[..4].copy_from_slice(&MAGIC);
+        mark[4..].copy_from_slice(&xxhash_rust::xxh3::xxh3_64(cluster.as_bytes()).to_le_bytes());
+        Self { mark }
+    }
+}
 
 /// Starts every datagram of [`PlainSeal`]; the digit is the version of the sealing.
 const MAGIC: [u8; 4] = *b"SMp1";
 
 impl DatagramSeal for PlainSeal {
     fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        [&MAGIC, plain].concat()
+        [&self.mark[..], plain].concat()
     }
 
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        sealed.strip_prefix(&MAGIC).map(<[u8]>::to_vec)
+        sealed.strip_prefix(&self.mark).map(<[u8]>::to_vec)
     }
 }
 
@@ -34,10 +47,12 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_and_what_is_foreign_does_not() {
-        assert_eq!(PlainSeal.open(&PlainSeal.seal(b"gossip")).as_deref(), Some(&b"gossip"[..]));
-        assert_eq!(PlainSeal.open(&PlainSeal.seal(b"")).as_deref(), Some(&b""[..]));
+        let seal = PlainSeal::new("one");
+        assert_eq!(seal.open(&seal.seal(b"gossip")).as_deref(), Some(&b"gossip"[..]));
+        assert_eq!(seal.open(&seal.seal(b"")).as_deref(), Some(&b""[..]));
+        assert_eq!(seal.open(&PlainSeal::new("another").seal(b"gossip")), None);
         for foreign in [&b""[..], b"SMp", b"TRIBES-B\x01\x00", b"SMp2gossip"] {
-            assert_eq!(PlainSeal.open(foreign), None);
+            assert_eq!(seal.open(foreign), None);
         }
     }
 }

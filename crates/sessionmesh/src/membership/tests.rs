@@ -37,7 +37,7 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
 }
 
 pub(super) async fn start(config: &MembershipConfig) -> Membership {
-    Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config.clone()).await.unwrap()
+    Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config.clone()).await.unwrap()
 }
 
 async fn start_all(configs: &[MembershipConfig]) -> Vec<Membership> {
@@ -173,7 +173,7 @@ async fn a_restarted_member_is_heard_beside_its_former_life() {
 async fn failing_multicast_is_an_error_only_when_nothing_else_is_configured() {
     let mut config = config("a").await;
     config.multicast = Some(MulticastBind { group: Ipv4Addr::new(192, 0, 2, 200), ..loopback_group().await });
-    let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config.clone()).await;
+    let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config.clone()).await;
     assert!(started.is_err());
     config.seeds.push("127.0.0.1:9".to_owned());
     assert!(start(&config).await.multicast_error().is_some());
@@ -189,7 +189,7 @@ async fn impossible_configurations_are_refused() {
         MembershipConfig { gossip_interval: Duration::ZERO, ..good.clone() },
     ];
     for config in bad {
-        let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal), config).await;
+        let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config).await;
         assert_eq!(started.err().unwrap().kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -22,7 +22,7 @@ fn hostile(id: &ChitchatId, key: &str, version: u64, last_version: u64) -> Vec<u
     u16::try_from(operations.len()).unwrap().serialize(&mut datagram);
     datagram.extend(operations);
     datagram.push(0);
-    PlainSeal.seal(&datagram)
+    PlainSeal::new("test").seal(&datagram)
 }
 
 #[tokio::test]
