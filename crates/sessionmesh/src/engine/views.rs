@@ -64,10 +64,11 @@ impl Vanished {
     /// Whether sessions may exist of which no node in the view knows, because more members vanished than there are
     /// copies. Then "no such session" cannot be said; at most for as long as a session may be idle.
     pub(crate) fn too_many(&self, mode: Mode, present: usize, now: Moment) -> bool {
+        // This node may be the one that was cut off: not with half of the others gone.
+        let half = ((present + self.since.len()).saturating_sub(1) / 2).max(1);
         let spare = match mode {
-            Mode::PrimaryBackup { backups } => usize::from(backups),
-            // Everybody has a copy, but this node may be the one that was cut off: not with half of the others gone.
-            Mode::AllToAll => ((present + self.since.len()).saturating_sub(1) / 2).max(1),
+            Mode::PrimaryBackup { backups } => usize::from(backups).min(half),
+            Mode::AllToAll => half,
         };
         self.since.len() > spare && self.until.is_some_and(|until| now < until)
     }
