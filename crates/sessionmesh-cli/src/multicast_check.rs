@@ -105,9 +105,9 @@ fn places(args: &MulticastArgs) -> Result<Vec<Place>, Failure> {
         .collect();
     if places.is_empty() {
         let known: Vec<_> = all.iter().map(|(name, ip)| format!("{ip} ({name})")).collect();
-        let asked =
-            args.interface.map_or("no interface but loopback".to_owned(), |ip| format!("no interface has {ip}"));
-        return Err(Failure::Refused(format!("{asked}; this host has {}", known.join(", "))));
+        let known = if known.is_empty() { "none at all".to_owned() } else { known.join(", ") };
+        let wanted = args.interface.map_or("of the wanted kind".to_owned(), |ip| format!("with the address {ip}"));
+        return Err(Failure::Refused(format!("there is no IPv4 interface {wanted}; this host has {known}")));
     }
     Ok(places)
 }

@@ -187,5 +187,5 @@ async fn the_multicast_check_says_for_each_interface_how_it_went() {
 
     let outcome = run(program(&["multicast-check", "--interface", "192.0.2.77"])).await;
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("no interface has 192.0.2.77"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("no IPv4 interface with the address 192.0.2.77"), "{}", outcome.stderr);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -34,13 +34,16 @@ pub(crate) fn router(app: App) -> Router {
         .route("/session", get(visit))
         .route("/logout", post(logout))
         .route("/healthz", get(health))
-        .layer(axum::middleware::map_response(uncached))
+        .layer(axum::middleware::map_response_with_state(app.clone(), finish))
         .with_state(app)
 }
 
-/// No cache may keep what belongs to one visitor.
-async fn uncached(mut response: Response) -> Response {
+/// No cache may keep what belongs to one visitor, and a node that stops wants no further request on this connection.
+async fn finish(State(app): State<App>, mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if app.is_stopping() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -77,7 +80,7 @@ async fn login(State(app): State<App>, headers: HeaderMap, Json(login): Json<Log
             (session, outcome)
         }
     };
-    let copies = made(outcome.map(|commit| commit.copies))?;
+    let copies = app.made(outcome.map(|commit| commit.copies))?;
     let answer = json!({
         "user": login.user,
         "session": session.id().to_string(),
@@ -92,7 +95,7 @@ async fn visit(State(app): State<App>, headers: HeaderMap) -> Result<Response, P
     let session = app.session(&headers).await?.ok_or(Problem::NotLoggedIn)?;
     let held_here = app.mesh.holds(session.id());
     let counted = session.update("visits", |visits: Option<u64>| Some(visits.unwrap_or(0).saturating_add(1))).await;
-    let counted = match made(counted) {
+    let counted = match app.made(counted) {
         // It ended between the two steps.
         Err(Problem::Commit(CommitError::Ended | CommitError::Unknown)) => return Err(Problem::NotLoggedIn),
         counted => counted?,
@@ -115,14 +118,14 @@ async fn visit(State(app): State<App>, headers: HeaderMap) -> Result<Response, P
 
 async fn logout(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     if let Some(session) = app.session(&headers).await? {
-        made(session.invalidate().await)?;
+        app.made(session.invalidate().await)?;
     }
     let answer = json!({ "user": null, "served_by": app.mesh.name() });
     Ok(([(SET_COOKIE, cookie::take_back())], Json(answer)).into_response())
 }
 
 async fn health(State(app): State<App>) -> Response {
-    let (status, state) = match (app.stopping.load(Ordering::Relaxed), app.mesh.is_ready()) {
+    let (status, state) = match (app.is_stopping(), app.mesh.is_ready()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "joining"),
         (false, true) => (StatusCode::OK, "ready"),
@@ -139,18 +142,28 @@ impl App {
             None => Ok(None),
         }
     }
-}
 
-/// A change that was made is a success for the visitor, also when it has fewer copies than configured; the log has it.
-/// None stands for a result that went with the error.
-fn made<T>(outcome: Result<T, CommitError>) -> Result<Option<T>, Problem> {
-    match outcome {
-        Ok(value) => Ok(Some(value)),
-        Err(error @ (CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. })) => {
-            tracing::warn!(%error, "fewer copies than asked for");
-            Ok(None)
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A change that was made is a success for the visitor, also when it has fewer copies than configured; the log has
+    /// it. None stands for a result that went with the error. But what only a node has that is about to go may go with
+    /// it, and is no success.
+    fn made<T>(&self, outcome: Result<T, CommitError>) -> Result<Option<T>, Problem> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error @ CommitError::TimedOut { copies: 0 }) if self.is_stopping() => {
+                Err(Problem::Later(error.to_string()))
+            }
+            Err(
+                error @ (CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. }),
+            ) => {
+                tracing::warn!(%error, "fewer copies than asked for");
+                Ok(None)
+            }
+            Err(error) => Err(Problem::Commit(error)),
         }
-        Err(error) => Err(Problem::Commit(error)),
     }
 }
 

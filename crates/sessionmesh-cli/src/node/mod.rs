@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sessionmesh::{LeaveError, Mesh};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::app::App;
 pub(crate) use self::ready_line::ReadyLine;
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
         () = stop.asked() => {}
     }
     tokio::select! {
-        left = hand_over(&mesh, &stopping, args.drain) => {
+        left = hand_over(&mesh, &stopping, args) => {
             let _ = end.send(());
             let _ = timeout(REQUESTS_END, serving).await;
             left.map_err(|error| Failure::Failed(Some(error.to_string())))
@@ -66,10 +66,11 @@ pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
 }
 
 /// Leaves the cluster while requests are still served.
-async fn hand_over(mesh: &Mesh, stopping: &AtomicBool, drain: Duration) -> Result<(), LeaveError> {
+async fn hand_over(mesh: &Mesh, stopping: &AtomicBool, args: &NodeArgs) -> Result<(), LeaveError> {
     stopping.store(true, Ordering::Relaxed);
-    tracing::info!(?drain, "stopping: handing all sessions over");
-    mesh.leave(drain).await
+    sleep(args.notice).await;
+    tracing::info!("handing all sessions over");
+    mesh.leave(args.drain).await
 }
 
 fn say(line: &ReadyLine) {

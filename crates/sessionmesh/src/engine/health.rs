@@ -180,9 +180,10 @@ impl Health {
         self.missed.get_or_insert(now);
     }
 
-    /// This node was stalled: it cannot tell who was silent meanwhile.
-    pub(crate) fn stalled(&mut self, now: Moment) {
-        self.missed = self.missed.map(|_| now);
+    /// This node was stalled: it cannot tell who was silent meanwhile, and its links may have to be opened again before
+    /// it hears anybody. So the counting starts anew, and later.
+    pub(crate) fn stalled(&mut self, patience: &Patience, now: Moment) {
+        self.missed = Some(now.plus_ms(patience.suspect_ms * 2));
         self.progress = now;
     }
 
@@ -303,10 +304,10 @@ mod tests {
         health.pinged(at(5_000));
         assert!(!health.is_silent(&PATIENCE, at(5_349)));
         assert!(health.is_silent(&PATIENCE, at(5_350)));
-        health.stalled(at(9_000));
-        assert!(!health.is_silent(&PATIENCE, at(9_349)));
-        assert!(health.is_silent(&PATIENCE, at(9_350)));
-        assert!(!health.is_cut_off(&PATIENCE, at(9_350)));
-        assert!(health.is_cut_off(&PATIENCE, at(12_500)));
+        health.stalled(&PATIENCE, at(9_000));
+        assert!(!health.is_silent(&PATIENCE, at(10_049)));
+        assert!(health.is_silent(&PATIENCE, at(10_050)));
+        assert!(!health.is_cut_off(&PATIENCE, at(10_050)));
+        assert!(health.is_cut_off(&PATIENCE, at(13_200)));
     }
 }

@@ -13,7 +13,7 @@ use sessionmesh_core::message::{
     Answer, Answers, Batch, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Verdict,
 };
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Lane, Sent};
+use sessionmesh_core::outbox::{Lane, Outbox, Sent};
 use sessionmesh_core::session::{DIGEST_VERSION, Record};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{MemberState, ViewHash};
@@ -199,40 +199,55 @@ fn ping(node: &Node, peer: &Peer, now: Moment) -> Vec<u8> {
 /// Takes what is dirty and encodes it from the store as it is now.
 fn next_batch(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
     let mut records: Vec<(Record, Stamp)> = Vec::new();
-    let (seq, ids): (u64, Vec<SessionId>) = {
+    let mut gone = Vec::new();
+    let taken: Option<(u64, Vec<SessionId>)> = {
         let mut outbox = lock(&peer.outbox);
         if outbox.batches_under_way() >= BATCHES_UNDER_WAY_MAX {
             return None;
         }
-        let epoch = node.topology.load().epoch;
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while bytes < BATCH_BYTES && batch.len() < BATCH_SESSIONS_MAX {
-            let Some((id, from, lane, owed)) = outbox.take() else {
-                break;
-            };
-            let read = |held: Option<&super::store::Entry>| {
-                held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
-            };
-            let Some((record, version, counter)) = node.store.read(id, read) else {
-                outbox.settle(owed);
-                continue;
-            };
-            bytes += record.session.wire_bytes_since(from);
-            records.push((record, from));
-            batch.push(Sent { id, from, lane, counter, version, owed, epoch });
-        }
-        if batch.is_empty() {
-            return None;
-        }
-        let ids = batch.iter().map(|sent| sent.id).collect();
-        (outbox.departed(batch), ids)
+        take_batch(node, &mut outbox, &mut records, &mut gone)
     };
+    for id in gone {
+        // Nothing is let go before all its owners keep all of it, so whoever waits for this peer has its answer.
+        node.acknowledge(id, peer.node, u64::MAX, Holds::Kept(node.topology.load().hash()));
+    }
+    let (seq, ids) = taken?;
     let deltas = ids.iter().zip(&records).map(|(id, (record, from))| Delta::since(*id, record, *from, now)).collect();
     node.counters.deltas_sent.fetch_add(records.len() as u64, Ordering::Relaxed);
     let message = Message::Batch(Batch { seq, counter: node.lamport.now(), deltas });
     // A configuration bounds sessions far below the largest message, so this fails for no session that was accepted.
     Some(codec::encode(&message).expect("a batch is below the largest message"))
+}
+
+/// Moves marks from the outbox into a batch: its number and its ids.
+fn take_batch(
+    node: &Node,
+    outbox: &mut Outbox,
+    records: &mut Vec<(Record, Stamp)>,
+    gone: &mut Vec<SessionId>,
+) -> Option<(u64, Vec<SessionId>)> {
+    let epoch = node.topology.load().epoch;
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES && batch.len() < BATCH_SESSIONS_MAX {
+        let Some((id, from, lane, owed)) = outbox.take() else { break };
+        let read = |held: Option<&super::store::Entry>| {
+            held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
+        };
+        let Some((record, version, counter)) = node.store.read(id, read) else {
+            outbox.settle(owed);
+            gone.push(id);
+            continue;
+        };
+        bytes += record.session.wire_bytes_since(from);
+        records.push((record, from));
+        batch.push(Sent { id, from, lane, counter, version, owed, epoch });
+    }
+    if batch.is_empty() {
+        return None;
+    }
+    let ids = batch.iter().map(|sent| sent.id).collect();
+    Some((outbox.departed(batch), ids))
 }
 
 async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, reader: &mut FrameReader<R>) -> io::Error {
@@ -314,6 +329,10 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
                 if !topology.is_owner(sent.id.slot()) {
                     node.heard_kept(sent, peer.node);
                     node.let_go(sent.id);
+                    // It was used meanwhile: what the owners keep is not all there is now.
+                    if node.store.read(sent.id, |held| held.is_some_and(|entry| entry.version() != sent.version)) {
+                        node.pass_on(sent.id, Stamp::PROBE, Lane::Bulk);
+                    }
                 }
             }
             Verdict::Passing => {

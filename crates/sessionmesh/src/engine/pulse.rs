@@ -33,7 +33,7 @@ fn beat(node: &Arc<Node>) {
     let topology = node.topology.load();
     for peer in topology.peers() {
         if stalled {
-            lock(&peer.health).stalled(now);
+            lock(&peer.health).stalled(&node.patience, now);
             continue;
         }
         let clear = lock(&peer.outbox).is_clear();

@@ -43,11 +43,17 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
     node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
     let deadline = Instant::now() + node.config.read_deadline;
     loop {
+        if node.stop.is_cancelled() {
+            return Err(LoadError::CannotTell { id, why: "this node has left the cluster" });
+        }
         let round = ask_all(node, id, access, deadline).await;
         let late = Instant::now() >= deadline;
-        let why = match round.verdict(node, late) {
+        // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or
+        // it could never be let go.
+        let noted = round.complete && !round.topology.is_owner(id.slot());
+        let why = match round.verdict(node) {
             Verdict::Live(record) => {
-                if access == Access::Note {
+                if access == Access::Note && !noted {
                     note(node, id);
                 }
                 return Ok(Some(record));
@@ -59,7 +65,7 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
             node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why });
         }
-        sleep_until(deadline.min(Instant::now() + ROUND)).await;
+        let _ = node.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
     }
 }
 
@@ -112,7 +118,7 @@ enum Verdict {
 }
 
 impl Round {
-    fn verdict(self, node: &Node, late: bool) -> Verdict {
+    fn verdict(self, node: &Node) -> Verdict {
         let now = node.now();
         let Some(record) = self.best else {
             if !self.nowhere {
@@ -131,8 +137,9 @@ impl Round {
             let ended = self.decisive || self.complete;
             return if ended { Verdict::NoSuchSession } else { Verdict::Unclear("it may have been used elsewhere") };
         }
-        // In a partition both sides serve what they hold; but first everybody gets the chance to know better.
-        if self.decisive || !self.pending || (late && node.is_awake(now)) {
+        // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
+        // is silent for so long that it is suspected.
+        if self.decisive || !self.pending {
             Verdict::Live(record)
         } else {
             Verdict::Unclear("not all of its owners answered")

@@ -96,5 +96,17 @@ async fn a_node_that_stops_is_not_healthy() {
     assert_eq!((answer.status, &answer.body["state"]), (StatusCode::OK, &json!("ready")));
     assert_eq!(answer.body["members"], json!(["web-1"]));
     let app = App { mesh, stopping: Arc::new(AtomicBool::new(true)) };
-    assert_eq!(health(State(app)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(health(State(app.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(finish(State(app), Response::default()).await.headers()[CONNECTION], "close");
+}
+
+#[tokio::test]
+async fn a_change_that_only_a_stopping_node_has_is_no_success() {
+    let (mesh, _) = site().await;
+    let outcome = |copies| Err::<(), _>(CommitError::TimedOut { copies });
+    let app = App { mesh, stopping: Arc::default() };
+    assert!(app.made(outcome(0)).is_ok());
+    app.stopping.store(true, Ordering::Relaxed);
+    assert!(app.made(outcome(1)).is_ok());
+    assert!(matches!(app.made(outcome(0)), Err(Problem::Later(_))));
 }
