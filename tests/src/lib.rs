@@ -1,1 +1,5 @@
 //! Helpers shared by the tests from outside.
+
+pub mod cluster;
+pub mod control;
+pub mod process;

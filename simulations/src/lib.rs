@@ -1,0 +1,22 @@
+//! Deterministic simulations of Sessionmesh: many seeds, many faults, an oracle that remembers what clients were told.
+//!
+//! One number, the seed, decides a whole run: [`scenario`] turns it into data (nodes, faults, clients), [`run`] plays
+//! that on turmoil's network, [`oracle`] compares what clients saw with what is promised.
+//!
+//! - [`cluster`]: the nodes, their crashes, and the state of the links between them.
+//! - [`clients`]: visitors with several tabs, which create, read, write, renew and log out.
+//! - [`network`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
+//!
+//! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
+
+pub mod clients;
+pub mod clock;
+pub mod cluster;
+pub mod entropy;
+pub mod network;
+pub mod oracle;
+pub mod run;
+pub mod scenario;
+
+#[cfg(not(tokio_unstable))]
+compile_error!("build with --cfg tokio_unstable (see .cargo/config.toml), or panics of tasks go unnoticed");

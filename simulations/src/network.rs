@@ -1,0 +1,156 @@
+//! turmoil's network behind the library's seam.
+//!
+//! turmoil never retransmits TCP, so its own loss must stay off. Datagrams are lost and doubled here instead.
+
+use std::fmt;
+use std::hash::Hasher as _;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network};
+use turmoil::net::{TcpListener, TcpStream, UdpSocket};
+
+/// A hash over everything that happened: two runs of one seed must have the same.
+#[derive(Clone, Debug, Default)]
+pub struct Trace(Arc<Mutex<(std::hash::DefaultHasher, u64)>>);
+
+impl Trace {
+    /// Something happened.
+    pub fn note(&self, what: &[u8]) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0.write(what);
+        inner.1 += 1;
+    }
+
+    /// The hash of all that happened so far, and how much that was.
+    #[must_use]
+    pub fn sum(&self) -> (u64, u64) {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.0.finish(), inner.1)
+    }
+}
+
+/// What happens to datagrams, in thousandths.
+#[derive(Clone, Copy, Debug)]
+pub struct DatagramFaults {
+    /// Lost.
+    pub lost: u32,
+    /// Delivered twice.
+    pub doubled: u32,
+}
+
+/// The network of one life of one host.
+#[derive(Debug)]
+pub struct SimNetwork {
+    faults: DatagramFaults,
+    seed: u64,
+    trace: Trace,
+}
+
+impl SimNetwork {
+    /// The network of a host that starts now; must be used on it.
+    #[must_use]
+    pub fn new(faults: DatagramFaults, seed: u64, trace: Trace) -> Self {
+        Self { faults, seed, trace }
+    }
+}
+
+/// turmoil binds only this address; what others are told is a separate setting.
+fn here(port: u16) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, port).into()
+}
+
+impl Network for SimNetwork {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(to).await?;
+            self.trace.note(format!("connected {:?} {to}", stream.local_addr()).as_bytes());
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
+        })
+    }
+
+    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move { Ok(Box::new(Ear(TcpListener::bind(here(at.port())).await?)) as Box<dyn Listener>) })
+    }
+
+    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        Box::pin(async move {
+            let socket = match bind {
+                DatagramBind::Unicast(at) => UdpSocket::bind(here(at.port())).await?,
+                DatagramBind::Multicast(group) => {
+                    let socket = UdpSocket::bind(here(group.port)).await?;
+                    socket.join_multicast_v4(group.group, Ipv4Addr::UNSPECIFIED)?;
+                    socket.set_multicast_loop_v4(group.loopback)?;
+                    socket
+                }
+            };
+            let port = socket.local_addr()?.port();
+            let dice = Mutex::new(StdRng::seed_from_u64(self.seed ^ u64::from(port)));
+            Ok(Box::new(Mouth { socket, faults: self.faults, dice, trace: self.trace.clone() }) as Box<dyn Datagrams>)
+        })
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move {
+            let (name, port) = host.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
+            let port: u16 = port.parse().map_err(io::Error::other)?;
+            Ok(vec![(turmoil::lookup(name), port).into()])
+        })
+    }
+}
+
+struct Ear(TcpListener);
+
+impl Listener for Ear {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
+        Box::pin(async move {
+            let (stream, from) = self.0.accept().await?;
+            Ok((Box::new(stream) as Box<dyn ByteStream>, from))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+struct Mouth {
+    socket: UdpSocket,
+    faults: DatagramFaults,
+    dice: Mutex<StdRng>,
+    trace: Trace,
+}
+
+impl fmt::Debug for Mouth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mouth").finish_non_exhaustive()
+    }
+}
+
+impl Datagrams for Mouth {
+    fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let fate = self.dice.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1000);
+            self.trace.note(bytes);
+            if fate < self.faults.lost {
+                return Ok(());
+            }
+            if fate - self.faults.lost < self.faults.doubled {
+                self.socket.send_to(bytes, to).await?;
+            }
+            self.socket.send_to(bytes, to).await.map(drop)
+        })
+    }
+
+    fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
+        Box::pin(self.socket.recv_from(buffer))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}

@@ -1,0 +1,321 @@
+//! A cluster of real processes, that can be killed, stopped and restarted.
+//!
+//! Nothing here sleeps for a fixed time: whatever takes time is waited for with [`eventually`], which says at its
+//! deadline what was still wrong. One cluster runs at a time on the whole machine, so that tests that measure do not
+//! disturb each other. When a test fails, the end of what each of its nodes logged is printed.
+
+mod cluster;
+mod line;
+mod waiting;
+
+use std::cell::{RefCell, RefMut};
+use std::fmt;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
+use sessionmesh::{Config, SessionId};
+use tokio::time::Instant;
+
+pub use self::cluster::{Cluster, MODES};
+pub use self::line::Line;
+pub use self::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually, median};
+pub use crate::control::Attributes;
+use crate::control::{CONTROL, Done, Figures, Loaded, OUTCOME, Outcome, Request, Seen, Start, Wish};
+
+/// So much of its log is shown of each node when a test fails.
+const LOG_LINES_SHOWN: usize = 60;
+
+/// A node in a process of its own. The process ends with this.
+pub struct Process {
+    config: Config,
+    child: Child,
+    dir: tempfile::TempDir,
+    line: RefCell<Option<Line>>,
+    expected_to_end: bool,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.config.name)
+            .field("pid", &self.child.id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// Starts a process and waits for nothing.
+    ///
+    /// # Panics
+    ///
+    /// When there can be no process.
+    #[must_use]
+    pub fn spawn(config: Config) -> Self {
+        Self::spawn_by(Command::new(testnode()), config)
+    }
+
+    /// Starts a process in a network namespace.
+    ///
+    /// # Panics
+    ///
+    /// When there can be no process.
+    #[must_use]
+    pub fn spawn_in(namespace: &str, config: Config) -> Self {
+        let mut command = Command::new("ip");
+        // It runs the program in its own place, so the process keeps its id.
+        command.args(["netns", "exec", namespace]).arg(testnode());
+        Self::spawn_by(command, config)
+    }
+
+    fn spawn_by(mut command: Command, config: Config) -> Self {
+        let dir = tempfile::Builder::new().prefix("meshtest-").tempdir().expect("a temporary directory");
+        let log = File::create(dir.path().join(LOG)).expect("a file in it");
+        let start = Start { config: config.clone(), dir: dir.path().to_owned() };
+        let start = serde_json::to_string(&start).expect("a configuration can be JSON");
+        let child = command.arg(start).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
+        let child = child.expect("a process can be started");
+        Self { config, child, dir, line: RefCell::new(None), expected_to_end: false }
+    }
+
+    /// Waits until the node runs, or has refused to: then why.
+    ///
+    /// # Errors
+    ///
+    /// It refused.
+    pub fn outcome(&mut self) -> Result<std::net::SocketAddr, String> {
+        let path = self.dir.path().join(OUTCOME);
+        let (_, outcome) = eventually(PATIENCE, || match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).expect("it was written whole")),
+            Err(_) => match self.child.try_wait() {
+                Ok(None) => Err(format!("node {} has not started", self.config.name)),
+                ended => panic!("node {} ended at its start: {ended:?}\n{}", self.config.name, self.log()),
+            },
+        });
+        match outcome {
+            Outcome::Started(addr) => {
+                self.config.bind.set_port(addr.port());
+                Ok(addr)
+            }
+            Outcome::Refused(why) => {
+                self.expected_to_end = true;
+                Err(why)
+            }
+        }
+    }
+
+    /// [`Process::outcome`] of a node that must start.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses.
+    #[must_use]
+    pub fn started(mut self) -> Self {
+        if let Err(why) = self.outcome() {
+            panic!("node {} refused to start: {why}", self.config.name);
+        }
+        self
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// What it was started with; once it runs, with the port that it has.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A further connection.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    pub fn connect(&self) -> Line {
+        let line = Line::connect(&self.dir.path().join(CONTROL));
+        line.unwrap_or_else(|error| panic!("no connection to {}: {error}\n{}", self.name(), self.log()))
+    }
+
+    /// Asks on this test's own connection.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone, with what it logged.
+    pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> T {
+        let answer = self.line().ask(request);
+        answer.unwrap_or_else(|error| panic!("node {} does not answer: {error}\n{}", self.name(), self.log()))
+    }
+
+    fn line(&self) -> RefMut<'_, Line> {
+        RefMut::map(self.line.borrow_mut(), |line| line.get_or_insert_with(|| self.connect()))
+    }
+
+    /// Waits until the node is ready. Its figures at that moment.
+    pub fn ready(&self) -> Figures {
+        self.ask(&Request::Ready)
+    }
+
+    /// Whether the node is ready.
+    pub fn is_ready(&self) -> bool {
+        self.ask(&Request::IsReady)
+    }
+
+    /// The members that the node sees.
+    pub fn members(&self) -> Vec<Seen> {
+        self.ask(&Request::Members)
+    }
+
+    /// The names of the members that the node sees.
+    pub fn member_names(&self) -> Vec<String> {
+        self.members().into_iter().map(|seen| seen.name).collect()
+    }
+
+    /// The figures of the node.
+    pub fn stats(&self) -> Figures {
+        self.ask(&Request::Stats)
+    }
+
+    /// Creates sessions, each of which must be acknowledged.
+    ///
+    /// # Panics
+    ///
+    /// When one was not.
+    pub fn create(&self, sessions: Vec<Attributes>, ack: Wish) -> Vec<SessionId> {
+        acknowledged(self.ask(&Request::Create { sessions, ack }))
+    }
+
+    /// Creates one session.
+    pub fn create_one(&self, attributes: Attributes) -> SessionId {
+        self.create(vec![attributes], Wish::Configured)[0]
+    }
+
+    /// Creates sessions with a value of this length.
+    ///
+    /// # Panics
+    ///
+    /// When one was not acknowledged.
+    pub fn fill(&self, sessions: usize, value_bytes: usize) -> Vec<SessionId> {
+        acknowledged(self.ask(&Request::Fill { sessions, value_bytes }))
+    }
+
+    /// Loads sessions.
+    pub fn load(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        self.ask(&Request::Load(ids.to_vec()))
+    }
+
+    /// Loads one session.
+    pub fn load_one(&self, id: SessionId) -> Loaded {
+        self.load(&[id]).remove(0)
+    }
+
+    /// The owners of each session, the primary first.
+    pub fn owners(&self, ids: &[SessionId]) -> Vec<Vec<String>> {
+        self.ask(&Request::Owners(ids.to_vec()))
+    }
+
+    /// The digest of what is held of each session.
+    pub fn digests(&self, ids: &[SessionId]) -> Vec<Option<u64>> {
+        self.ask(&Request::Digests(ids.to_vec()))
+    }
+
+    /// Whether the node reads this session from its own map.
+    pub fn reads_at_home(&self, id: SessionId) -> bool {
+        let before = self.stats().local_reads;
+        self.load_one(id);
+        self.stats().local_reads > before
+    }
+
+    /// Kills the process, as `kill -9` does, and waits for its end. When the signal was sent.
+    ///
+    /// # Panics
+    ///
+    /// When it had ended already.
+    pub fn kill(&mut self) -> Instant {
+        self.assert_running();
+        self.expected_to_end = true;
+        let at = Instant::now();
+        self.signal(Signal::KILL);
+        self.child.wait().expect("it is a child of this process");
+        at
+    }
+
+    /// Stops the process from running, as a stalled machine does.
+    pub fn freeze(&mut self) -> Instant {
+        self.assert_running();
+        self.signal(Signal::STOP);
+        Instant::now()
+    }
+
+    /// Lets a frozen process run again.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("an own child can be signalled");
+    }
+
+    /// Fails the test if the process has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("it is a child of this process") {
+            panic!("node {} has ended: {status}\n{}", self.name(), self.log());
+        }
+    }
+
+    /// The end of what the process logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+        format!("--- {} (pid {}) logged:\n{}\n", self.name(), self.child.id(), shown.join("\n"))
+    }
+}
+
+/// What a process writes to its standard error goes into this file.
+const LOG: &str = "log";
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let ended = self.child.try_wait();
+        if thread::panicking() {
+            eprintln!("{}", self.log());
+            if let (Ok(Some(status)), false) = (&ended, self.expected_to_end) {
+                eprintln!("node {} had ended by itself: {status}", self.name());
+            }
+        }
+        // No error is of interest: it may be gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program of a node. Tests are programs in `target/*/deps`, beside which cargo puts the programs of the package.
+fn testnode() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let programs = test.parent().and_then(std::path::Path::parent).expect("cargo puts tests into a folder of its own");
+    programs.join("testnode")
+}
+
+fn acknowledged(done: Vec<Done>) -> Vec<SessionId> {
+    let id = |done: Done| done.acknowledged().unwrap_or_else(|| panic!("not acknowledged: {done:?}"));
+    done.into_iter().map(id).collect()
+}
+
+/// Pairs of keys and values as attributes.
+#[must_use]
+pub fn attributes<const N: usize>(pairs: [(&str, &str); N]) -> Attributes {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}

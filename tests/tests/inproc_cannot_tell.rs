@@ -1,0 +1,90 @@
+//! When more nodes vanish than there are copies, "no such session" is not said.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use sessionmesh::{LoadError, ModeName, SessionId};
+use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
+use tokio::time::{Instant, sleep};
+
+/// Sessions on every node, and how many of their owners are among `n3` and `n4`.
+async fn with_sessions(mode: ModeName) -> (Cluster, Vec<(SessionId, usize)>) {
+    let cluster = Cluster::start(5, mode).await;
+    let mut ids = Vec::new();
+    for node in cluster.nodes() {
+        ids.extend(create_sessions(node, 40).await);
+    }
+    settled_and_exact(&cluster.all(), &ids).await;
+    let lost = |id: SessionId| cluster[0].owners(id).iter().filter(|name| ["n3", "n4"].contains(&&***name)).count();
+    let ids = ids.into_iter().map(|id| (id, lost(id))).collect();
+    (cluster, ids)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_owners_all_vanished_is_not_called_ended() {
+    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let lost: Vec<_> = ids.iter().filter(|(_, gone)| *gone == 2).map(|(id, _)| *id).collect();
+    let kept: Vec<_> = ids.iter().filter(|(_, gone)| *gone < 2).map(|(id, _)| *id).collect();
+    assert!(lost.len() > 3 && kept.len() > 100, "{} lost, {} kept", lost.len(), kept.len());
+    let both = (cluster.take("n3"), cluster.take("n4"));
+    drop(both);
+    // From the first moment, through the change of the view, and well after it.
+    let until = Instant::now() + Duration::from_secs(4);
+    let mut answers = 0;
+    while Instant::now() < until {
+        let (node, id) = (&cluster[answers % 3], lost[answers % lost.len()]);
+        let found = node.load(id).await;
+        assert!(matches!(found, Err(LoadError::CannotTell { .. })), "answer {answers} of {}: {found:?}", node.name());
+        answers += 1;
+        let (node, id) = (&cluster[answers % 3], kept[answers % kept.len()]);
+        let found = node.load(id).await;
+        assert!(!matches!(found, Ok(None)), "answer {answers} of {} for a session with an owner", node.name());
+        sleep(Duration::from_millis(1)).await;
+    }
+    cluster.settled().await;
+    for node in cluster.nodes() {
+        // Each takes the read deadline, so all are asked for at once.
+        for found in join_all(lost.iter().map(|id| node.load(*id))).await {
+            assert!(matches!(found, Err(LoadError::CannotTell { .. })), "{}: {found:?}", node.name());
+        }
+        for id in &kept {
+            let found = node.load(*id).await.expect("one owner is left");
+            assert!(found.is_some(), "{}: {id} has an owner that lives", node.name());
+        }
+    }
+    settled_and_exact(&cluster.all(), &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_that_vanished_takes_no_session_along_and_none_is_said_again_soon() {
+    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    cluster.crash("n4");
+    let never = cluster[0].create().await.expect("far from full").id();
+    for (id, _) in &ids {
+        let found = cluster[0].load(*id).await;
+        assert!(!matches!(found, Ok(None)), "{id} is there or cannot be told: {found:?}");
+    }
+    cluster.settled().await;
+    for (id, _) in &ids {
+        assert!(cluster[1].load(*id).await.expect("calm again").is_some());
+    }
+    eventually_async(PATIENCE, async || {
+        let found = cluster[1].load(never).await;
+        check(matches!(found, Ok(None)), || format!("{found:?} for a session that never was"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_every_node_holds_all_two_that_vanish_cost_nothing() {
+    let (mut cluster, ids) = with_sessions(ModeName::AllToAll).await;
+    let both = (cluster.take("n3"), cluster.take("n4"));
+    drop(both);
+    for (id, _) in &ids {
+        assert!(!matches!(cluster[2].load(*id).await, Ok(None)));
+    }
+    cluster.settled().await;
+    for (id, _) in &ids {
+        assert!(cluster[1].load(*id).await.expect("calm again").is_some());
+    }
+}

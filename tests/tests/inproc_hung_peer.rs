@@ -1,0 +1,312 @@
+//! A peer that is there, gossips and takes connections, but answers nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::join_all;
+use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
+use sessionmesh::{Commit, CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
+use sessionmesh_tests::cluster::{Cluster, MODES, check, eventually, eventually_async, settled_and_exact};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// The network of a node that hangs when told to: what arrives on a connection is swallowed, what is sent goes nowhere.
+/// Connections are still accepted, and gossip goes on.
+#[derive(Debug, Default)]
+struct Hanging {
+    real: TokioNetwork,
+    hangs: Arc<AtomicBool>,
+}
+
+impl Network for Hanging {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
+        Box::pin(async move { Ok(Swallowing::over(self.real.connect(to).await?, &self.hangs)) })
+    }
+
+    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let listener = HangingListener { real: self.real.listen(at).await?, hangs: self.hangs.clone() };
+            Ok(Box::new(listener) as Box<dyn Listener>)
+        })
+    }
+
+    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        self.real.datagrams(bind)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move { self.real.resolve(&host).await })
+    }
+}
+
+struct HangingListener {
+    real: Box<dyn Listener>,
+    hangs: Arc<AtomicBool>,
+}
+
+impl Listener for HangingListener {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
+        Box::pin(async move {
+            let (stream, from) = self.real.accept().await?;
+            Ok((Swallowing::over(stream, &self.hangs), from))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.real.local_addr()
+    }
+}
+
+/// A connection that has ever swallowed something is of no more use, and breaks when its node hangs no longer.
+struct Swallowing {
+    real: Box<dyn ByteStream>,
+    hangs: Arc<AtomicBool>,
+    swallowed: bool,
+}
+
+impl Swallowing {
+    fn over(real: Box<dyn ByteStream>, hangs: &Arc<AtomicBool>) -> Box<dyn ByteStream> {
+        Box::new(Self { real, hangs: hangs.clone(), swallowed: false })
+    }
+
+    fn state(&mut self) -> io::Result<bool> {
+        let hangs = self.hangs.load(Ordering::Acquire);
+        if self.swallowed && !hangs {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        self.swallowed |= hangs;
+        Ok(hangs)
+    }
+}
+
+impl AsyncRead for Swallowing {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if !self.state()? {
+                return Pin::new(&mut self.real).poll_read(cx, buf);
+            }
+            let mut space = [0; 4096];
+            let mut away = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.real).poll_read(cx, &mut away)? {
+                Poll::Ready(()) if away.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(()) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Swallowing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.state()? { Poll::Ready(Ok(buf.len())) } else { Pin::new(&mut self.real).poll_write(cx, buf) }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.real).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.real).poll_shutdown(cx)
+    }
+}
+
+/// One scene at a time: these tests measure.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+const DEADLINE: Duration = Duration::from_millis(500);
+/// What a slow machine may add to a deadline.
+const SLACK: Duration = Duration::from_millis(150);
+/// A commit that waits for healthy nodes only takes a millisecond, and on a shared machine now and then a hundred. One that
+/// waits for the hung peer takes 350 at least: before, nobody gives it up.
+const FAST: Duration = Duration::from_millis(300);
+const SESSIONS: usize = 60;
+
+struct Scene {
+    cluster: Cluster,
+    hangs: Arc<AtomicBool>,
+    /// Sessions that `hung` owns, made on the other nodes; and such that it does not own.
+    ids: Vec<SessionId>,
+}
+
+/// Three nodes and one that can hang, with sessions.
+async fn scene(mode: ModeName) -> Scene {
+    let network = Hanging::default();
+    let hangs = network.hangs.clone();
+    let mut cluster =
+        Cluster::start_with(3, move |builder: MeshBuilder| builder.mode(mode).commit_deadline(DEADLINE)).await;
+    cluster.launch("hung", |builder| builder.network(Arc::new(network))).await;
+    cluster.settled().await;
+    let mut ids = Vec::new();
+    for number in 0..SESSIONS {
+        let session = cluster[number % 3].create().await.expect("far from full");
+        session.insert_bytes("data", [0; 1024]);
+        session.commit().await.expect("calm");
+        ids.push(session.id());
+    }
+    settled_and_exact(&cluster.all(), &ids).await;
+    Scene { cluster, hangs, ids }
+}
+
+impl Scene {
+    /// Loads each session on a healthy node.
+    async fn load_all(&self) -> Vec<Session> {
+        let load = |(number, id)| async move {
+            let node = &self.cluster[number % 3];
+            let start = Instant::now();
+            let found = node.load(id).await;
+            let took = start.elapsed();
+            assert!(matches!(found, Ok(Some(_))), "{} after {took:?}: {found:?}", node.name());
+            assert!(took < DEADLINE + SLACK, "a read on {} took {took:?}", node.name());
+            found.expect("see above").expect("see above")
+        };
+        join_all(self.ids.iter().copied().enumerate().map(load)).await
+    }
+
+    /// However much is written, an outbox has one entry for each session; and those of the healthy peers soon have none.
+    async fn outboxes_are_bounded(&self) {
+        let healthy = &self.cluster.nodes()[..3];
+        let boxes = || healthy.iter().map(|node| node.stats().outbox).collect::<Vec<_>>();
+        assert!(boxes().iter().all(|entries| *entries <= self.ids.len() * 3), "{:?}", boxes());
+        eventually(DEADLINE, || {
+            check(boxes().iter().all(|entries| *entries <= self.ids.len()), || format!("outboxes of {:?}", boxes()))
+        })
+        .await;
+    }
+}
+
+async fn timed(session: &Session, value: u8) -> (Duration, Result<Commit, CommitError>) {
+    session.insert_bytes("data", vec![value; 1024]);
+    let start = Instant::now();
+    let commit = session.commit().await;
+    (start.elapsed(), commit)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hung_peer_costs_one_deadline_once_and_nothing_else() {
+    let _turn = TURN.lock().await;
+    for mode in MODES {
+        let scene = scene(mode).await;
+        let handles = scene.load_all().await;
+        scene.hangs.store(true, Ordering::Release);
+
+        // All at once, while nobody knows yet.
+        let first = join_all(handles.iter().map(|session| timed(session, 1))).await;
+        let slowest = first.iter().map(|(took, _)| *took).max().expect("some");
+        for (took, commit) in &first {
+            assert!(*took < DEADLINE + SLACK, "{mode:?}: {took:?}: {commit:?}");
+            assert!(matches!(commit, Ok(_) | Err(CommitError::TimedOut { .. })), "{mode:?}: {commit:?}");
+        }
+        let timed_out = first.iter().filter(|(_, commit)| commit.is_err()).count();
+        scene.outboxes_are_bounded().await;
+
+        // From now on it is left out.
+        for round in 2..12 {
+            let later = join_all(handles.iter().map(|session| timed(session, round))).await;
+            for (took, commit) in &later {
+                assert!(*took < FAST, "{mode:?}: round {round} waited again, {took:?}: {commit:?}");
+                let copies = commit.as_ref().unwrap_or_else(|error| panic!("{mode:?}: round {round}: {error}")).copies;
+                assert!(copies >= 1, "{mode:?}: a stand-in holds it");
+            }
+            scene.outboxes_are_bounded().await;
+        }
+        println!("FIGURE {mode:?}: the slowest first commit took {slowest:?}, {timed_out} of {SESSIONS} timed out");
+
+        // Nothing of it was lost, and reads go on.
+        let start = Instant::now();
+        for session in scene.load_all().await {
+            assert_eq!(session.get_bytes("data").expect("it was written")[0], 11, "{mode:?}");
+        }
+        println!("FIGURE {mode:?}: {SESSIONS} reads at once took {:?}", start.elapsed());
+        let created = scene.cluster[0].create().await.expect("far from full");
+        created.commit().await.expect("it goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_hangs_for_long_stays_left_out_and_memory_stays_bounded() {
+    let _turn = TURN.lock().await;
+    for mode in MODES {
+        let scene = scene(mode).await;
+        let handles = scene.load_all().await;
+        scene.hangs.store(true, Ordering::Release);
+        join_all(handles.iter().map(|session| timed(session, 250))).await;
+        let mut ears = scene.cluster.listen();
+        let (start, mut round) = (Instant::now(), 1_u8);
+        let (mut slow, mut commits) = (Vec::new(), 0);
+        while start.elapsed() < Duration::from_secs(4) {
+            for (took, commit) in join_all(handles.iter().map(|session| timed(session, round))).await {
+                commit.unwrap_or_else(|error| panic!("{mode:?}: after {:?}: {error}", start.elapsed()));
+                commits += 1;
+                if took >= FAST {
+                    slow.push((start.elapsed(), took));
+                }
+            }
+            scene.load_all().await;
+            scene.outboxes_are_bounded().await;
+            round = round.wrapping_add(1);
+        }
+        println!("FIGURE {mode:?}: {commits} commits beside a hung peer, {} slow", slow.len());
+        let heard = ears.heard();
+        assert!(slow.is_empty(), "{mode:?}: it was waited for again: {:?}; {heard:?}", &slow[..slow.len().min(5)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_hangs_no_longer_gets_all_it_missed_and_is_waited_for_again() {
+    let _turn = TURN.lock().await;
+    for mode in MODES {
+        let scene = scene(mode).await;
+        let handles = scene.load_all().await;
+        scene.hangs.store(true, Ordering::Release);
+        for round in 1..5 {
+            join_all(handles.iter().map(|session| timed(session, round))).await;
+        }
+        scene.hangs.store(false, Ordering::Release);
+        settled_and_exact(&scene.cluster.all(), &scene.ids).await;
+        let hung: &Mesh = scene.cluster.node("hung");
+        for id in &scene.ids {
+            eventually_async(Duration::from_secs(5), async || {
+                let found = hung.load(*id).await.map_err(|error| error.to_string())?;
+                let session = found.ok_or("it is lost")?;
+                let value = session.get_bytes("data").expect("it was written")[0];
+                check(value == 4, || format!("{mode:?}: it reads {value}"))
+            })
+            .await;
+        }
+        eventually_async(Duration::from_secs(20), async || {
+            let suspected: Vec<_> = scene.cluster.nodes().iter().map(|node| node.stats().suspected).collect();
+            check(suspected.iter().all(Vec::is_empty), || format!("{mode:?}: {suspected:?} are suspected"))
+        })
+        .await;
+        for (number, session) in handles.iter().enumerate() {
+            let (_, commit) = timed(session, 100).await;
+            let owners = scene.cluster[0].owners(session.id()).len();
+            let here = usize::from(scene.cluster[number % 3].holds(session.id()));
+            assert!(commit.expect("calm again").copies + here >= owners, "{mode:?}: all owners are waited for");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_fake_swallows_what_it_is_sent() {
+    let network = Hanging::default();
+    let listener = network.listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let mut dialled = network.real.connect(listener.local_addr().expect("bound")).await.expect("it listens");
+    let (mut accepted, _) = listener.accept().await.expect("it was dialled");
+    network.hangs.store(true, Ordering::Release);
+    tokio::io::AsyncWriteExt::write_all(&mut dialled, b"hello").await.expect("it takes it");
+    let mut space = [0; 16];
+    let mut buffer = ReadBuf::new(&mut space);
+    let read = tokio::time::timeout(
+        Duration::from_millis(50),
+        poll_fn(|cx| Pin::new(&mut accepted).poll_read(cx, &mut buffer)),
+    );
+    assert!(read.await.is_err(), "nothing comes out");
+}

@@ -1,0 +1,170 @@
+//! Limits of the configuration refuse, name the setting, and change nothing.
+
+use sessionmesh::{CommitError, CreateError, Mesh, MeshBuilder, Session, SessionId};
+use sessionmesh_tests::cluster::{Cluster, MODES, create_sessions, settled_and_exact};
+
+async fn fresh(node: &Mesh) -> Session {
+    let session = node.create().await.expect("far from full");
+    session.insert("first", &1).expect("a number is JSON");
+    session.commit().await.expect("calm");
+    session
+}
+
+/// The commit of `session` is refused for the setting `named`, and no node sees any of it.
+async fn refused(cluster: &Cluster, session: &Session, named: &str) {
+    let digests: Vec<_> = cluster.nodes().iter().map(|node| node.digest(session.id())).collect();
+    let commit = session.commit().await;
+    let Err(CommitError::Limit(exceeded)) = &commit else {
+        panic!("{named}: {commit:?}");
+    };
+    assert!(exceeded.what.contains(named), "{exceeded} does not name {named}");
+    assert!(exceeded.found > exceeded.allowed, "{exceeded}");
+    assert!(commit.expect_err("see above").to_string().contains("nothing was changed"));
+    let after: Vec<_> = cluster.nodes().iter().map(|node| node.digest(session.id())).collect();
+    assert_eq!(digests, after, "nothing was changed");
+    for node in cluster.nodes() {
+        let seen = node.load(session.id()).await.expect("calm").expect("it was committed");
+        assert_eq!(seen.get::<i32>("first").expect("a number"), Some(1));
+        assert!(seen.get_bytes("also").is_none(), "a commit is made as a whole or not at all");
+    }
+}
+
+fn narrow(builder: MeshBuilder) -> MeshBuilder {
+    builder.max_attributes(4_u32).max_key_bytes(10_u32).max_value_bytes(100_u32).max_session_bytes(250_u32)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_limit_of_a_session_refuses_and_names_its_setting() {
+    for mode in MODES {
+        let cluster = Cluster::start_with(3, move |builder| narrow(builder).mode(mode)).await;
+        for node in cluster.nodes() {
+            let session = fresh(node).await;
+            session.insert("also", &1).expect("a number is JSON");
+            session.insert_bytes("elevenbytes", *b"v");
+            refused(&cluster, &session, "max_key_bytes").await;
+
+            let session = fresh(node).await;
+            session.insert("also", &1).expect("a number is JSON");
+            session.insert_bytes("large", [0; 101]);
+            refused(&cluster, &session, "max_value_bytes").await;
+            // What was refused stays in the handle, and is committed once it fits.
+            session.insert_bytes("large", [0; 100]);
+            session.commit().await.expect("now it fits");
+
+            let session = fresh(node).await;
+            for key in ["also", "b", "c"] {
+                session.insert_bytes(key, [0; 90]);
+            }
+            refused(&cluster, &session, "max_session_bytes").await;
+
+            let session = fresh(node).await;
+            for key in ["also", "b", "c", "d"] {
+                session.insert(key, &1).expect("a number is JSON");
+            }
+            refused(&cluster, &session, "max_attributes").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_attributes_count_until_the_session_ends() {
+    for mode in MODES {
+        let cluster = Cluster::start_with(3, move |builder| narrow(builder).mode(mode)).await;
+        let session = fresh(&cluster[0]).await;
+        for key in ["a", "b", "c"] {
+            session.insert(key, &1).expect("a number is JSON");
+            session.commit().await.expect("within the limit");
+            session.remove(key);
+            session.commit().await.expect("within the limit");
+        }
+        assert_eq!(session.keys().len(), 1);
+        // From another handle, too, and on another node.
+        let elsewhere = cluster[1].load(session.id()).await.expect("calm").expect("it was committed");
+        elsewhere.insert("also", &1).expect("a number is JSON");
+        refused(&cluster, &elsewhere, "max_attributes").await;
+        // A key that was used before takes no more room.
+        elsewhere.remove("also");
+        elsewhere.insert("a", &2).expect("a number is JSON");
+        let again = cluster[1].load(session.id()).await.expect("calm").expect("it was committed");
+        again.insert("a", &2).expect("a number is JSON");
+        again.commit().await.expect("a key that was used before");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn update_heeds_the_limits_too() {
+    for mode in MODES {
+        let cluster = Cluster::start_with(2, move |builder| narrow(builder).mode(mode)).await;
+        let session = fresh(&cluster[0]).await;
+        let digest = cluster[0].digest(session.id());
+        let long = |_: Option<String>| Some("x".repeat(200));
+        let refused = session.update("text", long).await;
+        assert!(
+            matches!(&refused, Err(CommitError::Limit(limit)) if limit.what.contains("max_value_bytes")),
+            "{refused:?}"
+        );
+        assert_eq!(cluster[0].digest(session.id()), digest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_commit_beyond_a_limit_creates_nothing() {
+    for mode in MODES {
+        let cluster = Cluster::start_with(3, move |builder| narrow(builder).mode(mode)).await;
+        let session = cluster[0].create().await.expect("far from full");
+        session.insert_bytes("large", [0; 101]);
+        assert!(matches!(session.commit().await, Err(CommitError::Limit(_))));
+        for node in cluster.nodes() {
+            assert!(!node.holds(session.id()));
+            assert!(node.load(session.id()).await.expect("calm").is_none());
+            assert_eq!(node.stats().sessions, 0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_node_creates_no_session_but_takes_copies_and_changes() {
+    for mode in MODES {
+        let mut cluster = Cluster::start_with(1, move |builder| builder.mode(mode).max_sessions(50_u64)).await;
+        let mut ids = create_sessions(&cluster[0], 50).await;
+        let full = cluster[0].create().await;
+        assert!(matches!(full, Err(CreateError::Full { limit: 50 })), "{mode:?}: {full:?}");
+        let roomy = |builder: MeshBuilder| builder.max_sessions(1_000_u64);
+        cluster.launch("n1", roomy).await;
+        cluster.settled().await;
+        let more: Vec<SessionId> = create_sessions(&cluster[1], 50).await;
+        ids.extend(more);
+        settled_and_exact(&cluster.all(), &ids).await;
+        assert_eq!(cluster[0].stats().sessions, 100, "{mode:?}: two nodes hold everything");
+        // It serves and changes what it holds.
+        let session = cluster[0].load(ids[70]).await.expect("calm").expect("it was committed");
+        session.insert("changed", &true).expect("a truth is JSON");
+        session.commit().await.expect("a change is no creation");
+        // And creates again when there is room.
+        for id in &ids[..51] {
+            let session = cluster[1].load(*id).await.expect("calm").expect("it was committed");
+            session.invalidate().await.expect("calm");
+        }
+        let session = cluster[0].create().await.expect("49 of 50");
+        session.commit().await.expect("calm");
+        assert!(matches!(cluster[0].create().await, Err(CreateError::Full { .. })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_that_wait_for_their_first_commit_cannot_slip_past_the_limit() {
+    let cluster = Cluster::start_with(1, |builder| builder.max_sessions(5_u64)).await;
+    let mut handles = Vec::new();
+    for _ in 0..10 {
+        handles.extend(cluster[0].create().await);
+    }
+    let mut committed = 0;
+    for handle in &handles {
+        match handle.commit().await {
+            Ok(_) => committed += 1,
+            Err(CommitError::Limit(exceeded)) => assert!(exceeded.what.contains("max_sessions"), "{exceeded}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((committed, cluster[0].stats().sessions), (5, 5));
+}

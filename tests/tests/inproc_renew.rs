@@ -1,0 +1,241 @@
+//! Another id for the same session.
+
+use sessionmesh::{CommitError, Event, Mesh, Session, SessionId};
+use sessionmesh_tests::cluster::{
+    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, settled_and_exact,
+};
+
+async fn fresh(node: &Mesh) -> SessionId {
+    let session = node.create().await.expect("far from full");
+    session.insert("cart", &vec![1, 2, 3]).expect("numbers are JSON");
+    session.commit().await.expect("calm");
+    session.id()
+}
+
+async fn load(node: &Mesh, id: SessionId) -> Session {
+    node.load(id).await.expect("calm").expect("it was committed")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_session_lives_under_its_new_id_alone() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        let mut ears = cluster.listen();
+        for round in 0..12_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let session = load(&cluster[(round / 3) % 4], id).await;
+            session.insert("user", "ada").expect("text is JSON");
+            session.renew_id().await.expect("calm");
+            let successor = session.id();
+            assert_ne!(successor, id);
+            for node in cluster.nodes() {
+                assert!(node.load(id).await.expect("calm").is_none(), "{mode:?}: {} takes the old id", node.name());
+                let renewed = load(node, successor).await;
+                assert_eq!(renewed.get::<Vec<i32>>("cart").expect("numbers"), Some(vec![1, 2, 3]));
+                assert_eq!(renewed.get::<String>("user").expect("text").as_deref(), Some("ada"));
+            }
+            settled_and_exact(&cluster.all(), &[id, successor]).await;
+            let renewed = Event::Renewed { id, successor };
+            eventually(PATIENCE, || check(ears.count(&renewed) == 1, || "it was not told once".to_owned())).await;
+            assert_eq!(ears.count(&Event::Invalidated { id }), 0, "a renewal is no logout");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_under_way_to_the_old_id_follows() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..12_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let late = load(&cluster[(round / 4) % 4], id).await;
+            let session = load(&cluster[round % 4], id).await;
+            session.renew_id().await.expect("calm");
+            let successor = session.id();
+            late.insert("late", &round).expect("a number is JSON");
+            late.commit().await.expect("it follows");
+            settled_and_exact(&cluster.all(), &[id, successor]).await;
+            for node in cluster.nodes() {
+                assert!(node.load(id).await.expect("calm").is_none());
+            }
+            follows(&cluster, successor, "late", round, late.id()).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_that_was_under_way_to_the_old_id_follows() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..12_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let late = load(&cluster[(round / 4) % 4], id).await;
+            let session = load(&cluster[round % 4], id).await;
+            session.renew_id().await.expect("calm");
+            late.update("late", |_: Option<usize>| Some(round)).await.expect("it follows");
+            follows(&cluster, session.id(), "late", round, late.id()).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_runs_beside_a_renewal_is_not_lost() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..24_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let writer = load(&cluster[(round / 4) % 4], id).await;
+            let session = load(&cluster[(round + 1) % 4], id).await;
+            writer.insert("late", &round).expect("a number is JSON");
+            let (written, renewed) = tokio::join!(writer.commit(), session.renew_id());
+            written.expect("calm");
+            renewed.expect("calm");
+            follows(&cluster, session.id(), "late", round, writer.id()).await;
+        }
+    })
+    .await;
+}
+
+/// The write shows up on all nodes, at the latest when everything has settled.
+async fn follows(cluster: &Cluster, successor: SessionId, key: &str, value: usize, handle: SessionId) {
+    eventually_async(PATIENCE / 3, async || {
+        for node in cluster.nodes() {
+            let found = load(node, successor).await.get::<usize>(key).expect("a number");
+            check(found == Some(value), || {
+                format!(
+                    "{} has {found:?} for {key}; the handle stands at {handle}, renewed is {successor}",
+                    node.name()
+                )
+            })?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_renewals_on_two_nodes_one_successor_lives_with_all_that_was_written() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..12_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let (one, other) = (load(&cluster[round / 4], id).await, load(&cluster[round / 4 + 1], id).await);
+            one.insert("one", &round).expect("a number is JSON");
+            other.insert("other", &round).expect("a number is JSON");
+            let (first, second) = tokio::join!(one.renew_id(), other.renew_id());
+            for renewed in [&first, &second] {
+                assert!(matches!(renewed, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {renewed:?}");
+            }
+            assert!(first.is_ok() || second.is_ok(), "{mode:?}: {first:?} {second:?}");
+            // A renewal that was refused has made none of its changes.
+            let made = [(first.is_ok(), "one"), (second.is_ok(), "other")];
+            let expected: Vec<_> =
+                ["cart"].into_iter().chain(made.iter().filter(|(ok, _)| *ok).map(|(_, key)| *key)).collect();
+            let ids = [id, one.id(), other.id()];
+            let survivor = eventually_async(PATIENCE, async || {
+                let mut survivors = Vec::new();
+                for id in ids {
+                    let mut found = Vec::new();
+                    for node in cluster.nodes() {
+                        found.push(node.load(id).await.map_err(|error| error.to_string())?);
+                    }
+                    let live = found.iter().flatten().count();
+                    check(live == 0 || live == found.len(), || format!("{live} nodes serve {id}"))?;
+                    for session in found.iter().flatten() {
+                        let keys = session.keys();
+                        let complete = keys.iter().map(|key| &**key).eq(expected.iter().copied());
+                        check(complete, || format!("round {round}: {id} of {ids:?} has {keys:?}, not {expected:?}"))?;
+                    }
+                    if live > 0 && !survivors.contains(&id) {
+                        survivors.push(id);
+                    }
+                }
+                check(survivors.len() == 1, || format!("{survivors:?} live; the handles: {ids:?}"))?;
+                Ok(survivors[0])
+            })
+            .await;
+            assert_ne!(survivor, id);
+            settled_and_exact(&cluster.all(), &ids).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_that_races_with_a_renewal_leaves_nobody_logged_in() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..24_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let out = load(&cluster[round / 6], id).await;
+            let session = load(&cluster[(round / 6 + round) % 4], id).await;
+            let (ended, renewed) = tokio::join!(out.invalidate(), session.renew_id());
+            ended.expect("calm");
+            assert!(matches!(renewed, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {renewed:?}");
+            let ids = [id, session.id()];
+            eventually_async(PATIENCE, async || {
+                for (id, node) in ids.iter().flat_map(|id| cluster.nodes().iter().map(move |node| (id, node))) {
+                    let found = node.load(*id).await.map_err(|error| error.to_string())?;
+                    check(found.is_none(), || {
+                        format!(
+                            "round {round}: {} serves {id}; old {id}, new {}",
+                            node.name(),
+                            session.id(),
+                            id = ids[0]
+                        )
+                    })?;
+                }
+                Ok(())
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_with_a_handle_from_before_the_renewal_ends_the_successor_too() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..12_usize {
+            let id = fresh(&cluster[round % 4]).await;
+            let out = load(&cluster[round / 4], id).await;
+            let session = load(&cluster[round % 4], id).await;
+            session.renew_id().await.expect("calm");
+            out.invalidate().await.expect("calm");
+            eventually_async(PATIENCE, async || {
+                for node in cluster.nodes() {
+                    let found = node.load(session.id()).await.map_err(|error| error.to_string())?;
+                    check(found.is_none(), || format!("round {round}: {} is still logged in", node.name()))?;
+                }
+                Ok(())
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_never_committed_and_a_handle_used_twice_can_be_renewed() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(3, mode).await;
+        let session = cluster[0].create().await.expect("far from full");
+        session.insert("n", &0).expect("a number is JSON");
+        session.renew_id().await.expect("calm");
+        let mut old = session.id();
+        for round in 1..5 {
+            session.insert("n", &round).expect("a number is JSON");
+            session.renew_id().await.expect("calm");
+            for node in cluster.nodes() {
+                assert!(node.load(old).await.expect("calm").is_none(), "{mode:?}: {}", node.name());
+                assert_eq!(load(node, session.id()).await.get::<i32>("n").expect("a number"), Some(round));
+            }
+            old = session.id();
+        }
+    })
+    .await;
+}

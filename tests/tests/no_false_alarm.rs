@@ -1,0 +1,78 @@
+//! Nobody is taken for dead who lives: not in calm, and not while the machine is fully loaded.
+//!
+//! The calm lasts 60 s, so this file is the long one; `MESHTEST_QUIET_SECONDS` sets another time.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use sessionmesh::{ModeName, SessionId};
+use sessionmesh_tests::control::{Happened, Request};
+use sessionmesh_tests::process::{Cluster, SetWhenDropped, attributes};
+use tokio::time::Instant;
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const LOADED: Duration = Duration::from_secs(20);
+/// Between two looks at the cluster.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Fails if any node saw another one go down, until `duration` is over. The suspicions that there were.
+fn watch(cluster: &Cluster, duration: Duration, ids: &[SessionId]) -> u64 {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        thread::sleep(LOOK);
+        for node in cluster.nodes() {
+            let happened: Vec<Happened> = node.ask(&Request::Events);
+            let down: Vec<_> = happened.iter().filter(|happened| matches!(happened, Happened::Down(..))).collect();
+            assert!(down.is_empty(), "after {:?} {} saw {down:?}", start.elapsed(), node.name());
+            assert_eq!(node.member_names(), NAMES, "after {:?} at {}", start.elapsed(), node.name());
+            node.load(ids);
+        }
+    }
+    cluster.nodes().iter().map(|node| node.stats().suspicions).sum()
+}
+
+/// Five nodes that have some sessions and see each other.
+fn cluster() -> (Cluster, Vec<SessionId>) {
+    let cluster = Cluster::start(&NAMES, ModeName::PrimaryBackup);
+    let ids = cluster.nodes().iter().map(|node| node.create_one(attributes([("user", node.name())]))).collect();
+    for node in cluster.nodes() {
+        let _: Vec<Happened> = node.ask(&Request::Events);
+    }
+    (cluster, ids)
+}
+
+#[test]
+fn in_calm_nobody_is_suspected_and_nobody_goes_down() {
+    let seconds = std::env::var("MESHTEST_QUIET_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"));
+    let duration = Duration::from_secs(seconds.unwrap_or(60));
+    // Given five nodes, when nothing happens for a long time
+    let (cluster, ids) = cluster();
+    let suspicions = watch(&cluster, duration, &ids);
+    // Then nobody goes down, and nobody is even suspected.
+    println!("calm: {duration:?}, {suspicions} suspicions");
+    assert_eq!(suspicions, 0);
+}
+
+#[test]
+fn nobody_goes_down_while_all_cores_are_busy() {
+    // Given five nodes, when twice as many threads as there are cores do nothing but compute
+    let (cluster, ids) = cluster();
+    let threads = thread::available_parallelism().map_or(2, usize::from) * 2;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut number = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    number = black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+                }
+            });
+        }
+        let _stop_at_last = SetWhenDropped(&stop);
+        // Then nobody goes down.
+        let suspicions = watch(&cluster, LOADED, &ids);
+        println!("loaded: {LOADED:?} with {threads} busy threads, {suspicions} suspicions");
+    });
+}

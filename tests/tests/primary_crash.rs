@@ -1,0 +1,65 @@
+//! When a primary crashes its backups serve at once, and soon there are as many copies again as there should be.
+
+use std::time::Duration;
+
+use sessionmesh::SessionId;
+use sessionmesh_tests::control::{Loaded, Wish};
+use sessionmesh_tests::process::{Attributes, Cluster, MODES, attributes};
+use tokio::time::Instant;
+
+const SESSIONS: usize = 2_000;
+/// "At once": no more than one read deadline and what a slow machine adds.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn contents(of: &str) -> Vec<Attributes> {
+    (0..SESSIONS).map(|number| attributes([("user", &format!("{of} {number}"))])).collect()
+}
+
+/// How long after `from` one node has served this session, by asking again and again.
+fn first_served(cluster: &Cluster, on: &str, id: SessionId, expected: &Loaded, from: Instant) -> Duration {
+    loop {
+        match cluster[on].load_one(id) {
+            loaded if loaded == *expected => return from.elapsed(),
+            Loaded::CannotTell(_) => assert!(from.elapsed() < AT_ONCE, "{on} cannot tell for {:?}", from.elapsed()),
+            other => panic!("{on} serves {other:?} after the crash"),
+        }
+    }
+}
+
+#[test]
+fn a_backup_serves_at_once_and_the_second_copy_exists_again() {
+    for mode in MODES {
+        // Given sessions at home on each of four nodes, each where it belongs
+        let mut cluster = Cluster::start(&["a", "b", "c", "d"], mode);
+        let mut ids = Vec::new();
+        let mut expected = Vec::new();
+        for name in ["a", "b", "c", "d"] {
+            ids.extend(cluster[name].create(contents(name), Wish::Configured));
+            expected.extend(contents(name).into_iter().map(Loaded::Session));
+        }
+        cluster.placed(&ids);
+
+        // When one node crashes
+        let crash = cluster.kill("a");
+
+        // Then each survivor serves a session of it at once,
+        let served = ["b", "c", "d"].map(|on| first_served(&cluster, on, ids[0], &expected[0], crash));
+        // and all other sessions,
+        for node in cluster.nodes() {
+            let loaded = node.load(&ids);
+            let wrong = loaded.iter().zip(&expected).filter(|(loaded, expected)| loaded != expected);
+            let (count, first) = (wrong.clone().count(), wrong.clone().next());
+            assert_eq!(count, 0, "{mode:?}: {} misses {count}, first {first:?}", node.name());
+        }
+        let all = crash.elapsed();
+        // and each has its copies again, equal ones, and no other.
+        cluster.placed(&ids);
+        println!(
+            "{mode:?}: first served by b, c, d {served:?} after the crash; all by all {all:?}; placed again {:?}",
+            crash.elapsed()
+        );
+        for node in cluster.nodes() {
+            assert_eq!(node.member_names(), ["b", "c", "d"]);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Nodes that start at once find each other by multicast and are ready soon.
+
+use std::time::Duration;
+
+use sessionmesh::ModeName;
+use sessionmesh_tests::process::{Cluster, MODES, PATIENCE, Process, check, eventually};
+use tokio::time::Instant;
+
+const TEN_MAX: Duration = Duration::from_secs(5);
+const TWO_MAX: Duration = Duration::from_secs(2);
+
+/// How long it takes until nodes that start at once are all ready, and until each knows all.
+fn start(names: &[String], mode: ModeName) -> (Duration, Duration) {
+    let mut cluster = Cluster::empty(|config| config.mode = mode);
+    let start = Instant::now();
+    let started: Vec<_> = names.iter().map(|name| Process::spawn(cluster.config_of(name))).collect();
+    for process in started {
+        cluster.add(process.started());
+    }
+    for node in cluster.nodes() {
+        node.ready();
+    }
+    let ready = start.elapsed();
+    for node in cluster.nodes() {
+        eventually(PATIENCE, || {
+            let seen = node.member_names();
+            check(seen == names, || format!("{} sees {seen:?}", node.name()))
+        });
+    }
+    let known = start.elapsed();
+    cluster.settled();
+    (ready, known)
+}
+
+#[test]
+fn ten_nodes_that_start_at_once_know_each_other_and_are_ready() {
+    let names: Vec<String> = (0..10).map(|number| format!("n{number}")).collect();
+    for mode in MODES {
+        let (ready, known) = start(&names, mode);
+        println!("{mode:?}: ten nodes ready after {ready:?}, each knows all others after {known:?}");
+        assert!(ready.max(known) < TEN_MAX, "{mode:?}: ready {ready:?}, known {known:?}");
+    }
+}
+
+#[test]
+fn two_nodes_that_start_at_the_same_instant_are_both_ready() {
+    let names = ["a".to_owned(), "b".to_owned()];
+    for mode in MODES {
+        for _ in 0..5 {
+            let (ready, known) = start(&names, mode);
+            println!("{mode:?}: two nodes ready after {ready:?}, know each other after {known:?}");
+            assert!(ready < TWO_MAX, "{mode:?}: {ready:?}");
+        }
+    }
+}
