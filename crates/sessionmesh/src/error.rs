@@ -76,6 +76,9 @@ pub enum CommitError {
     /// No such session is known here. Nothing was changed.
     #[error("the session is unknown; nothing was changed")]
     Unknown,
+    /// This node has left the cluster. Nothing was changed; another node can do it.
+    #[error("this node has left the cluster; nothing was changed, send the request to another node")]
+    Left,
     /// A limit of the configuration would be exceeded. Nothing was changed.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),

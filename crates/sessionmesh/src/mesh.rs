@@ -176,7 +176,7 @@ impl Mesh {
     }
 
     /// Leaves the cluster: says so, hands over every session, and stops when all owners keep what they got. Until then
-    /// the node serves as before.
+    /// the node serves as before; from then on it refuses commits with [`crate::CommitError::Left`].
     ///
     /// # Errors
     ///
@@ -187,7 +187,15 @@ impl Mesh {
         node.report(Evidence::Own(MemberState::Leaving));
         self.membership.set_state(HeardState::Leaving).await;
         info!(sessions = node.store.live(), "leaving");
-        let handed_over = timeout_at(until, self.handed_over()).await.is_ok();
+        let handing_over = async {
+            self.handed_over().await;
+            // No commit comes after the last look; those that came before it are handed over, too.
+            node.closed.store(true, Ordering::SeqCst);
+            node.store.pass_through();
+            self.handed_over().await;
+        };
+        let handed_over = timeout_at(until, handing_over).await.is_ok();
+        node.closed.store(true, Ordering::SeqCst);
         let topology = node.topology();
         for peer in topology.peers() {
             peer.send(&Message::Bye);

@@ -1,7 +1,7 @@
 //! From a builder to a running node.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,7 +144,6 @@ impl Attempt {
         // Of two that start at once, the later one gives way.
         let yields = member.state == HeardState::Probing && !earlier;
         *member.name == *self.node.config.name
-            && member.incarnation != self.node.incarnation
             && member.addr != self.node.advertise
             && member.state != HeardState::Left
             && !yields
@@ -172,7 +171,7 @@ impl Attempt {
             link::greet(&mut stream, &hello).await.ok()
         };
         let greeted = timeout(node.config.commit_deadline, ask).await.ok().flatten();
-        greeted.is_some_and(|greeted| greeted.name == node.config.name && greeted.incarnation != node.incarnation)
+        greeted.is_some_and(|greeted| greeted.name == node.config.name)
     }
 
     /// Takes part.
@@ -293,6 +292,7 @@ fn new_node(
         beat: AtomicU64::new(Moment::START.as_ms()),
         changed: Notify::new(),
         rejoin: Notify::new(),
+        closed: AtomicBool::new(false),
         vanished: Mutex::default(),
         stop: CancellationToken::new(),
         config,

@@ -148,14 +148,12 @@ impl App {
     }
 
     /// A change that was made is a success for the visitor, also when it has fewer copies than configured; the log has
-    /// it. None stands for a result that went with the error. But what only a node has that is about to go may go with
-    /// it, and is no success.
+    /// it. None stands for a result that went with the error. A node that has left changes nothing any more: another
+    /// node can.
     fn made<T>(&self, outcome: Result<T, CommitError>) -> Result<Option<T>, Problem> {
         match outcome {
             Ok(value) => Ok(Some(value)),
-            Err(error @ CommitError::TimedOut { copies: 0 }) if self.is_stopping() => {
-                Err(Problem::Later(error.to_string()))
-            }
+            Err(error @ CommitError::Left) => Err(Problem::Later(error.to_string())),
             Err(
                 error @ (CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. }),
             ) => {

@@ -105,7 +105,8 @@ pub(crate) async fn invalidate(
     let deadline = Instant::now() + wait.deadline;
     let now = node.now();
     let retention = sessionmesh_core::moment::millis(node.config.tombstone_retention);
-    let (stamp, before, after, was) = node.store.update(id, |held| {
+    let ended = node.store.update(id, |held| {
+        check_open(node)?;
         let before = Glance::of(held.as_ref());
         let stamp = node.lamport.tick();
         let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
@@ -118,8 +119,9 @@ pub(crate) async fn invalidate(
             }
             None => *held = Some(Entry::new(Record::new(Session::tombstone(end), now))),
         }
-        (stamp, before, Glance::of(held.as_ref()), was)
+        Ok::<_, CommitError>((stamp, before, Glance::of(held.as_ref()), was))
     });
+    let (stamp, before, after, was) = ended?;
     announce_end(node, id, before, after);
     // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
     if let Some(was) = was
@@ -200,6 +202,7 @@ enum Written {
 fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> Result<Written, CommitError> {
     let now = node.now();
     node.store.update(id, |held| {
+        check_open(node)?;
         let known = match known(held.as_ref(), base, now) {
             Err(CommitError::Unknown) if change.create.is_some() => None,
             known => Some(known?),
@@ -271,6 +274,7 @@ pub(crate) async fn update<R>(
     }
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {
+        check_open(node)?;
         let mut record = known(held.as_ref(), base.as_ref(), now)?;
         if record.status() != Status::Live {
             return Err(CommitError::Ended);
@@ -284,6 +288,12 @@ pub(crate) async fn update<R>(
     })?;
     let copies = replicate(node, id, stamp, stamp, wait, deadline).await;
     Ok((Committed { id, record, copies, changed: true }, result))
+}
+
+/// Refuses changes once this node has handed over what it held. To be asked under the lock of the session: whoever
+/// closes the node passes through all locks afterwards, and then sees every change that was still let in.
+fn check_open(node: &Node) -> Result<(), CommitError> {
+    if node.closed.load(Ordering::SeqCst) { Err(CommitError::Left) } else { Ok(()) }
 }
 
 /// All that this node and the caller know of a session.

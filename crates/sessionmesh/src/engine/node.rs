@@ -1,6 +1,6 @@
 //! The state that all tasks of a node share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) changed: Notify,
     /// The node has discarded what it held and is joining anew.
     pub(crate) rejoin: Notify,
+    /// The node has handed over what it held and takes no commits any more.
+    pub(crate) closed: AtomicBool,
     /// Members that vanished without leaving, see [`super::views`].
     pub(crate) vanished: Mutex<super::views::Vanished>,
     pub(crate) stop: CancellationToken,

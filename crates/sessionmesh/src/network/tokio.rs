@@ -96,6 +96,9 @@ fn multicast(bind: &MulticastBind) -> io::Result<Socket> {
     if !bind.interface.is_unspecified() {
         socket.set_multicast_if_v4(&bind.interface)?;
     }
+    // Linux delivers what arrives on any interface on which any process of the host has joined, unless told otherwise.
+    #[cfg(target_os = "linux")]
+    socket.set_multicast_all_v4(false)?;
     socket.join_multicast_v4(&bind.group, &bind.interface)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
