@@ -75,9 +75,7 @@ impl Cluster {
         for (node, name) in names.iter().enumerate() {
             seats.borrow_mut().push(Seat::default());
             let (scenario, seats, addrs, trace) = (scenario.clone(), seats.clone(), addrs.clone(), trace.clone());
-            sim.host(name.as_str(), move || {
-                live(node, scenario.clone(), seats.clone(), addrs.clone(), trace.clone())
-            });
+            sim.host(name.as_str(), move || live(node, scenario.clone(), seats.clone(), addrs.clone(), trace.clone()));
         }
         Self { sim, seats, names, cuts: BTreeSet::new(), holds: BTreeSet::new(), lost: Rc::default(), trace }
     }
@@ -196,6 +194,12 @@ impl Cluster {
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
         !self.cuts.is_empty() || !self.holds.is_empty()
+    }
+
+    /// Whether something that was sent is lost.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.cuts.is_empty()
     }
 
     /// Nodes that take requests.

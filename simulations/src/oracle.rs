@@ -92,6 +92,9 @@ pub struct Reply {
     pub took_ms: u64,
 }
 
+/// What a node says of sessions, and in which of its lives.
+pub type Said = (usize, u32, BTreeMap<SessionId, Seen>);
+
 /// How an acknowledged change is safe: against so many crashes since then.
 #[derive(Clone, Copy, Debug)]
 struct Safe {
@@ -125,7 +128,6 @@ struct End {
 /// How an id came to be: by a new session or a new id for one.
 #[derive(Clone, Copy, Debug)]
 struct Birth {
-    start_ms: u64,
     acked_ms: u64,
     safe: Safe,
     /// All owners had it at a settled moment.
@@ -159,6 +161,7 @@ pub struct Oracle {
     crashes: Vec<(u64, usize)>,
     /// Since when the cluster is calm.
     calm_since: Option<u64>,
+    trusting_since: Option<u64>,
     /// Lives of nodes that took part in a settled moment.
     veterans: BTreeSet<(usize, u32)>,
     /// How many crashes a change survives that all owners have.
@@ -191,6 +194,7 @@ impl Oracle {
             logins: Vec::new(),
             crashes: Vec::new(),
             calm_since: None,
+            trusting_since: None,
             veterans: BTreeSet::new(),
             spare,
             waits_for_owners,
@@ -208,6 +212,11 @@ impl Oracle {
     /// Whether the cluster is calm now.
     pub fn calm(&mut self, calm: bool, now_ms: u64) {
         self.calm_since = calm.then(|| self.calm_since.unwrap_or(now_ms));
+    }
+
+    /// Whether no node suspects another one.
+    pub fn trusting(&mut self, trusting: bool, now_ms: u64) {
+        self.trusting_since = trusting.then(|| self.trusting_since.unwrap_or(now_ms));
     }
 
     /// All sessions that clients were told of.
@@ -304,7 +313,8 @@ impl Oracle {
 
     /// In a long calm everything works.
     fn check_available(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
-        let calm = self.calm_since.is_some_and(|since| since + LONG_CALM_MS <= request.start_ms);
+        let long = |since: Option<u64>| since.is_some_and(|since| since + LONG_CALM_MS <= request.start_ms);
+        let calm = long(self.calm_since) && long(self.trusting_since);
         let what = match (&reply.seen, &reply.did) {
             (Some((Seen::CannotTell(why), _)), _) => {
                 self.count("cannot tell");
@@ -335,7 +345,7 @@ impl Oracle {
         let login = &mut self.logins[request.login];
         if let (What::Create(_) | What::Renew, Did::Acked(id, copies)) = (request.what, &reply.did) {
             let safe = Safe { since_ms: request.start_ms, copies: (*copies).min(spare) };
-            let birth = Birth { start_ms: request.start_ms, acked_ms: now_ms, safe, settled: false };
+            let birth = Birth { acked_ms: now_ms, safe, settled: false };
             login.births.insert(*id, birth);
         }
         match (request.what, &reply.did) {
@@ -494,7 +504,7 @@ impl Oracle {
     /// # Errors
     ///
     /// It breaks a promise.
-    pub fn settled(&mut self, said: &[(usize, u32, BTreeMap<SessionId, Seen>)], now_ms: u64) -> Checked {
+    pub fn settled(&mut self, said: &[Said], now_ms: u64) -> Checked {
         for at in 0..self.logins.len() {
             for id in self.logins[at].ids.clone() {
                 let mut all = said.iter().filter_map(|(_, _, seen)| seen.get(&id));
@@ -517,8 +527,10 @@ impl Oracle {
     fn settle_one(&mut self, at: usize, id: SessionId, seen: &Seen, now_ms: u64) -> Checked {
         let login = &self.logins[at];
         let last = login.ids.last() == Some(&id);
-        let safely_ended =
-            login.ends.get(&id).is_some_and(|ends| ends.iter().any(|end| end.acked.is_some_and(|(_, s)| self.is_safe(s))));
+        let safely_ended = login
+            .ends
+            .get(&id)
+            .is_some_and(|ends| ends.iter().any(|end| end.acked.is_some_and(|(_, s)| self.is_safe(s))));
         match seen {
             Seen::Session(values) => {
                 if safely_ended || login.over {
@@ -536,7 +548,7 @@ impl Oracle {
                 }
                 let safe = Safe { since_ms: now_ms, copies: self.spare };
                 let login = &mut self.logins[at];
-                login.births.insert(id, Birth { start_ms: now_ms, acked_ms: now_ms, safe, settled: true });
+                login.births.insert(id, Birth { acked_ms: now_ms, safe, settled: true });
                 login.ends.remove(&id);
                 for write in &mut login.writes {
                     let stays = values.get(&key(write.tab)) == Some(&write.value);

@@ -10,7 +10,7 @@ use crate::clients::{Clients, look_at_all};
 use crate::cluster::Cluster;
 use crate::entropy;
 use crate::network::Trace;
-use crate::oracle::{Oracle, Seen, Violation};
+use crate::oracle::{Oracle, Said, Violation};
 use crate::scenario::{Kind, Mode, Scenario};
 
 /// After so long without faults and clients the cluster must have settled.
@@ -20,6 +20,8 @@ const DRAINS_WITHIN_MS: u64 = 4_000;
 /// For so long after the links have healed, connections may still stand still: turmoil never retransmits, so a link finds
 /// out after two deadlines, and dials again after a second at most.
 const LINKS_RECOVER_MS: u64 = 2_500;
+/// Connections on which nothing arrives for less than this go on as if nothing had been.
+const LINKS_STAY_UP_MS: u64 = 900;
 /// How often the cluster is looked at.
 const LOOK_MS: u64 = 5;
 
@@ -101,7 +103,8 @@ struct Play {
     trace: Trace,
     settling_ms: Vec<u64>,
     looked_ms: u64,
-    disturbed_ms: u64,
+    disturbed_since_ms: Option<u64>,
+    links_work_from_ms: u64,
 }
 
 impl Play {
@@ -114,7 +117,8 @@ impl Play {
             trace,
             settling_ms: Vec::new(),
             looked_ms: 0,
-            disturbed_ms: 0,
+            disturbed_since_ms: None,
+            links_work_from_ms: 0,
             scenario,
         }
     }
@@ -162,14 +166,24 @@ impl Play {
         }
         if now >= self.looked_ms + LOOK_MS {
             self.looked_ms = now;
-            if self.cluster.is_disturbed() {
-                self.disturbed_ms = now;
-            }
-            let links_recovered = now >= self.disturbed_ms + LINKS_RECOVER_MS;
-            let calm = links_recovered && self.cluster.unrest().is_none() && !self.cluster.suspects();
+            self.note_links(now);
+            let calm = now >= self.links_work_from_ms && self.cluster.unrest().is_none();
             self.oracle.calm(calm, now);
+            self.oracle.trusting(!self.cluster.suspects(), now);
         }
         self.clients.receive(&mut self.oracle, now)
+    }
+
+    /// From when on the links are as good as new.
+    fn note_links(&mut self, now: u64) {
+        if !self.cluster.is_disturbed() {
+            self.disturbed_since_ms = None;
+            return;
+        }
+        let since = *self.disturbed_since_ms.get_or_insert(now);
+        let still_up = !self.cluster.is_cut() && now - since < LINKS_STAY_UP_MS;
+        let recovery = if still_up { 20 + 4 * self.scenario.latency_ms.1 } else { LINKS_RECOVER_MS };
+        self.links_work_from_ms = self.links_work_from_ms.max(now + recovery);
     }
 
     /// Heals everything, waits until the cluster has settled, and compares.
@@ -190,7 +204,9 @@ impl Play {
             let now = self.cluster.now_ms();
             let Some(why) = why else { break };
             if now > healed + SETTLES_WITHIN_MS {
-                return Err(self.violation("without faults and clients the cluster settles", why + &self.cluster.figures()));
+                return Err(
+                    self.violation("without faults and clients the cluster settles", why + &self.cluster.figures())
+                );
             }
             for _ in 0..10 {
                 self.step()?;
@@ -203,7 +219,7 @@ impl Play {
     }
 
     /// What each node says of each session.
-    fn look_around(&mut self, ids: Vec<SessionId>) -> Result<Vec<(usize, u32, BTreeMap<SessionId, Seen>)>, Violation> {
+    fn look_around(&mut self, ids: Vec<SessionId>) -> Result<Vec<Said>, Violation> {
         let mut asked: Vec<(usize, oneshot::Receiver<_>)> = Vec::new();
         for node in self.cluster.serving() {
             let ids = ids.clone();

@@ -218,9 +218,7 @@ impl Scenario {
             datagrams: (swarm(&mut rng, 0.4, 50), swarm(&mut rng, 0.3, 50)),
             tick_ms: rng.random_range(1..=2),
             audit_ms: rng.random_range(1_000..5_000),
-            skew_ms: (0..nodes)
-                .map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 })
-                .collect(),
+            skew_ms: (0..nodes).map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 }).collect(),
             set_back_ms: if rng.random_bool(0.25) { rng.random_range(0..100_000) } else { 0 },
             load: Load {
                 visitors: rng.random_range(1..=6),
@@ -276,7 +274,8 @@ fn episode(rng: &mut StdRng, kind: Kind, nodes: usize, most_down: usize) -> Epis
 
 fn faults(rng: &mut StdRng, kind: Kind, order: &[usize], victims: &mut Vec<usize>, events: &mut Vec<Event>) {
     let at = rng.random_range(50..1_500);
-    let short_or_long = |rng: &mut StdRng| if rng.random_bool(0.5) { rng.random_range(1..400) } else { rng.random_range(400..5_000) };
+    let short_or_long =
+        |rng: &mut StdRng| if rng.random_bool(0.5) { rng.random_range(1..400) } else { rng.random_range(400..5_000) };
     let mut add = |at_ms, fault| events.push(Event { at_ms, fault });
     match kind {
         Kind::Calm | Kind::Mixed => {}
@@ -285,11 +284,14 @@ fn faults(rng: &mut StdRng, kind: Kind, order: &[usize], victims: &mut Vec<usize
             let together = rng.random_bool(0.5);
             let mut at = at;
             while let Some(victim) = victims.pop() {
-                add(at, match kind {
-                    Kind::Crash => Fault::Crash(victim),
-                    Kind::PowerLoss => Fault::PowerLoss(victim),
-                    _ => Fault::Leave(victim),
-                });
+                add(
+                    at,
+                    match kind {
+                        Kind::Crash => Fault::Crash(victim),
+                        Kind::PowerLoss => Fault::PowerLoss(victim),
+                        _ => Fault::Leave(victim),
+                    },
+                );
                 let down = short_or_long(rng);
                 // Some come again only when all is healed.
                 if rng.random_bool(0.7) {
@@ -387,11 +389,7 @@ impl fmt::Display for Scenario {
         writeln!(f, "set-back-ms {}", self.set_back_ms)?;
         let load = &self.load;
         let (low, high) = load.think_ms;
-        writeln!(
-            f,
-            "load visitors {} tabs {} sticky {} think-ms {low} {high}",
-            load.visitors, load.tabs, load.sticky
-        )?;
+        writeln!(f, "load visitors {} tabs {} sticky {} think-ms {low} {high}", load.visitors, load.tabs, load.sticky)?;
         let mix = &load.mix;
         writeln!(
             f,

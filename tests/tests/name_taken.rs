@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// A start takes the discovery window of 1 s at most; more is a wait for the dead.
 const START_MAX: Duration = Duration::from_secs(2);
-/// So often two start at once; about every fourth time that is within one millisecond.
+/// So often two start at once, some of them within one millisecond.
 const TWINS: usize = 10;
 
 /// A second node called `a` is refused while the first lives, and starts when it was killed. With `others` in the cluster.

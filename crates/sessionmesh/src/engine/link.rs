@@ -46,7 +46,11 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
     loop {
         let ended = tokio::select! {
             biased;
-            () = peer.stop.cancelled() => return,
+            () = peer.stop.cancelled() => {
+                // Whoever waits for an answer of it hears that none will come.
+                peer.link_down(node.now());
+                return;
+            }
             ended = connect_and_serve(&node, &peer) => ended,
         };
         let was_up = peer.is_connected();

@@ -14,6 +14,7 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::tell_access;
@@ -169,10 +170,13 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     let mut answers = FuturesUnordered::new();
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
-        let silent = node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now);
+        let silent = is_silent(node, peer);
         let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note && is_owner });
         match peer.ask(question) {
-            Some(answer) if !silent => answers.push(async move { (is_owner, timeout_at(deadline, answer).await) }),
+            Some(answer) if !silent => {
+                let peer = peer.clone();
+                answers.push(async move { (is_owner, answered(node, &peer, answer, deadline).await, peer) });
+            }
             _ => {
                 round.complete &= !is_owner;
                 round.nowhere &= !is_owner;
@@ -180,13 +184,12 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             }
         }
     }
-    while let Some((is_owner, answer)) = answers.next().await {
-        let told = answer.ok().and_then(Result::ok);
-        let told = told.as_deref().and_then(|bytes| codec::decode(bytes).ok());
+    while let Some((is_owner, answer, peer)) = answers.next().await {
+        let told = answer.as_deref().and_then(|bytes| codec::decode(bytes).ok());
         let Some(Message::Told(told)) = told else {
             round.complete &= !is_owner;
             round.nowhere &= !is_owner;
-            round.pending = true;
+            round.pending |= !is_silent(node, &peer);
             continue;
         };
         if let Held::This(delta) = &told.held {
@@ -199,6 +202,28 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         }
     }
     round
+}
+
+/// Whether `peer` gives no sign of life, so that its answer is not waited for.
+fn is_silent(node: &Node, peer: &Peer) -> bool {
+    let now = node.now();
+    node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now)
+}
+
+/// The answer of `peer`, unless it falls silent or the deadline comes before.
+async fn answered(
+    node: &Node,
+    peer: &Peer,
+    mut answer: oneshot::Receiver<Vec<u8>>,
+    deadline: Instant,
+) -> Option<Vec<u8>> {
+    loop {
+        match timeout_at(deadline.min(Instant::now() + ROUND), &mut answer).await {
+            Ok(told) => return told.ok(),
+            Err(_) if Instant::now() >= deadline || is_silent(node, peer) => return None,
+            Err(_) => {}
+        }
+    }
 }
 
 impl Round {
