@@ -139,7 +139,8 @@ struct Birth {
 struct Login {
     ids: Vec<SessionId>,
     births: BTreeMap<SessionId, Birth>,
-    writes: Vec<Write>,
+    /// By tab and value; a tab's values grow.
+    writes: BTreeMap<(usize, u64), Write>,
     /// Attempts to end an id, by a logout or a new id.
     ends: BTreeMap<SessionId, Vec<End>>,
     renewals: Vec<(u64, Option<u64>)>,
@@ -252,9 +253,11 @@ impl Oracle {
         };
         match (request.what, request.id) {
             (What::Create(value), _) => {
-                login.writes.push(write(value));
+                login.writes.insert((request.tab, value), write(value));
             }
-            (What::Write(value, _), _) => login.writes.push(write(value)),
+            (What::Write(value, _), _) => {
+                login.writes.insert((request.tab, value), write(value));
+            }
             (What::Logout | What::Renew, Some(id)) => {
                 let end = End { start_ms: request.start_ms, acked: None, node: request.node, life: request.life };
                 login.ends.entry(id).or_default().push(end);
@@ -353,7 +356,6 @@ impl Oracle {
                 if matches!(request.what, What::Create(_)) {
                     login.ids.push(*id);
                 }
-                let value = request.what.value();
                 let saw = reply.seen.as_ref().and_then(|(seen, _)| seen.value(request.tab));
                 // It went to an id that was given up elsewhere, or was being given up.
                 let excused = login.ids.last() != Some(id)
@@ -361,14 +363,15 @@ impl Oracle {
                         .renewals
                         .iter()
                         .any(|(from, to)| to.is_none_or(|to| to >= request.start_ms) && *from <= now_ms);
-                if let Some(write) = login.writes.iter_mut().find(|w| w.tab == request.tab && Some(w.value) == value) {
+                if let Some(write) = request.what.value().and_then(|value| login.writes.get_mut(&(request.tab, value)))
+                {
                     (write.saw, write.acked, write.excused) = (saw, safe(*copies), excused);
                 }
             }
             (What::Create(_), Did::Unconfirmed(id, _)) => login.ids.push(*id),
             (What::Write(..), Did::Unconfirmed(..)) => {
-                let value = request.what.value();
-                if let Some(write) = login.writes.iter_mut().find(|w| w.tab == request.tab && Some(w.value) == value) {
+                if let Some(write) = request.what.value().and_then(|value| login.writes.get_mut(&(request.tab, value)))
+                {
                     write.saw = reply.seen.as_ref().and_then(|(seen, _)| seen.value(request.tab));
                 }
             }
@@ -396,7 +399,7 @@ impl Oracle {
                 *to = Some(now_ms);
             }
             // What was under way meanwhile may have gone to either id.
-            for write in login.writes.iter_mut().filter(|w| !w.settled) {
+            for write in login.writes.values_mut().filter(|w| !w.settled) {
                 let ended = write.acked.map_or(u64::MAX, |(at, _)| at);
                 write.excused |= ended >= request.start_ms;
             }
@@ -449,7 +452,7 @@ impl Oracle {
                     let detail = || format!("{id} ended {end:?}, served {request:?}");
                     // A late save on that node may have made a new copy of it, which meets the end once it is heard.
                     let late = |w: &Write| w.start_ms <= acked && w.acked.is_none_or(|(at, _)| at >= end.start_ms);
-                    let late = login.writes.iter().any(late);
+                    let late = login.writes.values().any(late);
                     if (end.node, end.life) == (request.node, request.life) && !late {
                         return violated("a node never serves a session that it ended", detail(), now_ms);
                     }
@@ -475,12 +478,10 @@ impl Oracle {
         context: &str,
     ) -> Checked {
         let login = &self.logins[login];
-        for tab in 0..=login.writes.iter().map(|w| w.tab).max().unwrap_or(0) {
-            let of_tab: BTreeMap<u64, &Write> =
-                login.writes.iter().filter(|w| w.tab == tab).map(|w| (w.value, w)).collect();
+        for tab in 0..=login.writes.keys().last().map_or(0, |(tab, _)| *tab) {
             let found = values.get(&key(tab)).copied();
             if let Some(found) = found {
-                let Some(write) = of_tab.get(&found) else {
+                let Some(write) = login.writes.get(&(tab, found)) else {
                     return violated("no value is invented", format!("{tab} {found}: {context}"), now_ms);
                 };
                 if write.superseded {
@@ -488,9 +489,11 @@ impl Oracle {
                     return violated("what was overwritten when all had settled never comes back", detail, now_ms);
                 }
             }
-            for write in of_tab.values().filter(|w| !w.excused && !w.superseded && visible(w)) {
+            // Only a later value can have been written over what was found.
+            let later = login.writes.range((tab, found.map_or(0, |found| found + 1))..=(tab, u64::MAX));
+            for (_, write) in later.filter(|(_, w)| !w.excused && !w.superseded && visible(w)) {
                 let Some((acked, safe)) = write.acked else { continue };
-                if acked <= before_ms && self.is_safe(safe) && is_older(found, write, &of_tab) {
+                if acked <= before_ms && self.is_safe(safe) && is_older(found, write, &login.writes) {
                     let detail = format!("tab {tab} is {found:?}, but was {write:?}; now {context}");
                     return violated("an acknowledged write is never lost", detail, now_ms);
                 }
@@ -550,7 +553,7 @@ impl Oracle {
                 let login = &mut self.logins[at];
                 login.births.insert(id, Birth { acked_ms: now_ms, safe, settled: true });
                 login.ends.remove(&id);
-                for write in &mut login.writes {
+                for write in login.writes.values_mut() {
                     let stays = values.get(&key(write.tab)) == Some(&write.value);
                     write.superseded |= !stays && !login.vague;
                     write.settled = stays;
@@ -589,9 +592,8 @@ impl Login {
     fn leave_behind(&mut self, renewed: &Reply) {
         let Some((seen, _)) = &renewed.seen else { return };
         let writes = self.writes.clone();
-        for write in &mut self.writes {
-            let of_tab = writes.iter().filter(|w| w.tab == write.tab).map(|w| (w.value, w)).collect();
-            write.excused |= is_older(seen.value(write.tab), write, &of_tab);
+        for write in self.writes.values_mut().filter(|w| !w.superseded) {
+            write.excused |= is_older(seen.value(write.tab), write, &writes);
         }
     }
 }
@@ -617,7 +619,7 @@ impl Seen {
 }
 
 /// Whether `found` is certainly older than `write`.
-fn is_older(found: Option<u64>, write: &Write, of_tab: &BTreeMap<u64, &Write>) -> bool {
+fn is_older(found: Option<u64>, write: &Write, writes: &BTreeMap<(usize, u64), Write>) -> bool {
     let Some(found) = found else { return true };
     if found == write.value {
         return false;
@@ -627,7 +629,7 @@ fn is_older(found: Option<u64>, write: &Write, of_tab: &BTreeMap<u64, &Write>) -
         if value == found {
             return true;
         }
-        saw = of_tab.get(&value).and_then(|write| write.saw);
+        saw = writes.get(&(write.tab, value)).and_then(|write| write.saw);
     }
     false
 }

@@ -148,9 +148,9 @@ impl Session {
         self.attributes.iter().filter_map(|a| a.value.as_ref().map(|value| (&a.key, value)))
     }
 
-    /// Bytes of all live keys and values together.
-    pub fn live_bytes(&self) -> usize {
-        self.live().map(|(key, value)| key.len() + value.len()).sum()
+    /// Bytes of all keys, removed ones too, and of all values together.
+    pub fn bytes(&self) -> usize {
+        self.attributes.iter().map(|a| a.key.len() + a.value.as_ref().map_or(0, |value| value.len())).sum()
     }
 
     /// About how many bytes the attributes that are not older than `from` take on the wire.

@@ -8,9 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
-use sessionmesh_core::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
@@ -152,23 +150,10 @@ impl Attempt {
     /// Whether a node of this name answers at the address of `twin`.
     async fn is_live(&self, twin: &Heard) -> bool {
         let node = &self.node;
-        let addr = node.advertise.to_string();
         let ask = async {
             let stream = node.network.connect(twin.addr).await.ok()?;
             let mut stream = node.seal.wrap(stream, Side::Dialler).await.ok()?;
-            let hello = Message::Hello(Hello {
-                magic: MAGIC,
-                version_min: VERSION_MIN,
-                version_max: VERSION_MAX,
-                digest_version: DIGEST_VERSION,
-                cluster: &node.config.cluster,
-                name: &node.config.name,
-                incarnation: node.incarnation,
-                addr: &addr,
-                expects: 0,
-                counter: 0,
-            });
-            link::greet(&mut stream, &hello).await.ok()
+            link::shake_hands(node, &mut stream, 0).await.ok()
         };
         let greeted = timeout(node.config.commit_deadline, ask).await.ok().flatten();
         greeted.is_some_and(|greeted| greeted.name == node.config.name)

@@ -38,7 +38,7 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("discovery_window", Allowed::Time("0s", "60s")),
     ("audit_interval", Allowed::Time("1s", "1day")),
     ("max_sessions", Allowed::Count(1, 1_000_000_000_000)),
-    ("max_attributes", Allowed::Count(1, 1_000_000)),
+    ("max_attributes", Allowed::Count(1, 65_536)),
     ("max_key_bytes", Allowed::Count(1, 65_535)),
     ("max_value_bytes", Allowed::Count(1, 16 * MIB)),
     ("max_session_bytes", Allowed::Count(1, 16 * MIB)),

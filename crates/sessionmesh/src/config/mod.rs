@@ -67,7 +67,7 @@ pub struct Config {
     /// Name of this node, unique in the cluster: 1 to 64 of `A-Z a-z 0-9 . _ -`. No default.
     ///
     /// Keep it over restarts (host name, StatefulSet pod name): sessions are placed by it, so a new name at every start
-    /// moves sessions at every start. Two running nodes of the same name displace each other.
+    /// moves sessions at every start. A node whose name a running one has refuses to start.
     pub name: String,
     /// Name of the cluster, same form as `name`. Default `sessionmesh`. Nodes of other clusters are ignored, so give
     /// each application its own when they share a network.
@@ -97,7 +97,7 @@ pub struct Config {
     pub strict: bool,
     /// The longest a commit waits, 50 ms to 60 s, default 500 ms. A peer that missed it is suspected and no longer waited
     /// for. Short: long garbage collection or network pauses look like failures. Long: a hung peer delays responses by as
-    /// much once. [`read_lease`](Self::read_lease) and [`patience`](Self::patience) follow from it.
+    /// much once. Read leases (3/5 of it) and suspicion (after 7/10) follow from it.
     #[serde(with = "keys::duration")]
     pub commit_deadline: Duration,
     /// The longest a read asks other nodes before it fails with "cannot tell", 50 ms to 60 s, default 500 ms.
@@ -145,7 +145,7 @@ pub struct Config {
     /// Sessions that a node holds at most, copies included, 1 to 1e12, default 1,000,000. Beyond it new sessions are
     /// refused; a bound on memory against floods.
     pub max_sessions: u64,
-    /// Attributes of one session, live plus removed, 1 to 1,000,000, default 256. Removed keys count until the session
+    /// Attributes of one session, live plus removed, 1 to 65,536, default 256. Removed keys count until the session
     /// ends, so do not put data into keys.
     pub max_attributes: u32,
     /// Length of a key in bytes, 1 to 65,535, default 256.
@@ -204,20 +204,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long an owner may answer reads after it last heard from a co-owner: 3/5 of
-    /// [`commit_deadline`](Self::commit_deadline), and so shorter than any commit that leaves it out.
-    #[must_use]
-    pub fn read_lease(&self) -> Duration {
-        self.commit_deadline / 5 * 3
-    }
-
-    /// How long a peer may owe an answer before it is suspected: 7/10 of [`commit_deadline`](Self::commit_deadline),
-    /// between the read lease and the deadline.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.commit_deadline / 10 * 7
-    }
-
     /// Whether this node looks for others by multicast: as [`multicast`](Self::multicast) says, else when there is no
     /// other way to find them.
     #[must_use]

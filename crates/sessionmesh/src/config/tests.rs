@@ -31,7 +31,7 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("discovery_window", "'0s'", "0s", |c| c.discovery_window = ms(0), "'61s'", "soon"),
     ("audit_interval", "'1s'", "1s", |c| c.audit_interval = ms(1000), "'999ms'", "25h"),
     ("max_sessions", "10", "10", |c| c.max_sessions = 10, "0", "1e6"),
-    ("max_attributes", "1", "1", |c| c.max_attributes = 1, "-1", "1000001"),
+    ("max_attributes", "1", "1", |c| c.max_attributes = 1, "-1", "65537"),
     ("max_key_bytes", "64", "64", |c| c.max_key_bytes = 64, "65536", "0"),
     ("max_value_bytes", "1024", "1024", |c| c.max_value_bytes = 1024, "16777217", "1MiB"),
     ("max_session_bytes", "16777216", "16777216", |c| c.max_session_bytes = 16 << 20, "16777217", "0"),
@@ -242,10 +242,4 @@ fn multicast_is_on_exactly_when_nothing_else_finds_nodes() {
     assert!(!named(|c| c.dns = hosts(&["a:1"])).multicast_enabled());
     assert!(named(|c| (c.dns, c.multicast) = (hosts(&["a:1"]), Some(true))).multicast_enabled());
     assert!(!named(|c| c.multicast = Some(false)).multicast_enabled());
-}
-
-#[test]
-fn the_lease_ends_before_patience_and_patience_before_the_deadline() {
-    let config = Config::default();
-    assert_eq!((config.read_lease(), config.patience()), (ms(300), ms(350)));
 }

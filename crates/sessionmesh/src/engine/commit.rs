@@ -326,15 +326,18 @@ fn check_limits(
     let config = &node.config;
     let exceeded = |what, found: usize, allowed: u32| exceeded(what, found as u64, u64::from(allowed));
     let mut keys = session.map_or(0, |session| session.attributes().len());
-    let mut bytes = session.map_or(0, Session::live_bytes);
+    let mut bytes = session.map_or(0, Session::bytes);
     for (key, value) in puts {
         exceeded("bytes of a key (max_key_bytes)", key.len(), config.max_key_bytes)?;
         let value_bytes = value.as_ref().map_or(0, |value| value.len());
         exceeded("bytes of a value (max_value_bytes)", value_bytes, config.max_value_bytes)?;
         let before = session.and_then(|session| session.attribute(key));
-        keys += usize::from(before.is_none());
-        bytes -= before.and_then(|a| a.value.as_ref()).map_or(0, |value| key.len() + value.len());
-        bytes += value.as_ref().map_or(0, |value| key.len() + value.len());
+        if before.is_none() {
+            keys += 1;
+            bytes += key.len();
+        }
+        bytes -= before.and_then(|a| a.value.as_ref()).map_or(0, |value| value.len());
+        bytes += value_bytes;
     }
     exceeded("attributes, removed ones too (max_attributes)", keys, config.max_attributes)?;
     exceeded("bytes of a session (max_session_bytes)", bytes, config.max_session_bytes)

@@ -116,7 +116,7 @@ pub(crate) struct Greeted {
     counter: u64,
 }
 
-/// Says hello and waits for the welcome.
+/// Says hello on a fresh connection and waits for the welcome. `expects` 0 only asks who is there.
 pub(crate) async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, expects: u64) -> io::Result<Greeted> {
     let addr = node.advertise.to_string();
     let hello = Message::Hello(Hello {
@@ -131,12 +131,7 @@ pub(crate) async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, e
         expects,
         counter: node.lamport.now(),
     });
-    greet(stream, &hello).await
-}
-
-/// Sends `hello` on a fresh connection and waits for the welcome.
-pub(crate) async fn greet(stream: &mut Box<dyn ByteStream>, hello: &Message<'_>) -> io::Result<Greeted> {
-    frame::write(stream, &codec::encode(hello).map_err(io::Error::other)?).await?;
+    frame::write(stream, &codec::encode(&hello).map_err(io::Error::other)?).await?;
     let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
     let bytes = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     match codec::decode(&bytes).map_err(io::Error::other)? {
@@ -219,8 +214,16 @@ fn next_batch(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
     let deltas = ids.iter().zip(&records).map(|(id, (record, from))| Delta::since(*id, record, *from, now)).collect();
     node.counters.deltas_sent.fetch_add(records.len() as u64, Ordering::Relaxed);
     let message = Message::Batch(Batch { seq, counter: node.lamport.now(), deltas });
-    // A configuration bounds sessions far below the largest message, so this fails for no session that was accepted.
-    Some(codec::encode(&message).expect("a batch is below the largest message"))
+    match codec::encode(&message) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            // The limits of a configuration keep a session far below the largest message; but what several nodes wrote to
+            // it at the same time adds up.
+            tracing::error!(%error, sessions = ids.len(), "sessions are too large to be sent; they have no copy");
+            lock(&peer.outbox).answered(seq);
+            None
+        }
+    }
 }
 
 /// Moves marks from the outbox into a batch: its number and its ids.
