@@ -58,8 +58,6 @@ pub(crate) struct Health {
     strikes: u32,
     /// Until when the peer lets this node trust its own copies, and under which view of the peer.
     lease: Option<(Moment, ViewHash)>,
-    /// The last pong.
-    pub(crate) heard: Option<Moment>,
     /// The view the peer last reported.
     pub(crate) view: Option<ViewHash>,
     /// Since when the peer owes a sign of life: the oldest ping without an answer, or the loss of the link. After a
@@ -85,7 +83,6 @@ impl Health {
             suspected: None,
             strikes: 0,
             lease: None,
-            heard: None,
             view: None,
             missed: Some(now),
         }
@@ -151,7 +148,6 @@ impl Health {
     /// A pong came to the ping of `sent`. Says whether the peer is trusted again.
     pub(crate) fn ponged(&mut self, pong: &PongSeen, patience: &Patience, now: Moment) -> bool {
         self.missed = None;
-        self.heard = Some(now);
         self.view = Some(pong.view);
         self.lease = pong.granted.then(|| (pong.sent.plus_ms(patience.lease_ms), pong.view));
         let Some(suspicion) = self.suspected else {

@@ -214,15 +214,15 @@ impl Node {
         now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire))) < self.patience.stall_ms()
     }
 
-    /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets
-    /// it, under the present view.
+    /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member
+    /// lets it, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
         let view = topology.hash();
         let lets = |peer: &Arc<Peer>| {
             let health = lock(&peer.health);
-            health.leases(view, now) || (self.is_awake(now) && health.is_cut_off(&self.patience, now))
+            health.leases(view, now) || health.is_cut_off(&self.patience, now)
         };
-        !topology.is_joining(topology.me) && topology.peers().all(lets)
+        !topology.is_joining(topology.me) && self.is_awake(now) && topology.peers().all(lets)
     }
 
     /// Whether a change of the view still settles: members that do not own a session may be the only ones to hold it.

@@ -48,7 +48,7 @@ async fn wait_for_all(node: &Node) -> Vec<String> {
     }
 }
 
-/// The members that were skipped because they are silent, once all others gave what they had.
+/// The members that were skipped because they are silent for long, once all others gave what they had.
 fn has_all(node: &Node) -> Option<Vec<String>> {
     let topology = node.topology.load();
     let now = node.now();
@@ -60,7 +60,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     let mut skipped = Vec::new();
     for peer in topology.peers() {
         let health = lock(&peer.health);
-        if health.is_silent(&node.patience, now) {
+        if health.is_cut_off(&node.patience, now) {
             skipped.push(peer.member.name.to_string());
         } else if !health.leases(topology.hash(), now) || (is_co_owner(&topology, peer) && is_due(peer)) {
             return None;

@@ -42,8 +42,6 @@ pub(crate) enum Evidence {
 
 /// How often the view is computed even if nothing was reported.
 const REVIEW: Duration = Duration::from_millis(100);
-/// A member whose link answered within this is alive, whatever gossip says.
-const LINK_ALIVE_MS: u64 = 600;
 /// A heartbeat that did not change for so many gossip intervals stands still.
 const STILL_INTERVALS: u64 = 4;
 /// A member whose port refuses, but that gossip still hears after so long, is alive after all.
@@ -287,9 +285,9 @@ impl Views {
         let stands_still = now.ms_since(beat.1) > millis(self.node.config.gossip_interval) * STILL_INTERVALS;
         let Some(peer) = peer else { return heard.alive && !stands_still };
         let health = lock(&peer.health);
-        let answers = health.heard.is_some_and(|at| now.ms_since(at) < LINK_ALIVE_MS);
         let silent = self.node.is_awake(now) && health.is_silent(&self.node.patience, now);
-        (heard.alive || answers) && !(silent && stands_still)
+        // After a stall of this node the failure detector takes everybody for dead, so the link has to agree.
+        !silent || (heard.alive && !stands_still)
     }
 
     fn adopt(&mut self, view: View, before: &Arc<Topology>) {

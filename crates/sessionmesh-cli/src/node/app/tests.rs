@@ -101,12 +101,9 @@ async fn a_node_that_stops_is_not_healthy() {
 }
 
 #[tokio::test]
-async fn a_change_that_only_a_stopping_node_has_is_no_success() {
+async fn what_a_node_that_has_left_refuses_is_for_another_node_and_what_was_made_is_a_success() {
     let (mesh, _) = site().await;
-    let outcome = |copies| Err::<(), _>(CommitError::TimedOut { copies });
     let app = App { mesh, stopping: Arc::default() };
-    assert!(app.made(outcome(0)).is_ok());
-    app.stopping.store(true, Ordering::Relaxed);
-    assert!(app.made(outcome(1)).is_ok());
-    assert!(matches!(app.made(outcome(0)), Err(Problem::Later(_))));
+    assert!(matches!(app.made(Err::<(), _>(CommitError::Left)), Err(Problem::Later(_))));
+    assert!(matches!(app.made(Err::<(), _>(CommitError::TimedOut { copies: 0 })), Ok(None)));
 }
