@@ -110,6 +110,8 @@ struct Round {
     complete: bool,
     /// Somebody who did not answer may still do so.
     pending: bool,
+    /// More members had vanished than there are copies, when everybody was asked.
+    blind: bool,
 }
 
 enum Verdict {
@@ -125,7 +127,7 @@ impl Round {
             if !self.nowhere {
                 return Verdict::Unclear("not all of its owners answered, or the cluster is changing");
             }
-            if lock(&node.vanished).too_many(node.mode, self.topology.view.len(), now) {
+            if self.blind {
                 return Verdict::Unclear("more nodes vanished than there are copies");
             }
             return Verdict::NoSuchSession;
@@ -150,8 +152,14 @@ impl Round {
 
 /// Asks all who may hold the session, at once, and merges what they say.
 async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Round {
-    let topology = node.topology();
     let now = node.now();
+    let (topology, blind) = {
+        // Together: the cluster may be whole again when the answers are in, but it was not asked.
+        let vanished = lock(&node.vanished);
+        let topology = node.topology();
+        let blind = vanished.too_many(node.mode, topology.view.len(), now);
+        (topology, blind)
+    };
     let held = node.store.get(id).map(|entry| entry.record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());
     let owner = topology.is_owner(id.slot());
@@ -163,6 +171,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         decisive: false,
         complete: true,
         pending: !node.is_awake(now),
+        blind,
         topology: topology.clone(),
     };
     let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();

@@ -294,7 +294,6 @@ impl Views {
         let now = self.node.now();
         let moved = view.hash() != before.hash();
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
-        self.announce(&view, before, now);
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
             if self.gone.contains(&peer.node) || self.refused.contains_key(&peer.node) {
@@ -323,7 +322,12 @@ impl Views {
         let epoch = before.epoch + u64::from(moved);
         let topology =
             Arc::new(Topology::new(epoch, view, self.node.mode, &self.node.config.name, &self.peers, former));
-        self.node.topology.store(topology.clone());
+        {
+            // Together, for readers that conclude from both.
+            let mut vanished = lock(&self.node.vanished);
+            self.announce(&topology.view, before, &mut vanished, now);
+            self.node.topology.store(topology.clone());
+        }
         if moved {
             self.owners_changed(before, &topology);
         }
@@ -352,10 +356,9 @@ impl Views {
         tokio::spawn(async move { stop.run_until_cancelled(walk).await });
     }
 
-    fn announce(&self, view: &View, before: &Topology, now: Moment) {
+    fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {
         let node = &self.node;
         let idle_ms = millis(node.config.max_inactive);
-        let mut vanished = lock(&node.vanished);
         for member in view.members() {
             vanished.returned(&member.name);
             if before.view.get(&member.name).is_none() {
