@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
@@ -28,6 +29,8 @@ use crate::control::{CONTROL, Done, Figures, Loaded, OUTCOME, Outcome, Request, 
 
 /// So much of its log is shown of each node when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
+/// For so long a survivor may be unable to tell, on a machine that is busy with other things.
+const UNCLEAR_MAX: Duration = Duration::from_secs(5);
 
 /// A node in a process of its own. The process ends with this.
 pub struct Process {
@@ -213,6 +216,35 @@ impl Process {
     /// Loads one session.
     pub fn load_one(&self, id: SessionId) -> Loaded {
         self.load(&[id]).remove(0)
+    }
+
+    /// Loads sessions until each is what it should be, and says how many were not at the first try. "Cannot tell" is
+    /// asked again, for [`UNCLEAR_MAX`]; any other answer is wrong at once.
+    ///
+    /// # Panics
+    ///
+    /// When an answer is wrong, or it still cannot tell.
+    #[track_caller]
+    pub fn serves(&self, ids: &[SessionId], expected: &[Loaded]) -> usize {
+        let start = Instant::now();
+        let mut left: Vec<usize> = (0..ids.len()).collect();
+        let mut unclear_at_first = None;
+        while !left.is_empty() {
+            let asked: Vec<SessionId> = left.iter().map(|at| ids[*at]).collect();
+            let loaded = self.load(&asked);
+            let pairs = || left.iter().copied().zip(&loaded);
+            let is_wrong =
+                |(at, loaded): &(usize, &Loaded)| **loaded != expected[*at] && !matches!(loaded, Loaded::CannotTell(_));
+            let wrong: Vec<_> = pairs().filter(is_wrong).collect();
+            assert!(wrong.is_empty(), "{} serves {} wrongly, first {:?}", self.name(), wrong.len(), wrong.first());
+            let unclear: Vec<_> = pairs().filter(|(at, loaded)| **loaded != expected[*at]).collect();
+            let late = start.elapsed() > UNCLEAR_MAX;
+            assert!(unclear.is_empty() || !late, "{} cannot tell of {}: {:?}", self.name(), unclear.len(), unclear[0]);
+            let unclear: Vec<usize> = unclear.into_iter().map(|(at, _)| at).collect();
+            unclear_at_first.get_or_insert(unclear.len());
+            left = unclear;
+        }
+        unclear_at_first.unwrap_or_default()
     }
 
     /// The owners of each session, the primary first.

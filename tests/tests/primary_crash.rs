@@ -45,17 +45,12 @@ fn a_backup_serves_at_once_and_the_second_copy_exists_again() {
         // Then each survivor serves a session of it at once,
         let served = ["b", "c", "d"].map(|on| first_served(&cluster, on, ids[0], &expected[0], crash));
         // and all other sessions,
-        for node in cluster.nodes() {
-            let loaded = node.load(&ids);
-            let wrong = loaded.iter().zip(&expected).filter(|(loaded, expected)| loaded != expected);
-            let (count, first) = (wrong.clone().count(), wrong.clone().next());
-            assert_eq!(count, 0, "{mode:?}: {} misses {count}, first {first:?}", node.name());
-        }
+        let unclear: usize = cluster.nodes().iter().map(|node| node.serves(&ids, &expected)).sum();
         let all = crash.elapsed();
         // and each has its copies again, equal ones, and no other.
         cluster.placed(&ids);
         println!(
-            "{mode:?}: first served by b, c, d {served:?} after the crash; all by all {all:?}; placed again {:?}",
+            "{mode:?}: first served by b, c, d {served:?} after the crash; all by all {all:?}, {unclear} at the second try; placed again {:?}",
             crash.elapsed()
         );
         for node in cluster.nodes() {
