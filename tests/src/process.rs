@@ -219,7 +219,7 @@ impl Process {
     }
 
     /// Loads sessions until each is what it should be, and says how many were not at the first try. "Cannot tell" is
-    /// asked again, for [`UNCLEAR_MAX`]; any other answer is wrong at once.
+    /// asked again, for `UNCLEAR_MAX`; any other answer is wrong at once.
     ///
     /// # Panics
     ///
