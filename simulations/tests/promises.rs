@@ -7,7 +7,7 @@ const MODES: [Mode; 3] = [Mode::AllToAll, Mode::PrimaryBackup(1), Mode::PrimaryB
 
 /// Seeds of each kind in each mode. `SIMULATION_SEEDS` asks for another number.
 fn seeds() -> u64 {
-    std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(12)
+    std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(6)
 }
 
 fn all_modes(kind: Kind) {

@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::{CommitError, Mesh, SessionId};
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, create_sessions, settled_and_exact};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 const NODES: usize = 3;
 const SESSIONS: usize = 300;
@@ -115,7 +115,10 @@ async fn a_rolling_restart_fails_no_request_and_loses_no_session() {
 async fn requests(world: Arc<World>, ids: Vec<SessionId>, seed: u64) -> HashMap<SessionId, usize> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut counts: HashMap<SessionId, usize> = ids.iter().map(|id| (*id, 0)).collect();
+    // Without a pause the clients alone would take all of a small machine.
+    let mut ticks = interval(Duration::from_millis(1));
     while !world.stop.load(Ordering::Acquire) {
+        ticks.tick().await;
         let id = ids[rng.random_range(0..ids.len())];
         let backend = world.pick(&mut rng);
         let (node, start) = (&backend.mesh, Instant::now());
