@@ -138,7 +138,7 @@ impl Clients {
             }
             return Some((oracle.login(), What::Create(value)));
         };
-        let Mix { read, write, slow_write, logout, renew } = self.load.mix;
+        let Mix { read, write, slow_write, logout, renew, .. } = self.load.mix;
         let dice = self.rng.random_range(0..read + write + slow_write + logout + renew);
         let what = if dice < read {
             What::Read

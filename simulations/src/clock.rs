@@ -1,5 +1,7 @@
 //! A node's clocks in simulated time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sessionmesh::Clock;
@@ -12,13 +14,13 @@ pub const EPOCH_MS: u64 = 1_800_000_000_000;
 #[derive(Debug)]
 pub struct SimClock {
     started: Instant,
-    skew_ms: i64,
+    skew_ms: Arc<AtomicI64>,
 }
 
 impl SimClock {
-    /// Clocks of a node that starts now. Its wall clock is wrong by `skew_ms`.
+    /// Clocks of a node that starts now. Its wall clock is wrong by `skew_ms`, at any time.
     #[must_use]
-    pub fn new(skew_ms: i64) -> Self {
+    pub fn new(skew_ms: Arc<AtomicI64>) -> Self {
         Self { started: Instant::now(), skew_ms }
     }
 }
@@ -26,7 +28,8 @@ impl SimClock {
 impl Clock for SimClock {
     fn wall_ms(&self) -> u64 {
         let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-        (EPOCH_MS + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)).saturating_add_signed(self.skew_ms)
+        (EPOCH_MS + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+            .saturating_add_signed(self.skew_ms.load(Ordering::Relaxed))
     }
 
     fn elapsed(&self) -> Duration {

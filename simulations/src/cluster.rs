@@ -8,15 +8,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sessionmesh::{AckName, Discovery as Ways, MemberState, Mesh, ModeName, SessionId};
+use sessionmesh::{AckName, Discovery as Ways, Event, MemberState, Mesh, ModeName, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use turmoil::Sim;
 
+use crate::air::Air;
 use crate::clock::{EPOCH_MS, SimClock};
-use crate::network::{DatagramFaults, SimNetwork, Trace};
-use crate::scenario::{Discovery, Fault, Mode, Scenario};
+use crate::gate::Gate;
+use crate::network::{SimNetwork, Trace};
+use crate::scenario::{Ack, Discovery, Fault, Mode, Scenario};
 
 /// The port of every node.
 const PORT: u16 = 7400;
@@ -32,20 +35,55 @@ struct Seat {
     jobs: Option<mpsc::UnboundedSender<Job>>,
     lives: u32,
     down: bool,
+    /// Shut while the process is frozen; a new one for each life.
+    gate: Gate,
+    frozen: bool,
+    /// By how much the wall clock is wrong.
+    skew_ms: Arc<AtomicI64>,
 }
 
 type Seats = Rc<RefCell<Vec<Seat>>>;
+
+/// An event that a listener on a node was told of, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When, in simulated milliseconds.
+    pub at_ms: u64,
+    /// On which node.
+    pub node: usize,
+    /// What.
+    pub event: Event,
+}
 
 /// The nodes and the network between them.
 pub struct Cluster {
     sim: Sim<'static>,
     seats: Seats,
+    shared: Shared,
     names: Vec<String>,
+    /// Nodes that were never started.
+    late: BTreeSet<usize>,
     cuts: BTreeSet<(usize, usize)>,
     holds: BTreeSet<(usize, usize)>,
+    held_streams: BTreeSet<(usize, usize)>,
+    slow: BTreeMap<(usize, usize), u64>,
+    /// Gossip or beacons are lost beyond the usual.
+    hushed: bool,
+    /// A node started while it could not be heard.
+    started_unheard: bool,
+}
+
+/// What all lives of all nodes share.
+#[derive(Clone)]
+struct Shared {
+    scenario: Rc<Scenario>,
+    seats: Seats,
+    addrs: Rc<Vec<IpAddr>>,
+    air: Air,
+    trace: Trace,
     /// Nodes that left without being able to hand over all.
     lost: Rc<RefCell<Vec<usize>>>,
-    trace: Trace,
+    heard: Rc<RefCell<Vec<Heard>>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -64,20 +102,44 @@ impl Cluster {
             .epoch(UNIX_EPOCH + Duration::from_millis(EPOCH_MS))
             .simulation_duration(Duration::from_secs(3_600))
             .tick_duration(tick)
-            .min_message_latency(Duration::from_millis(scenario.latency_ms.0))
-            .max_message_latency(Duration::from_millis(scenario.latency_ms.1))
+            .min_message_latency(Duration::from_millis(scenario.network.latency_ms.0))
+            .max_message_latency(Duration::from_millis(scenario.network.latency_ms.1))
             .tcp_capacity(8192)
             .udp_capacity(8192)
             .build();
-        let seats: Seats = Rc::default();
         let names: Vec<String> = (0..scenario.nodes).map(|node| format!("n{node}")).collect();
-        let addrs: Vec<IpAddr> = names.iter().map(|name| sim.lookup(name.as_str())).collect();
+        let shared = Shared {
+            scenario: scenario.clone(),
+            seats: Rc::default(),
+            addrs: Rc::new(names.iter().map(|name| sim.lookup(name.as_str())).collect()),
+            air: Air::new(scenario.network),
+            trace,
+            lost: Rc::default(),
+            heard: Rc::default(),
+        };
+        let late: BTreeSet<usize> = (scenario.nodes - scenario.late..scenario.nodes).collect();
         for (node, name) in names.iter().enumerate() {
-            seats.borrow_mut().push(Seat::default());
-            let (scenario, seats, addrs, trace) = (scenario.clone(), seats.clone(), addrs.clone(), trace.clone());
-            sim.host(name.as_str(), move || live(node, scenario.clone(), seats.clone(), addrs.clone(), trace.clone()));
+            let skew_ms = Arc::new(AtomicI64::new(scenario.skew_ms.get(node).copied().unwrap_or(0)));
+            shared.seats.borrow_mut().push(Seat { skew_ms, down: late.contains(&node), ..Seat::default() });
+            let shared = shared.clone();
+            sim.host(name.as_str(), move || live(node, shared.clone()));
+            if late.contains(&node) {
+                sim.crash(name.as_str());
+            }
         }
-        Self { sim, seats, names, cuts: BTreeSet::new(), holds: BTreeSet::new(), lost: Rc::default(), trace }
+        Self {
+            sim,
+            seats: shared.seats.clone(),
+            shared,
+            names,
+            late,
+            cuts: BTreeSet::new(),
+            holds: BTreeSet::new(),
+            held_streams: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            hushed: false,
+            started_unheard: false,
+        }
     }
 
     /// Simulated time since the start, in milliseconds.
@@ -97,43 +159,24 @@ impl Cluster {
 
     /// Lets `fault` happen. Says which node went down, losing what it held.
     pub fn inflict(&mut self, fault: &Fault) -> Option<usize> {
-        self.trace.note(fault.to_string().as_bytes());
+        self.shared.trace.note(fault.to_string().as_bytes());
         match *fault {
-            Fault::Crash(node) => {
-                self.sim.crash(self.names[node].as_str());
-                self.seats.borrow_mut()[node].down = true;
-                return Some(node);
-            }
+            Fault::Crash(node) => return self.crash(node),
             Fault::PowerLoss(node) => {
                 let before = self.cuts.clone();
                 for other in (0..self.names.len()).filter(|other| *other != node) {
                     self.cuts.extend([(node, other), (other, node)]);
                 }
                 self.apply_links();
-                self.inflict(&Fault::Crash(node));
+                let crashed = self.crash(node);
                 self.cuts = before;
                 self.apply_links();
-                return Some(node);
+                return crashed;
             }
-            Fault::Start(node) => {
-                if self.seats.borrow()[node].down {
-                    self.seats.borrow_mut()[node].down = false;
-                    self.sim.bounce(self.names[node].as_str());
-                }
-            }
-            Fault::Leave(node) => {
-                let (seats, lost) = (self.seats.clone(), self.lost.clone());
-                drop(self.ask(node, move |mesh| async move {
-                    let handed_over = mesh.leave(LEAVE).await.is_ok() && mesh.members().len() > 1;
-                    if !handed_over {
-                        lost.borrow_mut().push(node);
-                    }
-                    // The node has stopped; the host waits to be started again.
-                    seats.borrow_mut()[node].mesh = None;
-                }));
-                // No new requests go to it.
-                self.seats.borrow_mut()[node].jobs = None;
-            }
+            Fault::Start(node) => self.start(node),
+            Fault::Leave(node) => self.leave(node),
+            Fault::Freeze(node) => self.freeze(node, true),
+            Fault::Thaw(node) => self.freeze(node, false),
             Fault::Cut(one, other) => {
                 self.cuts.extend([(one, other), (other, one)]);
                 self.apply_links();
@@ -146,28 +189,121 @@ impl Cluster {
                 self.holds.insert((one.min(other), one.max(other)));
                 self.apply_links();
             }
-            Fault::Heal => {
-                self.cuts.clear();
-                self.holds.clear();
-                self.apply_links();
+            Fault::HoldStreams(one, other) => {
+                self.held_streams.insert((one.min(other), one.max(other)));
+                self.shared.air.hold_streams(self.shared.addrs[one], self.shared.addrs[other]);
             }
+            Fault::Slow(one, other, ms) => {
+                self.slow.insert((one, other), ms);
+                let (a, b) = (self.names[one].as_str(), self.names[other].as_str());
+                self.sim.set_link_latency(a, b, Duration::from_millis(ms));
+            }
+            Fault::LoseDatagrams(thousandths) => {
+                self.hushed = true;
+                self.shared.air.lose_datagrams(thousandths);
+            }
+            Fault::LoseMulticast => {
+                self.hushed = true;
+                self.shared.air.lose_beacons();
+            }
+            Fault::Heal => self.heal_links(),
+            Fault::Jump(node, ms) => {
+                self.seats.borrow()[node].skew_ms.fetch_add(ms, Ordering::Relaxed);
+            }
+            // The clients see to it.
+            Fault::Burst(..) => {}
         }
         None
+    }
+
+    fn crash(&mut self, node: usize) -> Option<usize> {
+        let was_down = {
+            let seat = &mut self.seats.borrow_mut()[node];
+            seat.frozen = false;
+            std::mem::replace(&mut seat.down, true)
+        };
+        // Also a node that has left is still a host.
+        self.sim.crash(self.names[node].as_str());
+        (!was_down).then_some(node)
+    }
+
+    fn start(&mut self, node: usize) {
+        if std::mem::replace(&mut self.seats.borrow_mut()[node].down, false) {
+            self.late.remove(&node);
+            self.started_unheard |= self.hushed;
+            self.sim.bounce(self.names[node].as_str());
+        }
+    }
+
+    fn leave(&self, node: usize) {
+        let (seats, lost) = (self.seats.clone(), self.shared.lost.clone());
+        drop(self.ask(node, move |mesh| async move {
+            let handed_over = mesh.leave(LEAVE).await.is_ok() && mesh.members().len() > 1;
+            if !handed_over {
+                lost.borrow_mut().push(node);
+            }
+            // The node has stopped; the host waits to be started again.
+            seats.borrow_mut()[node].mesh = None;
+        }));
+        // No new requests go to it.
+        self.seats.borrow_mut()[node].jobs = None;
+    }
+
+    fn freeze(&self, node: usize, frozen: bool) {
+        let gate = {
+            let seat = &mut self.seats.borrow_mut()[node];
+            if seat.frozen == frozen || seat.mesh.is_none() {
+                return;
+            }
+            seat.frozen = frozen;
+            seat.gate.clone()
+        };
+        if frozen { gate.shut() } else { gate.open() }
     }
 
     /// The nodes that left since the last call and could not hand over all, or had nobody to take it: as good as
     /// crashed.
     #[must_use]
     pub fn left_with_losses(&self) -> Vec<usize> {
-        self.lost.take()
+        self.shared.lost.take()
     }
 
-    /// Heals all links and starts all nodes that are down.
+    /// The events that were told since the last call.
+    #[must_use]
+    pub fn heard(&self) -> Vec<Heard> {
+        self.shared.heard.take()
+    }
+
+    /// Nodes that were never there may come now, at the next healing.
+    pub fn admit_all(&mut self) {
+        self.late.clear();
+    }
+
+    /// Heals all links, wakes all nodes, and starts all that are down.
     pub fn heal(&mut self) {
-        self.inflict(&Fault::Heal);
+        self.shared.trace.note(b"heal");
+        self.heal_links();
         for node in 0..self.names.len() {
-            self.inflict(&Fault::Start(node));
+            self.freeze(node, false);
+            if !self.late.contains(&node) {
+                self.start(node);
+            }
         }
+    }
+
+    fn heal_links(&mut self) {
+        self.cuts.clear();
+        self.holds.clear();
+        self.held_streams.clear();
+        (self.hushed, self.started_unheard) = (false, false);
+        let (low, high) = self.shared.scenario.network.latency_ms;
+        for ((one, other), _) in std::mem::take(&mut self.slow) {
+            let (a, b) = (self.names[one].as_str(), self.names[other].as_str());
+            self.sim.set_link_latency(a, b, Duration::from_millis(low));
+            self.sim.set_link_max_message_latency(a, b, Duration::from_millis(high));
+        }
+        self.shared.air.heal();
+        self.apply_links();
     }
 
     /// turmoil keeps one state for each direction of a link, so all are set from the faults that are active.
@@ -190,16 +326,42 @@ impl Cluster {
         }
     }
 
-    /// Whether any link is disturbed.
+    /// Whether any link is disturbed, or a node frozen.
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
-        !self.cuts.is_empty() || !self.holds.is_empty()
+        self.is_split() || self.hushed || !self.slow.is_empty() || self.seats.borrow().iter().any(|seat| seat.frozen)
     }
 
     /// Whether something that was sent is lost.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         !self.cuts.is_empty()
+    }
+
+    /// Whether nodes that run may take each other for dead.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        let apart = [&self.cuts, &self.holds, &self.held_streams].iter().any(|links| !links.is_empty());
+        apart || self.started_unheard
+    }
+
+    /// Whether the node is frozen.
+    #[must_use]
+    pub fn is_frozen(&self, node: usize) -> bool {
+        self.seats.borrow()[node].frozen
+    }
+
+    /// The nodes to which everything passes from `node`, and from which everything comes; itself too.
+    #[must_use]
+    pub fn neighbours(&self, node: usize) -> BTreeSet<usize> {
+        let open = |other: &usize| {
+            let pair = (node.min(*other), node.max(*other));
+            !self.holds.contains(&pair)
+                && !self.held_streams.contains(&pair)
+                && !self.cuts.contains(&(node, *other))
+                && !self.cuts.contains(&(*other, node))
+        };
+        (0..self.names.len()).filter(open).collect()
     }
 
     /// Nodes that take requests.
@@ -316,29 +478,35 @@ impl Cluster {
 }
 
 /// One life of a node: it starts, takes jobs, and ends when the host crashes.
-async fn live(
-    node: usize,
-    scenario: Rc<Scenario>,
-    seats: Seats,
-    addrs: Vec<IpAddr>,
-    trace: Trace,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let life = {
+async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Error>> {
+    let (seats, gate) = (shared.seats.clone(), Gate::new());
+    let (life, skew_ms) = {
         let seat = &mut seats.borrow_mut()[node];
         seat.lives += 1;
-        seat.lives
+        (seat.gate, seat.frozen) = (gate.clone(), false);
+        (seat.lives, seat.skew_ms.clone())
     };
-    let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
-    let mesh = build(node, life, seed, &scenario, &addrs, trace).start().await?;
+    if life > 1 {
+        skew_ms.fetch_sub(shared.scenario.set_back_ms, Ordering::Relaxed);
+    }
+    let mesh = gate.guard(build(node, life, &shared, gate.clone(), skew_ms).start()).await?;
     let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
     {
         let seat = &mut seats.borrow_mut()[node];
         seat.mesh = Some(mesh.clone());
         seat.jobs = Some(jobs);
     }
+    let mut events = mesh.events();
+    let heard = shared.heard.clone();
+    tokio::task::spawn_local(gate.guard(async move {
+        while let Some(event) = events.next().await {
+            let at_ms = u64::try_from(turmoil::sim_elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+            heard.borrow_mut().push(Heard { at_ms, node, event });
+        }
+    }));
     let _vacate = Vacate { node, seats: seats.clone() };
     while let Some(job) = waiting.recv().await {
-        tokio::task::spawn_local(job(mesh.clone()));
+        tokio::task::spawn_local(gate.guard(job(mesh.clone())));
     }
     // It leaves: the last jobs go on, and the host stays until the driver starts it again.
     while seats.borrow()[node].mesh.is_some() {
@@ -364,16 +532,9 @@ impl Drop for Vacate {
     }
 }
 
-fn build(
-    node: usize,
-    life: u32,
-    seed: u64,
-    scenario: &Scenario,
-    addrs: &[IpAddr],
-    trace: Trace,
-) -> sessionmesh::MeshBuilder {
-    let faults = DatagramFaults { lost: scenario.datagrams.0, doubled: scenario.datagrams.1 };
-    let skew = scenario.skew_ms[node] - scenario.set_back_ms * i64::from(life - 1);
+fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> sessionmesh::MeshBuilder {
+    let Shared { scenario, addrs, air, trace, .. } = shared;
+    let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
     let others = (0..addrs.len()).filter(|other| *other != node || addrs.len() == 1);
     let discovery = match scenario.discovery {
         Discovery::Multicast => Ways::multicast(),
@@ -384,6 +545,11 @@ fn build(
         Mode::AllToAll => (ModeName::AllToAll, 1),
         Mode::PrimaryBackup(backups) => (ModeName::PrimaryBackup, backups),
     };
+    let (ack, copies) = match scenario.ack {
+        Ack::Owners => (AckName::Owners, 1),
+        Ack::Copies(copies) => (AckName::Copies, copies),
+        Ack::Local => (AckName::Local, 1),
+    };
     Mesh::builder()
         .name(format!("n{node}"))
         .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))
@@ -391,11 +557,13 @@ fn build(
         .insecure(true)
         .mode(mode)
         .backups(backups)
-        .ack(if scenario.copies.is_some() { AckName::Copies } else { AckName::Owners })
-        .ack_copies(scenario.copies.unwrap_or(1))
+        .ack(ack)
+        .ack_copies(copies)
+        .strict(scenario.strict)
+        .max_inactive(Duration::from_millis(scenario.idle_ms))
         .audit_interval(Duration::from_millis(scenario.audit_ms))
         .discovery(discovery)
-        .network(Arc::new(SimNetwork::new(faults, seed, trace)))
-        .clock(Arc::new(SimClock::new(skew)))
+        .network(Arc::new(SimNetwork { me: addrs[node], air: air.clone(), gate, seed, trace: trace.clone() }))
+        .clock(Arc::new(SimClock::new(skew_ms)))
         .seed(seed)
 }

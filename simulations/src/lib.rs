@@ -9,10 +9,12 @@
 //!
 //! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
 
+pub mod air;
 pub mod clients;
 pub mod clock;
 pub mod cluster;
 pub mod entropy;
+pub mod gate;
 pub mod network;
 pub mod oracle;
 pub mod run;

@@ -1,17 +1,26 @@
 //! turmoil's network behind the library's seam.
 //!
-//! turmoil never retransmits TCP, so its own loss must stay off. Datagrams are lost and doubled here instead.
+//! turmoil never retransmits TCP, so its own loss must stay off. What becomes of datagrams is decided here instead.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::Hasher as _;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use crate::gate::Gate;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
+
+use crate::air::Air;
 
 /// A hash over everything that happened: two runs of one seed must have the same.
 #[derive(Clone, Debug, Default)]
@@ -33,28 +42,24 @@ impl Trace {
     }
 }
 
-/// What happens to datagrams, in thousandths.
-#[derive(Clone, Copy, Debug)]
-pub struct DatagramFaults {
-    /// Lost.
-    pub lost: u32,
-    /// Delivered twice.
-    pub doubled: u32,
-}
-
 /// The network of one life of one host.
 #[derive(Debug)]
 pub struct SimNetwork {
-    faults: DatagramFaults,
-    seed: u64,
-    trace: Trace,
+    /// The host's own address.
+    pub me: IpAddr,
+    /// What becomes of messages.
+    pub air: Air,
+    /// Shut while the host is frozen: gossip runs in a task that is not the library's.
+    pub gate: Gate,
+    /// For the fate of datagrams.
+    pub seed: u64,
+    /// Where all is noted.
+    pub trace: Trace,
 }
 
 impl SimNetwork {
-    /// The network of a host that starts now; must be used on it.
-    #[must_use]
-    pub fn new(faults: DatagramFaults, seed: u64, trace: Trace) -> Self {
-        Self { faults, seed, trace }
+    fn stream(&self, inner: TcpStream, peer: IpAddr) -> Box<dyn ByteStream> {
+        Box::new(Stream { inner, me: self.me, peer, air: self.air.clone() })
     }
 }
 
@@ -66,18 +71,27 @@ fn here(port: u16) -> SocketAddr {
 impl Network for SimNetwork {
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
+            poll_fn(|cx| match self.air.holds_streams(self.me, to.ip(), cx.waker()) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            })
+            .await;
             let stream = TcpStream::connect(to).await?;
             self.trace.note(format!("connected {:?} {to}", stream.local_addr()).as_bytes());
-            Ok(Box::new(stream) as Box<dyn ByteStream>)
+            Ok(self.stream(stream, to.ip()))
         })
     }
 
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        Box::pin(async move { Ok(Box::new(Ear(TcpListener::bind(here(at.port())).await?)) as Box<dyn Listener>) })
+        Box::pin(async move {
+            let listener = TcpListener::bind(here(at.port())).await?;
+            Ok(Box::new(Ear { listener, me: self.me, air: self.air.clone() }) as Box<dyn Listener>)
+        })
     }
 
     fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
         Box::pin(async move {
+            let beacons = matches!(bind, DatagramBind::Multicast(_));
             let socket = match bind {
                 DatagramBind::Unicast(at) => UdpSocket::bind(here(at.port())).await?,
                 DatagramBind::Multicast(group) => {
@@ -89,7 +103,9 @@ impl Network for SimNetwork {
             };
             let port = socket.local_addr()?.port();
             let dice = Mutex::new(StdRng::seed_from_u64(self.seed ^ u64::from(port)));
-            Ok(Box::new(Mouth { socket, faults: self.faults, dice, trace: self.trace.clone() }) as Box<dyn Datagrams>)
+            let socket = Arc::new(socket);
+            let (air, gate, trace) = (self.air.clone(), self.gate.clone(), self.trace.clone());
+            Ok(Box::new(Mouth { socket, beacons, air, gate, dice, trace }) as Box<dyn Datagrams>)
         })
     }
 
@@ -103,24 +119,62 @@ impl Network for SimNetwork {
     }
 }
 
-struct Ear(TcpListener);
+/// A connection that stands still while the air holds it: what arrives waits.
+struct Stream {
+    inner: TcpStream,
+    me: IpAddr,
+    peer: IpAddr,
+    air: Air,
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.air.holds_streams(self.me, self.peer, cx.waker()) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+struct Ear {
+    listener: TcpListener,
+    me: IpAddr,
+    air: Air,
+}
 
 impl Listener for Ear {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         Box::pin(async move {
-            let (stream, from) = self.0.accept().await?;
+            let (inner, from) = self.listener.accept().await?;
+            let stream = Stream { inner, me: self.me, peer: from.ip(), air: self.air.clone() };
             Ok((Box::new(stream) as Box<dyn ByteStream>, from))
         })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
 struct Mouth {
-    socket: UdpSocket,
-    faults: DatagramFaults,
+    socket: Arc<UdpSocket>,
+    beacons: bool,
+    air: Air,
+    gate: Gate,
     dice: Mutex<StdRng>,
     trace: Trace,
 }
@@ -131,23 +185,42 @@ impl fmt::Debug for Mouth {
     }
 }
 
+/// The longest that a datagram is held back.
+const DELAY_MS_MAX: u64 = 800;
+
 impl Datagrams for Mouth {
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            let fate = self.dice.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1000);
+            self.gate.pass().await;
+            let fate = self.air.fate(self.beacons);
+            let (dice, delay_ms) = {
+                let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+                (dice.random_range(0..1000), dice.random_range(1..DELAY_MS_MAX))
+            };
             self.trace.note(bytes);
-            if fate < self.faults.lost {
+            if dice < fate.lost {
                 return Ok(());
             }
-            if fate - self.faults.lost < self.faults.doubled {
+            if dice - fate.lost < fate.doubled {
                 self.socket.send_to(bytes, to).await?;
+            } else if dice - fate.lost - fate.doubled < fate.delayed {
+                let (socket, bytes) = (self.socket.clone(), bytes.to_vec());
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(delay_ms)).await;
+                    let _ = socket.send_to(&bytes, to).await;
+                });
+                return Ok(());
             }
             self.socket.send_to(bytes, to).await.map(drop)
         })
     }
 
     fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
-        Box::pin(self.socket.recv_from(buffer))
+        Box::pin(async move {
+            let received = self.socket.recv_from(buffer).await?;
+            self.gate.pass().await;
+            Ok(received)
+        })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

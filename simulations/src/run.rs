@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::entropy;
 use crate::network::Trace;
 use crate::oracle::{Oracle, Said, Violation};
-use crate::scenario::{Kind, Mode, Scenario};
+use crate::scenario::{Ack, Kind, Mode, Scenario};
 
 /// After so long without faults and clients the cluster must have settled.
 const SETTLES_WITHIN_MS: u64 = 40_000;
@@ -113,7 +113,7 @@ impl Play {
         Self {
             cluster: Cluster::new(&scenario, trace.clone()),
             clients: Clients::new(&scenario.load, scenario.nodes, scenario.seed, trace.clone()),
-            oracle: Oracle::new(scenario.spare_copies(), scenario.copies.is_none(), scenario.tick_ms),
+            oracle: Oracle::new(scenario.spare_copies(), scenario.ack == Ack::Owners, scenario.tick_ms),
             trace,
             settling_ms: Vec::new(),
             looked_ms: 0,
@@ -182,7 +182,7 @@ impl Play {
         }
         let since = *self.disturbed_since_ms.get_or_insert(now);
         let still_up = !self.cluster.is_cut() && now - since < LINKS_STAY_UP_MS;
-        let recovery = if still_up { 20 + 4 * self.scenario.latency_ms.1 } else { LINKS_RECOVER_MS };
+        let recovery = if still_up { 20 + 4 * self.scenario.network.latency_ms.1 } else { LINKS_RECOVER_MS };
         self.links_work_from_ms = self.links_work_from_ms.max(now + recovery);
     }
 

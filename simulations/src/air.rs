@@ -1,0 +1,91 @@
+//! What happens to messages beyond what turmoil does with its links: lost, doubled and delayed datagrams, lost beacons,
+//! and connections that stand still while datagrams pass.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::scenario::Network;
+
+/// The state of it, shared by all hosts of a run.
+#[derive(Clone, Debug)]
+pub struct Air(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    usual: Network,
+    lost: Option<u32>,
+    beacons_lost: bool,
+    held: BTreeSet<(IpAddr, IpAddr)>,
+    waiting: Vec<Waker>,
+}
+
+/// What becomes of datagrams now, in thousandths.
+#[derive(Clone, Copy, Debug)]
+pub struct Fate {
+    /// Never arrive.
+    pub lost: u32,
+    /// Arrive twice.
+    pub doubled: u32,
+    /// Arrive after others that were sent later.
+    pub delayed: u32,
+}
+
+impl Air {
+    /// As the network is without faults.
+    #[must_use]
+    pub fn new(usual: Network) -> Self {
+        let state = State { usual, lost: None, beacons_lost: false, held: BTreeSet::new(), waiting: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on so many thousandths of all datagrams are lost.
+    pub fn lose_datagrams(&self, thousandths: u32) {
+        self.state().lost = Some(thousandths);
+    }
+
+    /// From now on no beacon arrives.
+    pub fn lose_beacons(&self) {
+        self.state().beacons_lost = true;
+    }
+
+    /// From now on connections between the two stand still.
+    pub fn hold_streams(&self, one: IpAddr, other: IpAddr) {
+        self.state().held.insert((one.min(other), one.max(other)));
+    }
+
+    /// All is as usual again.
+    pub fn heal(&self) {
+        let waiting = {
+            let mut state = self.state();
+            (state.lost, state.beacons_lost) = (None, false);
+            state.held.clear();
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// What becomes of a datagram now.
+    #[must_use]
+    pub fn fate(&self, beacon: bool) -> Fate {
+        let state = self.state();
+        let Network { lost, doubled, delayed, .. } = state.usual;
+        let lost = if beacon && state.beacons_lost { 1000 } else { state.lost.unwrap_or(lost) };
+        Fate { lost, doubled, delayed }
+    }
+
+    /// Whether connections between the two stand still; if so, `waker` is woken when they go on.
+    pub fn holds_streams(&self, one: IpAddr, other: IpAddr, waker: &Waker) -> bool {
+        let mut state = self.state();
+        let held = state.held.contains(&(one.min(other), one.max(other)));
+        if held {
+            state.waiting.push(waker.clone());
+        }
+        held
+    }
+}
