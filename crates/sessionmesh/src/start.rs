@@ -32,6 +32,7 @@ use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
 use crate::seal::Side;
 use crate::stats::Counters;
+use crate::task;
 
 /// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
 const EVENTS_MAX: usize = 4096;
@@ -104,7 +105,7 @@ impl Attempt {
         };
         let (report, evidence) = mpsc::unbounded_channel();
         let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), report));
-        tokio::spawn(serve::accept(node.clone(), listener));
+        task::spawn(serve::accept(node.clone(), listener));
         Ok(Self { node, membership: Arc::new(membership), evidence, node_addr: addr })
     }
 
@@ -170,11 +171,11 @@ impl Attempt {
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
         let mut views = Views::new(node.clone(), membership.clone());
         views.review(&membership.heard().borrow().clone());
-        tokio::spawn(views.run(evidence));
-        tokio::spawn(pulse::run(node.clone()));
-        tokio::spawn(audit::run(node.clone()));
-        tokio::spawn(expire::run(node.clone()));
-        tokio::spawn(ready::run(node.clone(), membership.clone(), ready));
+        task::spawn(views.run(evidence));
+        task::spawn(pulse::run(node.clone()));
+        task::spawn(audit::run(node.clone()));
+        task::spawn(expire::run(node.clone()));
+        task::spawn(ready::run(node.clone(), membership.clone(), ready));
         Mesh::new(node, membership, is_ready)
     }
 

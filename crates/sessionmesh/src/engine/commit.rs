@@ -21,6 +21,7 @@ use super::store::Entry;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::network::BoxFuture;
+use crate::task;
 
 /// Changes to one session, that become visible together.
 #[derive(Clone, Debug, Default)]
@@ -148,14 +149,14 @@ pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(&node, loser, None, winner, wait).await;
     });
-    tokio::spawn(folding);
+    task::spawn(folding);
 }
 
 /// What was written to an id that has been renewed goes to its successor, in a task of its own.
 pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
     let node = node.clone();
     let following: BoxFuture<'static, ()> = Box::pin(async move { pour(&node, successor, &attributes).await });
-    tokio::spawn(following);
+    task::spawn(following);
 }
 
 /// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if

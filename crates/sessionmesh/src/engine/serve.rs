@@ -22,6 +22,7 @@ use super::views::Evidence;
 use super::{apply, audit, expire, read};
 use crate::network::{ByteStream, Listener};
 use crate::seal::Side;
+use crate::task;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
@@ -42,7 +43,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
         match accepted {
             Ok((stream, _)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
                 let (node, open) = (node.clone(), open.clone());
-                tokio::spawn(async move {
+                task::spawn(async move {
                     tokio::select! {
                         biased;
                         () = node.stop.cancelled() => {}

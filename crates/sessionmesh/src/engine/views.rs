@@ -20,6 +20,7 @@ use super::topology::Topology;
 use super::{link, walk};
 use crate::event::Event;
 use crate::membership::{Heard, HeardState, Membership};
+use crate::task;
 
 /// What a link learned about a member.
 #[derive(Clone, Copy, Debug)]
@@ -315,7 +316,7 @@ impl Views {
         for member in view.members().iter().filter(|member| *member.name != *self.node.config.name) {
             if !self.peers.contains_key(&member.node()) {
                 let peer = Arc::new(Peer::new(member.clone(), now, self.node.stop.child_token()));
-                tokio::spawn(link::run(self.node.clone(), peer.clone()));
+                task::spawn(link::run(self.node.clone(), peer.clone()));
                 self.peers.insert(peer.node, peer);
             }
         }
@@ -353,7 +354,7 @@ impl Views {
         self.walk = node.stop.child_token();
         let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.known.clone());
         let stop = self.walk.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(walk).await });
+        task::spawn(async move { stop.run_until_cancelled(walk).await });
     }
 
     fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {
