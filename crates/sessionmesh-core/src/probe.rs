@@ -69,7 +69,7 @@ table! {
         PassingCountsAsKept = "passing-counts-as-kept",
         /// What owners said before the owners changed still counts for letting go.
         KeptOutlivesView = "kept-outlives-view",
-        /// Of two values of one attribute that with the smaller stamp wins.
+        /// Of two values that two nodes wrote to one attribute that with the smaller stamp wins.
         StampsBackwards = "stamps-backwards",
         /// Of two values of one attribute that wins which arrives last, whatever the stamps.
         LastArrivalWins = "last-arrival-wins",

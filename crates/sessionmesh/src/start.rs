@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
@@ -56,7 +57,10 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
         match attempt.look_around().await {
             Ok(Around::Free) => return Ok(attempt.go()),
             // An earlier incarnation of this node, dead by now, had a larger number: the clock was set back.
-            Ok(Around::Outnumbered(known)) => incarnation = known + 1,
+            Ok(Around::Outnumbered(known)) => {
+                probe::reached(Path::ClockSetBack);
+                incarnation = known + 1;
+            }
             Err(error) => {
                 attempt.close();
                 return Err(error);

@@ -8,6 +8,7 @@ use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
 use sessionmesh_core::message::{
     Answers, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Welcome,
 };
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::view::NodeHash;
 use tokio::io::{AsyncRead, AsyncWriteExt};
@@ -210,6 +211,7 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
         clear = lock(&peer.outbox).is_clear();
         granted = node.settle(&topology, peer)
             && lock(&peer.health).grant(clear, topology.hash(), &node.patience, node.now());
+        probe::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
         if ping.leaving {
             node.report(Evidence::Leaving(from));
         }
