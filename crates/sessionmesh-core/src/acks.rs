@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::SessionId;
+use crate::probe::{self, Bug};
 use crate::view::{NodeHash, ViewHash};
 
 /// What a commit waits for.
@@ -91,7 +92,7 @@ impl<R> Acks<R> {
     /// `node` answered to a send of `id` that was encoded at Lamport counter `sent`.
     pub fn heard(&mut self, id: SessionId, node: NodeHash, sent: u64, holds: Holds, targets: &Targets) -> Vec<Done<R>> {
         for (_, waiter) in self.waiting.range_mut((id, 0)..=(id, u64::MAX)) {
-            if waiter.counter <= sent {
+            if waiter.counter <= sent || probe::planted(Bug::AnswerToEarlierSend) {
                 match waiter.answers.iter_mut().find(|(from, _)| *from == node) {
                     Some(answer) => answer.1 = holds,
                     None => waiter.answers.push((node, holds)),
@@ -149,7 +150,12 @@ impl<R> Waiter<R> {
                 reached >= usize::from(wanted).min(reachable)
             }
             Ack::Owners => {
-                targets.owners.iter().all(|node| holds(node) == Some(Holds::Kept(targets.view)))
+                let keeps = |node: &NodeHash| match holds(node) {
+                    Some(Holds::Kept(view)) => view == targets.view || probe::planted(Bug::AcksUnderAnyView),
+                    Some(Holds::Passing) | None => false,
+                };
+                let lacking = targets.owners.iter().filter(|node| !keeps(node)).count();
+                lacking <= usize::from(probe::planted(Bug::OneOwnerFewer))
                     && targets.stand_ins.iter().all(|node| holds(node).is_some())
             }
         }

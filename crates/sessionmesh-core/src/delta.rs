@@ -7,6 +7,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::id::SessionId;
 use crate::moment::Moment;
+use crate::probe::{self, Bug};
 use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, access_tolerance_ms};
 use crate::stamp::Stamp;
 
@@ -135,7 +136,7 @@ impl<'a> Delta<'a> {
             *held = Some(record);
             return Applied::Merged { changed: true, newer };
         };
-        if !self.is_whole() && !self.fits(&record.session) {
+        if !self.is_whole() && !self.fits(&record.session) && !probe::planted(Bug::UnfitDeltaMerged) {
             return Applied::NeedsWhole;
         }
         // An advance that the journey of the message could explain is none, or repeated passing on would creep.
@@ -191,6 +192,10 @@ impl<'a> Delta<'a> {
             Content::Tombstone { .. } => session.invalidate(self.tombstone(now)),
             Content::Session { created_ms, idle_limit_ms, idle_limit_stamp, expired, attributes } => {
                 let limit = IdleLimit { stamp: *idle_limit_stamp, ms: (*idle_limit_ms).max(1) };
+                let later = |end: &Invalidated| end.stamp.counter < self.counter();
+                if probe::planted(Bug::WriteRevivesEnded) && session.invalidated().is_some_and(later) {
+                    *session = Session::new(*created_ms, limit);
+                }
                 let mut changed = session.set_created(*created_ms) | session.set_idle_limit(limit);
                 for attribute in attributes {
                     changed |= session.put(attribute.to_attribute());

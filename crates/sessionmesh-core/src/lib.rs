@@ -17,6 +17,8 @@ pub mod keeping;
 pub mod message;
 pub mod moment;
 pub mod outbox;
+#[doc(hidden)]
+pub mod probe;
 pub mod session;
 pub mod slots;
 pub mod stamp;

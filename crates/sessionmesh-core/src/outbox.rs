@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::SessionId;
+use crate::probe::{self, Bug, Path};
 use crate::stamp::Stamp;
 
 /// Which marks go first.
@@ -64,6 +65,10 @@ impl Outbox {
     /// Notes that the peer may lack all of `id` that changed at or after `from`. `owed` says that the peer cannot
     /// trust its own copies until it has this (see [`Outbox::owed`]).
     pub fn mark(&mut self, id: SessionId, from: Stamp, lane: Lane, owed: bool) {
+        let travels = || self.under_way.values().flatten().any(|sent| sent.id == id);
+        if probe::planted(Bug::MarkDropped) && travels() {
+            return;
+        }
         self.tickets += 1;
         let mut mark = Mark { from, lane, owed, ticket: self.tickets };
         if let Some(before) = self.marks.get(&id) {
@@ -119,8 +124,12 @@ impl Outbox {
 
     /// The link broke: what was under way is dirty again.
     pub fn link_broke(&mut self) {
+        probe::reached_if(Path::LinkBrokeUnderWay, || !self.under_way.is_empty());
         for sent in std::mem::take(&mut self.under_way).into_values().flatten() {
             self.owed -= usize::from(sent.owed);
+            if probe::planted(Bug::InFlightForgotten) {
+                continue;
+            }
             self.mark(sent.id, sent.from, sent.lane, sent.owed);
         }
     }
@@ -142,7 +151,7 @@ impl Outbox {
     /// How many dirty or travelling sessions the peer must have before it may trust its own copies: what it is owed by
     /// a hand-over, or because a commit was acknowledged without it.
     pub fn owed(&self) -> usize {
-        self.owed
+        if probe::planted(Bug::OwedForgotten) { 0 } else { self.owed }
     }
 
     /// Whether nothing is dirty and nothing under way.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
+use crate::probe::{self, Bug};
 use crate::view::NodeHash;
 
 /// When a change was made: a Lamport counter, and the node that made it to break ties.
@@ -49,9 +50,15 @@ impl LamportClock {
 
     /// Takes note of a counter that came in a frame or a handshake.
     pub fn observe(&self, counter: u64) {
-        if counter.saturating_sub(self.now()) <= COUNTER_JUMP_MAX {
+        if counter.saturating_sub(self.now()) <= COUNTER_JUMP_MAX && !probe::planted(Bug::WallClockStamps) {
             self.counter.fetch_max(counter, Ordering::AcqRel);
         }
+    }
+
+    /// For a planted mistake: no later stamp is below `counter`, however far ahead that is.
+    #[doc(hidden)]
+    pub fn jump(&self, counter: u64) {
+        self.counter.fetch_max(counter, Ordering::AcqRel);
     }
 
     /// The counter now. Read under the lock of a session, it is at least the counter of every commit that the

@@ -45,6 +45,7 @@ mod seal;
 mod session;
 mod start;
 mod stats;
+mod task;
 
 pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};
@@ -57,6 +58,11 @@ pub use seal::{ConnectionSeal, PlainConnections, Side};
 pub use session::{Commit, Session};
 pub use sessionmesh_core::acks::Ack;
 pub use sessionmesh_core::id::{InvalidSessionId, SessionId};
+#[doc(hidden)]
+pub use sessionmesh_core::probe;
 pub use sessionmesh_core::session::Value;
 pub use sessionmesh_core::view::{Member, MemberState};
 pub use stats::Stats;
+#[cfg(sessionmesh_probes)]
+#[doc(hidden)]
+pub use task::{Gate, Gated};

@@ -9,6 +9,8 @@ use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::millis;
+use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::view::{Member, MemberState};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -147,6 +149,15 @@ impl Mesh {
         self.node.store.read(id, |held| held.is_some())
     }
 
+    /// Whether this node holds a copy of `id` now that has not ended and is not past its idle limit. Like
+    /// [`Mesh::holds`], it asks nobody and notes no access.
+    #[must_use]
+    pub fn holds_live(&self, id: SessionId) -> bool {
+        let now = self.node.now();
+        let lives = |record: &Record| record.status() == Status::Live && !record.is_past_limit(now);
+        self.node.store.read(id, |held| held.is_some_and(|entry| lives(&entry.record)))
+    }
+
     /// The digest of the copy that this node holds. Two nodes with the same digest hold the same.
     #[must_use]
     pub fn digest(&self, id: SessionId) -> Option<u64> {
@@ -163,6 +174,8 @@ impl Mesh {
             ended: self.node.store.ended(),
             owned: Store::stripes().map(owned).sum(),
             outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
+            in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),
+            fenced: self.node.fences.len(),
             waiting_commits: lock(&self.node.acks).len(),
             suspected: topology
                 .peers()
@@ -211,6 +224,7 @@ impl Mesh {
         let remaining = if handed_over { 0 } else { node.store.live() + node.store.ended() };
         node.stop.cancel();
         self.membership.stop();
+        probe::reached_if(Path::LeaveTimedOut, || remaining > 0);
         if remaining > 0 { Err(LeaveError { remaining, waited: deadline }) } else { Ok(()) }
     }
 
@@ -222,7 +236,7 @@ impl Mesh {
             let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
             let walked = node.walked.load(Ordering::Acquire) == topology.epoch;
             let alone = topology.peers().next().is_none();
-            let empty = node.store.live() + node.store.ended() == 0;
+            let empty = node.store.live() + node.store.ended() == 0 || probe::planted(Bug::LeaveWithoutWaiting);
             let unanswered = !lock(&node.acks).is_empty();
             if leaving && walked && !unanswered && (alone || empty) {
                 return;

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
@@ -32,6 +33,7 @@ use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
 use crate::seal::Side;
 use crate::stats::Counters;
+use crate::task;
 
 /// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
 const EVENTS_MAX: usize = 4096;
@@ -55,7 +57,10 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
         match attempt.look_around().await {
             Ok(Around::Free) => return Ok(attempt.go()),
             // An earlier incarnation of this node, dead by now, had a larger number: the clock was set back.
-            Ok(Around::Outnumbered(known)) => incarnation = known + 1,
+            Ok(Around::Outnumbered(known)) => {
+                probe::reached(Path::ClockSetBack);
+                incarnation = known + 1;
+            }
             Err(error) => {
                 attempt.close();
                 return Err(error);
@@ -104,7 +109,7 @@ impl Attempt {
         };
         let (report, evidence) = mpsc::unbounded_channel();
         let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), report));
-        tokio::spawn(serve::accept(node.clone(), listener));
+        task::spawn(serve::accept(node.clone(), listener));
         Ok(Self { node, membership: Arc::new(membership), evidence, node_addr: addr })
     }
 
@@ -170,11 +175,11 @@ impl Attempt {
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
         let mut views = Views::new(node.clone(), membership.clone());
         views.review(&membership.heard().borrow().clone());
-        tokio::spawn(views.run(evidence));
-        tokio::spawn(pulse::run(node.clone()));
-        tokio::spawn(audit::run(node.clone()));
-        tokio::spawn(expire::run(node.clone()));
-        tokio::spawn(ready::run(node.clone(), membership.clone(), ready));
+        task::spawn(views.run(evidence));
+        task::spawn(pulse::run(node.clone()));
+        task::spawn(audit::run(node.clone()));
+        task::spawn(expire::run(node.clone()));
+        task::spawn(ready::run(node.clone(), membership.clone(), ready));
         Mesh::new(node, membership, is_ready)
     }
 

@@ -20,6 +20,11 @@ macro_rules! counters {
             pub owned: usize,
             /// Sessions dirty for some peer or on their way to it, summed over peers.
             pub outbox: usize,
+            /// Batches that were sent and not answered yet, summed over peers; at most 4 for each.
+            pub in_flight: usize,
+            /// Sessions that this node agreed to have expire and does not use until the verdict, for at most two commit
+            /// deadlines. One that gets no verdict is counted until the next sweep.
+            pub fenced: usize,
             /// Commits that wait for copies.
             pub waiting_commits: usize,
             /// Peers that are suspected and not waited for.

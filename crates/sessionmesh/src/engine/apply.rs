@@ -2,25 +2,58 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use sessionmesh_core::codec;
 use sessionmesh_core::delta::{Applied, Content, Delta, WireAttribute};
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::message::{Answer, Batch, Verdict};
+use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::Status;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
+use tokio::time::sleep;
 
 use super::node::Node;
 use super::store::Entry;
 use crate::event::Event;
+use crate::task;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     node.lamport.observe(batch.counter);
     node.counters.deltas_received.fetch_add(batch.deltas.len() as u64, Ordering::Relaxed);
+    if probe::planted(Bug::KeptBeforeMerge) {
+        return merge_later(node, from, batch);
+    }
     batch.deltas.iter().map(|delta| merge(node, Some(from), delta).code()).collect()
+}
+
+/// A mistake: answers as if all that fits were merged, and merges it a little later.
+fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
+    let bytes = codec::encode(&Message::Batch(batch.clone())).expect("it was decoded from as many bytes");
+    let answer = |delta: &Delta<'_>| {
+        let mut copy = node.store.get(delta.id).map(|entry| entry.record);
+        let verdict = match delta.apply(&mut copy, node.now()) {
+            Applied::NeedsWhole => Verdict::NeedsWhole,
+            Applied::Merged { .. } if node.topology.load().is_owner(delta.id.slot()) => Verdict::Kept,
+            Applied::Merged { .. } => Verdict::Passing,
+        };
+        Answer { verdict, newer: false }.code()
+    };
+    let answers = batch.deltas.iter().map(answer).collect();
+    let node = node.clone();
+    task::spawn(async move {
+        sleep(Duration::from_millis(20)).await;
+        if let Ok(Message::Batch(batch)) = codec::decode(&bytes) {
+            for delta in &batch.deltas {
+                merge(&node, Some(from), delta);
+            }
+        }
+    });
+    answers
 }
 
 /// Merges one delta. What a node merges without owning it, it passes on.
@@ -44,8 +77,16 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         (applied, before, Glance::of(held.as_ref()))
     });
     let (Applied::Merged { changed, newer }, before, after) = done else {
+        probe::reached(Path::NeedsWhole);
         return Answer { verdict: Verdict::NeedsWhole, newer: false };
     };
+    probe::reached_if(Path::LateSaveAbsorbed, || {
+        let ended = |glance: Glance| matches!(glance.status, Some(Status::Invalidated { .. }));
+        ended(before) && ended(after) && matches!(delta.content, Content::Session { .. })
+    });
+    probe::reached_if(Path::ExpiredRevived, || {
+        before.status == Some(Status::Expired) && after.status == Some(Status::Live)
+    });
     let topology = node.topology.load();
     let owner = topology.is_owner(delta.id.slot());
     // A write that was under way when the id was renewed follows the pointer: one that comes after the tombstone, and
@@ -55,7 +96,8 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
             Content::Session { attributes, .. } => attributes.iter().map(WireAttribute::to_attribute).collect(),
             Content::Tombstone { .. } => overtaken,
         };
-        if !late.is_empty() {
+        if !late.is_empty() && !probe::planted(Bug::RenewalForgetsLateWrites) {
+            probe::reached(Path::LateWriteFollowed);
             super::commit::follow(node, successor, late);
         }
     }
@@ -72,8 +114,10 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         node.pass_on(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);
     }
     if newer && let Some(peer) = from.and_then(|from| topology.peer(from)) {
+        probe::reached(Path::NewerSentBack);
         peer.mark(delta.id, Stamp::ZERO, Lane::Usual, false, now);
     }
+    probe::reached_if(Path::Passing, || !owner);
     Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
 }
 
@@ -92,7 +136,8 @@ impl Glance {
 
 /// The primary tells of the end of a session, once: when its own copy goes from live to ended.
 pub(crate) fn announce_end(node: &Node, id: SessionId, before: Glance, after: Glance) {
-    if before.status != Some(Status::Live) || !node.topology.load().is_primary(id.slot()) {
+    let tells = node.topology.load().is_primary(id.slot()) || probe::planted(Bug::EventOnEveryOwner);
+    if before.status != Some(Status::Live) || !tells {
         return;
     }
     match after.status {
@@ -113,6 +158,7 @@ fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<SessionId>) {
     }
     let (winner, loser) = (was.min(came), was.max(came));
     if let Some(loser) = loser {
+        probe::reached(Path::RenewalsFolded);
         super::commit::fold(node, loser, winner);
     }
 }

@@ -8,6 +8,7 @@ use sessionmesh_core::codec;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::message::{Audit, AuditDiffers, Message, Want};
 use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::time::{Instant, sleep, timeout};
@@ -88,6 +89,7 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) {
         return;
     }
     if !differs.slots.is_empty() {
+        probe::reached(Path::AuditDifference);
         node.counters.audit_differences.fetch_add(differs.slots.len() as u64, Ordering::Relaxed);
         debug!(peer = %peer.member.name, slots = differs.slots.len(), "audit found differences");
         repair(node, peer, &differs).await;

@@ -8,6 +8,7 @@ use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{Attribute, IdleLimit, Invalidated, Record, Session, Status, Value};
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
@@ -21,6 +22,7 @@ use super::store::Entry;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::network::BoxFuture;
+use crate::task;
 
 /// Changes to one session, that become visible together.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +84,7 @@ pub(crate) async fn commit(
             }
             Written::At(stamp, record) => (stamp, record),
             Written::Renewed(successor) => {
+                probe::reached(Path::CommitFollowedRenewal);
                 base = read::load(node, successor, Access::Peek).await.ok().flatten();
                 id = successor;
                 continue;
@@ -108,7 +111,7 @@ pub(crate) async fn invalidate(
     let ended = node.store.update(id, |held| {
         check_open(node)?;
         let before = Glance::of(held.as_ref());
-        let stamp = node.lamport.tick();
+        let stamp = node.tick();
         let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
         // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
         let end = Invalidated { successor, stamp, retention_ms: retention.max(limit.saturating_mul(3)), since: now };
@@ -129,6 +132,7 @@ pub(crate) async fn invalidate(
     {
         let (winner, loser) = (was.successor.min(successor), was.successor.max(successor));
         if let Some(loser) = loser {
+            probe::reached(Path::RenewalsFolded);
             fold(node, loser, winner);
         }
     }
@@ -137,6 +141,9 @@ pub(crate) async fn invalidate(
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
 pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>) {
+    if probe::planted(Bug::RenewalsNotFolded) {
+        return;
+    }
     let node = node.clone();
     let folding: BoxFuture<'static, ()> = Box::pin(async move {
         if let Some(winner) = winner
@@ -148,14 +155,14 @@ pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(&node, loser, None, winner, wait).await;
     });
-    tokio::spawn(folding);
+    task::spawn(folding);
 }
 
 /// What was written to an id that has been renewed goes to its successor, in a task of its own.
 pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
     let node = node.clone();
     let following: BoxFuture<'static, ()> = Box::pin(async move { pour(&node, successor, &attributes).await });
-    tokio::spawn(following);
+    task::spawn(following);
 }
 
 /// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if
@@ -228,9 +235,9 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
                 }
                 return Ok(Written::Nothing(record));
             }
-            Some(record) => (record, node.lamport.tick()),
+            Some(record) => (record, node.tick()),
             None => {
-                let stamp = node.lamport.tick();
+                let stamp = node.tick();
                 let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
                 let inherited = change.inherit.as_deref();
                 let created_ms = inherited.map_or_else(|| node.clock.wall_ms(), Session::created_ms);
@@ -282,7 +289,7 @@ pub(crate) async fn update<R>(
         let (value, result) = change(record.session.get(key))?;
         let put = (key.clone(), value);
         check_limits(node, Some(&record.session), &[&put])?;
-        let stamp = node.lamport.tick();
+        let stamp = node.tick();
         Arc::make_mut(&mut record.session).put(Attribute { key: put.0, value: put.1, stamp });
         Ok((stamp, hold(held, record, now), result))
     })?;
@@ -368,14 +375,17 @@ pub(crate) async fn replicate(
     let targets = node.targets(id.slot());
     if targets.all().next().is_none() {
         lock(&node.acks).give_up(id, ticket);
+        probe::reached_if(Path::StrictAlone, || wait.strict);
         return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
     }
+    let deadline = if probe::planted(Bug::DeadlineIgnored) { deadline + wait.deadline * 4 } else { deadline };
     let copies = match timeout_at(deadline, &mut answer).await {
         Ok(Ok(copies)) => copies,
         _ => match lock(&node.acks).give_up(id, ticket) {
             // Answered at the last moment.
             None => answer.try_recv().unwrap_or(0),
             Some(copies) => {
+                probe::reached(Path::CommitTimedOut);
                 node.counters.commit_timeouts.fetch_add(1, Ordering::Relaxed);
                 return Err(CommitError::TimedOut { copies });
             }

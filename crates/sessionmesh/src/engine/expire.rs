@@ -13,7 +13,8 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::outbox::Lane;
-use sessionmesh_core::session::{Expired, Status, access_tolerance_ms};
+use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::session::{Expired, Invalidated, Status, access_tolerance_ms};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,6 +25,7 @@ use super::peer::lock;
 use super::store::{Entry, Store};
 use super::topology::Topology;
 use crate::event::Event;
+use crate::task;
 
 /// Sessions asked about in one message.
 const ASKED_MAX: usize = 4096;
@@ -48,7 +50,7 @@ impl Fences {
 
     /// The verdict came.
     pub(crate) fn lift(&self, id: SessionId) {
-        if self.count.load(Ordering::Acquire) > 0 {
+        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
             let mut until = lock(&self.until);
             until.remove(&id);
             self.count.store(until.len(), Ordering::Release);
@@ -59,8 +61,14 @@ impl Fences {
     pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
         while self.count.load(Ordering::Acquire) > 0 && lock(&self.until).contains_key(&id) && Instant::now() < deadline
         {
+            probe::reached(Path::FenceWaited);
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Sessions that are fenced, or were and have not been swept yet.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
     }
 
     fn set(&self, id: SessionId, at: Moment) {
@@ -70,7 +78,7 @@ impl Fences {
     }
 
     fn sweep(&self, now: Moment) {
-        if self.count.load(Ordering::Acquire) > 0 {
+        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
             let mut until = lock(&self.until);
             until.retain(|_, at| now < *at);
             self.count.store(until.len(), Ordering::Release);
@@ -119,6 +127,8 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
         match due {
             Due::Drop => node.store.update(id, |held| {
                 if held.as_ref().is_some_and(|entry| is_spent(&topology, id, entry, now)) {
+                    let live = |entry: &Entry| entry.record.status() == Status::Live;
+                    probe::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
                     *held = None;
                 }
             }),
@@ -129,7 +139,7 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
     for items in asked.into_values() {
         for items in items.chunks(ASKED_MAX) {
             let (node, topology, items) = (node.clone(), topology.clone(), items.to_vec());
-            tokio::spawn(async move { decide(&node, &topology, items).await });
+            task::spawn(async move { decide(&node, &topology, items).await });
         }
     }
 }
@@ -142,7 +152,8 @@ fn due(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> Option
     if !topology.is_owner(id.slot()) {
         return Some(Due::PassOn);
     }
-    let over = record.status() == Status::Live && record.is_past_limit(now) && topology.is_primary(id.slot());
+    let decides = topology.is_primary(id.slot()) || probe::planted(Bug::ExpireOnBackup);
+    let over = record.status() == Status::Live && record.is_past_limit(now) && decides;
     over.then(|| Due::Ask(ExpireItem { id, revision: record.session.revision(), age_ms: record.idle_ms(now) }))
 }
 
@@ -162,7 +173,8 @@ fn is_spent(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> b
     let limit = record.session.idle_limit().ms;
     match record.status() {
         Status::Invalidated { .. } => {
-            record.session.invalidated().is_some_and(|end| now.ms_since(end.since) > end.retention_ms)
+            let over = |end: &Invalidated| now.ms_since(end.since) > end.retention_ms;
+            record.session.invalidated().is_some_and(over) && !probe::planted(Bug::TombstonesForEver)
         }
         Status::Expired => record.idle_ms(now) > limit.saturating_add(EXPIRED_MS.max(limit / 10)),
         Status::Live => {
@@ -192,12 +204,14 @@ async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
     });
     let votes: Vec<Option<Vec<bool>>> = join_all(asks).await;
     if node.topology.load().epoch != topology.epoch {
+        probe::reached(Path::ExpiryPutOff);
         return;
     }
+    probe::reached_if(Path::ExpiryPutOff, || votes.iter().any(Option::is_none));
     for (at, item) in items.iter().enumerate() {
         // A silent owner means: not yet.
         let agreed = votes.iter().all(|votes| votes.as_ref().and_then(|v| v.get(at)).copied().unwrap_or(false));
-        if agreed {
+        if agreed || probe::planted(Bug::ExpireWithoutVote) {
             end(node, item, asked_at);
         }
     }
@@ -215,12 +229,12 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
         }
         let mark = Expired { revision: record.session.revision(), access: record.access };
         Arc::make_mut(&mut record.session).expire(mark);
-        Some(node.lamport.tick())
+        Some(node.tick())
     });
     let Some(stamp) = stamp else { return };
     node.counters.expired.fetch_add(1, Ordering::Relaxed);
     let (node, id) = (node.clone(), item.id);
-    tokio::spawn(async move {
+    task::spawn(async move {
         let deadline = node.config.commit_deadline;
         let wait = Wait { ack: Ack::Owners, strict: false, deadline };
         // It goes on replicating after a time-out. The event is told either way, since the end stands.
@@ -244,6 +258,7 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
                     && record.idle_ms(now).saturating_add(tolerance) >= record.session.idle_limit().ms
             })
         });
+        probe::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {
             node.fences.set(item.id, fence);
         } else if let Some(peer) = topology.peer(from) {

@@ -7,6 +7,7 @@
 //! A peer that makes no progress is *suspected*: commits leave it out once the last lease granted to it has run out.
 
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::view::ViewHash;
 
 /// The times that govern health, in milliseconds, all derived from the commit deadline.
@@ -115,7 +116,9 @@ impl Health {
 
     /// Whether the peer's outbox, unless it is clear, has made no progress for so long that it must be suspected.
     pub(crate) fn is_overdue(&self, clear: bool, patience: &Patience, now: Moment) -> bool {
-        !clear && self.suspected.is_none() && now.ms_since(self.progress) >= patience.suspect_ms
+        let hasty = probe::planted(Bug::LeasesIgnored);
+        let bound = if hasty { patience.withhold_ms } else { patience.suspect_ms };
+        !clear && self.suspected.is_none() && now.ms_since(self.progress) >= bound
     }
 
     /// Suspects the peer from now on.
@@ -125,7 +128,8 @@ impl Health {
         }
         self.strikes = (self.strikes + 1).min(16);
         let back_off = (patience.suspect_ms << (self.strikes - 1)).min(BACK_OFF_MS_MAX);
-        let left_out_from = self.granted.map_or(now, |granted| granted.plus_ms(patience.lease_ms).max(now));
+        let leases_end = self.granted.map_or(now, |granted| granted.plus_ms(patience.lease_ms));
+        let left_out_from = if probe::planted(Bug::LeasesIgnored) { now } else { leases_end.max(now) };
         self.suspected = Some(Suspicion { left_out_from, trusted_again_from: now.plus_ms(back_off) });
         self.settled = None;
     }
@@ -133,6 +137,7 @@ impl Health {
     /// Answers a ping: whether the lease is granted.
     pub(crate) fn grant(&mut self, clear: bool, view: ViewHash, patience: &Patience, now: Moment) -> bool {
         let stalled = !clear && now.ms_since(self.progress) >= patience.withhold_ms;
+        probe::reached_if(Path::LeaseWithheld, || stalled);
         let granted = self.suspected.is_none() && !stalled && self.settled == Some(view);
         if granted {
             self.granted = Some(now);
@@ -158,6 +163,7 @@ impl Health {
         };
         let prompt = now.ms_since(pong.sent) <= patience.probe_ms;
         if pong.nothing_owed && prompt && now >= suspicion.trusted_again_from {
+            probe::reached(Path::TrustedAgain);
             self.suspected = None;
             self.progress = now;
             return true;

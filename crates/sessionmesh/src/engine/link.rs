@@ -14,6 +14,7 @@ use sessionmesh_core::message::{
 };
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Lane, Outbox, Sent};
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{DIGEST_VERSION, Record};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{MemberState, ViewHash};
@@ -238,8 +239,14 @@ fn take_batch(
     let mut bytes = 0;
     while bytes < BATCH_BYTES && batch.len() < BATCH_SESSIONS_MAX {
         let Some((id, from, lane, owed)) = outbox.take() else { break };
+        let skipped = |entry: &&super::store::Entry| {
+            probe::planted(Bug::TombstonesLeftBehind)
+                && lane == Lane::Bulk
+                && entry.record.session.invalidated().is_some()
+        };
         let read = |held: Option<&super::store::Entry>| {
-            held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
+            held.filter(|entry| !skipped(entry))
+                .map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
         };
         let Some((record, version, counter)) = node.store.read(id, read) else {
             outbox.settle(owed);
@@ -316,7 +323,10 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
         for (sent, verdict) in with_verdicts(&batch, answers) {
             match verdict {
                 // The peer keeps it, but under another view, and a commit waits: ask again when the views agree.
-                Verdict::Kept if view != topology.hash() && lock(&node.acks).waits_for(sent.id) => outbox.park(sent.id),
+                Verdict::Kept if view != topology.hash() && lock(&node.acks).waits_for(sent.id) => {
+                    probe::reached(Path::KeptUnderOtherView);
+                    outbox.park(sent.id);
+                }
                 Verdict::Passing if is_owner(&topology, peer, sent.id) => outbox.park(sent.id),
                 Verdict::Kept | Verdict::Passing => {}
                 Verdict::NeedsWhole => {
@@ -338,6 +348,7 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
                     node.let_go(sent.id);
                     // It was used meanwhile: what the owners keep is not all there is now.
                     if node.store.read(sent.id, |held| held.is_some_and(|entry| entry.version() != sent.version)) {
+                        probe::reached(Path::UsedWhileLettingGo);
                         node.pass_on(sent.id, Stamp::PROBE, Lane::Bulk);
                     }
                 }
@@ -356,7 +367,11 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
 
 /// What became of each session of a batch. An answer that is missing or makes no sense counts as a need.
 fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<Item = (&'a Sent, Verdict)> {
-    let verdict = |code: u8| Answer::from_code(code).map_or(Verdict::NeedsWhole, |answer| answer.verdict);
+    let verdict = |code: u8| match Answer::from_code(code).map_or(Verdict::NeedsWhole, |answer| answer.verdict) {
+        Verdict::Passing if probe::planted(Bug::PassingCountsAsKept) => Verdict::Kept,
+        Verdict::NeedsWhole if probe::planted(Bug::NeedsWholeForgotten) => Verdict::Kept,
+        verdict => verdict,
+    };
     let codes = answers.codes.iter().copied().chain(std::iter::repeat(u8::MAX));
     batch.iter().zip(codes.map(verdict))
 }

@@ -11,6 +11,7 @@ use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::keeping::Keeping;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Lane, Sent};
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::{LamportClock, Stamp};
 use sessionmesh_core::view::{NodeHash, ViewHash};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::expire::Fences;
 use super::health::Patience;
 use super::peer::{Peer, lock};
-use super::store::Store;
+use super::store::{Entry, Store};
 use super::topology::Topology;
 use super::views::Evidence;
 use crate::clock::Clock;
@@ -81,6 +82,14 @@ impl Node {
         self.topology.load_full()
     }
 
+    /// The stamp of a new change. To be taken under the lock of the session.
+    pub(crate) fn tick(&self) -> Stamp {
+        if probe::planted(Bug::WallClockStamps) {
+            self.lamport.jump(self.clock.wall_ms());
+        }
+        self.lamport.tick()
+    }
+
     /// A number below `bound`, from the injected randomness.
     pub(crate) fn random_below(&self, bound: u64) -> u64 {
         lock(&self.rng).random_range(0..bound.max(1))
@@ -139,8 +148,9 @@ impl Node {
     pub(crate) fn targets(&self, slot: Slot) -> Targets {
         let topology = self.topology.load();
         let now = self.now();
+        let is_left_out = |owner: &&Arc<Peer>| lock(&owner.health).is_left_out(now);
         let (left_out, waited): (Vec<_>, Vec<_>) =
-            topology.owners(slot).partition(|owner| lock(&owner.health).is_left_out(now));
+            topology.owners(slot).partition(|owner| is_left_out(owner) && !probe::planted(Bug::SuspectedWaitedFor));
         let stand_ins = match left_out.len() {
             0 => Vec::new(),
             missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
@@ -165,6 +175,7 @@ impl Node {
         }
         let targets = self.targets(id.slot());
         let done = lock(&self.acks).heard(id, peer, sent, holds, &targets);
+        probe::reached_if(Path::StandInConfirmed, || !done.is_empty() && !targets.stand_ins.is_empty());
         release(done);
     }
 
@@ -182,8 +193,10 @@ impl Node {
     /// owners: the topology is looked at under the lock, since a change of it stores the new one before it clears.
     pub(crate) fn heard_kept(&self, sent: &Sent, owner: NodeHash) {
         let mut keeping = lock(&self.keeping);
-        if self.topology.load().epoch == sent.epoch {
+        if self.topology.load().epoch == sent.epoch || probe::planted(Bug::KeptOutlivesView) {
             keeping.kept(sent.id, sent.version, owner);
+        } else {
+            probe::reached(Path::KeptTooLate);
         }
     }
 
@@ -195,14 +208,15 @@ impl Node {
         }
         let owners = topology.owner_nodes(id.slot());
         let dropped = self.store.update(id, |held| {
-            let may_drop =
-                held.as_ref().is_some_and(|entry| lock(&self.keeping).may_drop(id, entry.version(), &owners));
+            let all_keep = |entry: &Entry| lock(&self.keeping).may_drop(id, entry.version(), &owners);
+            let may_drop = held.as_ref().is_some_and(|entry| all_keep(entry) || probe::planted(Bug::LetGoWithoutKept));
             if may_drop {
                 *held = None;
             }
             may_drop
         });
         if dropped {
+            probe::reached(Path::LetGo);
             lock(&self.keeping).forget(id);
             self.counters.let_go.fetch_add(1, Ordering::Relaxed);
             self.changed.notify_waiters();
@@ -212,6 +226,7 @@ impl Node {
     /// Whether this node was awake of late. If it was not, what it believes about silent peers is out of date.
     pub(crate) fn is_awake(&self, now: Moment) -> bool {
         now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire))) < self.patience.stall_ms()
+            || probe::planted(Bug::StallUnnoticed)
     }
 
     /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member
@@ -222,7 +237,8 @@ impl Node {
             let health = lock(&peer.health);
             health.leases(view, now) || health.is_cut_off(&self.patience, now)
         };
-        !topology.is_joining(topology.me) && self.is_awake(now) && topology.peers().all(lets)
+        let trusted = || self.is_awake(now) && topology.peers().all(lets);
+        !topology.is_joining(topology.me) && (trusted() || probe::planted(Bug::StalledOwnerAnswers))
     }
 
     /// Whether a change of the view still settles: members that do not own a session may be the only ones to hold it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sessionmesh_core::acks::Targets;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -30,6 +31,7 @@ pub(crate) async fn run(node: Arc<Node>) {
 fn beat(node: &Arc<Node>) {
     let now = node.now();
     let stalled = !node.is_awake(now);
+    probe::reached_if(Path::StallNoticed, || stalled);
     let topology = node.topology.load();
     for peer in topology.peers() {
         if stalled {
@@ -57,6 +59,7 @@ pub(crate) fn suspect(node: &Node, peer: &Peer) {
 
 /// The last lease of a suspected peer has run out: the next-ranked members stand in for it in all commits that wait.
 fn left_out(node: &Node, peer: &Peer) {
+    probe::reached(Path::OwnerLeftOut);
     info!(peer = %peer.member.name, "commits are acknowledged without it");
     let waiting = lock(&node.acks).sessions();
     for id in waiting {

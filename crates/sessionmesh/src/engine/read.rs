@@ -11,6 +11,7 @@ use sessionmesh_core::delta::Delta;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{Ask, Held, Message, Told};
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
@@ -63,6 +64,7 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
             Verdict::Unclear(why) => why,
         };
         if late {
+            probe::reached(Path::CannotTell);
             node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why });
         }
@@ -128,8 +130,10 @@ impl Round {
                 return Verdict::Unclear("not all of its owners answered, or the cluster is changing");
             }
             if self.blind {
+                probe::reached(Path::TooManyVanished);
                 return Verdict::Unclear("more nodes vanished than there are copies");
             }
+            probe::reached(Path::MissTold);
             return Verdict::NoSuchSession;
         };
         if record.status() != Status::Live {
@@ -143,6 +147,8 @@ impl Round {
         // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
         // is silent for so long that it is suspected.
         if self.decisive || !self.pending {
+            probe::reached_if(Path::PartitionRead, || !self.decisive && !self.complete);
+            probe::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && self.complete);
             Verdict::Live(record)
         } else {
             Verdict::Unclear("not all of its owners answered")
@@ -157,7 +163,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         // Together: the cluster may be whole again when the answers are in, but it was not asked.
         let vanished = lock(&node.vanished);
         let topology = node.topology();
-        let blind = vanished.too_many(node.mode, topology.view.len(), now);
+        let blind = vanished.too_many(node.mode, topology.view.len(), now) && !probe::planted(Bug::VanishedForgotten);
         (topology, blind)
     };
     let held = node.store.get(id).map(|entry| entry.record);
@@ -206,7 +212,12 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             node.lamport.observe(delta.counter());
         }
         round.hear(&told, is_owner, node.now());
+        if probe::planted(Bug::MissBelieved) && is_owner && told.held == Held::Nothing {
+            round.nowhere = true;
+            break;
+        }
         if round.decisive {
+            probe::reached_if(Path::ReadPastSilentOwner, || owners.iter().any(|owner| is_silent(node, owner)));
             break;
         }
     }

@@ -8,6 +8,7 @@ use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
 use sessionmesh_core::message::{
     Answers, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Welcome,
 };
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::view::NodeHash;
 use tokio::io::{AsyncRead, AsyncWriteExt};
@@ -22,6 +23,7 @@ use super::views::Evidence;
 use super::{apply, audit, expire, read};
 use crate::network::{ByteStream, Listener};
 use crate::seal::Side;
+use crate::task;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
@@ -42,7 +44,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
         match accepted {
             Ok((stream, _)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
                 let (node, open) = (node.clone(), open.clone());
-                tokio::spawn(async move {
+                task::spawn(async move {
                     tokio::select! {
                         biased;
                         () = node.stop.cancelled() => {}
@@ -209,6 +211,7 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
         clear = lock(&peer.outbox).is_clear();
         granted = node.settle(&topology, peer)
             && lock(&peer.health).grant(clear, topology.hash(), &node.patience, node.now());
+        probe::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
         if ping.leaving {
             node.report(Evidence::Leaving(from));
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::moment::{Moment, millis};
+use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ use super::topology::Topology;
 use super::{link, walk};
 use crate::event::Event;
 use crate::membership::{Heard, HeardState, Membership};
+use crate::task;
 
 /// What a link learned about a member.
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +200,7 @@ impl Views {
         for node in alive {
             self.refused.remove(&node);
             if let Some(peer) = self.peers.get(&node) {
+                probe::reached(Path::RefusedButHeard);
                 super::pulse::suspect(&self.node, peer);
             }
         }
@@ -207,7 +210,8 @@ impl Views {
     pub(crate) fn review(&mut self, heard: &[Heard]) {
         let before = self.node.topology();
         let mut view = self.compute(heard, &before);
-        if self.missed_too_much(&view, &before) {
+        if self.missed_too_much(&view, &before) && !probe::planted(Bug::CutOffKeepsCopies) {
+            probe::reached(Path::CopiesDiscarded);
             warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
             self.node.store.clear();
             self.own = MemberState::Joining;
@@ -255,6 +259,10 @@ impl Views {
                 members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state });
             }
         }
+        probe::reached_if(Path::TwoIncarnations, || {
+            let names: BTreeSet<&str> = members.iter().map(|member| &*member.name).collect();
+            names.len() < members.len()
+        });
         View::new(members)
     }
 
@@ -292,11 +300,13 @@ impl Views {
 
     fn adopt(&mut self, view: View, before: &Arc<Topology>) {
         let now = self.node.now();
-        let moved = view.hash() != before.hash();
+        let moved = view.hash() != before.hash()
+            && !(probe::planted(Bug::QuickRestartTakenForOld) && only_restarts(&view, &before.view));
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
             if self.gone.contains(&peer.node) || self.refused.contains_key(&peer.node) {
+                probe::reached_if(Path::RefusedRemoved, || self.refused.contains_key(&peer.node));
                 peer.stop.cancel();
             } else {
                 former.push(peer.clone());
@@ -315,7 +325,7 @@ impl Views {
         for member in view.members().iter().filter(|member| *member.name != *self.node.config.name) {
             if !self.peers.contains_key(&member.node()) {
                 let peer = Arc::new(Peer::new(member.clone(), now, self.node.stop.child_token()));
-                tokio::spawn(link::run(self.node.clone(), peer.clone()));
+                task::spawn(link::run(self.node.clone(), peer.clone()));
                 self.peers.insert(peer.node, peer);
             }
         }
@@ -338,7 +348,9 @@ impl Views {
     /// Everything that depends on who owns what: forget, ask again, walk.
     fn owners_changed(&mut self, before: &Arc<Topology>, topology: &Arc<Topology>) {
         let node = &self.node;
-        lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
+        if !probe::planted(Bug::KeptOutlivesView) {
+            lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
+        }
         for peer in topology.peers() {
             lock(&peer.outbox).unpark();
             peer.audit_due.store(true, Ordering::Release);
@@ -346,14 +358,16 @@ impl Views {
         }
         let waiting = lock(&node.acks).sessions();
         for id in waiting {
+            probe::reached(Path::CommitReaimed);
             node.spread(id, sessionmesh_core::stamp::Stamp::PROBE, sessionmesh_core::outbox::Lane::Awaited);
         }
         node.review_acks();
+        probe::reached_if(Path::WalkInterrupted, || node.walked.load(Ordering::Acquire) != before.epoch);
         self.walk.cancel();
         self.walk = node.stop.child_token();
         let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.known.clone());
         let stop = self.walk.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(walk).await });
+        task::spawn(async move { stop.run_until_cancelled(walk).await });
     }
 
     fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {
@@ -361,7 +375,10 @@ impl Views {
         let idle_ms = millis(node.config.max_inactive);
         for member in view.members() {
             vanished.returned(&member.name);
-            if before.view.get(&member.name).is_none() {
+            let was = before.view.get(&member.name);
+            probe::reached_if(Path::QuickRestart, || was.is_some_and(|was| was.incarnation != member.incarnation));
+            if was.is_none() {
+                probe::reached_if(Path::ReturnedAfterCut, || self.known.contains(&member.node()));
                 info!(name = %member.name, addr = %member.addr, "member up");
                 node.emit(Event::MemberUp { name: member.name.clone() });
             }
@@ -399,6 +416,12 @@ impl Views {
         let without = Topology::new(topology.epoch, view, mode, name, &self.peers, Vec::new());
         self.node.topology.store(Arc::new(without));
     }
+}
+
+/// Whether all that makes two views differ are incarnations.
+fn only_restarts(view: &View, before: &View) -> bool {
+    let rest = |member: &Member| (member.name.clone(), member.zone.clone(), member.state == MemberState::Leaving);
+    view.members().iter().map(rest).eq(before.members().iter().map(rest))
 }
 
 impl Node {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sessionmesh_core::id::{SLOTS, Slot};
+use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::probe::{self, Bug};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tracing::debug;
@@ -21,7 +22,8 @@ pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topol
     debug_assert_eq!(plans.len(), SLOTS, "one plan for each slot");
     let mut marked = 0_usize;
     for stripe in Store::stripes() {
-        let found = node.store.scan(stripe, |id, _| (!plans[id.slot().index()].is_empty()).then_some(()));
+        let concerned = |id: SessionId| !plans[id.slot().index()].is_empty() && !probe::planted(Bug::NoWalk);
+        let found = node.store.scan(stripe, |id, _| concerned(id).then_some(()));
         marked += found.len();
         let now = node.now();
         for (id, ()) in found {

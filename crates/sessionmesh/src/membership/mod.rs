@@ -28,6 +28,7 @@ pub(crate) use self::heard::{Heard, HeardState};
 use self::multicast::Beacons;
 pub(crate) use self::seal::{DatagramSeal, PlainSeal};
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
+use crate::task;
 
 /// The longest name of a cluster, node or zone, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
@@ -122,7 +123,7 @@ impl Membership {
 
         let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
         let (publish, heard) = watch::channel(Arc::default());
-        let mut tasks = vec![tokio::spawn(watch_over(Arc::clone(&gossip), config.gossip_interval, publish))];
+        let mut tasks = vec![task::spawn(watch_over(Arc::clone(&gossip), config.gossip_interval, publish))];
         let (beacons, multicast_error) = match multicast {
             Multicast::Off => (None, None),
             Multicast::On(socket, group) => (Some((socket, group)), None),
@@ -130,11 +131,11 @@ impl Membership {
         };
         if let Some((socket, group)) = beacons {
             let (config, gossip) = (Arc::clone(&config), Arc::clone(&gossip));
-            tasks.push(tokio::spawn(Beacons { socket, group, seal, config, gossip }.run()));
+            tasks.push(task::spawn(Beacons { socket, group, seal, config, gossip }.run()));
         }
         if !names.is_empty() {
             let following = resolution::follow(names, network, config, Arc::clone(&gossip));
-            tasks.push(tokio::spawn(following));
+            tasks.push(task::spawn(following));
         }
         seeds.into_iter().for_each(|seed| gossip.reach(seed));
         Ok(Self { gossip, heard, multicast_error, tasks: Mutex::new(tasks) })
