@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sessionmesh::{AckName, Discovery as Ways, Event, MemberState, Mesh, ModeName, SessionId};
+use sessionmesh::{AckName, Discovery as Ways, Event, MemberState, Mesh, ModeName, SessionId, Stats};
 use tokio::sync::{mpsc, oneshot};
 use turmoil::Sim;
 
 use crate::air::Air;
 use crate::clock::{EPOCH_MS, SimClock};
-use crate::gate::Gate;
+use sessionmesh::Gate;
 use crate::network::{SimNetwork, Trace};
+use crate::oracle::world::Look;
 use crate::scenario::{Ack, Discovery, Fault, Mode, Scenario};
 
 /// The port of every node.
@@ -81,8 +82,8 @@ struct Shared {
     addrs: Rc<Vec<IpAddr>>,
     air: Air,
     trace: Trace,
-    /// Nodes that left without being able to hand over all.
-    lost: Rc<RefCell<Vec<usize>>>,
+    /// Nodes that left, and whether they could hand over all.
+    left: Rc<RefCell<Vec<(usize, bool)>>>,
     heard: Rc<RefCell<Vec<Heard>>>,
 }
 
@@ -114,7 +115,7 @@ impl Cluster {
             addrs: Rc::new(names.iter().map(|name| sim.lookup(name.as_str())).collect()),
             air: Air::new(scenario.network),
             trace,
-            lost: Rc::default(),
+            left: Rc::default(),
             heard: Rc::default(),
         };
         let late: BTreeSet<usize> = (scenario.nodes - scenario.late..scenario.nodes).collect();
@@ -236,12 +237,10 @@ impl Cluster {
     }
 
     fn leave(&self, node: usize) {
-        let (seats, lost) = (self.seats.clone(), self.shared.lost.clone());
+        let (seats, left) = (self.seats.clone(), self.shared.left.clone());
         drop(self.ask(node, move |mesh| async move {
             let handed_over = mesh.leave(LEAVE).await.is_ok() && mesh.members().len() > 1;
-            if !handed_over {
-                lost.borrow_mut().push(node);
-            }
+            left.borrow_mut().push((node, handed_over));
             // The node has stopped; the host waits to be started again.
             seats.borrow_mut()[node].mesh = None;
         }));
@@ -261,11 +260,11 @@ impl Cluster {
         if frozen { gate.shut() } else { gate.open() }
     }
 
-    /// The nodes that left since the last call and could not hand over all, or had nobody to take it: as good as
-    /// crashed.
+    /// The nodes that left since the last call. Those that could not hand over all, or had nobody to take it (`false`),
+    /// are as good as crashed.
     #[must_use]
-    pub fn left_with_losses(&self) -> Vec<usize> {
-        self.shared.lost.take()
+    pub fn left(&self) -> Vec<(usize, bool)> {
+        self.shared.left.take()
     }
 
     /// The events that were told since the last call.
@@ -351,6 +350,46 @@ impl Cluster {
         self.seats.borrow()[node].frozen
     }
 
+    /// Members of the view of `node` that hold a live copy of `id` and are its owners by their own view: number and life.
+    #[must_use]
+    pub fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)> {
+        let seats = self.seats.borrow();
+        let Some(reader) = &seats[node].mesh else { return BTreeSet::new() };
+        let seen: Vec<_> = reader.members().into_iter().map(|member| (member.name, member.incarnation)).collect();
+        let holds = |(at, name): &(usize, &String)| {
+            seats[*at].mesh.as_ref().filter(|mesh| mesh.holds_live(id)).is_some_and(|mesh| {
+                let myself = mesh.members().into_iter().find(|member| *member.name == **name);
+                mesh.owners(id).iter().any(|owner| **owner == **name)
+                    && myself.is_some_and(|myself| seen.contains(&(myself.name, myself.incarnation)))
+            })
+        };
+        let holders = self.names.iter().enumerate().filter(|seat| !seats[seat.0].down).filter(holds);
+        holders.map(|(at, _)| (at, seats[at].lives)).collect()
+    }
+
+    /// How the cluster looks now. `ids` are the sessions that must be in their place; without them, that is not looked at.
+    #[must_use]
+    pub fn look(&self, links_work: bool, ids: Option<&BTreeSet<SessionId>>, suspects: bool) -> Look {
+        let calm = links_work && self.unrest().is_none();
+        let repaired = calm && ids.is_some_and(|ids| self.unsettled(ids).is_none());
+        let nodes = 0..self.names.len();
+        let up: Vec<usize> = nodes.clone().filter(|node| self.seats.borrow()[*node].mesh.is_some()).collect();
+        Look {
+            calm,
+            suspects,
+            split: self.is_split(),
+            slow: !self.slow.is_empty(),
+            frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
+            neighbours: if self.cuts.is_empty() && self.holds.is_empty() && self.held_streams.is_empty() {
+                vec![BTreeSet::new(); self.names.len()]
+            } else {
+                nodes.map(|node| self.neighbours(node)).collect()
+            },
+            up: up.into_iter().map(|node| (node, self.life(node))).collect(),
+            repaired,
+        }
+    }
+
     /// The nodes to which everything passes from `node`, and from which everything comes; itself too.
     #[must_use]
     pub fn neighbours(&self, node: usize) -> BTreeSet<usize> {
@@ -409,28 +448,22 @@ impl Cluster {
                 _ => return Some(format!("{name} is starting or leaving")),
             }
         }
-        let mut first: Option<Vec<(Arc<str>, u64)>> = None;
+        let mut first: Option<Vec<u64>> = None;
         for (name, mesh) in &up {
             let members = mesh.members();
             if !mesh.is_ready() || members.iter().any(|member| member.state != MemberState::Ready) {
                 return Some(format!("not all are ready by the view of {name}"));
             }
-            let seen: Vec<_> = members.iter().map(|member| (member.name.clone(), member.incarnation)).collect();
-            if !seen.iter().map(|(name, _)| &**name).eq(up.iter().map(|(name, _)| name.as_str())) {
-                let seen: Vec<_> = seen.iter().map(|(name, _)| &**name).collect();
+            if !members.iter().map(|member| &*member.name).eq(up.iter().map(|(name, _)| name.as_str())) {
+                let seen: Vec<_> = members.iter().map(|member| &*member.name).collect();
                 return Some(format!("{name} sees {seen:?}"));
             }
-            if *first.get_or_insert_with(|| seen.clone()) != seen {
+            let incarnations: Vec<u64> = members.iter().map(|member| member.incarnation).collect();
+            if *first.get_or_insert_with(|| incarnations.clone()) != incarnations {
                 return Some(format!("{name} sees other incarnations"));
             }
         }
         None
-    }
-
-    /// Whether some node suspects another.
-    #[must_use]
-    pub fn suspects(&self) -> bool {
-        self.meshes().iter().any(|(_, mesh)| !mesh.stats().suspected.is_empty())
     }
 
     /// Why the cluster has not settled: it is calm, nothing is under way, and all of `ids` are held by their owners,
@@ -464,10 +497,16 @@ impl Cluster {
         None
     }
 
+    /// The figures of all nodes.
+    #[must_use]
+    pub fn stats(&self) -> Vec<(String, Stats)> {
+        self.meshes().into_iter().map(|(name, mesh)| (name, mesh.stats())).collect()
+    }
+
     /// The figures of all nodes, for the report of a failure.
     #[must_use]
     pub fn figures(&self) -> String {
-        self.meshes().iter().map(|(name, mesh)| format!("\n  {name}: {:?}", mesh.stats())).collect()
+        self.stats().iter().map(|(name, stats)| format!("\n  {name}: {stats:?}")).collect()
     }
 
     fn meshes(&self) -> Vec<(String, Mesh)> {

@@ -14,7 +14,6 @@ pub mod clients;
 pub mod clock;
 pub mod cluster;
 pub mod entropy;
-pub mod gate;
 pub mod network;
 pub mod oracle;
 pub mod run;

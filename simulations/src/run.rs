@@ -10,8 +10,8 @@ use crate::clients::{Clients, look_at_all};
 use crate::cluster::Cluster;
 use crate::entropy;
 use crate::network::Trace;
-use crate::oracle::{Oracle, Said, Violation};
-use crate::scenario::{Ack, Kind, Mode, Scenario};
+use crate::oracle::{Oracle, Rules, Said, Violation};
+use crate::scenario::{Ack, Fault, Kind, Mode, Scenario};
 
 /// After so long without faults and clients the cluster must have settled.
 const SETTLES_WITHIN_MS: u64 = 40_000;
@@ -23,7 +23,11 @@ const LINKS_RECOVER_MS: u64 = 2_500;
 /// Connections on which nothing arrives for less than this go on as if nothing had been.
 const LINKS_STAY_UP_MS: u64 = 900;
 /// How often the cluster is looked at.
-const LOOK_MS: u64 = 5;
+const LOOK_MS: u64 = 10;
+/// How often the copies of all sessions are compared.
+const COMPARE_MS: u64 = 100;
+/// Batches that a node may send to one peer before they are answered (the library's `engine::link`).
+const IN_FLIGHT_MAX: usize = 4;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -103,6 +107,8 @@ struct Play {
     trace: Trace,
     settling_ms: Vec<u64>,
     looked_ms: u64,
+    compared_ms: u64,
+    suspects: bool,
     disturbed_since_ms: Option<u64>,
     links_work_from_ms: u64,
 }
@@ -112,11 +118,19 @@ impl Play {
         let trace = Trace::default();
         Self {
             cluster: Cluster::new(&scenario, trace.clone()),
-            clients: Clients::new(&scenario.load, scenario.nodes, scenario.seed, trace.clone()),
-            oracle: Oracle::new(scenario.spare_copies(), scenario.ack == Ack::Owners, scenario.tick_ms),
+            clients: Clients::new(&scenario, trace.clone()),
+            oracle: Oracle::new(Rules {
+                spare: scenario.spare_copies(),
+                waits_for_owners: scenario.ack == Ack::Owners,
+                slack_ms: 10 + 4 * scenario.tick_ms,
+                latency_ms: scenario.network.latency_ms.1,
+                idle_ms: scenario.has_idle_limit().then_some(scenario.idle_ms),
+            }),
             trace,
             settling_ms: Vec::new(),
             looked_ms: 0,
+            compared_ms: 0,
+            suspects: false,
             disturbed_since_ms: None,
             links_work_from_ms: 0,
             scenario,
@@ -145,33 +159,92 @@ impl Play {
             let mut events = episode.events.iter().peekable();
             while self.cluster.now_ms() < start + episode.length_ms {
                 while let Some(event) = events.next_if(|event| start + event.at_ms <= self.cluster.now_ms()) {
-                    if let Some(node) = self.cluster.inflict(&event.fault) {
-                        self.oracle.crashed(node, self.cluster.now_ms());
-                    }
-                    self.looked_ms = 0;
+                    self.inflict(&event.fault);
                 }
                 self.clients.send(&self.cluster, &mut self.oracle, self.cluster.now_ms());
                 self.step()?;
             }
+            self.cluster.admit_all();
             self.settle()?;
         }
-        Ok(())
+        self.fade()
+    }
+
+    fn inflict(&mut self, fault: &Fault) {
+        let now = self.cluster.now_ms();
+        if let Some(node) = self.cluster.inflict(fault) {
+            self.oracle.crashed(node, now);
+        }
+        if let Fault::Burst(node, sessions) = *fault {
+            self.clients.burst(&self.cluster, &mut self.oracle, node, sessions, now);
+        }
+        self.looked_ms = 0;
     }
 
     fn step(&mut self) -> Result<(), Violation> {
         self.cluster.step().map_err(|detail| self.violation("every node starts and goes on", detail))?;
         let now = self.cluster.now_ms();
-        for node in self.cluster.left_with_losses() {
-            self.oracle.crashed(node, now);
+        for (node, handed_over) in self.cluster.left() {
+            self.oracle.left(self.cluster.serving().len(), now);
+            if !handed_over {
+                self.oracle.crashed(node, now);
+            }
         }
         if now >= self.looked_ms + LOOK_MS {
             self.looked_ms = now;
             self.note_links(now);
-            let calm = now >= self.links_work_from_ms && self.cluster.unrest().is_none();
-            self.oracle.calm(calm, now);
-            self.oracle.trusting(!self.cluster.suspects(), now);
+            let compare = now >= self.compared_ms + COMPARE_MS;
+            let ids = compare.then(|| self.oracle.ids());
+            if compare {
+                self.compared_ms = now;
+                self.check_bounds()?;
+            }
+            let links_work = now >= self.links_work_from_ms;
+            self.oracle.look(&self.cluster.look(links_work, ids.as_ref(), self.suspects), now);
         }
-        self.clients.receive(&mut self.oracle, now)
+        for heard in self.cluster.heard() {
+            self.oracle.heard(&heard)?;
+        }
+        self.clients.receive(&self.cluster, &mut self.oracle, now)
+    }
+
+    /// Nothing that a node keeps grows beyond what clients have asked for.
+    fn check_bounds(&mut self) -> Result<(), Violation> {
+        let known = self.oracle.ids_asked_for();
+        let peers = 2 * self.scenario.nodes;
+        let all = self.cluster.stats();
+        self.suspects = all.iter().any(|(_, stats)| !stats.suspected.is_empty());
+        for (name, stats) in all {
+            let held = stats.sessions + stats.ended;
+            let bounds = [
+                ("sessions and tombstones held", held, known),
+                ("sessions fenced by a vote", stats.fenced, held),
+                ("sessions to send", stats.outbox, known * peers),
+                ("batches under way", stats.in_flight, IN_FLIGHT_MAX * peers),
+                ("commits that wait", stats.waiting_commits, self.clients.under_way() + held),
+            ];
+            if let Some((what, found, bound)) = bounds.into_iter().find(|(_, found, bound)| found > bound) {
+                let detail = format!("{name}: {what}: {found}, at most {bound}: {stats:?}");
+                return Err(self.violation("what a node keeps is bounded by what clients asked for", detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Clients stay away, until all sessions have ended by themselves.
+    fn fade(&mut self) -> Result<(), Violation> {
+        let live = self.oracle.live();
+        let Some(until) = self.oracle.all_faded_at(self.cluster.now_ms()) else { return Ok(()) };
+        while self.cluster.now_ms() < until {
+            self.step()?;
+        }
+        for (name, stats) in self.cluster.stats() {
+            if stats.sessions > 0 {
+                let detail = format!("{name} still holds {}: {stats:?}", stats.sessions);
+                return Err(self.violation("sessions that nobody uses end", detail));
+            }
+        }
+        self.oracle.faded(&live, self.cluster.now_ms())
     }
 
     /// From when on the links are as good as new.

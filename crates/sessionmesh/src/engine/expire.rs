@@ -255,7 +255,7 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
                 let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
                 record.session.revision() <= item.revision
                     && record.access <= now.minus_ms(item.age_ms).plus_ms(tolerance)
-                    && record.idle_ms(now).saturating_add(tolerance) >= record.session.idle_limit().ms
+                    && record.is_past_limit(now)
             })
         });
         probe::reached_if(Path::ExpiryRefused, || !agreed);

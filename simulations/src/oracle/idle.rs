@@ -1,0 +1,151 @@
+//! Sessions that nobody uses end in time and not before, and listeners are told once.
+
+use sessionmesh::{Event, SessionId};
+
+use super::world::{Safe, World};
+use super::{Checked, Oracle, Request, violated};
+use crate::cluster::Heard;
+
+/// What listeners were told of the end of a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ended {
+    first_ms: u64,
+    told: u32,
+}
+
+/// An access reaches the other owners so long after it, at most, while no link is slow. What happened on a node that
+/// died within this time may not count.
+const PASSED_ON_MS: u64 = 600;
+/// An end is told so long after it was decided, at most: a vote and the copies of it.
+const TOLD_MS: u64 = 1_100;
+/// The longest time between two looks at a session (the library's `engine::expire`).
+const SWEEP_MS_MAX: u64 = 5_000;
+
+impl Oracle {
+    /// Until when the session must live, by what clients know: `None` if they know nothing.
+    ///
+    /// In calm since the access: the whole limit. With crashes since then, or a partition that is over: a tenth less,
+    /// since an access is passed on when the last one that was is older than that.
+    fn lives_until(&self, id: SessionId) -> Option<u64> {
+        let limit = self.rules.idle_ms?;
+        let login = &self.logins[*self.by_id.get(&id)?];
+        let until = |from_ms: u64| {
+            if self.world.calm_from(from_ms) {
+                return Some(from_ms + limit);
+            }
+            let passed_on = from_ms + PASSED_ON_MS;
+            let disturbed = self.world.disturbed_within(from_ms, passed_on);
+            let kept = (self.world.whole_from(from_ms) || self.world.is_calm()) && !disturbed;
+            kept.then_some(from_ms + limit - limit / 10)
+        };
+        login.uses.get(&id)?.iter().filter_map(|used| until(used.from_ms)).max()
+    }
+
+    /// Whether the session may have ended by itself.
+    pub(super) fn may_have_faded(&self, id: SessionId, now_ms: u64) -> bool {
+        self.rules.idle_ms.is_some()
+            && self.lives_until(id).is_none_or(|until| now_ms + self.rules.slack_ms > until)
+    }
+
+    /// "None" was said, or an end told, at a time when the session must still live.
+    pub(super) fn check_not_early(&mut self, id: SessionId, start_ms: u64, now_ms: u64, how: &str) -> Checked {
+        if self.rules.idle_ms.is_none() || self.may_have_faded(id, now_ms) {
+            return Ok(());
+        }
+        let Some(login) = self.by_id.get(&id).map(|at| &self.logins[*at]) else { return Ok(()) };
+        let born = login.births.get(&id).filter(|birth| birth.acked_ms <= start_ms && self.world.is_safe(birth.safe));
+        let Some(birth) = born else { return Ok(()) };
+        let known = birth.settled || self.world.calm_from(start_ms) || self.world.whole_from(birth.acked_ms);
+        if login.vague || login.over || login.faded || login.ends.contains_key(&id) || !known {
+            return Ok(());
+        }
+        if !self.rules.waits_for_owners && !birth.settled {
+            return Ok(());
+        }
+        let until = self.lives_until(id);
+        let detail = format!("{id} must live until {until:?}, {how} at {now_ms}");
+        self.count("checked: not early");
+        violated("no session ends before its time", detail, now_ms)
+    }
+
+    /// A session was served that nobody had used for too long.
+    pub(super) fn check_not_late(&mut self, id: SessionId, request: &Request, now_ms: u64) -> Checked {
+        let (Some(limit), Some(since)) = (self.rules.idle_ms, request.quiet_since) else { return Ok(()) };
+        let latest = since + limit + limit / 10 + 4 * self.rules.latency_ms + self.rules.slack_ms;
+        if request.start_ms <= latest || !self.world.calm_from(since) || !self.world.quick_from(since) {
+            return Ok(());
+        }
+        let detail = format!("{id} last used at {since}: {request:?}");
+        violated("no session is served after its time", detail, now_ms)
+    }
+
+    /// A listener was told something.
+    ///
+    /// # Errors
+    ///
+    /// It should not have been, or not again.
+    pub fn heard(&mut self, heard: &Heard) -> Checked {
+        let (id, promise) = match &heard.event {
+            Event::Expired { id } => {
+                self.count("expired");
+                self.check_not_early(*id, heard.at_ms, heard.at_ms, "told to have expired")?;
+                (*id, "listeners are told of the end of a session once")
+            }
+            Event::Invalidated { id } | Event::Renewed { id, .. } => {
+                self.count("end told");
+                (*id, "listeners are told of the end of a session once")
+            }
+            _ => return Ok(()),
+        };
+        if std::env::var("DBG").is_ok() { eprintln!("{heard:?}"); }
+        let told = self.ended.entry(id).or_insert(Ended { first_ms: heard.at_ms, told: 0 });
+        told.told += 1;
+        let (first_ms, number) = (told.first_ms, told.told);
+        if number > 1 {
+            let since = first_ms.saturating_sub(TOLD_MS);
+            if self.world.whole_from(since) && !self.world.crashed_since(since) {
+                let detail = format!("{id} at {first_ms}, and again: {heard:?}");
+                return violated(promise, detail, heard.at_ms);
+            }
+            self.count("end told again, in unrest");
+        }
+        Ok(())
+    }
+
+    /// When all sessions must have ended, if no client does anything more.
+    #[must_use]
+    pub fn all_faded_at(&self, now_ms: u64) -> Option<u64> {
+        let limit = self.rules.idle_ms?;
+        let sweep = (limit / 20).clamp(20, SWEEP_MS_MAX);
+        Some(now_ms + limit + limit / 10 + 2 * sweep + TOLD_MS + 4 * self.rules.latency_ms)
+    }
+
+    /// All sessions have ended by themselves: `live` are those that were alive when all had settled.
+    ///
+    /// # Errors
+    ///
+    /// A listener was not told.
+    pub fn faded(&mut self, live: &[SessionId], now_ms: u64) -> Checked {
+        for id in live {
+            self.count("checked: faded session");
+            if self.ended.get(id).is_none_or(|ended| ended.told == 0) {
+                return violated("listeners are told of the end of a session", format!("{id}: never"), now_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions that clients have not ended, for the last check.
+    #[must_use]
+    pub fn live(&self) -> Vec<SessionId> {
+        let current = self.logins.iter().filter(|login| !login.over && !login.vague && !login.faded);
+        current.filter_map(|login| login.ids.last().filter(|id| login.births.get(id).is_some_and(|b| b.settled))).copied().collect()
+    }
+}
+
+impl Safe {
+    /// How many more crashes it bears; `None` if there were too many.
+    pub(super) fn left(self, world: &World) -> Option<usize> {
+        world.is_safe(self).then(|| self.copies.saturating_sub(world.crashed_nodes_since(self.since_ms)))
+    }
+}

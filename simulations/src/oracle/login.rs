@@ -1,0 +1,243 @@
+//! What clients did to one session, under all its ids.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sessionmesh::SessionId;
+
+use super::world::Safe;
+use super::{Did, Key, Reply, Request, Seen, What, name};
+
+/// Lines kept of each login.
+const HISTORY_MAX: usize = 60;
+/// Accesses kept of each id.
+const USES_MAX: usize = 64;
+
+/// A value given to an attribute, or its removal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Write {
+    pub(super) key: Key,
+    pub(super) value: u64,
+    pub(super) removes: bool,
+    /// What the writer had read of the attribute.
+    pub(super) saw: Option<u64>,
+    pub(super) node: usize,
+    pub(super) life: u32,
+    pub(super) start_ms: u64,
+    pub(super) acked: Option<(u64, Safe)>,
+    /// It was made, though perhaps not confirmed.
+    pub(super) made: bool,
+    /// All owners had it at a settled moment.
+    pub(super) settled: bool,
+    /// Something else had taken its place at a settled moment.
+    pub(super) superseded: bool,
+    /// It was under way while the session got another id.
+    pub(super) excused: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) start_ms: u64,
+    pub(super) acked: Option<(u64, Safe)>,
+    pub(super) node: usize,
+    pub(super) life: u32,
+}
+
+/// How an id came to be: by a new session or a new id for one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth {
+    pub(super) acked_ms: u64,
+    pub(super) safe: Safe,
+    /// All owners had it at a settled moment.
+    pub(super) settled: bool,
+}
+
+/// Something that a node served, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) value: Option<u64>,
+    pub(super) at_ms: u64,
+}
+
+/// An access of a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// Not before this.
+    pub(super) from_ms: u64,
+}
+
+/// One session of one visitor, under all its ids.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Login {
+    pub(super) ids: Vec<SessionId>,
+    pub(super) births: BTreeMap<SessionId, Birth>,
+    /// By attribute and value; values grow.
+    pub(super) writes: BTreeMap<(Key, u64), Write>,
+    /// Attempts to end an id, by a logout or a new id.
+    pub(super) ends: BTreeMap<SessionId, Vec<End>>,
+    pub(super) renewals: Vec<(u64, Option<u64>)>,
+    /// What was last read of an attribute on a node, in one of its lives.
+    pub(super) sightings: BTreeMap<(SessionId, Key, usize, u32), Sighting>,
+    /// Accesses of each id that were noted for certain.
+    pub(super) uses: BTreeMap<SessionId, VecDeque<Use>>,
+    /// The last moment at which each id may have been accessed.
+    pub(super) touched_ms: BTreeMap<SessionId, u64>,
+    /// Requests that were not answered yet.
+    pub(super) under_way: usize,
+    /// Results of the counter, and where they were counted; the first number is the largest that was acknowledged.
+    pub(super) counted: (u64, Option<(usize, u32)>),
+    /// It was counted on several nodes, so numbers may come twice.
+    pub(super) counted_elsewhere: bool,
+    /// It had ended at a settled moment.
+    pub(super) over: bool,
+    /// It may have ended by itself.
+    pub(super) faded: bool,
+    /// Its present id is not known, since the answer to a renewal was lost.
+    pub(super) vague: bool,
+    /// What was asked and answered last, for the report of a failure.
+    pub(super) history: VecDeque<String>,
+}
+
+impl Login {
+    pub(super) fn write_of(&mut self, request: &Request) -> Option<&mut Write> {
+        let (key, value, _) = request.what.write(request.tab)?;
+        self.writes.get_mut(&(key, value))
+    }
+
+    pub(super) fn begin(&mut self, request: &Request) {
+        let Request { what, id, node, life, start_ms, .. } = *request;
+        self.under_way += 1;
+        if let Some((key, value, removes)) = what.write(request.tab) {
+            let write = Write {
+                key,
+                value,
+                removes,
+                saw: None,
+                node,
+                life,
+                start_ms,
+                acked: None,
+                made: false,
+                settled: false,
+                superseded: false,
+                excused: false,
+            };
+            self.writes.insert((key, value), write);
+        }
+        if let (What::Logout | What::Renew, Some(id)) = (what, id) {
+            self.ends.entry(id).or_default().push(End { start_ms, acked: None, node, life });
+            if what == What::Renew {
+                self.renewals.push((start_ms, None));
+            }
+        }
+    }
+
+    pub(super) fn remember(&mut self, line: String) {
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+    }
+
+    /// The session was served: it was accessed then.
+    pub(super) fn used(&mut self, id: SessionId, request: &Request) {
+        let uses = self.uses.entry(id).or_default();
+        if uses.len() == USES_MAX {
+            uses.pop_front();
+        }
+        uses.push_back(Use { from_ms: request.start_ms });
+    }
+
+    /// It was under way to an id that was given up elsewhere, or was being given up.
+    pub(super) fn is_between_ids(&self, id: SessionId, request: &Request, now_ms: u64) -> bool {
+        let during = |(from, to): &(u64, Option<u64>)| to.is_none_or(|to| to >= request.start_ms) && *from <= now_ms;
+        self.ids.last() != Some(&id) || self.renewals.iter().any(during)
+    }
+
+    pub(super) fn close_renewal(&mut self, request: &Request, now_ms: u64) {
+        for (_, to) in self.renewals.iter_mut().filter(|(from, _)| *from == request.start_ms) {
+            *to = Some(now_ms);
+        }
+        // What was under way meanwhile may have gone to either id.
+        for write in self.writes.values_mut().filter(|w| !w.settled) {
+            let ended = write.acked.map_or(u64::MAX, |(at, _)| at);
+            write.excused |= ended >= request.start_ms;
+        }
+    }
+
+    /// What a node wrote while it was cut off from the one that made the new id stays with the old one, and ends with it.
+    pub(super) fn leave_behind(&mut self, renewed: &Reply) {
+        let Some((seen, _)) = &renewed.seen else { return };
+        let writes = self.writes.clone();
+        for write in self.writes.values_mut().filter(|w| !w.superseded) {
+            write.excused |= is_older(seen.value(write.key), write, &writes);
+        }
+    }
+
+    /// The attributes that were ever written.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.writes.keys().map(|(key, _)| *key).collect();
+        keys.dedup();
+        keys
+    }
+}
+
+impl Seen {
+    pub(super) fn value(&self, key: Key) -> Option<u64> {
+        match self {
+            Self::Session(values) => values.get(&name(key)).copied(),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `found` is certainly older than `write`.
+///
+/// Each writer had read the session before, and what it wrote outranks what it read. So a chain of such reads that leads
+/// from the one to the other decides it.
+pub(super) fn is_older(found: Option<u64>, write: &Write, writes: &BTreeMap<(Key, u64), Write>) -> bool {
+    let ancestors = || {
+        let mut at = write.saw;
+        std::iter::from_fn(move || {
+            let value = at?;
+            at = writes.get(&(write.key, value)).and_then(|write| write.saw);
+            Some(value)
+        })
+    };
+    let Some(found) = found else {
+        // Nothing was there before the first value, and after each removal; a removal that the writer had not seen
+        // may be the later one.
+        let mut removals = writes.range((write.key, 0)..=(write.key, u64::MAX)).filter(|(_, other)| other.removes);
+        return removals.next().is_none();
+    };
+    found != write.value && ancestors().any(|ancestor| ancestor == found)
+}
+
+/// One line of a history.
+pub(super) fn line(request: &Request, reply: Option<&Reply>, now_ms: u64) -> String {
+    let Request { login, tab, what, id, node, life, start_ms, .. } = request;
+    let id = id.map(|id| id.to_string()).unwrap_or_default();
+    let said = reply.map_or_else(|| "lost".to_owned(), Reply::brief);
+    format!("{start_ms}..{now_ms} login {login} tab {tab} n{node}/{life} {what:?} {id}: {said}")
+}
+
+impl Reply {
+    /// In a few words.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let seen = match &self.seen {
+            Some((Seen::Session(values), _)) => {
+                values.iter().map(|(key, value)| format!("{key}={value} ")).collect::<String>()
+            }
+            Some((Seen::Nothing, _)) => "none ".to_owned(),
+            Some((Seen::CannotTell(why), _)) => format!("cannot tell ({why}) "),
+            None => String::new(),
+        };
+        let did = match &self.did {
+            Did::Nothing => String::new(),
+            Did::Acked(id, copies) => format!("acknowledged by {copies}: {id}"),
+            Did::Unconfirmed(id, why) => format!("made, not confirmed: {id} ({why})"),
+            Did::Refused(why) => format!("refused ({why})"),
+        };
+        seen + &did
+    }
+}

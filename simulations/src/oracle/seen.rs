@@ -1,0 +1,191 @@
+//! What a read says, against what clients know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sessionmesh::SessionId;
+
+use super::login::{Login, Write, is_older};
+use super::{Checked, Oracle, Request, Seen, name, violated};
+
+impl Oracle {
+    pub(super) fn check_seen(
+        &mut self,
+        request: &Request,
+        id: SessionId,
+        seen: &Seen,
+        holders: &BTreeSet<(usize, u32)>,
+        now_ms: u64,
+    ) -> Checked {
+        match seen {
+            Seen::CannotTell(_) => Ok(()),
+            Seen::Nothing => {
+                self.check_nothing(request, id, holders, now_ms)?;
+                self.check_not_early(id, request.start_ms, now_ms, "said")
+            }
+            Seen::Session(values) => {
+                self.check_not_ended(request, id, now_ms)?;
+                self.check_not_late(id, request, now_ms)?;
+                self.count("checked: value");
+                self.check_values(request.login, values, now_ms, Some((request, id)))
+            }
+        }
+    }
+
+    /// "None" is not said lightly.
+    fn check_nothing(
+        &mut self,
+        request: &Request,
+        id: SessionId,
+        holders: &BTreeSet<(usize, u32)>,
+        now_ms: u64,
+    ) -> Checked {
+        self.count("checked: none");
+        let login = &self.logins[request.login];
+        let start = request.start_ms;
+        if login.vague || login.over || login.ends.contains_key(&id) || self.may_have_faded(id, now_ms) {
+            return Ok(());
+        }
+        let detail = || format!("{id} of login {}: {request:?}", request.login);
+        if let Some((holder, _)) = request.holders.intersection(holders).next() {
+            let detail = format!("n{holder} holds {}", detail());
+            return violated("\"none\" is never said of a session that a reachable owner holds", detail, now_ms);
+        }
+        let Some(birth) = login.births.get(&id) else { return Ok(()) };
+        if birth.acked_ms > start || !self.world.is_safe(birth.safe) {
+            return Ok(());
+        }
+        if birth.settled && self.veterans.contains(&(request.node, request.life)) {
+            return violated("\"none\" is never said of a session that all owners held", detail(), now_ms);
+        }
+        let whole = self.world.calm_from(start) || self.world.whole_from(birth.acked_ms);
+        if self.rules.waits_for_owners && whole {
+            return violated("while whole, \"none\" is never said of an acknowledged session", detail(), now_ms);
+        }
+        Ok(())
+    }
+
+    /// What has ended is not served.
+    fn check_not_ended(&mut self, request: &Request, id: SessionId, now_ms: u64) -> Checked {
+        let login = &self.logins[request.login];
+        let start = request.start_ms;
+        if login.over {
+            return violated("an ended session never comes back", format!("{id}: {request:?}"), now_ms);
+        }
+        for end in login.ends.get(&id).into_iter().flatten() {
+            let Some((acked, safe)) = end.acked else { continue };
+            if acked > start || !self.world.is_safe(safe) {
+                continue;
+            }
+            let detail = || format!("{id} ended {end:?}, served {request:?}");
+            // A late save on that node may have made a new copy of it, which meets the end once it is heard.
+            let late = |w: &Write| w.start_ms <= acked && w.acked.is_none_or(|(at, _)| at >= end.start_ms);
+            let late = login.writes.values().any(late);
+            if (end.node, end.life) == (request.node, request.life) && !late {
+                return violated("a node never serves a session that it ended", detail(), now_ms);
+            }
+            if !self.rules.waits_for_owners {
+                continue;
+            }
+            if self.world.calm_from(start) || self.world.whole_from(end.start_ms) {
+                return violated("while whole, an ended session is served nowhere", detail(), now_ms);
+            }
+            if !late && self.world.same_side_from(end.node, request.node, end.start_ms.saturating_sub(1)) {
+                return violated("an ended session is not served on its side of a partition", detail(), now_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing in `values` is invented, or certainly older than what must be visible: to `reader`, or, without one, to
+    /// everybody since all has settled.
+    pub(super) fn check_values(
+        &self,
+        login: usize,
+        values: &BTreeMap<String, u64>,
+        now_ms: u64,
+        reader: Option<(&Request, SessionId)>,
+    ) -> Checked {
+        let login = &self.logins[login];
+        for key in login.keys() {
+            let found = values.get(&name(key)).copied();
+            let context = || {
+                let reader = reader.map_or("all had settled".to_owned(), |(r, id)| format!("{id} {r:?}"));
+                format!("attribute {key} is {found:?} when {reader}")
+            };
+            if let Some(found) = found {
+                let Some(write) = login.writes.get(&(key, found)) else {
+                    return violated("no value is invented", context(), now_ms);
+                };
+                if write.removes {
+                    return violated("no value is invented", format!("a removal: {}", context()), now_ms);
+                }
+                if write.superseded {
+                    let detail = format!("{write:?}: {}", context());
+                    return violated("what was overwritten when all had settled never comes back", detail, now_ms);
+                }
+            }
+            self.check_attribute(login, key, found, now_ms, reader, &context)?;
+        }
+        Ok(())
+    }
+
+    fn check_attribute(
+        &self,
+        login: &Login,
+        key: usize,
+        found: Option<u64>,
+        now_ms: u64,
+        reader: Option<(&Request, SessionId)>,
+        context: &dyn Fn() -> String,
+    ) -> Checked {
+        let writes = login.writes.range((key, 0)..=(key, u64::MAX)).map(|(_, write)| write);
+        let writes = writes.filter(|w| !w.excused && !w.superseded && Some(w.value) != found);
+        for write in writes {
+            if let Some((acked, safe)) = write.acked
+                && self.must_show(write, acked, reader)
+                && self.world.is_safe(safe)
+                && is_older(found, write, &login.writes)
+            {
+                let detail = format!("it was {write:?}, but {}", context());
+                return violated("an acknowledged write is never lost", detail, now_ms);
+            }
+            if let Some((request, _)) = reader
+                && write.made
+                && (write.node, write.life) == (request.node, request.life)
+                && self.world.whole_from(write.start_ms)
+                && !self.world.crashed_since(write.start_ms)
+                && write.acked.is_none_or(|(acked, _)| acked <= request.start_ms)
+                && self.is_before(write, request)
+                && is_older(found, write, &login.writes)
+            {
+                let detail = format!("it was {write:?}, but {}", context());
+                return violated("while whole, a node shows what was written on it", detail, now_ms);
+            }
+        }
+        let Some((request, id)) = reader else { return Ok(()) };
+        let Some(before) = login.sightings.get(&(id, key, request.node, request.life)) else { return Ok(()) };
+        let comparable = before.at_ms <= request.start_ms
+            && self.world.whole_from(before.at_ms)
+            && !self.world.crashed_since(before.at_ms);
+        let shown = before.value.and_then(|value| login.writes.get(&(key, value)));
+        if let Some(shown) = shown.filter(|shown| comparable && !shown.excused && Some(shown.value) != found)
+            && is_older(found, shown, &login.writes)
+        {
+            let detail = format!("{before:?} was shown, but {}", context());
+            return violated("while whole, a node never shows less than before", detail, now_ms);
+        }
+        Ok(())
+    }
+
+    /// An unconfirmed write has no time of its own; the client's next request came after it.
+    fn is_before(&self, write: &Write, request: &Request) -> bool {
+        write.acked.is_some() || request.tab == write.key
+    }
+
+    fn must_show(&self, write: &Write, acked_ms: u64, reader: Option<(&Request, SessionId)>) -> bool {
+        let Some((request, _)) = reader else { return true };
+        // Who was cut off knows that it missed something, so in calm also what was written without it is seen.
+        let whole = || self.world.calm_from(request.start_ms) || self.world.whole_from(write.start_ms);
+        acked_ms <= request.start_ms && (write.settled || (self.rules.waits_for_owners && whole()))
+    }
+}

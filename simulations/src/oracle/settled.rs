@@ -1,0 +1,89 @@
+//! What all nodes say when nothing is under way.
+
+use sessionmesh::SessionId;
+
+use super::login::Birth;
+use super::world::Safe;
+use super::{Checked, Oracle, Said, Seen, name, violated};
+
+impl Oracle {
+    /// The cluster has settled, and no request is under way: what each node says of each session.
+    ///
+    /// # Errors
+    ///
+    /// It breaks a promise.
+    pub fn settled(&mut self, said: &[Said], now_ms: u64) -> Checked {
+        for at in 0..self.logins.len() {
+            for id in self.logins[at].ids.clone() {
+                let mut all = said.iter().filter_map(|(_, _, seen)| seen.get(&id));
+                let Some(first) = all.next() else { continue };
+                if let Seen::CannotTell(why) = first {
+                    return violated("when all has settled, every node can tell", format!("{id}: {why}"), now_ms);
+                }
+                if !all.all(|other| other == first) && !self.may_have_faded(id, now_ms) {
+                    let said: Vec<_> = said.iter().map(|(node, _, seen)| (node, &seen[&id])).collect();
+                    return violated("when all has settled, all nodes say the same", format!("{id}: {said:?}"), now_ms);
+                }
+                self.count("checked: settled session");
+                self.settle_one(at, id, first, now_ms)?;
+            }
+        }
+        self.veterans = said.iter().map(|(node, life, _)| (*node, *life)).collect();
+        self.world.settled();
+        Ok(())
+    }
+
+    fn settle_one(&mut self, at: usize, id: SessionId, seen: &Seen, now_ms: u64) -> Checked {
+        let login = &self.logins[at];
+        let last = login.ids.last() == Some(&id);
+        let safely_ended = login
+            .ends
+            .get(&id)
+            .is_some_and(|ends| ends.iter().any(|end| end.acked.is_some_and(|(_, s)| self.world.is_safe(s))));
+        match seen {
+            Seen::Session(values) => {
+                if safely_ended || login.over {
+                    let detail = format!("{id} of login {at}: {:?}", login.ends.get(&id));
+                    return violated("an ended session stays ended", detail, now_ms);
+                }
+                if !last {
+                    // The end of an earlier id was never confirmed, and is lost.
+                    self.logins[at].vague = true;
+                    self.logins[at].ends.remove(&id);
+                    return Ok(());
+                }
+                if !login.vague {
+                    self.check_values(at, values, now_ms, None)?;
+                }
+                let safe = Safe { since_ms: now_ms, copies: self.rules.spare };
+                let login = &mut self.logins[at];
+                login.births.insert(id, Birth { acked_ms: now_ms, safe, settled: true });
+                login.ends.remove(&id);
+                for write in login.writes.values_mut() {
+                    let shown = values.get(&name(write.key)).copied();
+                    let stays = if write.removes { shown.is_none() } else { shown == Some(write.value) };
+                    write.superseded |= !stays && !login.vague;
+                    write.settled = stays && !write.removes;
+                    if write.settled {
+                        write.acked = Some((now_ms, safe));
+                    }
+                }
+            }
+            Seen::Nothing if last => {
+                let faded = self.may_have_faded(id, now_ms);
+                let login = &self.logins[at];
+                let safe = login.births.get(&id).is_some_and(|birth| self.world.is_safe(birth.safe));
+                if safe && !login.over && !login.vague && !login.ends.contains_key(&id) && !faded {
+                    return violated("an acknowledged session is never lost", format!("{id} of login {at}"), now_ms);
+                }
+                self.check_not_early(id, now_ms, now_ms, "settled")?;
+                let login = &mut self.logins[at];
+                // A visitor of a session that just faded may still have been heard by a node.
+                login.over |= !login.vague && (!faded || safely_ended);
+                login.faded |= faded;
+            }
+            Seen::Nothing | Seen::CannotTell(_) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! What was going on in the cluster, and since when: the promises hold under conditions.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How an acknowledged change is safe: against so many crashes since then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Safe {
+    pub(super) since_ms: u64,
+    pub(super) copies: usize,
+}
+
+/// The state of the cluster at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// No link is disturbed, no node frozen, and all nodes that are up are ready and see exactly each other.
+    pub calm: bool,
+    /// Some node suspects another one.
+    pub suspects: bool,
+    /// Nodes that run may take each other for dead.
+    pub split: bool,
+    /// Some link takes longer than usual.
+    pub slow: bool,
+    /// Frozen nodes.
+    pub frozen: Vec<usize>,
+    /// Of each node, the nodes to and from which everything passes.
+    pub neighbours: Vec<BTreeSet<usize>>,
+    /// Nodes that are up, and in which of their lives.
+    pub up: Vec<(usize, u32)>,
+    /// Everything is where it must be, and nothing is under way.
+    pub repaired: bool,
+}
+
+/// Disturbances kept.
+const DISTURBANCES_MAX: usize = 4_096;
+
+/// What is remembered of it.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    /// Crashes since all had settled, with the node.
+    crashes: Vec<(u64, usize)>,
+    /// Planned departures since all had settled, and how many nodes stayed: no more than these can hold copies.
+    departures: Vec<(u64, usize)>,
+    /// Moments of late at which a node crashed or did not run.
+    disturbances: VecDeque<u64>,
+    last_crash_ms: Option<u64>,
+    /// Since when the cluster is calm.
+    calm_since: Option<u64>,
+    /// Since when no node suspects another.
+    trusting_since: Option<u64>,
+    /// Since when nothing kept nodes apart, and the cluster was calm once since it did.
+    whole_since: Option<u64>,
+    /// Since when no link is slow.
+    quick_since: Option<u64>,
+    frozen_until: BTreeMap<usize, u64>,
+    /// Since when two nodes are on the same side: they and all their neighbours are the same.
+    same_side: BTreeMap<(usize, usize), u64>,
+}
+
+impl World {
+    pub(super) fn look(&mut self, look: &Look, now_ms: u64) {
+        self.calm_since = look.calm.then(|| self.calm_since.unwrap_or(now_ms));
+        self.trusting_since = (!look.suspects).then(|| self.trusting_since.unwrap_or(now_ms));
+        self.quick_since = (!look.slow).then(|| self.quick_since.unwrap_or(now_ms));
+        if look.split {
+            self.whole_since = None;
+        } else if look.calm {
+            self.whole_since.get_or_insert(now_ms);
+        }
+        for node in &look.frozen {
+            self.frozen_until.insert(*node, now_ms);
+        }
+        if !look.frozen.is_empty() || look.split {
+            self.disturbed(now_ms);
+        }
+        for (one, near) in look.neighbours.iter().enumerate() {
+            for (other, near_other) in look.neighbours.iter().enumerate().skip(one + 1) {
+                if near == near_other {
+                    self.same_side.entry((one, other)).or_insert(now_ms);
+                } else {
+                    self.same_side.remove(&(one, other));
+                }
+            }
+        }
+    }
+
+    pub(super) fn crashed(&mut self, node: usize, now_ms: u64) {
+        self.crashes.push((now_ms, node));
+        self.last_crash_ms = Some(now_ms);
+        self.calm_since = None;
+        self.disturbed(now_ms);
+    }
+
+    fn disturbed(&mut self, now_ms: u64) {
+        if self.disturbances.back() != Some(&now_ms) {
+            self.disturbances.push_back(now_ms);
+        }
+        while self.disturbances.len() > DISTURBANCES_MAX {
+            self.disturbances.pop_front();
+        }
+    }
+
+    /// Whether a node crashed, did not run, or was kept apart within these times.
+    pub(super) fn disturbed_within(&self, from_ms: u64, to_ms: u64) -> bool {
+        let forgotten = self.disturbances.len() == DISTURBANCES_MAX
+            && self.disturbances.front().is_some_and(|oldest| *oldest > from_ms);
+        forgotten || self.disturbances.iter().any(|at| (from_ms..=to_ms).contains(at))
+    }
+
+    /// How many nodes crashed at `since_ms` or later.
+    pub(super) fn crashed_nodes_since(&self, since_ms: u64) -> usize {
+        let crashed = self.crashes.iter().filter(|(at, _)| *at >= since_ms).map(|(_, node)| *node);
+        crashed.collect::<BTreeSet<usize>>().len()
+    }
+
+    /// Whether no more nodes crashed than the change can bear.
+    pub(super) fn is_safe(&self, safe: Safe) -> bool {
+        let departures = self.departures.iter().filter(|(at, _)| *at >= safe.since_ms);
+        self.crashed_nodes_since(safe.since_ms) <= safe.copies
+            && departures.into_iter().all(|(at, stayed)| self.crashed_nodes_since(*at) < *stayed)
+    }
+
+    pub(super) fn left(&mut self, stayed: usize, now_ms: u64) {
+        self.departures.push((now_ms, stayed));
+    }
+
+    /// All has settled: what happened before does not matter any more.
+    pub(super) fn settled(&mut self) {
+        self.crashes.clear();
+        self.departures.clear();
+    }
+
+    /// Whether it is calm now.
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm_since.is_some()
+    }
+
+    /// Whether a node crashed at `since_ms` or later.
+    pub(super) fn crashed_since(&self, since_ms: u64) -> bool {
+        self.last_crash_ms.is_some_and(|at| at >= since_ms)
+    }
+
+    /// Whether it was calm from `since_ms` on, until now.
+    pub(super) fn calm_from(&self, since_ms: u64) -> bool {
+        self.calm_since.is_some_and(|calm| calm <= since_ms)
+    }
+
+    /// Whether no node suspected another from `since_ms` on.
+    pub(super) fn trusting_from(&self, since_ms: u64) -> bool {
+        self.trusting_since.is_some_and(|since| since <= since_ms)
+    }
+
+    /// Whether nothing kept running nodes apart from `since_ms` on.
+    pub(super) fn whole_from(&self, since_ms: u64) -> bool {
+        self.whole_since.is_some_and(|whole| whole <= since_ms)
+    }
+
+    /// Whether no link was slow from `since_ms` on.
+    pub(super) fn quick_from(&self, since_ms: u64) -> bool {
+        self.quick_since.is_some_and(|quick| quick <= since_ms)
+    }
+
+    /// Whether the node was frozen at `since_ms` or later.
+    pub(super) fn frozen_since(&self, node: usize, since_ms: u64) -> bool {
+        self.frozen_until.get(&node).is_some_and(|until| *until >= since_ms)
+    }
+
+    /// Whether the two were on the same side from `since_ms` on.
+    pub(super) fn same_side_from(&self, one: usize, other: usize, since_ms: u64) -> bool {
+        let pair = (one.min(other), one.max(other));
+        one == other || self.same_side.get(&pair).is_some_and(|since| *since <= since_ms)
+    }
+}
