@@ -306,13 +306,15 @@ async fn serve(mesh: Mesh, request: Request, pad: u32) -> Reply {
             let committed = session.commit().await;
             did(&session, committed)
         }
-        What::Count => match session.update(COUNTER, |n: Option<Padded>| Some((n.map_or(0, |n| n.0) + 1, None))).await {
-            Ok(number) => {
-                counted = number.map(|number| number.0);
-                Did::Acked(session.id(), 0)
+        What::Count => {
+            match session.update(COUNTER, |n: Option<Padded>| Some((n.map_or(0, |n| n.0) + 1, None))).await {
+                Ok(number) => {
+                    counted = number.map(|number| number.0);
+                    Did::Acked(session.id(), 0)
+                }
+                Err(error) => did(&session, Err(error)),
             }
-            Err(error) => did(&session, Err(error)),
-        },
+        }
         What::Logout => {
             let ended = session.invalidate().await;
             did(&session, ended)

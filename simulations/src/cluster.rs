@@ -17,13 +17,16 @@ use turmoil::Sim;
 
 use crate::air::Air;
 use crate::clock::{EPOCH_MS, SimClock};
-use sessionmesh::Gate;
 use crate::network::{SimNetwork, Trace};
 use crate::oracle::world::Look;
 use crate::scenario::{Ack, Discovery, Fault, Mode, Scenario};
+use sessionmesh::Gate;
 
 /// The port of every node.
 const PORT: u16 = 7400;
+/// Who does not answer for so long is taken for gone by reads, so a link on which answers take longer is a partition: 7/10
+/// of the commit deadline, less what else may take time.
+const SILENT_MS: u64 = 300;
 /// How long a planned stop may take.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -341,7 +344,8 @@ impl Cluster {
     #[must_use]
     pub fn is_split(&self) -> bool {
         let apart = [&self.cuts, &self.holds, &self.held_streams].iter().any(|links| !links.is_empty());
-        apart || self.started_unheard
+        let too_slow = self.slow.values().any(|ms| 2 * ms > SILENT_MS);
+        apart || too_slow || self.started_unheard
     }
 
     /// Whether the node is frozen.

@@ -219,7 +219,7 @@ impl Play {
             let bounds = [
                 ("sessions and tombstones held", held, known),
                 ("sessions fenced by a vote", stats.fenced, held),
-                ("sessions to send", stats.outbox, known * peers),
+                ("sessions to send", stats.outbox, known * peers * (1 + IN_FLIGHT_MAX)),
                 ("batches under way", stats.in_flight, IN_FLIGHT_MAX * peers),
                 ("commits that wait", stats.waiting_commits, self.clients.under_way() + held),
             ];

@@ -43,8 +43,7 @@ impl Oracle {
 
     /// Whether the session may have ended by itself.
     pub(super) fn may_have_faded(&self, id: SessionId, now_ms: u64) -> bool {
-        self.rules.idle_ms.is_some()
-            && self.lives_until(id).is_none_or(|until| now_ms + self.rules.slack_ms > until)
+        self.rules.idle_ms.is_some() && self.lives_until(id).is_none_or(|until| now_ms + self.rules.slack_ms > until)
     }
 
     /// "None" was said, or an end told, at a time when the session must still live.
@@ -55,11 +54,12 @@ impl Oracle {
         let Some(login) = self.by_id.get(&id).map(|at| &self.logins[*at]) else { return Ok(()) };
         let born = login.births.get(&id).filter(|birth| birth.acked_ms <= start_ms && self.world.is_safe(birth.safe));
         let Some(birth) = born else { return Ok(()) };
-        let known = birth.settled || self.world.calm_from(start_ms) || self.world.whole_from(birth.acked_ms);
+        let known =
+            birth.is_settled(start_ms) || self.world.calm_from(start_ms) || self.world.whole_from(birth.acked_ms);
         if login.vague || login.over || login.faded || login.ends.contains_key(&id) || !known {
             return Ok(());
         }
-        if !self.rules.waits_for_owners && !birth.settled {
+        if !self.rules.waits_for_owners && !birth.is_settled(start_ms) {
             return Ok(());
         }
         let until = self.lives_until(id);
@@ -97,7 +97,6 @@ impl Oracle {
             }
             _ => return Ok(()),
         };
-        if std::env::var("DBG").is_ok() { eprintln!("{heard:?}"); }
         let told = self.ended.entry(id).or_insert(Ended { first_ms: heard.at_ms, told: 0 });
         told.told += 1;
         let (first_ms, number) = (told.first_ms, told.told);
@@ -139,7 +138,12 @@ impl Oracle {
     #[must_use]
     pub fn live(&self) -> Vec<SessionId> {
         let current = self.logins.iter().filter(|login| !login.over && !login.vague && !login.faded);
-        current.filter_map(|login| login.ids.last().filter(|id| login.births.get(id).is_some_and(|b| b.settled))).copied().collect()
+        current
+            .filter_map(|login| {
+                login.ids.last().filter(|id| login.births.get(id).is_some_and(|b| b.settled_ms.is_some()))
+            })
+            .copied()
+            .collect()
     }
 }
 

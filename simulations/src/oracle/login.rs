@@ -26,8 +26,8 @@ pub(super) struct Write {
     pub(super) acked: Option<(u64, Safe)>,
     /// It was made, though perhaps not confirmed.
     pub(super) made: bool,
-    /// All owners had it at a settled moment.
-    pub(super) settled: bool,
+    /// When all owners had it, and nobody anything older.
+    pub(super) settled_ms: Option<u64>,
     /// Something else had taken its place at a settled moment.
     pub(super) superseded: bool,
     /// It was under way while the session got another id.
@@ -47,8 +47,14 @@ pub(super) struct End {
 pub(super) struct Birth {
     pub(super) acked_ms: u64,
     pub(super) safe: Safe,
-    /// All owners had it at a settled moment.
-    pub(super) settled: bool,
+    /// When all owners had it.
+    pub(super) settled_ms: Option<u64>,
+}
+
+impl Birth {
+    pub(super) fn is_settled(&self, at_ms: u64) -> bool {
+        self.settled_ms.is_some_and(|settled| settled <= at_ms)
+    }
 }
 
 /// Something that a node served, and when.
@@ -117,7 +123,7 @@ impl Login {
                 start_ms,
                 acked: None,
                 made: false,
-                settled: false,
+                settled_ms: None,
                 superseded: false,
                 excused: false,
             };
@@ -158,7 +164,7 @@ impl Login {
             *to = Some(now_ms);
         }
         // What was under way meanwhile may have gone to either id.
-        for write in self.writes.values_mut().filter(|w| !w.settled) {
+        for write in self.writes.values_mut().filter(|w| w.settled_ms.is_none()) {
             let ended = write.acked.map_or(u64::MAX, |(at, _)| at);
             write.excused |= ended >= request.start_ms;
         }

@@ -227,11 +227,15 @@ impl Oracle {
         };
         for login in &mut self.logins {
             for birth in login.births.values_mut() {
-                birth.settled |= renew(birth.acked_ms, &mut birth.safe);
+                if renew(birth.acked_ms, &mut birth.safe) {
+                    birth.settled_ms.get_or_insert(now_ms);
+                }
             }
             for write in login.writes.values_mut().filter(|write| !write.removes && !write.excused) {
                 let renewed = write.acked.as_mut().is_some_and(|(acked_ms, safe)| renew(*acked_ms, safe));
-                write.settled |= renewed;
+                if renewed {
+                    write.settled_ms.get_or_insert(now_ms);
+                }
             }
             for (acked_ms, safe) in login.ends.values_mut().flatten().filter_map(|end| end.acked.as_mut()) {
                 renew(*acked_ms, safe);
@@ -422,7 +426,7 @@ impl Oracle {
         self.by_id.insert(id, request.login);
         login.touched_ms.insert(id, now_ms);
         if let (What::Create(_) | What::Renew, Some(copies)) = (request.what, copies) {
-            login.births.insert(id, Birth { acked_ms: now_ms, safe: safe(copies), settled: false });
+            login.births.insert(id, Birth { acked_ms: now_ms, safe: safe(copies), settled_ms: None });
         }
         if matches!(request.what, What::Create(_)) {
             login.ids.push(id);

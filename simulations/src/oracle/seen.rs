@@ -54,7 +54,7 @@ impl Oracle {
         if birth.acked_ms > start || !self.world.is_safe(birth.safe) {
             return Ok(());
         }
-        if birth.settled && self.veterans.contains(&(request.node, request.life)) {
+        if birth.is_settled(start) && self.veterans.contains(&(request.node, request.life)) {
             return violated("\"none\" is never said of a session that all owners held", detail(), now_ms);
         }
         let whole = self.world.calm_from(start) || self.world.whole_from(birth.acked_ms);
@@ -186,6 +186,7 @@ impl Oracle {
         let Some((request, _)) = reader else { return true };
         // Who was cut off knows that it missed something, so in calm also what was written without it is seen.
         let whole = || self.world.calm_from(request.start_ms) || self.world.whole_from(write.start_ms);
-        acked_ms <= request.start_ms && (write.settled || (self.rules.waits_for_owners && whole()))
+        let settled = write.settled_ms.is_some_and(|settled| settled <= request.start_ms);
+        acked_ms <= request.start_ms && (settled || (self.rules.waits_for_owners && whole()))
     }
 }

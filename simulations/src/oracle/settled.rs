@@ -57,14 +57,14 @@ impl Oracle {
                 }
                 let safe = Safe { since_ms: now_ms, copies: self.rules.spare };
                 let login = &mut self.logins[at];
-                login.births.insert(id, Birth { acked_ms: now_ms, safe, settled: true });
+                login.births.insert(id, Birth { acked_ms: now_ms, safe, settled_ms: Some(now_ms) });
                 login.ends.remove(&id);
                 for write in login.writes.values_mut() {
                     let shown = values.get(&name(write.key)).copied();
                     let stays = if write.removes { shown.is_none() } else { shown == Some(write.value) };
                     write.superseded |= !stays && !login.vague;
-                    write.settled = stays && !write.removes;
-                    if write.settled {
+                    if stays && !write.removes {
+                        write.settled_ms.get_or_insert(now_ms);
                         write.acked = Some((now_ms, safe));
                     }
                 }

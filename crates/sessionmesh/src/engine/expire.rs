@@ -249,15 +249,19 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
     let topology = node.topology.load();
     let fence = now.plus_ms(millis(node.config.commit_deadline) * 2);
     let vote_on = |item: &ExpireItem| {
-        let agreed = node.store.read(item.id, |held| {
-            held.is_none_or(|entry| {
-                let record = &entry.record;
-                let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
-                record.session.revision() <= item.revision
-                    && record.access <= now.minus_ms(item.age_ms).plus_ms(tolerance)
-                    && record.is_past_limit(now)
-            })
-        });
+        // A node that was away for a while may not know who decides now, nor that it has been decided.
+        let decides = topology.owner_nodes(item.id.slot()).first() == Some(&from);
+        let agreed = decides
+            && node.store.read(item.id, |held| {
+                held.is_none_or(|entry| {
+                    let record = &entry.record;
+                    let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
+                    record.status() == Status::Live
+                        && record.session.revision() <= item.revision
+                        && record.access <= now.minus_ms(item.age_ms).plus_ms(tolerance)
+                        && record.is_past_limit(now)
+                })
+            });
         probe::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {
             node.fences.set(item.id, fence);
