@@ -183,8 +183,8 @@ table! {
         CopiesDiscarded = "copies-discarded",
         /// A write came after the end of its session and was absorbed.
         LateSaveAbsorbed = "late-save-absorbed",
-        /// A write to an id that had been renewed was followed into the successor.
-        LateWriteFollowed = "late-write-followed",
+        /// What was written late to an id that had been renewed was merged into its successor.
+        LateWritePoured = "late-write-poured",
         /// A commit found the id renewed and went to the successor.
         CommitFollowedRenewal = "commit-followed-renewal",
         /// Two ends of one session met, and the losing renewal was folded into the winner.

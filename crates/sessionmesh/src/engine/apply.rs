@@ -97,7 +97,6 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
             Content::Tombstone { .. } => overtaken,
         };
         if !late.is_empty() && !probe::planted(Bug::RenewalForgetsLateWrites) {
-            probe::reached(Path::LateWriteFollowed);
             super::commit::follow(node, successor, late);
         }
     }

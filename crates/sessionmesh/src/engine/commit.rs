@@ -186,6 +186,7 @@ async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
             (changed, None)
         });
         if changed {
+            probe::reached(Path::LateWritePoured);
             node.spread(id, Stamp::ZERO, Lane::Usual);
         }
         let Some(successor) = successor else { return };

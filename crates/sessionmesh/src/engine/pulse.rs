@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sessionmesh_core::acks::Targets;
 use sessionmesh_core::id::SessionId;
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
@@ -31,7 +32,8 @@ pub(crate) async fn run(node: Arc<Node>) {
 fn beat(node: &Arc<Node>) {
     let now = node.now();
     let stalled = !node.is_awake(now);
-    probe::reached_if(Path::StallNoticed, || stalled);
+    // The first beat always comes late.
+    probe::reached_if(Path::StallNoticed, || stalled && node.beat.load(Ordering::Acquire) != Moment::START.as_ms());
     let topology = node.topology.load();
     for peer in topology.peers() {
         if stalled {
