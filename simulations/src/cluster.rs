@@ -340,6 +340,12 @@ impl Cluster {
         !self.cuts.is_empty()
     }
 
+    /// Whether a link takes longer than usual.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
     /// Whether nodes that run may take each other for dead.
     #[must_use]
     pub fn is_split(&self) -> bool {
@@ -382,7 +388,7 @@ impl Cluster {
             calm,
             suspects,
             split: self.is_split(),
-            slow: !self.slow.is_empty(),
+            slow: self.is_slow(),
             frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
             neighbours: if self.cuts.is_empty() && self.holds.is_empty() && self.held_streams.is_empty() {
                 vec![BTreeSet::new(); self.names.len()]
@@ -452,6 +458,8 @@ impl Cluster {
                 _ => return Some(format!("{name} is starting or leaving")),
             }
         }
+        // Views are sorted by name.
+        up.sort_by_key(|(name, _)| name.as_str());
         let mut first: Option<Vec<u64>> = None;
         for (name, mesh) in &up {
             let members = mesh.members();

@@ -254,7 +254,8 @@ impl Play {
             return;
         }
         let since = *self.disturbed_since_ms.get_or_insert(now);
-        let still_up = !self.cluster.is_cut() && now - since < LINKS_STAY_UP_MS;
+        // What a slow link carries is still under way when it is quick again.
+        let still_up = !self.cluster.is_cut() && !self.cluster.is_slow() && now - since < LINKS_STAY_UP_MS;
         let recovery = if still_up { 20 + 4 * self.scenario.network.latency_ms.1 } else { LINKS_RECOVER_MS };
         self.links_work_from_ms = self.links_work_from_ms.max(now + recovery);
     }

@@ -24,6 +24,9 @@ pub struct Targets {
     pub owners: Vec<NodeHash>,
     /// The nodes that stand in for suspected owners. By their own view they only pass the session on.
     pub stand_ins: Vec<NodeHash>,
+    /// Owners under an earlier view that may still answer reads from their own copies, so [`Ack::Owners`] waits for them,
+    /// too. However they hold it counts.
+    pub displaced: Vec<NodeHash>,
     /// The view that named the owners.
     pub view: ViewHash,
 }
@@ -156,7 +159,7 @@ impl<R> Waiter<R> {
                 };
                 let lacking = targets.owners.iter().filter(|node| !keeps(node)).count();
                 lacking <= usize::from(probe::planted(Bug::OneOwnerFewer))
-                    && targets.stand_ins.iter().all(|node| holds(node).is_some())
+                    && targets.stand_ins.iter().chain(&targets.displaced).all(|node| holds(node).is_some())
             }
         }
     }

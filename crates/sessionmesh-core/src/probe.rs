@@ -87,6 +87,8 @@ table! {
         OneOwnerFewer = "one-owner-fewer",
         /// A commit counts owners that answered under another view.
         AcksUnderAnyView = "acks-under-any-view",
+        /// Owners under the view before are not waited for, though their leases run.
+        DisplacedForgotten = "displaced-forgotten",
         /// A commit counts answers to what was sent before it was made.
         AnswerToEarlierSend = "answer-to-earlier-send",
         /// A commit waits beyond its deadline.
@@ -167,6 +169,8 @@ table! {
         StrictAlone = "strict-alone",
         /// A commit that waited was aimed at the owners of a new view.
         CommitReaimed = "commit-reaimed",
+        /// A commit waited for an owner under an earlier view, whose lease ran.
+        DisplacedAwaited = "displaced-awaited",
         /// A connection was refused, and the member was removed at once.
         RefusedRemoved = "refused-removed",
         /// A member's port refused connections, but gossip still heard it, so it was suspected.

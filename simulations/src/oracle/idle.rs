@@ -102,7 +102,7 @@ impl Oracle {
         let (first_ms, number) = (told.first_ms, told.told);
         if number > 1 {
             let since = first_ms.saturating_sub(TOLD_MS);
-            if self.world.whole_from(since) && !self.world.crashed_since(since) {
+            if self.world.calm_from(since) {
                 let detail = format!("{id} at {first_ms}, and again: {heard:?}");
                 return violated(promise, detail, heard.at_ms);
             }

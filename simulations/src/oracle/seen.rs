@@ -142,7 +142,7 @@ impl Oracle {
         let writes = writes.filter(|w| !w.excused && !w.superseded && Some(w.value) != found);
         for write in writes {
             if let Some((acked, safe)) = write.acked
-                && self.must_show(write, acked, reader)
+                && self.must_show(login, write, acked, reader)
                 && self.world.is_safe(safe)
                 && is_older(found, write, &login.writes)
             {
@@ -182,11 +182,31 @@ impl Oracle {
         write.acked.is_some() || request.tab == write.key
     }
 
-    fn must_show(&self, write: &Write, acked_ms: u64, reader: Option<(&Request, SessionId)>) -> bool {
+    fn must_show(
+        &self,
+        login: &Login,
+        write: &Write,
+        acked_ms: u64,
+        reader: Option<(&Request, SessionId)>,
+    ) -> bool {
         let Some((request, _)) = reader else { return true };
+        if acked_ms > request.start_ms {
+            return false;
+        }
         // Who was cut off knows that it missed something, so in calm also what was written without it is seen.
         let whole = || self.world.calm_from(request.start_ms) || self.world.whole_from(write.start_ms);
-        let settled = write.settled_ms.is_some_and(|settled| settled <= request.start_ms);
-        acked_ms <= request.start_ms && (settled || (self.rules.waits_for_owners && whole()))
+        if self.rules.waits_for_owners && whole() {
+            return true;
+        }
+        // A request that had read the session before all owners had the write, and saved after that, has put what it
+        // had read onto its node.
+        let revived = |settled_ms: u64, other: &Write| {
+            (other.node, other.life) == (request.node, request.life)
+                && other.start_ms <= settled_ms
+                && other.acked.is_none_or(|(acked, _)| acked >= settled_ms)
+        };
+        write.settled_ms.is_some_and(|settled| {
+            settled <= request.start_ms && !login.writes.values().any(|other| revived(settled, other))
+        })
     }
 }

@@ -6,7 +6,7 @@ const OTHER_VIEW: ViewHash = ViewHash(2);
 
 fn targets(owners: &[u64], stand_ins: &[u64]) -> Targets {
     let nodes = |hashes: &[u64]| hashes.iter().copied().map(NodeHash).collect();
-    Targets { owners: nodes(owners), stand_ins: nodes(stand_ins), view: VIEW }
+    Targets { owners: nodes(owners), stand_ins: nodes(stand_ins), displaced: Vec::new(), view: VIEW }
 }
 
 /// One commit with Lamport counter 10 on session 1, whose reply is its own name.
@@ -46,6 +46,17 @@ fn an_owner_counts_only_under_the_same_view() {
     assert_eq!(hear(&mut acks, 1, 10, Holds::Kept(OTHER_VIEW), &targets), []);
     assert_eq!(hear(&mut acks, 1, 10, Holds::Passing, &targets), []);
     assert_eq!(hear(&mut acks, 1, 10, Holds::Kept(VIEW), &targets), [("commit", 1)]);
+}
+
+#[test]
+fn an_owner_under_an_earlier_view_is_waited_for_until_it_cannot_answer_reads_any_more() {
+    let replaced = Targets { displaced: vec![NodeHash(2)], ..targets(&[1], &[]) };
+    let (mut acks, _) = waiting(Ack::Owners);
+    assert_eq!(hear(&mut acks, 1, 10, Holds::Kept(VIEW), &replaced), []);
+    assert_eq!(hear(&mut acks, 2, 10, Holds::Kept(OTHER_VIEW), &replaced), [("commit", 2)]);
+    let (mut acks, _) = waiting(Ack::Owners);
+    assert_eq!(hear(&mut acks, 1, 10, Holds::Kept(VIEW), &replaced), []);
+    assert_eq!(acks.review(id(1), &targets(&[1], &[])).len(), 1, "its lease has run out");
 }
 
 #[test]

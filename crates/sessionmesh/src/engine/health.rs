@@ -134,6 +134,12 @@ impl Health {
         self.settled = None;
     }
 
+    /// Whether the peer may still answer for its own copies under another view than this one: a lease that was granted to
+    /// it runs, and it has not reported this view.
+    pub(crate) fn may_trust_itself(&self, view: ViewHash, patience: &Patience, now: Moment) -> bool {
+        self.view != Some(view) && self.granted.is_some_and(|granted| now < granted.plus_ms(patience.lease_ms))
+    }
+
     /// Answers a ping: whether the lease is granted.
     pub(crate) fn grant(&mut self, clear: bool, view: ViewHash, patience: &Patience, now: Moment) -> bool {
         let stalled = !clear && now.ms_since(self.progress) >= patience.withhold_ms;

@@ -306,6 +306,7 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
     if changed {
         lock(&peer.outbox).unpark();
         peer.wake.notify_one();
+        node.review_acks();
     }
     node.changed.notify_waiters();
 }

@@ -136,6 +136,9 @@ impl Node {
                 let lane = if left_out { Lane::Bulk } else { lane };
                 owner.mark(id, from, lane, false, now);
             }
+            for displaced in topology.displaced(id.slot(), &self.patience, now) {
+                displaced.mark(id, from, lane, false, now);
+            }
             if missing > 0 && stand_ins {
                 for stand_in in self.chosen_stand_ins(&topology, id.slot(), missing, now) {
                     stand_in.mark(id, from, lane, false, now);
@@ -155,7 +158,11 @@ impl Node {
             0 => Vec::new(),
             missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
         };
-        Targets { owners: waited.into_iter().map(|peer| peer.node).collect(), stand_ins, view: topology.hash() }
+        let displaced = topology.displaced(slot, &self.patience, now).into_iter().chain(topology.unaware());
+        let displaced: Vec<_> = displaced.map(|peer| peer.node).collect();
+        probe::reached_if(Path::DisplacedAwaited, || !displaced.is_empty());
+        let owners = waited.into_iter().map(|peer| peer.node).collect();
+        Targets { owners, stand_ins, displaced, view: topology.hash() }
     }
 
     fn chosen_stand_ins<'a>(

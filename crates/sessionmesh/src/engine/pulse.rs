@@ -49,6 +49,10 @@ fn beat(node: &Arc<Node>) {
         }
         node.settle(&topology, peer);
     }
+    if topology.is_replacing() {
+        // A lease may have run out, or a view been reported.
+        node.review_acks();
+    }
     node.beat.store(now.as_ms(), Ordering::Release);
 }
 

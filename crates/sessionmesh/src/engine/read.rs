@@ -52,9 +52,13 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
         let late = Instant::now() >= deadline;
         // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or
         // it could never be let go.
-        let noted = round.complete && !round.topology.is_owner(id.slot());
+        let owner = round.topology.is_owner(id.slot());
+        let noted = round.complete && !owner;
         let why = match round.verdict(node) {
             Verdict::Live(record) => {
+                if owner {
+                    keep(node, id, &record);
+                }
                 if access == Access::Note && !noted {
                     note(node, id);
                 }
@@ -90,6 +94,17 @@ fn own(node: &Node, id: SessionId, access: Access) -> Option<Option<Record>> {
         }
         Status::Expired | Status::Invalidated { .. } => Some(None),
     }
+}
+
+/// What an owner has served once it serves from then on, also from its own map. Ended sessions stay ended.
+fn keep(node: &Node, id: SessionId, record: &Record) {
+    node.store.update(id, |held| {
+        if let Some(entry) = held
+            && entry.record.session.digest() != record.session.digest()
+        {
+            entry.record.merge(record);
+        }
+    });
 }
 
 /// Notes an access on this node's own copy, and passes it on if the others must know.

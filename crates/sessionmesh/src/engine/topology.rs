@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sessionmesh_core::id::Slot;
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::probe::{self, Bug};
 use sessionmesh_core::slots::{Mode, Slots};
 use sessionmesh_core::view::{MemberState, NodeHash, View, ViewHash};
 
-use super::peer::Peer;
+use super::health::Patience;
+use super::peer::{Peer, lock};
 
 /// A view with everything that is computed from it. It never changes; a new one takes its place.
 #[derive(Debug)]
@@ -15,17 +18,30 @@ pub(crate) struct Topology {
     /// Grows with each topology of this node.
     pub(crate) epoch: u64,
     pub(crate) view: View,
-    pub(crate) slots: Slots,
+    pub(crate) slots: Arc<Slots>,
     /// This node's index in the view.
     pub(crate) me: u16,
     /// The slots in which this node mints ids.
     pub(crate) home: Vec<Slot>,
     /// The peers by their index in the view; none for this node itself.
-    members: Vec<Option<Arc<Peer>>>,
+    members: Arc<[Option<Arc<Peer>>]>,
     by_node: BTreeMap<NodeHash, Arc<Peer>>,
     /// Members of earlier views since the last settled one, which may know what the present ones do not.
     pub(crate) former: Vec<Arc<Peer>>,
+    /// The owners under views that were replaced so recently that a lease granted under them may still run.
+    earlier: Vec<Earlier>,
 }
+
+/// The owners under a view that was replaced.
+#[derive(Clone, Debug)]
+struct Earlier {
+    replaced: Moment,
+    slots: Arc<Slots>,
+    members: Arc<[Option<Arc<Peer>>]>,
+}
+
+/// Earlier views that are remembered. More changes than that within one lease are not a cluster any more.
+const EARLIER_MAX: usize = 16;
 
 impl Topology {
     pub(crate) fn new(
@@ -36,12 +52,60 @@ impl Topology {
         peers: &BTreeMap<NodeHash, Arc<Peer>>,
         former: Vec<Arc<Peer>>,
     ) -> Self {
-        let slots = Slots::new(&view, mode);
+        let slots = Arc::new(Slots::new(&view, mode));
         let me = view.index_of(name).expect("a node is in its own view");
-        let members: Vec<_> = view.members().iter().map(|member| peers.get(&member.node()).cloned()).collect();
+        let members: Arc<[_]> = view.members().iter().map(|member| peers.get(&member.node()).cloned()).collect();
         let by_node = members.iter().flatten().map(|peer| (peer.node, peer.clone())).collect();
         let home = slots.home_slots(me);
-        Self { epoch, view, slots, me, home, members, by_node, former }
+        Self { epoch, view, slots, me, home, members, by_node, former, earlier: Vec::new() }
+    }
+
+    /// Remembers the owners under the topology that this one replaces at `now`, for as long as leases last.
+    pub(crate) fn replacing(mut self, before: &Self, patience: &Patience, now: Moment) -> Self {
+        let running = |earlier: &&Earlier| now.ms_since(earlier.replaced) < patience.lease_ms;
+        self.earlier = before.earlier.iter().filter(running).cloned().collect();
+        if before.hash() != self.hash() {
+            let (slots, members) = (before.slots.clone(), before.members.clone());
+            self.earlier.push(Earlier { replaced: now, slots, members });
+        }
+        let surplus = self.earlier.len().saturating_sub(EARLIER_MAX);
+        self.earlier.drain(..surplus);
+        self
+    }
+
+    /// Owners of `slot` under an earlier view that may still answer for their own copies, because they hold a lease of
+    /// this node and have not reported this view: a commit is not acknowledged without them.
+    pub(crate) fn displaced(&self, slot: Slot, patience: &Patience, now: Moment) -> Vec<&Arc<Peer>> {
+        let view = self.hash();
+        if probe::planted(Bug::DisplacedForgotten) {
+            return Vec::new();
+        }
+        let mut displaced: Vec<&Arc<Peer>> = Vec::new();
+        for earlier in self.earlier.iter().filter(|earlier| now.ms_since(earlier.replaced) < patience.lease_ms) {
+            let owners = earlier.slots.owners(slot).iter().filter_map(|&at| earlier.members[usize::from(at)].as_ref());
+            for owner in owners {
+                let counted = displaced.iter().any(|peer| peer.node == owner.node);
+                let owns = self.owners(slot).any(|peer| peer.node == owner.node);
+                let known = self.peer(owner.node).is_some() || self.former.iter().any(|peer| peer.node == owner.node);
+                if !counted && !owns && known && lock(&owner.health).may_trust_itself(view, patience, now) {
+                    displaced.push(owner);
+                }
+            }
+        }
+        displaced
+    }
+
+    /// Members that may not know this newcomer, and so may answer for their own copies without its lease: it has not heard
+    /// yet that they share its view. None once this node has joined.
+    pub(crate) fn unaware(&self) -> Vec<&Arc<Peer>> {
+        let view = self.hash();
+        let joining = self.is_joining(self.me);
+        self.peers().filter(|peer| joining && lock(&peer.health).view != Some(view)).collect()
+    }
+
+    /// Whether an earlier view was replaced so recently that commits may wait for its owners.
+    pub(crate) fn is_replacing(&self) -> bool {
+        !self.earlier.is_empty() || self.is_joining(self.me)
     }
 
     pub(crate) fn hash(&self) -> ViewHash {

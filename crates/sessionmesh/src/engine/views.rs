@@ -330,8 +330,8 @@ impl Views {
             }
         }
         let epoch = before.epoch + u64::from(moved);
-        let topology =
-            Arc::new(Topology::new(epoch, view, self.node.mode, &self.node.config.name, &self.peers, former));
+        let topology = Topology::new(epoch, view, self.node.mode, &self.node.config.name, &self.peers, former);
+        let topology = Arc::new(topology.replacing(before, &self.node.patience, now));
         {
             // Together, for readers that conclude from both.
             let mut vanished = lock(&self.node.vanished);
@@ -414,6 +414,7 @@ impl Views {
         let view = topology.view.clone();
         let (mode, name) = (self.node.mode, &self.node.config.name);
         let without = Topology::new(topology.epoch, view, mode, name, &self.peers, Vec::new());
+        let without = without.replacing(&topology, &self.node.patience, now);
         self.node.topology.store(Arc::new(without));
     }
 }
