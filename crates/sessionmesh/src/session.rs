@@ -189,8 +189,9 @@ impl Session {
         Ok(Commit { copies: committed.copies?, changed: committed.changed, id: committed.id })
     }
 
-    /// Reads, changes and writes one attribute in one step that nothing on this node can come between, and commits it
-    /// at once. `change` gets what is stored now and returns what shall be, `None` to remove it. Changes that this
+    /// Reads, changes and writes one attribute in one step that nothing on this node can come between as long as it owns
+    /// the session (see [`Mesh::owners`]), and commits it at once. Two nodes that do so at the same time, or a node that
+    /// only passes the session on, can overwrite each other's result. `change` gets what is stored now and returns what shall be, `None` to remove it. Changes that this
     /// handle has collected are not part of it.
     ///
     /// # Errors

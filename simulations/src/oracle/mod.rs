@@ -363,11 +363,13 @@ impl Oracle {
         if calm { violated("in calm every request succeeds", format!("{what}: {request:?}"), now_ms) } else { Ok(()) }
     }
 
-    /// While all count on one node, no number comes twice.
+    /// While all count on one owner, no number comes twice.
     fn check_count(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
         let Some(number) = reply.counted else { return Ok(()) };
         let here = (request.node, request.life);
         let login = &mut self.logins[request.login];
+        // Only an owner holds the session all the time.
+        login.counted_elsewhere |= !request.holders.contains(&here);
         login.counted_elsewhere |= login.counted.1.is_some_and(|place| place != here) || login.ids.len() > 1;
         let (largest, _) = login.counted;
         let elsewhere = login.counted_elsewhere;

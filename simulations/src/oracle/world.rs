@@ -74,10 +74,11 @@ impl World {
         }
         for (one, near) in look.neighbours.iter().enumerate() {
             for (other, near_other) in look.neighbours.iter().enumerate().skip(one + 1) {
-                if near == near_other {
-                    self.same_side.entry((one, other)).or_insert(now_ms);
-                } else {
+                if near != near_other {
                     self.same_side.remove(&(one, other));
+                } else if look.calm {
+                    // Who was apart is on one side again only when all know each other.
+                    self.same_side.entry((one, other)).or_insert(now_ms);
                 }
             }
         }
