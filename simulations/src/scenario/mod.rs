@@ -1,9 +1,11 @@
-//! A run as data: one seed decides it ([`draw`]), it prints as text and is parsed back ([`text`]).
+//! A run as data: one seed decides it ([`draw`]), it prints as text and is parsed back ([`text`]), and what cannot be
+//! played is refused ([`valid`]).
 
 use serde::{Deserialize, Serialize};
 
 pub mod draw;
 pub mod text;
+pub mod valid;
 
 /// Which nodes hold a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
