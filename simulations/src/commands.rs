@@ -42,7 +42,7 @@ Exit codes:
 /// Whole clusters of Sessionmesh in simulated time: one number, the seed, decides all that happens, and an oracle watches
 /// that what clients were told stays true.
 #[derive(Debug, Parser)]
-#[command(name = "simulations", after_help = EXAMPLES, max_term_width = 100)]
+#[command(bin_name = "cargo run --release --", after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
