@@ -44,6 +44,14 @@ impl Named {
         }
     }
 
+    /// The same, with a bug planted if there is one.
+    pub(super) fn with(mut self, bug: Option<&Planted>) -> Self {
+        if let Some(bug) = bug {
+            self.name += &format!(" --bug {}", bug.name);
+        }
+        self
+    }
+
     /// The scenario in a file.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();

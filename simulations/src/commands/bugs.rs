@@ -57,8 +57,7 @@ fn hunt(bugs: &[&'static Planted], seeds_max: Option<u64>) -> Vec<Hunted> {
             let most = seeds_max.unwrap_or(bug.seeds_max);
             let mut result = (bug, most, None);
             for number in 0..most {
-                let named = Named::drawn(FROM + number);
-                let named = Named { name: format!("{} --bug {}", named.name, bug.name), ..named };
+                let named = Named::drawn(FROM + number).with(Some(bug));
                 let report = watchdog.watch(&named, || planted::play_with(bug, &named.scenario));
                 seeds.fetch_add(1, Ordering::Relaxed);
                 if let Some(violation) = report.violation {

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, String> {
-    let named = arguments.which.named()?;
+    let named = arguments.which.named()?.with(arguments.bug);
     if let Some(filter) = &arguments.log {
         tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_timer(Simulated).with_ansi(false).init();
     }
@@ -55,7 +55,9 @@ fn tell(report: &Report, took: Duration) {
     let settled: Vec<String> = report.settling_ms.iter().map(u64::to_string).collect();
     let (hash, events) = report.trace;
     say(format_args!("what clients were told: {}", counts.join(", ")));
-    say(format_args!("the cluster settled after {} ms", settled.join(", then ")));
+    if !settled.is_empty() {
+        say(format_args!("the cluster settled after {} ms", settled.join(", then ")));
+    }
     say(format_args!("{} ms simulated in {} ms, trace {hash:016x} of {events}", report.simulated_ms, took.as_millis()));
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, String> {
-    let named = arguments.which.named()?;
+    let named = arguments.which.named()?.with(arguments.bug);
     let seed = named.scenario.seed;
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| std::env::temp_dir().join(format!("sessionmesh-seed-{seed}.ron")));
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, String> {
     say(format_args!("{} breaks, at {} ms: {}", named.name, violation.at_ms, violation.promise));
     say(format_args!("  from {}", size(&named.scenario)));
     let shrunk = make_smaller(&named.scenario, violation.promise, &play, arguments.minutes);
-    let named = Named { scenario: shrunk.smallest.clone(), name: out.display().to_string() };
+    let named = Named { scenario: shrunk.smallest.clone(), name: out.display().to_string() }.with(arguments.bug);
     let violation = play(&named.scenario).violation.unwrap_or(violation);
     let text = format!("{}{}", comment(seed, &violation, arguments.bug), named.scenario);
     fs::write(&out, text).map_err(|error| format!("{} cannot be written: {error}", out.display()))?;

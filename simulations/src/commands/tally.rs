@@ -47,12 +47,12 @@ impl Tally {
         self.slowest_settling_ms = report.settling_ms.iter().copied().fold(self.slowest_settling_ms, u64::max);
     }
 
-    /// Where it stands.
+    /// Where it stands, in a line that fits a narrow terminal.
     pub(super) fn progress(&self) -> String {
         let all = paths::required();
         let reached = all.iter().filter(|path| self.times(path) > 0).count();
         format!(
-            "{} seeds, {} failed, {:.2} simulated hours, rate {:.1}, {} answers checked, {reached} of {} rare paths",
+            "{} seeds, {} failed, {:.2} h simulated, rate {:.1}, {} checks, {reached} of {} rare paths",
             self.seeds,
             self.failed,
             self.simulated_hours(),
