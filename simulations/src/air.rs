@@ -19,6 +19,7 @@ struct State {
     beacons_lost: bool,
     held: BTreeSet<(IpAddr, IpAddr)>,
     waiting: Vec<Waker>,
+    dying: bool,
 }
 
 /// What becomes of datagrams now, in thousandths.
@@ -36,8 +37,8 @@ impl Air {
     /// As the network is without faults.
     #[must_use]
     pub fn new(usual: Network) -> Self {
-        let state = State { usual, lost: None, beacons_lost: false, held: BTreeSet::new(), waiting: Vec::new() };
-        Self(Arc::new(Mutex::new(state)))
+        let (held, waiting) = (BTreeSet::new(), Vec::new());
+        Self(Arc::new(Mutex::new(State { usual, lost: None, beacons_lost: false, held, waiting, dying: false })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -68,6 +69,20 @@ impl Air {
             std::mem::take(&mut state.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Calls `end`, which ends all tasks of a host at once.
+    pub fn dying<T>(&self, end: impl FnOnce() -> T) -> T {
+        self.state().dying = true;
+        let ended = end();
+        self.state().dying = false;
+        ended
+    }
+
+    /// Whether all tasks of a host are being ended.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.state().dying
     }
 
     /// What becomes of a datagram now.

@@ -227,7 +227,7 @@ impl Cluster {
             std::mem::replace(&mut seat.down, true)
         };
         // Also a node that has left is still a host.
-        self.sim.crash(self.names[node].as_str());
+        self.shared.air.dying(|| self.sim.crash(self.names[node].as_str()));
         (!was_down).then_some(node)
     }
 
@@ -235,7 +235,7 @@ impl Cluster {
         if std::mem::replace(&mut self.seats.borrow_mut()[node].down, false) {
             self.late.remove(&node);
             self.started_unheard |= self.hushed;
-            self.sim.bounce(self.names[node].as_str());
+            self.shared.air.dying(|| self.sim.bounce(self.names[node].as_str()));
         }
     }
 
@@ -614,7 +614,7 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         .max_inactive(Duration::from_millis(scenario.idle_ms))
         .audit_interval(Duration::from_millis(scenario.audit_ms))
         .discovery(discovery)
-        .network(Arc::new(SimNetwork { me: addrs[node], air: air.clone(), gate, seed, trace: trace.clone() }))
+        .network(Arc::new(SimNetwork::new(addrs[node], air.clone(), gate, seed, trace.clone())))
         .clock(Arc::new(SimClock::new(skew_ms)))
         .seed(seed)
 }

@@ -5,6 +5,7 @@
 //!
 //! - [`cluster`]: the nodes, their crashes, and the state of the links between them.
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew and log out.
+//! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
 //! - [`network`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
 //! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
@@ -16,8 +17,10 @@ pub mod cluster;
 pub mod entropy;
 pub mod network;
 pub mod oracle;
+pub mod planted;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 
 #[cfg(not(tokio_unstable))]
 compile_error!("build with --cfg tokio_unstable (see .cargo/config.toml), or panics of tasks go unnoticed");

@@ -2,6 +2,7 @@
 //!
 //! turmoil never retransmits TCP, so its own loss must stay off. What becomes of datagrams is decided here instead.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::hash::Hasher as _;
@@ -45,21 +46,43 @@ impl Trace {
 /// The network of one life of one host.
 #[derive(Debug)]
 pub struct SimNetwork {
-    /// The host's own address.
-    pub me: IpAddr,
-    /// What becomes of messages.
-    pub air: Air,
+    me: IpAddr,
+    air: Air,
     /// Shut while the host is frozen: gossip runs in a task that is not the library's.
-    pub gate: Gate,
+    gate: Gate,
     /// For the fate of datagrams.
-    pub seed: u64,
-    /// Where all is noted.
-    pub trace: Trace,
+    seed: u64,
+    trace: Trace,
+    morgue: Arc<Morgue>,
 }
 
 impl SimNetwork {
+    /// For the host at `me`.
+    #[must_use]
+    pub fn new(me: IpAddr, air: Air, gate: Gate, seed: u64, trace: Trace) -> Self {
+        Self { me, air, gate, seed, trace, morgue: Arc::default() }
+    }
+
     fn stream(&self, inner: TcpStream, peer: IpAddr) -> Box<dyn ByteStream> {
-        Box::new(Stream { inner, me: self.me, peer, air: self.air.clone() })
+        Box::new(Stream::new(inner, self.me, peer, &self.air, &self.morgue))
+    }
+}
+
+/// Keeps the connections of a dying host until the last task has ended, and then closes them in the order in which they
+/// were made. tokio ends tasks in an order that depends on their ids, which count all tasks of the process: what peers
+/// get to see would depend on what was played before.
+#[derive(Debug, Default)]
+struct Morgue(Mutex<(u64, BTreeMap<u64, TcpStream>)>);
+
+impl Morgue {
+    fn next_number(&self) -> u64 {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0 += 1;
+        inner.0
+    }
+
+    fn keep(&self, number: u64, stream: TcpStream) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.insert(number, stream);
     }
 }
 
@@ -85,7 +108,8 @@ impl Network for SimNetwork {
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             let listener = TcpListener::bind(here(at.port())).await?;
-            Ok(Box::new(Ear { listener, me: self.me, air: self.air.clone() }) as Box<dyn Listener>)
+            Ok(Box::new(Ear { listener, me: self.me, air: self.air.clone(), morgue: self.morgue.clone() })
+                as Box<dyn Listener>)
         })
     }
 
@@ -121,10 +145,32 @@ impl Network for SimNetwork {
 
 /// A connection that stands still while the air holds it: what arrives waits.
 struct Stream {
-    inner: TcpStream,
+    /// Taken only by the drop.
+    inner: Option<TcpStream>,
+    number: u64,
     me: IpAddr,
     peer: IpAddr,
     air: Air,
+    morgue: Arc<Morgue>,
+}
+
+impl Stream {
+    fn new(inner: TcpStream, me: IpAddr, peer: IpAddr, air: &Air, morgue: &Arc<Morgue>) -> Self {
+        let (air, morgue) = (air.clone(), morgue.clone());
+        Self { inner: Some(inner), number: morgue.next_number(), me, peer, air, morgue }
+    }
+
+    fn inner(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.inner.as_mut().expect("it is there until the drop"))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take_if(|_| self.air.is_dying()) {
+            self.morgue.keep(self.number, inner);
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -132,21 +178,21 @@ impl AsyncRead for Stream {
         if self.air.holds_streams(self.me, self.peer, cx.waker()) {
             return Poll::Pending;
         }
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        self.inner().poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        self.inner().poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        self.inner().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        self.inner().poll_shutdown(cx)
     }
 }
 
@@ -154,13 +200,14 @@ struct Ear {
     listener: TcpListener,
     me: IpAddr,
     air: Air,
+    morgue: Arc<Morgue>,
 }
 
 impl Listener for Ear {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         Box::pin(async move {
             let (inner, from) = self.listener.accept().await?;
-            let stream = Stream { inner, me: self.me, peer: from.ip(), air: self.air.clone() };
+            let stream = Stream::new(inner, self.me, from.ip(), &self.air, &self.morgue);
             Ok((Box::new(stream) as Box<dyn ByteStream>, from))
         })
     }

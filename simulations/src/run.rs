@@ -88,14 +88,12 @@ pub fn check(kind: Kind, mode: Mode, seeds: std::ops::Range<u64>) {
 #[must_use]
 pub fn failure(scenario: &Scenario, violation: &Violation) -> String {
     let Violation { promise, detail, at_ms } = violation;
-    let mode = match scenario.mode {
-        Mode::AllToAll => "all-to-all".to_owned(),
-        Mode::PrimaryBackup(backups) => format!("primary-backup-{backups}"),
-    };
     format!(
-        "broken promise at {at_ms} ms: {promise}\n  {detail}\n{scenario}replay: cargo run --release -- run {} {} {mode}",
+        "broken promise at {at_ms} ms: {promise}\n  {detail}\n{scenario}\
+         replay: cargo run --release -- replay {} --kind {} --mode {}",
         scenario.seed,
         scenario.kind.name(),
+        scenario.mode,
     )
 }
 

@@ -1,9 +1,11 @@
-//! A run as data: one seed decides it ([`draw`]), it prints as text and is parsed back ([`text`]).
+//! A run as data: one seed decides it ([`draw`]), it prints as text and is parsed back ([`text`]), and what cannot be
+//! played is refused ([`valid`]).
 
 use serde::{Deserialize, Serialize};
 
 pub mod draw;
 pub mod text;
+pub mod valid;
 
 /// Which nodes hold a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,7 @@ pub enum Fault {
 
 /// A fault and when it happens, in milliseconds since the start of its episode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Event {
     /// When.
     pub at_ms: u64,
@@ -84,6 +87,7 @@ pub struct Event {
 
 /// Faults between two moments at which the cluster is whole: at the end of an episode all is healed and settles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Episode {
     /// How long clients work and faults happen before all is healed.
     pub length_ms: u64,
@@ -134,6 +138,7 @@ pub enum Kind {
 
 /// How often visitors do what, as weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mix {
     /// Read.
     pub read: u32,
@@ -157,6 +162,7 @@ pub struct Mix {
 
 /// The clients of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Load {
     /// Visitors, each with a session of its own.
     pub visitors: usize,
@@ -174,6 +180,7 @@ pub struct Load {
 
 /// What the network does by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Network {
     /// The shortest and longest way of a message. In between they are distributed exponentially, the short ones more
     /// frequent.
@@ -188,6 +195,7 @@ pub struct Network {
 
 /// Everything about a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Decides all that is random while it runs, too.
     pub seed: u64,
