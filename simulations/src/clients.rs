@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::cluster::Cluster;
 use crate::network::Trace;
 use crate::oracle::{Did, Oracle, Reply, Request, Seen, Violation, What, key};
+use crate::record::Recorder;
 use crate::scenario::{Load, Mix};
 
 #[derive(Debug)]
@@ -43,12 +44,13 @@ pub struct Clients {
     visitors: Vec<Visitor>,
     values: u64,
     trace: Trace,
+    recorder: Recorder,
 }
 
 impl Clients {
     /// Visitors that have not come yet.
     #[must_use]
-    pub fn new(load: &Load, nodes: usize, seed: u64, trace: Trace) -> Self {
+    pub fn new(load: &Load, nodes: usize, seed: u64, trace: Trace, recorder: Recorder) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0xc11e_4715);
         let visitors = (0..load.visitors)
             .map(|_| Visitor {
@@ -58,7 +60,7 @@ impl Clients {
                 tabs: (0..load.tabs).map(|_| Tab { next_ms: 0, under_way: None }).collect(),
             })
             .collect();
-        Self { load: load.clone(), rng, visitors, values: 0, trace }
+        Self { load: load.clone(), rng, visitors, values: 0, trace, recorder }
     }
 
     /// Whether no request is under way.
@@ -84,6 +86,7 @@ impl Clients {
                 };
                 let request = *request;
                 self.trace.note(format!("{now_ms} {at} {number} {request:?} {reply:?}").as_bytes());
+                self.recorder.finish(&format!("v{at}.{number}"), reply.as_ref(), now_ms);
                 tab.under_way = None;
                 tab.next_ms = now_ms + self.rng.random_range(self.load.think_ms.0..=self.load.think_ms.1);
                 oracle.finish(&request, reply.as_ref(), now_ms)?;
@@ -107,6 +110,7 @@ impl Clients {
                 let id = oracle.current(login).filter(|_| !matches!(what, What::Create(_)));
                 let life = cluster.life(node);
                 let request = Request { login, tab: number, what, id, node, life, start_ms: now_ms };
+                self.recorder.begin(&format!("v{at}.{number}"), &request);
                 oracle.begin(&request);
                 let answer = cluster.ask(node, move |mesh| serve(mesh, request));
                 self.visitors[at].tabs[number].under_way = Some((request, answer));

@@ -16,6 +16,8 @@ use turmoil::Sim;
 
 use crate::clock::{EPOCH_MS, SimClock};
 use crate::network::{DatagramFaults, SimNetwork, Trace};
+use crate::record::Recorder;
+use crate::record::timeline::Disturbed;
 use crate::scenario::{Discovery, Fault, Mode, Scenario};
 
 /// The port of every node.
@@ -46,6 +48,7 @@ pub struct Cluster {
     /// Nodes that left without being able to hand over all.
     lost: Rc<RefCell<Vec<usize>>>,
     trace: Trace,
+    recorder: Recorder,
 }
 
 impl fmt::Debug for Cluster {
@@ -57,7 +60,7 @@ impl fmt::Debug for Cluster {
 impl Cluster {
     /// All nodes of `scenario`, started.
     #[must_use]
-    pub fn new(scenario: &Rc<Scenario>, trace: Trace) -> Self {
+    pub fn new(scenario: &Rc<Scenario>, trace: Trace, recorder: Recorder) -> Self {
         let tick = Duration::from_millis(scenario.tick_ms);
         let mut sim = turmoil::Builder::new()
             .rng_seed(scenario.seed)
@@ -75,9 +78,12 @@ impl Cluster {
         for (node, name) in names.iter().enumerate() {
             seats.borrow_mut().push(Seat::default());
             let (scenario, seats, addrs, trace) = (scenario.clone(), seats.clone(), addrs.clone(), trace.clone());
-            sim.host(name.as_str(), move || live(node, scenario.clone(), seats.clone(), addrs.clone(), trace.clone()));
+            let network = (trace, recorder.clone());
+            sim.host(name.as_str(), move || {
+                live(node, scenario.clone(), seats.clone(), addrs.clone(), network.clone())
+            });
         }
-        Self { sim, seats, names, cuts: BTreeSet::new(), holds: BTreeSet::new(), lost: Rc::default(), trace }
+        Self { sim, seats, names, cuts: BTreeSet::new(), holds: BTreeSet::new(), lost: Rc::default(), trace, recorder }
     }
 
     /// Simulated time since the start, in milliseconds.
@@ -172,6 +178,9 @@ impl Cluster {
 
     /// turmoil keeps one state for each direction of a link, so all are set from the faults that are active.
     fn apply_links(&self) {
+        let holds = self.holds.iter().map(|(one, other)| Disturbed::Held(*one, *other));
+        let cuts = self.cuts.iter().map(|(from, to)| Disturbed::Cut(*from, *to));
+        self.recorder.disturbed(self.now_ms(), cuts.chain(holds));
         for one in 0..self.names.len() {
             for other in one + 1..self.names.len() {
                 let (a, b) = (self.names[one].as_str(), self.names[other].as_str());
@@ -321,7 +330,7 @@ async fn live(
     scenario: Rc<Scenario>,
     seats: Seats,
     addrs: Vec<IpAddr>,
-    trace: Trace,
+    network: (Trace, Recorder),
 ) -> Result<(), Box<dyn std::error::Error>> {
     let life = {
         let seat = &mut seats.borrow_mut()[node];
@@ -329,7 +338,7 @@ async fn live(
         seat.lives
     };
     let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
-    let mesh = build(node, life, seed, &scenario, &addrs, trace).start().await?;
+    let mesh = build(node, life, seed, &scenario, &addrs, network).start().await?;
     let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
     {
         let seat = &mut seats.borrow_mut()[node];
@@ -370,7 +379,7 @@ fn build(
     seed: u64,
     scenario: &Scenario,
     addrs: &[IpAddr],
-    trace: Trace,
+    (trace, recorder): (Trace, Recorder),
 ) -> sessionmesh::MeshBuilder {
     let faults = DatagramFaults { lost: scenario.datagrams.0, doubled: scenario.datagrams.1 };
     let skew = scenario.skew_ms[node] - scenario.set_back_ms * i64::from(life - 1);
@@ -395,7 +404,7 @@ fn build(
         .ack_copies(scenario.copies.unwrap_or(1))
         .audit_interval(Duration::from_millis(scenario.audit_ms))
         .discovery(discovery)
-        .network(Arc::new(SimNetwork::new(faults, seed, trace)))
+        .network(Arc::new(SimNetwork::new(faults, seed, trace).recorded(recorder, node)))
         .clock(Arc::new(SimClock::new(skew)))
         .seed(seed)
 }

@@ -5,6 +5,7 @@
 //!
 //! - [`cluster`]: the nodes, their crashes, and the state of the links between them.
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew and log out.
+//! - [`record`]: what happened in a run, as data, as text and as a diagram.
 //! - [`network`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
 //! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
@@ -15,6 +16,7 @@ pub mod cluster;
 pub mod entropy;
 pub mod network;
 pub mod oracle;
+pub mod record;
 pub mod run;
 pub mod scenario;
 

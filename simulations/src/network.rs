@@ -13,6 +13,9 @@ use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network};
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
+use crate::record::Recorder;
+use crate::record::wire::{Datagram, RecordedStream};
+
 /// A hash over everything that happened: two runs of one seed must have the same.
 #[derive(Clone, Debug, Default)]
 pub struct Trace(Arc<Mutex<(std::hash::DefaultHasher, u64)>>);
@@ -43,18 +46,42 @@ pub struct DatagramFaults {
 }
 
 /// The network of one life of one host.
+///
+/// A recorded one sees the life of its node: it is made at the start, and dropped when the node has died or stopped.
 #[derive(Debug)]
 pub struct SimNetwork {
     faults: DatagramFaults,
     seed: u64,
     trace: Trace,
+    recorder: Recorder,
+    node: usize,
 }
 
 impl SimNetwork {
     /// The network of a host that starts now; must be used on it.
     #[must_use]
     pub fn new(faults: DatagramFaults, seed: u64, trace: Trace) -> Self {
-        Self { faults, seed, trace }
+        Self { faults, seed, trace, recorder: Recorder::off(), node: 0 }
+    }
+
+    /// The same network; what passes over it is recorded. Must be called on its host, which is that of `node`.
+    #[must_use]
+    pub fn recorded(mut self, recorder: Recorder, node: usize) -> Self {
+        recorder.born(node);
+        (self.recorder, self.node) = (recorder, node);
+        self
+    }
+
+    /// This node's address, where other nodes see it.
+    fn address(&self, port: u16) -> SocketAddr {
+        let ip = if self.recorder.is_on() { turmoil::lookup(format!("n{}", self.node)) } else { here(port).ip() };
+        (ip, port).into()
+    }
+}
+
+impl Drop for SimNetwork {
+    fn drop(&mut self) {
+        self.recorder.died(self.node);
     }
 }
 
@@ -68,12 +95,15 @@ impl Network for SimNetwork {
         Box::pin(async move {
             let stream = TcpStream::connect(to).await?;
             self.trace.note(format!("connected {:?} {to}", stream.local_addr()).as_bytes());
-            Ok(Box::new(stream) as Box<dyn ByteStream>)
+            wrap(stream, &self.recorder, RecordedStream::dialled)
         })
     }
 
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        Box::pin(async move { Ok(Box::new(Ear(TcpListener::bind(here(at.port())).await?)) as Box<dyn Listener>) })
+        Box::pin(async move {
+            let listener = TcpListener::bind(here(at.port())).await?;
+            Ok(Box::new(Ear { listener, recorder: self.recorder.clone() }) as Box<dyn Listener>)
+        })
     }
 
     fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
@@ -89,7 +119,9 @@ impl Network for SimNetwork {
             };
             let port = socket.local_addr()?.port();
             let dice = Mutex::new(StdRng::seed_from_u64(self.seed ^ u64::from(port)));
-            Ok(Box::new(Mouth { socket, faults: self.faults, dice, trace: self.trace.clone() }) as Box<dyn Datagrams>)
+            let (faults, trace, recorder) = (self.faults, self.trace.clone(), self.recorder.clone());
+            let address = self.address(port);
+            Ok(Box::new(Mouth { socket, faults, dice, trace, recorder, address }) as Box<dyn Datagrams>)
         })
     }
 
@@ -103,18 +135,30 @@ impl Network for SimNetwork {
     }
 }
 
-struct Ear(TcpListener);
+/// Without a recorder there is nothing between the mesh and turmoil.
+fn wrap(
+    stream: TcpStream,
+    recorder: &Recorder,
+    recorded: impl FnOnce(TcpStream, &Recorder) -> io::Result<RecordedStream>,
+) -> io::Result<Box<dyn ByteStream>> {
+    if recorder.is_on() { Ok(Box::new(recorded(stream, recorder)?)) } else { Ok(Box::new(stream)) }
+}
+
+struct Ear {
+    listener: TcpListener,
+    recorder: Recorder,
+}
 
 impl Listener for Ear {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         Box::pin(async move {
-            let (stream, from) = self.0.accept().await?;
-            Ok((Box::new(stream) as Box<dyn ByteStream>, from))
+            let (stream, from) = self.listener.accept().await?;
+            Ok((wrap(stream, &self.recorder, RecordedStream::accepted)?, from))
         })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
@@ -123,6 +167,8 @@ struct Mouth {
     faults: DatagramFaults,
     dice: Mutex<StdRng>,
     trace: Trace,
+    recorder: Recorder,
+    address: SocketAddr,
 }
 
 impl fmt::Debug for Mouth {
@@ -136,18 +182,25 @@ impl Datagrams for Mouth {
         Box::pin(async move {
             let fate = self.dice.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1000);
             self.trace.note(bytes);
-            if fate < self.faults.lost {
-                return Ok(());
-            }
-            if fate - self.faults.lost < self.faults.doubled {
+            let times = match fate {
+                fate if fate < self.faults.lost => 0,
+                fate if fate - self.faults.lost < self.faults.doubled => 2,
+                _ => 1,
+            };
+            self.recorder.datagram_sent(&Datagram { from: self.address, to, bytes }, times);
+            for _ in 0..times {
                 self.socket.send_to(bytes, to).await?;
             }
-            self.socket.send_to(bytes, to).await.map(drop)
+            Ok(())
         })
     }
 
     fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
-        Box::pin(self.socket.recv_from(buffer))
+        Box::pin(async move {
+            let (length, from) = self.socket.recv_from(buffer).await?;
+            self.recorder.datagram_received(&Datagram { from, to: self.address, bytes: &buffer[..length] });
+            Ok((length, from))
+        })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::entropy;
 use crate::network::Trace;
 use crate::oracle::{Oracle, Said, Violation};
+use crate::record::Recorder;
 use crate::scenario::{Kind, Mode, Scenario};
 
 /// After so long without faults and clients the cluster must have settled.
@@ -43,14 +44,30 @@ pub struct Report {
 /// Plays `scenario` on a thread of its own, whose randomness is the scenario's.
 #[must_use]
 pub fn play(scenario: &Scenario) -> Report {
+    play_recorded(scenario, &Recorder::off())
+}
+
+/// Plays `scenario` as [`play`] does, and records it.
+#[must_use]
+pub fn play_recorded(scenario: &Scenario, recorder: &Recorder) -> Report {
+    let report = play_on_a_thread(scenario, recorder.clone());
+    if let Some(violation) = &report.violation {
+        recorder.violation(violation);
+    }
+    report
+}
+
+fn play_on_a_thread(scenario: &Scenario, recorder: Recorder) -> Report {
     let scenario = scenario.clone();
     let seed = scenario.seed;
     let thread = std::thread::Builder::new().name(format!("seed-{seed}"));
     let played = thread.spawn(move || {
         entropy::seed_this_thread(seed);
-        let mut play = Play::new(Rc::new(scenario));
-        let ended = play.all();
-        play.report(ended.err())
+        recorder.noting(|| {
+            let mut play = Play::new(Rc::new(scenario), recorder.clone());
+            let ended = play.all();
+            play.report(ended.err())
+        })
     });
     played.expect("a thread can be started").join().unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -101,6 +118,7 @@ struct Play {
     clients: Clients,
     oracle: Oracle,
     trace: Trace,
+    recorder: Recorder,
     settling_ms: Vec<u64>,
     looked_ms: u64,
     disturbed_since_ms: Option<u64>,
@@ -108,13 +126,14 @@ struct Play {
 }
 
 impl Play {
-    fn new(scenario: Rc<Scenario>) -> Self {
+    fn new(scenario: Rc<Scenario>, recorder: Recorder) -> Self {
         let trace = Trace::default();
         Self {
-            cluster: Cluster::new(&scenario, trace.clone()),
-            clients: Clients::new(&scenario.load, scenario.nodes, scenario.seed, trace.clone()),
+            cluster: Cluster::new(&scenario, trace.clone(), recorder.clone()),
+            clients: Clients::new(&scenario.load, scenario.nodes, scenario.seed, trace.clone(), recorder.clone()),
             oracle: Oracle::new(scenario.spare_copies(), scenario.copies.is_none(), scenario.tick_ms),
             trace,
+            recorder,
             settling_ms: Vec::new(),
             looked_ms: 0,
             disturbed_since_ms: None,
@@ -124,6 +143,7 @@ impl Play {
     }
 
     fn report(self, mut violation: Option<Violation>) -> Report {
+        self.recorder.stop(self.cluster.now_ms());
         if let Some(violation) = &mut violation {
             let history = self.oracle.history(violation);
             violation.detail += &history;
@@ -142,9 +162,11 @@ impl Play {
         let scenario = self.scenario.clone();
         for episode in &scenario.episodes {
             let start = self.cluster.now_ms();
+            self.recorder.stage(start, "an episode begins");
             let mut events = episode.events.iter().peekable();
             while self.cluster.now_ms() < start + episode.length_ms {
                 while let Some(event) = events.next_if(|event| start + event.at_ms <= self.cluster.now_ms()) {
+                    self.recorder.fault(self.cluster.now_ms(), &event.fault);
                     if let Some(node) = self.cluster.inflict(&event.fault) {
                         self.oracle.crashed(node, self.cluster.now_ms());
                     }
@@ -169,6 +191,7 @@ impl Play {
             self.note_links(now);
             let calm = now >= self.links_work_from_ms && self.cluster.unrest().is_none();
             self.oracle.calm(calm, now);
+            self.recorder.calm(now, calm);
             self.oracle.trusting(!self.cluster.suspects(), now);
         }
         self.clients.receive(&mut self.oracle, now)
@@ -190,6 +213,7 @@ impl Play {
     fn settle(&mut self) -> Result<(), Violation> {
         self.cluster.heal();
         let healed = self.cluster.now_ms();
+        self.recorder.stage(healed, "all is healed, no more requests");
         while !self.clients.is_idle() {
             self.step()?;
             if self.cluster.now_ms() > healed + DRAINS_WITHIN_MS {
@@ -213,6 +237,7 @@ impl Play {
             }
         }
         let settled = self.cluster.now_ms();
+        self.recorder.stage(settled, format_args!("settled after {} ms", settled - healed));
         self.settling_ms.push(settled - healed);
         let said = self.look_around(ids.into_iter().collect())?;
         self.oracle.settled(&said, self.cluster.now_ms())
