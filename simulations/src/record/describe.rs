@@ -19,23 +19,32 @@ const SESSIONS_MAX: usize = 3;
 /// Attributes of one session that are named.
 const ATTRIBUTES_MAX: usize = 3;
 
-/// Puts messages into words. Learns from handshakes who writes under which hash.
+/// Puts messages into words. Learns from handshakes who writes under which hash, and from questions what their answers
+/// are about.
 #[derive(Debug, Default)]
 pub struct Describer {
     writers: BTreeMap<u64, usize>,
+    /// By link and number: the sessions of batches and questions that were not answered yet.
+    asked: BTreeMap<(usize, Asked, u64), String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    Batch,
+    Question,
 }
 
 impl Describer {
-    /// What `bytes`, one message, say.
-    pub fn describe(&mut self, bytes: &[u8]) -> (Topic, String) {
+    /// What `bytes`, one message on this link, say.
+    pub fn describe(&mut self, link: usize, bytes: &[u8]) -> (Topic, String) {
         let (topic, text) = match codec::decode(bytes) {
-            Ok(message) => self.message(&message),
+            Ok(message) => self.message(link, &message),
             Err(_) => (Topic::Unknown, format!("{} bytes that are no message", bytes.len())),
         };
         (topic, clip(&text, TEXT_CHARS_MAX))
     }
 
-    fn message(&mut self, message: &Message<'_>) -> (Topic, String) {
+    fn message(&mut self, link: usize, message: &Message<'_>) -> (Topic, String) {
         match message {
             Message::Hello(hello) => {
                 self.learn(hello.name, hello.incarnation);
@@ -49,6 +58,8 @@ impl Describer {
             Message::Refused(why) => (Topic::Presence, format!("refused: {why:?}")),
             Message::Bye => (Topic::Presence, "bye".to_owned()),
             Message::Batch(batch) => {
+                let ids = listed(&batch.deltas, SESSIONS_MAX, " ", |delta| delta.id.to_string());
+                self.asked.insert((link, Asked::Batch, batch.seq), ids);
                 let of = match batch.deltas.len() {
                     1 => String::new(),
                     sessions => format!("{sessions} sessions: "),
@@ -57,7 +68,8 @@ impl Describer {
                 (Topic::Change, format!("batch {}: {of}{deltas}", batch.seq))
             }
             Message::Answers(answers) => {
-                (Topic::Answer, format!("answers batch {}: {}", answers.seq, codes(&answers.codes)))
+                let ids = self.asked.remove(&(link, Asked::Batch, answers.seq)).unwrap_or_default();
+                (Topic::Answer, format!("answers batch {}: {} {ids}", answers.seq, codes(&answers.codes)))
             }
             Message::Ping(ping) => (Topic::Background, if ping.leaving { "ping, leaving" } else { "ping" }.to_owned()),
             Message::Pong(pong) => {
@@ -65,13 +77,17 @@ impl Describer {
                 (Topic::Background, format!("pong, {}{clear}", if pong.granted { "granted" } else { "not granted" }))
             }
             Message::Ask(ask) => {
+                self.asked.insert((link, Asked::Question, ask.request), format!(" of {}", ask.id));
                 let held = if ask.digest == 0 { ", holds nothing" } else { "" };
                 let access = if ask.access { "" } else { ", no access" };
                 (Topic::Question, format!("asks {} for {}{held}{access}", ask.request, ask.id))
             }
             Message::Told(told) => {
                 let current = if told.current { "" } else { ", not current" };
-                (Topic::Question, format!("tells {}: {}{current}", told.request, self.held(&told.held)))
+                // Where the session follows it needs no name.
+                let of = self.asked.remove(&(link, Asked::Question, told.request)).unwrap_or_default();
+                let of = if matches!(told.held, Held::This(_)) { "" } else { &of };
+                (Topic::Question, format!("tells {}{of}: {}{current}", told.request, self.held(&told.held)))
             }
             Message::ExpireAsk(ask) => {
                 let items = listed(&ask.items, SESSIONS_MAX, ", ", |item| item.id.to_string());
@@ -190,7 +206,7 @@ mod tests {
     use super::*;
 
     fn describe(describer: &mut Describer, message: &Message<'_>) -> (Topic, String) {
-        describer.describe(&codec::encode(message).expect("it is small"))
+        describer.describe(0, &codec::encode(message).expect("it is small"))
     }
 
     #[test]
@@ -211,6 +227,8 @@ mod tests {
         assert_eq!(describe(&mut describer, &batch), (Topic::Change, format!("batch 12: {id} since 7 tab0=5")));
         describe(&mut describer, &Message::Welcome(Welcome { version: 1, name: "n1", incarnation: 99, counter: 0 }));
         assert_eq!(describe(&mut describer, &batch).1, format!("batch 12: {id} since 7.n1 tab0=5"));
+        let answers = Message::Answers(Answers { seq: 12, counter: 0, view: 0, codes: vec![0] });
+        assert_eq!(describe(&mut describer, &answers), (Topic::Answer, format!("answers batch 12: kept {id}")));
     }
 
     #[test]
@@ -220,6 +238,6 @@ mod tests {
         assert_eq!(topic, Topic::Answer);
         assert_eq!(text.chars().count(), TEXT_CHARS_MAX);
         assert!(text.starts_with("answers batch 1: kept, passing, needs whole, kept"), "{text}");
-        assert_eq!(Describer::default().describe(b"").0, Topic::Unknown);
+        assert_eq!(Describer::default().describe(0, b"").0, Topic::Unknown);
     }
 }

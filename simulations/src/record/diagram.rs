@@ -32,8 +32,8 @@ impl Default for Options {
 
 /// How much is drawn unless the caller names a part, in milliseconds.
 pub const WINDOW_MS: u64 = 4_000;
-/// With more messages than this the beginning of the part is left out, so that the file stays below about 5 MB.
-const MESSAGES_MAX: usize = 12_000;
+/// With more messages and requests than this the beginning of the part is left out, so that the file stays below about 5 MB.
+const DRAWN_MAX: usize = 12_000;
 
 /// Writes `timeline` as a page.
 ///
@@ -49,10 +49,19 @@ pub fn write(timeline: &Timeline, options: &Options, mut out: impl Write) -> io:
     writeln!(out, "<title>{}</title>", Escaped(heading))?;
     writeln!(out, "<style>\n{}</style>\n</head>\n<body>", include_str!("diagram/page.css"))?;
     introduce(timeline, options, window, &mut out)?;
-    writeln!(out, "<header>\n{CONTROLS}{}</header>", drawing.names())?;
+    // What the broken promise is about stands out from the beginning.
+    let about = timeline.violation.as_ref().and_then(|violation| session_in(&violation.detail)).unwrap_or_default();
+    let controls = CONTROLS.replace("ABOUT", about);
+    writeln!(out, "<header>\n{controls}{}</header>", drawing.names())?;
     drawing.write(&mut out)?;
     writeln!(out, "<script>\n{}</script>\n</body>\n</html>", include_str!("diagram/page.js"))?;
     out.flush()
+}
+
+/// The first session in `text`, as sessions are printed: a `#` and eight digits.
+fn session_in(text: &str) -> Option<&str> {
+    let places = text.match_indices('#').filter_map(|(at, _)| text.get(at..at + 9));
+    places.into_iter().find(|name| name[1..].bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The part that is drawn.
@@ -60,10 +69,13 @@ fn window(timeline: &Timeline, options: &Options) -> Window {
     let mut window = options.window.unwrap_or_else(|| timeline.last(WINDOW_MS));
     window.to_ms = window.to_ms.min(timeline.end_ms.max(1));
     window.from_ms = window.from_ms.min(window.to_ms - 1);
-    let drawn = timeline.messages.iter().rev().filter(|message| options.background || !message.is_background());
-    let mut drawn = drawn.filter(|message| window.touches(message.sent_ms, message.sent_ms));
-    if let Some(first) = drawn.nth(MESSAGES_MAX) {
-        window.from_ms = (first.sent_ms + 1).min(window.to_ms - 1);
+    let messages = timeline.messages.iter().filter(|message| options.background || !message.is_background());
+    let requests = timeline.requests.iter().map(|request| request.from_ms);
+    let mut drawn: Vec<u64> = messages.map(|message| message.sent_ms).chain(requests).collect();
+    drawn.retain(|at_ms| window.touches(*at_ms, *at_ms));
+    drawn.sort_unstable();
+    if let Some(first_left_out) = drawn.iter().rev().nth(DRAWN_MAX) {
+        window.from_ms = (first_left_out + 1).min(window.to_ms - 1);
     }
     window
 }
@@ -110,6 +122,7 @@ const CONTROLS: &str = "\
 <nav>
 <span>time <button id=\"out\" title=\"less space for a millisecond\">−</button>\
 <button id=\"in\" title=\"more space for a millisecond\">+</button></span>
+<label>highlight <input id=\"find\" type=\"search\" value=\"ABOUT\" placeholder=\"#session, v0.1, batch\"></label>
 <label><input type=\"checkbox\" data-show=\"background\">heartbeats</label>
 <label><input type=\"checkbox\" data-show=\"labels\" checked>labels</label>
 <label><input type=\"checkbox\" data-show=\"notes\" checked><i class=\"dot\"></i>log</label>

@@ -162,7 +162,7 @@ impl RecordedStream {
         let recording = &mut *recording;
         let direction = &mut recording.wire.connections[self.connection].directions[self.side];
         for (end, message) in direction.write(bytes) {
-            let (topic, text) = recording.wire.describer.describe(&message);
+            let (topic, text) = recording.wire.describer.describe(self.connection, &message);
             direction.under_way.push_back((end, recording.timeline.messages.len()));
             let (from, to) = (self.nodes[self.side], self.nodes[1 - self.side]);
             let (fate, carrier) = (Fate::Lost, Carrier::Link);

@@ -24,8 +24,10 @@ const LANE_PX: u64 = 7;
 const LABEL_CHARS_MAX: usize = 30;
 /// After so long a lost message ends, in milliseconds.
 const LOST_MS: f64 = 8.0;
-/// The height that a drawing should have, in pixels.
-const HEIGHT_PX: f64 = 4_000.0;
+/// The least and the greatest height of a drawing at first, in pixels.
+const HEIGHT_PX: (usize, usize) = (3_000, 12_000);
+/// How much of it a message or request needs.
+const EACH_PX: usize = 6;
 
 /// One part of a timeline, drawn.
 pub(super) struct Drawing<'a> {
@@ -38,7 +40,12 @@ pub(super) struct Drawing<'a> {
 impl<'a> Drawing<'a> {
     pub(super) fn new(timeline: &'a Timeline, window: Window, background: bool) -> Self {
         let length_ms = (window.to_ms - window.from_ms) as f64;
-        Self { timeline, window, background, px_per_ms: (HEIGHT_PX / length_ms).clamp(0.2, 4.0) }
+        let mut drawing = Self { timeline, window, background, px_per_ms: 1.0 };
+        let requests = timeline.requests.iter().filter(|request| window.touches(request.from_ms, request.from_ms));
+        let crowd = drawing.messages().filter(|message| !message.is_background()).count() + requests.count();
+        let height_px = (EACH_PX * crowd).clamp(HEIGHT_PX.0, HEIGHT_PX.1) as f64;
+        drawing.px_per_ms = (height_px / length_ms).clamp(0.2, 4.0);
+        drawing
     }
 
     /// The names of the nodes, to stay above the drawing.
@@ -74,14 +81,20 @@ impl<'a> Drawing<'a> {
         )?;
         writeln!(out, "<g transform=\"translate(0 24)\">")?;
         self.axis(out)?;
-        self.disturbances(out)?;
-        self.nodes(out)?;
+        let bands = self.bands();
+        for band in &bands {
+            self.band(band, out)?;
+        }
+        self.lives(out)?;
         self.marks(out)?;
+        self.requests(out)?;
         for message in self.messages() {
             self.message(message, out)?;
         }
-        self.requests(out)?;
         self.notes(out)?;
+        for band in &bands {
+            self.band_label(band, out)?;
+        }
         self.violation(out)?;
         writeln!(out, "</g>\n</svg>")
     }
@@ -112,11 +125,10 @@ impl<'a> Drawing<'a> {
         Ok(())
     }
 
-    fn disturbances(&self, out: &mut impl Write) -> io::Result<()> {
-        // Both directions of a cut are one band.
+    /// What is disturbed or down. Both directions of a cut are one band.
+    fn bands(&self) -> Vec<Band> {
         let mut bands: BTreeMap<(u64, u64, &str, usize, usize), Vec<String>> = BTreeMap::new();
-        let inside = |from_ms, to_ms| self.window.touches(from_ms, to_ms);
-        for one in self.timeline.disturbances.iter().filter(|one| inside(one.from_ms, one.to_ms)) {
+        for one in &self.timeline.disturbances {
             let (class, a, b, what) = match one.what {
                 Disturbed::Cut(from, to) => ("cut", from, to, format!("n{from} → n{to}")),
                 Disturbed::Held(from, to) => ("held", from, to, format!("n{from} – n{to}")),
@@ -124,53 +136,45 @@ impl<'a> Drawing<'a> {
             };
             bands.entry((one.from_ms, one.to_ms, class, a.min(b), a.max(b))).or_default().push(what);
         }
-        for ((from_ms, to_ms, class, a, b), what) in bands {
-            let label = match what.len() {
-                1 => format!("{class} {}", what[0]),
+        for node in 0..self.timeline.nodes {
+            for down in self.timeline.downtimes(node) {
+                bands.entry((down.from_ms, down.to_ms, "down", node, node)).or_default().push(format!("n{node}"));
+            }
+        }
+        bands.retain(|(from_ms, to_ms, ..), _| self.window.touches(*from_ms, *to_ms));
+        let band = |((from_ms, to_ms, class, a, b), what): ((u64, u64, _, _, _), Vec<String>)| {
+            let label = match what.as_slice() {
+                [one] => format!("{class} {one}"),
                 _ => format!("{class} n{a} – n{b}"),
             };
             let (left, right) = if a == b { (column(a) - 14, column(a) + 14) } else { (column(a), column(b)) };
-            self.band(class, (left, right), from_ms, to_ms, &label, out)?;
-        }
-        Ok(())
+            Band { class, left, right, from_ms, to_ms, label }
+        };
+        bands.into_iter().map(band).collect()
     }
 
-    fn nodes(&self, out: &mut impl Write) -> io::Result<()> {
-        for node in 0..self.timeline.nodes {
-            let x = column(node);
-            for down in self.timeline.downtimes(node) {
-                if self.window.touches(down.from_ms, down.to_ms) {
-                    let label = format!("n{node} is down");
-                    self.band("down", (x - 14, x + 14), down.from_ms, down.to_ms, &label, out)?;
-                }
-            }
-            let lives = self.timeline.lives.iter().filter(|life| life.node == node);
-            for life in lives.filter(|life| self.window.touches(life.from_ms, life.to_ms)) {
-                let (from, to) = (self.clamped(life.from_ms), self.clamped(life.to_ms));
-                writeln!(out, "<line class=\"life\" x1=\"{x}\" y1=\"{from}\" x2=\"{x}\" y2=\"{to}\"/>")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn band(
-        &self,
-        class: &str,
-        (left, right): (u64, u64),
-        from_ms: u64,
-        to_ms: u64,
-        label: &str,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        let (from_ms, to_ms, shown_ms) = (from_ms, to_ms, from_ms.max(self.window.from_ms));
-        let height = Px((to_ms.min(self.window.to_ms).saturating_sub(shown_ms)) as f64 * self.px_per_ms);
-        let (y, width, middle, label) = (self.y(shown_ms), right - left, left.midpoint(right), Escaped(label));
+    fn band(&self, band: &Band, out: &mut impl Write) -> io::Result<()> {
+        let Band { class, left, right, from_ms, to_ms, label } = band;
+        let (y, width, label) = (self.clamped(*from_ms), right - left, Escaped(label));
+        let height = Px(self.clamped(*to_ms).0 - y.0);
         write!(out, "<g class=\"band {class}\"><title>{label}: {from_ms} to {to_ms} ms</title>")?;
-        write!(out, "<rect x=\"{left}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>")?;
-        writeln!(
-            out,
-            "<text class=\"lab pin\" data-lane=\"band{middle}\" x=\"{middle}\" y=\"{y}\" dy=\"11\">{label}</text></g>"
-        )
+        writeln!(out, "<rect x=\"{left}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/></g>")
+    }
+
+    fn band_label(&self, band: &Band, out: &mut impl Write) -> io::Result<()> {
+        let Band { class, left, right, from_ms, label, .. } = band;
+        let (x, y, label) = (left.midpoint(*right), self.clamped(*from_ms), Escaped(label));
+        let lane = format!("data-lane=\"band{x}\"");
+        writeln!(out, "<text class=\"lab pin band {class}\" {lane} x=\"{x}\" y=\"{y}\" dy=\"12\">{label}</text>")
+    }
+
+    fn lives(&self, out: &mut impl Write) -> io::Result<()> {
+        let lives = self.timeline.lives.iter();
+        for life in lives.filter(|life| self.window.touches(life.from_ms, life.to_ms)) {
+            let (x, from, to) = (column(life.node), self.clamped(life.from_ms), self.clamped(life.to_ms));
+            writeln!(out, "<line class=\"life\" x1=\"{x}\" y1=\"{from}\" x2=\"{x}\" y2=\"{to}\"/>")?;
+        }
+        Ok(())
     }
 
     /// Faults and stages. Those of one millisecond are one line.
@@ -219,9 +223,11 @@ impl<'a> Drawing<'a> {
         let (side, x) = if target >= x1 { ("right", x1 + 8) } else { ("left", x1 - 8) };
         let label = clip(&message.text, LABEL_CHARS_MAX);
         let label = Escaped(&label);
+        // An answer leaves where its question arrived, so its label goes below.
+        let dy = if message.topic == Topic::Answer { 11 } else { -2 };
         writeln!(
             out,
-            "<text class=\"lab {side}\" data-lane=\"{side}{from}\" x=\"{x}\" y=\"{y1}\" dy=\"-2\">{label}</text></g>"
+            "<text class=\"lab {side}\" data-lane=\"{side}{from}\" x=\"{x}\" y=\"{y1}\" dy=\"{dy}\">{label}</text></g>"
         )
     }
 
@@ -274,7 +280,7 @@ impl<'a> Drawing<'a> {
 
     /// The notes of one node in one millisecond are one dot.
     fn notes(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut dots: BTreeMap<(u64, Option<usize>), Vec<(Level, &str)>> = BTreeMap::new();
+        let mut dots: BTreeMap<_, Vec<(Level, &str)>> = BTreeMap::new();
         for note in self.timeline.notes.iter().filter(|note| self.window.touches(note.at_ms, note.at_ms)) {
             dots.entry((note.at_ms, note.node)).or_default().push((note.level, &note.text));
         }
@@ -331,6 +337,16 @@ impl<'a> Drawing<'a> {
 /// Where the line of a node is.
 fn column(node: usize) -> u64 {
     FIRST_PX + BETWEEN_PX * node as u64
+}
+
+/// A stretch of time in which a node or a link does not work.
+struct Band {
+    class: &'static str,
+    left: u64,
+    right: u64,
+    from_ms: u64,
+    to_ms: u64,
+    label: String,
 }
 
 /// A length or place in pixels, as exact as it can be seen.

@@ -14,7 +14,7 @@ function arrange() {
     for (const label of run.querySelectorAll(wanted)) {
       label.style.display = '';
       const hidden = label.closest('.background') && !document.body.classList.contains('background');
-      if (hidden) continue;
+      if (hidden || label.closest('.dim')) continue;
       const gap = label.dataset.lane === 'axis' ? 36 : 11;
       const lane = taken[label.dataset.lane] ??= {};
       const y = +label.getAttribute('y') + (+label.getAttribute('dy') || 0);
@@ -42,6 +42,15 @@ function zoom(factor) {
   scrollTo(scrollX, middle * px + top - header - (innerHeight - header) / 2);
 }
 
+// Only what has this text in its tooltip keeps its colour: one session, one client, one sort of message.
+function find() {
+  const text = document.getElementById('find').value.trim();
+  for (const element of run.querySelectorAll('.message, .request'))
+    element.classList.toggle('dim', text !== '' && !element.firstChild.textContent.includes(text));
+  arrange();
+}
+
+document.getElementById('find').oninput = find;
 document.getElementById('in').onclick = () => zoom(1.5);
 document.getElementById('out').onclick = () => zoom(1 / 1.5);
 for (const box of document.querySelectorAll('[data-show]'))
@@ -57,4 +66,4 @@ for (const link of document.querySelectorAll('[data-ms]:not(svg)'))
     const top = run.getBoundingClientRect().top + scrollY;
     scrollTo(scrollX, top + link.dataset.ms * px - innerHeight / 2);
   };
-arrange();
+find();
