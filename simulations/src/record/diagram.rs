@@ -1,6 +1,6 @@
 //! A recording as a space-time diagram: one HTML file that needs nothing else.
 //!
-//! Time goes down, each node is a line, and each message an arrow from the moment it was sent to the moment it was read.
+//! Time goes down, each node is a line, and each message an arrow from the moment it was sent to that it was read.
 //! The file is complete without its script; with it the reader zooms, and labels that would overlap are hidden.
 //!
 //! Drawn after L. Lamport, "Time, Clocks, and the Ordering of Events in a Distributed System", 1978.
@@ -32,7 +32,7 @@ impl Default for Options {
 
 /// How much is drawn unless the caller names a part, in milliseconds.
 pub const WINDOW_MS: u64 = 4_000;
-/// With more messages and requests than this the beginning of the part is left out, so that the file stays below about 5 MB.
+/// With more messages and requests than this the beginning is left out, so that the file stays below about 5 MB.
 const DRAWN_MAX: usize = 12_000;
 
 /// Writes `timeline` as a page.

@@ -71,7 +71,8 @@ impl<'a> Drawing<'a> {
             let shape = "markerWidth=\"8\" markerHeight=\"8\" markerUnits=\"userSpaceOnUse\" orient=\"auto\"";
             writeln!(
                 out,
-                "<marker id=\"to-{topic}\" class=\"{topic}\" refX=\"8\" refY=\"4\" {shape}><path d=\"M0 1L8 4L0 7z\"/></marker>"
+                "<marker id=\"to-{topic}\" class=\"{topic}\" refX=\"8\" refY=\"4\" {shape}>\
+                 <path d=\"M0 1L8 4L0 7z\"/></marker>"
             )?;
         }
         let shape = "markerWidth=\"10\" markerHeight=\"10\" markerUnits=\"userSpaceOnUse\"";
