@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::cluster::Cluster;
 use crate::network::Trace;
 use crate::oracle::{COUNTER, Did, Oracle, Reply, Request, Seen, Violation, What, name};
+use crate::record::Recorder;
 use crate::scenario::{Load, Mix, Scenario};
 
 #[derive(Debug)]
@@ -54,12 +55,13 @@ pub struct Clients {
     burst: Vec<UnderWay>,
     values: u64,
     trace: Trace,
+    recorder: Recorder,
 }
 
 impl Clients {
     /// Visitors that have not come yet.
     #[must_use]
-    pub fn new(scenario: &Scenario, trace: Trace) -> Self {
+    pub fn new(scenario: &Scenario, trace: Trace, recorder: Recorder) -> Self {
         let load = scenario.load.clone();
         let mut rng = StdRng::seed_from_u64(scenario.seed ^ 0xc11e_4715);
         let visitors = (0..load.visitors)
@@ -71,7 +73,7 @@ impl Clients {
                 absent_until_ms: 0,
             })
             .collect();
-        Self { load, idle_ms: scenario.idle_ms, rng, visitors, burst: Vec::new(), values: 0, trace }
+        Self { load, idle_ms: scenario.idle_ms, rng, visitors, burst: Vec::new(), values: 0, trace, recorder }
     }
 
     /// Whether no request is under way.
@@ -100,6 +102,7 @@ impl Clients {
                 let Some(reply) = tab.under_way.as_mut().and_then(UnderWay::reply) else { continue };
                 let Some(UnderWay { request, .. }) = tab.under_way.take() else { continue };
                 self.trace.note(format!("{now_ms} {at} {number} {request:?} {reply:?}").as_bytes());
+                self.recorder.finish(&client(&request), reply.as_ref(), now_ms);
                 tab.next_ms = now_ms + self.rng.random_range(self.load.think_ms.0..=self.load.think_ms.1);
                 finish(cluster, oracle, &request, reply.as_ref(), now_ms)?;
                 follow(visitor, &request, reply.as_ref(), oracle.current(request.login));
@@ -110,6 +113,7 @@ impl Clients {
                 None => self.burst.push(under_way),
                 Some(reply) => {
                     self.trace.note(format!("{now_ms} {:?} {reply:?}", under_way.request).as_bytes());
+                    self.recorder.finish(&client(&under_way.request), reply.as_ref(), now_ms);
                     finish(cluster, oracle, &under_way.request, reply.as_ref(), now_ms)?;
                 }
             }
@@ -163,6 +167,7 @@ impl Clients {
             quiet_since: oracle.quiet_since(login, id),
         };
         oracle.begin(&request);
+        self.recorder.begin(&client(&request), &request);
         let (job, pad) = (request.clone(), self.load.value_bytes);
         let answer = cluster.ask(node, move |mesh| serve(mesh, job, pad));
         UnderWay { request, answer }
@@ -244,6 +249,11 @@ impl UnderWay {
             Err(TryRecvError::Empty) => None,
         }
     }
+}
+
+/// A tab has one request under way at a time.
+fn client(request: &Request) -> String {
+    format!("login {} tab {}", request.login, request.tab)
 }
 
 fn finish(

@@ -11,16 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sessionmesh::{AckName, Discovery as Ways, Event, MemberState, Mesh, ModeName, SessionId, Stats};
+use sessionmesh::{AckName, Discovery as Ways, Event, Gate, MemberState, Mesh, ModeName, SessionId, Stats};
 use tokio::sync::{mpsc, oneshot};
 use turmoil::Sim;
 
 use crate::air::Air;
 use crate::clock::{EPOCH_MS, SimClock};
-use crate::network::{SimNetwork, Trace};
+use crate::network::{Host, SimNetwork, Trace};
 use crate::oracle::world::Look;
+use crate::record::Recorder;
+use crate::record::timeline::Disturbed;
 use crate::scenario::{Ack, Discovery, Fault, Mode, Scenario};
-use sessionmesh::Gate;
 
 /// The port of every node.
 const PORT: u16 = 7400;
@@ -85,6 +86,7 @@ struct Shared {
     addrs: Rc<Vec<IpAddr>>,
     air: Air,
     trace: Trace,
+    recorder: Recorder,
     /// Nodes that left, and whether they could hand over all.
     left: Rc<RefCell<Vec<(usize, bool)>>>,
     heard: Rc<RefCell<Vec<Heard>>>,
@@ -99,7 +101,7 @@ impl fmt::Debug for Cluster {
 impl Cluster {
     /// All nodes of `scenario`, started.
     #[must_use]
-    pub fn new(scenario: &Rc<Scenario>, trace: Trace) -> Self {
+    pub fn new(scenario: &Rc<Scenario>, trace: Trace, recorder: Recorder) -> Self {
         let tick = Duration::from_millis(scenario.tick_ms);
         let mut sim = turmoil::Builder::new()
             .rng_seed(scenario.seed)
@@ -118,6 +120,7 @@ impl Cluster {
             addrs: Rc::new(names.iter().map(|name| sim.lookup(name.as_str())).collect()),
             air: Air::new(scenario.network),
             trace,
+            recorder,
             left: Rc::default(),
             heard: Rc::default(),
         };
@@ -164,6 +167,13 @@ impl Cluster {
     /// Lets `fault` happen. Says which node went down, losing what it held.
     pub fn inflict(&mut self, fault: &Fault) -> Option<usize> {
         self.shared.trace.note(fault.to_string().as_bytes());
+        self.shared.recorder.fault(self.now_ms(), fault);
+        let crashed = self.cause(fault);
+        self.record_disturbances();
+        crashed
+    }
+
+    fn cause(&mut self, fault: &Fault) -> Option<usize> {
         match *fault {
             Fault::Crash(node) => return self.crash(node),
             Fault::PowerLoss(node) => {
@@ -291,6 +301,7 @@ impl Cluster {
                 self.start(node);
             }
         }
+        self.record_disturbances();
     }
 
     fn heal_links(&mut self) {
@@ -306,6 +317,13 @@ impl Cluster {
         }
         self.shared.air.heal();
         self.apply_links();
+    }
+
+    fn record_disturbances(&self) {
+        let held = self.holds.iter().chain(&self.held_streams).map(|(one, other)| Disturbed::Held(*one, *other));
+        let cuts = self.cuts.iter().map(|(from, to)| Disturbed::Cut(*from, *to));
+        let frozen = (0..self.names.len()).filter(|node| self.is_frozen(*node)).map(Disturbed::Frozen);
+        self.shared.recorder.disturbed(self.now_ms(), cuts.chain(held).chain(frozen));
     }
 
     /// turmoil keeps one state for each direction of a link, so all are set from the faults that are active.
@@ -584,7 +602,7 @@ impl Drop for Vacate {
 }
 
 fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> sessionmesh::MeshBuilder {
-    let Shared { scenario, addrs, air, trace, .. } = shared;
+    let Shared { scenario, addrs, .. } = shared;
     let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
     let others = (0..addrs.len()).filter(|other| *other != node || addrs.len() == 1);
     let discovery = match scenario.discovery {
@@ -601,6 +619,8 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         Ack::Copies(copies) => (AckName::Copies, copies),
         Ack::Local => (AckName::Local, 1),
     };
+    let (air, trace, recorder) = (shared.air.clone(), shared.trace.clone(), shared.recorder.clone());
+    let host = Host { node, me: addrs[node], air, gate, seed, trace, recorder };
     Mesh::builder()
         .name(format!("n{node}"))
         .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))
@@ -614,7 +634,7 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         .max_inactive(Duration::from_millis(scenario.idle_ms))
         .audit_interval(Duration::from_millis(scenario.audit_ms))
         .discovery(discovery)
-        .network(Arc::new(SimNetwork::new(addrs[node], air.clone(), gate, seed, trace.clone())))
+        .network(Arc::new(SimNetwork::new(host)))
         .clock(Arc::new(SimClock::new(skew_ms)))
         .seed(seed)
 }

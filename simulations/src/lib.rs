@@ -4,9 +4,10 @@
 //! that on turmoil's network, [`oracle`] compares what clients saw with what is promised.
 //!
 //! - [`cluster`]: the nodes, their crashes, and the state of the links between them.
-//! - [`clients`]: visitors with several tabs, which create, read, write, renew and log out.
+//! - [`clients`]: visitors with several tabs, which create, read, write, renew, stay away and log out.
 //! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
-//! - [`network`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
+//! - [`record`]: what happened in a run, as lines and as a picture.
+//! - [`network`], [`air`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
 //! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
 
@@ -18,6 +19,7 @@ pub mod entropy;
 pub mod network;
 pub mod oracle;
 pub mod planted;
+pub mod record;
 pub mod run;
 pub mod scenario;
 pub mod shrink;

@@ -22,6 +22,8 @@ use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::air::Air;
+use crate::record::Recorder;
+use crate::record::wire::{Datagram, RecordedStream, Side};
 
 /// A hash over everything that happened: two runs of one seed must have the same.
 #[derive(Clone, Debug, Default)]
@@ -43,28 +45,44 @@ impl Trace {
     }
 }
 
-/// The network of one life of one host.
+/// What the network of one life of one host needs.
+#[derive(Debug)]
+pub struct Host {
+    /// Its number.
+    pub node: usize,
+    /// Where others see it.
+    pub me: IpAddr,
+    /// What becomes of messages.
+    pub air: Air,
+    /// Shut while the host is frozen: gossip runs in a task that is not the library's.
+    pub gate: Gate,
+    /// For the fate of datagrams.
+    pub seed: u64,
+    /// Where all is noted.
+    pub trace: Trace,
+    /// What is told to those who want to look at the run.
+    pub recorder: Recorder,
+}
+
+/// The network of one life of one host: it is made at the start, and dropped when the node has died or stopped.
 #[derive(Debug)]
 pub struct SimNetwork {
-    me: IpAddr,
-    air: Air,
-    /// Shut while the host is frozen: gossip runs in a task that is not the library's.
-    gate: Gate,
-    /// For the fate of datagrams.
-    seed: u64,
-    trace: Trace,
+    host: Arc<Host>,
     morgue: Arc<Morgue>,
 }
 
 impl SimNetwork {
-    /// For the host at `me`.
+    /// For this host; must be made on it.
     #[must_use]
-    pub fn new(me: IpAddr, air: Air, gate: Gate, seed: u64, trace: Trace) -> Self {
-        Self { me, air, gate, seed, trace, morgue: Arc::default() }
+    pub fn new(host: Host) -> Self {
+        host.recorder.born(host.node);
+        Self { host: Arc::new(host), morgue: Arc::default() }
     }
+}
 
-    fn stream(&self, inner: TcpStream, peer: IpAddr) -> Box<dyn ByteStream> {
-        Box::new(Stream::new(inner, self.me, peer, &self.air, &self.morgue))
+impl Drop for SimNetwork {
+    fn drop(&mut self) {
+        self.host.recorder.died(self.host.node);
     }
 }
 
@@ -94,22 +112,22 @@ fn here(port: u16) -> SocketAddr {
 impl Network for SimNetwork {
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
-            poll_fn(|cx| match self.air.holds_streams(self.me, to.ip(), cx.waker()) {
+            let host = &self.host;
+            poll_fn(|cx| match host.air.holds_streams(host.me, to.ip(), cx.waker()) {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
             })
             .await;
-            let stream = TcpStream::connect(to).await?;
-            self.trace.note(format!("connected {:?} {to}", stream.local_addr()).as_bytes());
-            Ok(self.stream(stream, to.ip()))
+            let inner = TcpStream::connect(to).await?;
+            host.trace.note(format!("connected {:?} {to}", inner.local_addr()).as_bytes());
+            Stream::boxed(inner, host, &self.morgue, Side::Dialled)
         })
     }
 
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             let listener = TcpListener::bind(here(at.port())).await?;
-            Ok(Box::new(Ear { listener, me: self.me, air: self.air.clone(), morgue: self.morgue.clone() })
-                as Box<dyn Listener>)
+            Ok(Box::new(Ear { listener, host: self.host.clone(), morgue: self.morgue.clone() }) as Box<dyn Listener>)
         })
     }
 
@@ -126,10 +144,10 @@ impl Network for SimNetwork {
                 }
             };
             let port = socket.local_addr()?.port();
-            let dice = Mutex::new(StdRng::seed_from_u64(self.seed ^ u64::from(port)));
-            let socket = Arc::new(socket);
-            let (air, gate, trace) = (self.air.clone(), self.gate.clone(), self.trace.clone());
-            Ok(Box::new(Mouth { socket, beacons, air, gate, dice, trace }) as Box<dyn Datagrams>)
+            let dice = Mutex::new(StdRng::seed_from_u64(self.host.seed ^ u64::from(port)));
+            let (socket, host) = (Arc::new(socket), self.host.clone());
+            let address = (host.me, port).into();
+            Ok(Box::new(Mouth { socket, beacons, address, dice, host }) as Box<dyn Datagrams>)
         })
     }
 
@@ -148,16 +166,20 @@ struct Stream {
     /// Taken only by the drop.
     inner: Option<TcpStream>,
     number: u64,
-    me: IpAddr,
     peer: IpAddr,
-    air: Air,
+    host: Arc<Host>,
     morgue: Arc<Morgue>,
 }
 
 impl Stream {
-    fn new(inner: TcpStream, me: IpAddr, peer: IpAddr, air: &Air, morgue: &Arc<Morgue>) -> Self {
-        let (air, morgue) = (air.clone(), morgue.clone());
-        Self { inner: Some(inner), number: morgue.next_number(), me, peer, air, morgue }
+    fn boxed(inner: TcpStream, host: &Arc<Host>, morgue: &Arc<Morgue>, side: Side) -> io::Result<Box<dyn ByteStream>> {
+        let (here, there) = (inner.local_addr()?, inner.peer_addr()?);
+        let (number, peer) = (morgue.next_number(), there.ip());
+        let stream = Self { inner: Some(inner), number, peer, host: host.clone(), morgue: morgue.clone() };
+        if !host.recorder.is_on() {
+            return Ok(Box::new(stream));
+        }
+        Ok(Box::new(RecordedStream::new(Box::new(stream), &host.recorder, side, (here, there))))
     }
 
     fn inner(&mut self) -> Pin<&mut TcpStream> {
@@ -167,7 +189,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take_if(|_| self.air.is_dying()) {
+        if let Some(inner) = self.inner.take_if(|_| self.host.air.is_dying()) {
             self.morgue.keep(self.number, inner);
         }
     }
@@ -175,7 +197,7 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.air.holds_streams(self.me, self.peer, cx.waker()) {
+        if self.host.air.holds_streams(self.host.me, self.peer, cx.waker()) {
             return Poll::Pending;
         }
         self.inner().poll_read(cx, buffer)
@@ -198,8 +220,7 @@ impl AsyncWrite for Stream {
 
 struct Ear {
     listener: TcpListener,
-    me: IpAddr,
-    air: Air,
+    host: Arc<Host>,
     morgue: Arc<Morgue>,
 }
 
@@ -207,8 +228,7 @@ impl Listener for Ear {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         Box::pin(async move {
             let (inner, from) = self.listener.accept().await?;
-            let stream = Stream::new(inner, self.me, from.ip(), &self.air, &self.morgue);
-            Ok((Box::new(stream) as Box<dyn ByteStream>, from))
+            Ok((Stream::boxed(inner, &self.host, &self.morgue, Side::Listened)?, from))
         })
     }
 
@@ -220,10 +240,10 @@ impl Listener for Ear {
 struct Mouth {
     socket: Arc<UdpSocket>,
     beacons: bool,
-    air: Air,
-    gate: Gate,
+    /// Where others see it.
+    address: SocketAddr,
     dice: Mutex<StdRng>,
-    trace: Trace,
+    host: Arc<Host>,
 }
 
 impl fmt::Debug for Mouth {
@@ -238,19 +258,23 @@ const DELAY_MS_MAX: u64 = 800;
 impl Datagrams for Mouth {
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            self.gate.pass().await;
-            let fate = self.air.fate(self.beacons);
+            let host = &self.host;
+            host.gate.pass().await;
+            let fate = host.air.fate(self.beacons);
             let (dice, delay_ms) = {
                 let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
                 (dice.random_range(0..1000), dice.random_range(1..DELAY_MS_MAX))
             };
-            self.trace.note(bytes);
-            if dice < fate.lost {
-                return Ok(());
-            }
-            if dice - fate.lost < fate.doubled {
-                self.socket.send_to(bytes, to).await?;
-            } else if dice - fate.lost - fate.doubled < fate.delayed {
+            host.trace.note(bytes);
+            let (doubled, delayed) = (fate.lost + fate.doubled, fate.lost + fate.doubled + fate.delayed);
+            let (times, delay_ms) = match dice {
+                dice if dice < fate.lost => (0, 0),
+                dice if dice < doubled => (2, 0),
+                dice if dice < delayed => (1, delay_ms),
+                _ => (1, 0),
+            };
+            host.recorder.datagram_sent(&Datagram { from: self.address, to, bytes }, times);
+            if delay_ms > 0 {
                 let (socket, bytes) = (self.socket.clone(), bytes.to_vec());
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(delay_ms)).await;
@@ -258,15 +282,19 @@ impl Datagrams for Mouth {
                 });
                 return Ok(());
             }
-            self.socket.send_to(bytes, to).await.map(drop)
+            for _ in 0..times {
+                self.socket.send_to(bytes, to).await?;
+            }
+            Ok(())
         })
     }
 
     fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
         Box::pin(async move {
-            let received = self.socket.recv_from(buffer).await?;
-            self.gate.pass().await;
-            Ok(received)
+            let (length, from) = self.socket.recv_from(buffer).await?;
+            self.host.gate.pass().await;
+            self.host.recorder.datagram_received(&Datagram { from, to: self.address, bytes: &buffer[..length] });
+            Ok((length, from))
         })
     }
 

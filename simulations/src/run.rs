@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sessionmesh::SessionId;
+use sessionmesh::probe::{self, Bug, Path};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::clients::{Clients, look_at_all};
@@ -11,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::entropy;
 use crate::network::Trace;
 use crate::oracle::{Oracle, Rules, Said, Violation};
+use crate::record::Recorder;
 use crate::scenario::{Ack, Fault, Kind, Mode, Scenario};
 
 /// After so long without faults and clients the cluster must have settled.
@@ -40,21 +42,49 @@ pub struct Report {
     pub trace: (u64, u64),
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// How often which rare path of the library was taken.
+    pub reached: BTreeMap<&'static str, u64>,
     /// How long the cluster took to settle, each time.
     pub settling_ms: Vec<u64>,
+}
+
+/// What else may be done to a run, beside what its scenario says.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// A mistake that the library makes.
+    pub bug: Option<Bug>,
+    /// Collects what happens.
+    pub recorder: Recorder,
 }
 
 /// Plays `scenario` on a thread of its own, whose randomness is the scenario's.
 #[must_use]
 pub fn play(scenario: &Scenario) -> Report {
+    play_with(scenario, &Extras::default())
+}
+
+/// Plays `scenario` as [`play`] does, with `extras`.
+#[must_use]
+pub fn play_with(scenario: &Scenario, extras: &Extras) -> Report {
+    let report = play_on_a_thread(scenario, extras.clone());
+    if let Some(violation) = &report.violation {
+        extras.recorder.violation(violation);
+    }
+    report
+}
+
+fn play_on_a_thread(scenario: &Scenario, Extras { bug, recorder }: Extras) -> Report {
     let scenario = scenario.clone();
     let seed = scenario.seed;
     let thread = std::thread::Builder::new().name(format!("seed-{seed}"));
     let played = thread.spawn(move || {
         entropy::seed_this_thread(seed);
-        let mut play = Play::new(Rc::new(scenario));
-        let ended = play.all();
-        play.report(ended.err())
+        probe::plant(bug);
+        recorder.noting(|| {
+            let mut play = Play::new(Rc::new(scenario), recorder.clone());
+            let ended = play.all();
+            play.report(ended.err())
+        })
     });
     played.expect("a thread can be started").join().unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -65,6 +95,7 @@ pub fn play(scenario: &Scenario) -> Report {
             simulated_ms: 0,
             trace: (0, 0),
             counts: BTreeMap::new(),
+            reached: BTreeMap::new(),
             settling_ms: Vec::new(),
         }
     })
@@ -103,6 +134,7 @@ struct Play {
     clients: Clients,
     oracle: Oracle,
     trace: Trace,
+    recorder: Recorder,
     settling_ms: Vec<u64>,
     looked_ms: u64,
     compared_ms: u64,
@@ -112,11 +144,11 @@ struct Play {
 }
 
 impl Play {
-    fn new(scenario: Rc<Scenario>) -> Self {
+    fn new(scenario: Rc<Scenario>, recorder: Recorder) -> Self {
         let trace = Trace::default();
         Self {
-            cluster: Cluster::new(&scenario, trace.clone()),
-            clients: Clients::new(&scenario, trace.clone()),
+            cluster: Cluster::new(&scenario, trace.clone(), recorder.clone()),
+            clients: Clients::new(&scenario, trace.clone(), recorder.clone()),
             oracle: Oracle::new(Rules {
                 spare: scenario.spare_copies(),
                 waits_for_owners: scenario.ack == Ack::Owners,
@@ -125,6 +157,7 @@ impl Play {
                 idle_ms: scenario.has_idle_limit().then_some(scenario.idle_ms),
             }),
             trace,
+            recorder,
             settling_ms: Vec::new(),
             looked_ms: 0,
             compared_ms: 0,
@@ -136,6 +169,8 @@ impl Play {
     }
 
     fn report(self, mut violation: Option<Violation>) -> Report {
+        self.recorder.stop(self.cluster.now_ms());
+        let reached = Path::ALL.iter().zip(probe::take_reached()).map(|((_, name, _), times)| (*name, times));
         if let Some(violation) = &mut violation {
             let history = self.oracle.history(violation);
             violation.detail += &history;
@@ -145,6 +180,7 @@ impl Play {
             simulated_ms: self.cluster.now_ms(),
             trace: self.trace.sum(),
             counts: self.oracle.counts,
+            reached: reached.collect(),
             settling_ms: self.settling_ms,
         }
     }
@@ -154,6 +190,7 @@ impl Play {
         let scenario = self.scenario.clone();
         for episode in &scenario.episodes {
             let start = self.cluster.now_ms();
+            self.recorder.stage(start, "an episode begins");
             let mut events = episode.events.iter().peekable();
             while self.cluster.now_ms() < start + episode.length_ms {
                 while let Some(event) = events.next_if(|event| start + event.at_ms <= self.cluster.now_ms()) {
@@ -198,7 +235,9 @@ impl Play {
                 self.check_bounds()?;
             }
             let links_work = now >= self.links_work_from_ms;
-            self.oracle.look(&self.cluster.look(links_work, ids.as_ref(), self.suspects), now);
+            let look = self.cluster.look(links_work, ids.as_ref(), self.suspects);
+            self.recorder.calm(now, look.calm);
+            self.oracle.look(&look, now);
         }
         for heard in self.cluster.heard() {
             self.oracle.heard(&heard)?;
@@ -262,6 +301,7 @@ impl Play {
     fn settle(&mut self) -> Result<(), Violation> {
         self.cluster.heal();
         let healed = self.cluster.now_ms();
+        self.recorder.stage(healed, "all is healed, no more requests");
         while !self.clients.is_idle() {
             self.step()?;
             if self.cluster.now_ms() > healed + DRAINS_WITHIN_MS {
@@ -286,6 +326,7 @@ impl Play {
         }
         let settled = self.cluster.now_ms();
         self.settling_ms.push(settled - healed);
+        self.recorder.stage(settled, format_args!("settled after {} ms", settled - healed));
         let said = self.look_around(ids.into_iter().collect())?;
         self.oracle.settled(&said, self.cluster.now_ms())
     }

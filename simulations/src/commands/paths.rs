@@ -10,11 +10,11 @@ const SEEDS_MIN: u64 = 100;
 
 /// What clients must have been told.
 const REQUIRED: [&str; 9] =
-    ["created", "read", "written", "logged out", "renewed", "refused", "unconfirmed", "cannot tell", "lost"];
+    ["created", "read", "written", "logged out", "renewed", "refused", "unconfirmed", "cannot tell", "request lost"];
 
 /// The paths that a run reached, and how often.
 pub(super) fn reached(report: &Report) -> impl Iterator<Item = (&'static str, u64)> {
-    report.counts.iter().map(|(what, times)| (*what, *times))
+    report.counts.iter().chain(&report.reached).map(|(what, times)| (*what, *times))
 }
 
 /// The paths that many runs must reach.

@@ -182,13 +182,7 @@ impl Oracle {
         write.acked.is_some() || request.tab == write.key
     }
 
-    fn must_show(
-        &self,
-        login: &Login,
-        write: &Write,
-        acked_ms: u64,
-        reader: Option<(&Request, SessionId)>,
-    ) -> bool {
+    fn must_show(&self, login: &Login, write: &Write, acked_ms: u64, reader: Option<(&Request, SessionId)>) -> bool {
         let Some((request, _)) = reader else { return true };
         if acked_ms > request.start_ms {
             return false;
