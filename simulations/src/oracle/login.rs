@@ -1,12 +1,14 @@
 //! What clients did to one session, under all its ids.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sessionmesh::SessionId;
 
 use super::world::Safe;
 use super::{Did, Key, Reply, Request, Seen, What, name};
 
+/// How far back is looked for what a writer had seen.
+const ANCESTORS_MAX: usize = 500;
 /// Lines kept of each login.
 const HISTORY_MAX: usize = 60;
 /// Accesses kept of each id.
@@ -78,6 +80,9 @@ pub(super) struct Login {
     pub(super) births: BTreeMap<SessionId, Birth>,
     /// By attribute and value; values grow.
     pub(super) writes: BTreeMap<(Key, u64), Write>,
+    /// Of each attribute, the writes that reads are compared with: all but those that a write which all must show has
+    /// seen, directly or not.
+    pub(super) open: BTreeMap<Key, BTreeSet<u64>>,
     /// Attempts to end an id, by a logout or a new id.
     pub(super) ends: BTreeMap<SessionId, Vec<End>>,
     pub(super) renewals: Vec<(u64, Option<u64>)>,
@@ -128,6 +133,7 @@ impl Login {
                 excused: false,
             };
             self.writes.insert((key, value), write);
+            self.open.entry(key).or_default().insert(value);
         }
         if let (What::Logout | What::Renew, Some(id)) = (what, id) {
             self.ends.entry(id).or_default().push(End { start_ms, acked: None, node, life });
@@ -179,11 +185,28 @@ impl Login {
         }
     }
 
+    /// All must show the write from now on, so what it has seen says nothing more.
+    pub(super) fn settle(&mut self, key: Key, value: u64, now_ms: u64) {
+        let Some(write) = self.writes.get_mut(&(key, value)) else { return };
+        if write.settled_ms.is_some() {
+            return;
+        }
+        write.settled_ms = Some(now_ms);
+        let Some(open) = self.open.get_mut(&key) else { return };
+        let mut saw = write.saw;
+        while let Some(value) = saw.filter(|value| open.remove(value)) {
+            saw = self.writes.get(&(key, value)).and_then(|write| write.saw);
+        }
+    }
+
     /// The attributes that were ever written.
     pub(super) fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.writes.keys().map(|(key, _)| *key).collect();
-        keys.dedup();
-        keys
+        self.open.keys().copied().collect()
+    }
+
+    /// The writes that reads of this attribute are compared with.
+    pub(super) fn open(&self, key: Key) -> impl Iterator<Item = &Write> {
+        self.open.get(&key).into_iter().flatten().filter_map(move |value| self.writes.get(&(key, *value)))
     }
 }
 
@@ -203,11 +226,12 @@ impl Seen {
 pub(super) fn is_older(found: Option<u64>, write: &Write, writes: &BTreeMap<(Key, u64), Write>) -> bool {
     let ancestors = || {
         let mut at = write.saw;
-        std::iter::from_fn(move || {
+        let values = std::iter::from_fn(move || {
             let value = at?;
             at = writes.get(&(write.key, value)).and_then(|write| write.saw);
             Some(value)
-        })
+        });
+        values.take(ANCESTORS_MAX)
     };
     let Some(found) = found else {
         // Nothing was there before the first value, and after each removal; a removal that the writer had not seen

@@ -231,10 +231,12 @@ impl Oracle {
                     birth.settled_ms.get_or_insert(now_ms);
                 }
             }
-            for write in login.writes.values_mut().filter(|write| !write.removes && !write.excused) {
-                let renewed = write.acked.as_mut().is_some_and(|(acked_ms, safe)| renew(*acked_ms, safe));
-                if renewed {
-                    write.settled_ms.get_or_insert(now_ms);
+            let open: Vec<_> = login.open.iter().flat_map(|(key, open)| open.iter().map(|v| (*key, *v))).collect();
+            for (key, value) in open {
+                let write = login.writes.get_mut(&(key, value)).filter(|write| !write.removes && !write.excused);
+                let acked = write.and_then(|write| write.acked.as_mut());
+                if acked.is_some_and(|(acked_ms, safe)| renew(*acked_ms, safe)) {
+                    login.settle(key, value, now_ms);
                 }
             }
             for (acked_ms, safe) in login.ends.values_mut().flatten().filter_map(|end| end.acked.as_mut()) {

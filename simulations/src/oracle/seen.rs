@@ -138,8 +138,7 @@ impl Oracle {
         reader: Option<(&Request, SessionId)>,
         context: &dyn Fn() -> String,
     ) -> Checked {
-        let writes = login.writes.range((key, 0)..=(key, u64::MAX)).map(|(_, write)| write);
-        let writes = writes.filter(|w| !w.excused && !w.superseded && Some(w.value) != found);
+        let writes = login.open(key).filter(|w| !w.excused && !w.superseded && Some(w.value) != found);
         for write in writes {
             if let Some((acked, safe)) = write.acked
                 && self.must_show(login, write, acked, reader)
@@ -200,7 +199,7 @@ impl Oracle {
                 && other.acked.is_none_or(|(acked, _)| acked >= settled_ms)
         };
         write.settled_ms.is_some_and(|settled| {
-            settled <= request.start_ms && !login.writes.values().any(|other| revived(settled, other))
+            settled <= request.start_ms && !login.keys().iter().any(|key| login.open(*key).any(|o| revived(settled, o)))
         })
     }
 }

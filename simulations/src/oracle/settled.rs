@@ -59,14 +59,22 @@ impl Oracle {
                 let login = &mut self.logins[at];
                 login.births.insert(id, Birth { acked_ms: now_ms, safe, settled_ms: Some(now_ms) });
                 login.ends.remove(&id);
+                let mut shows = Vec::new();
                 for write in login.writes.values_mut() {
                     let shown = values.get(&name(write.key)).copied();
                     let stays = if write.removes { shown.is_none() } else { shown == Some(write.value) };
                     write.superseded |= !stays && !login.vague;
                     if stays && !write.removes {
-                        write.settled_ms.get_or_insert(now_ms);
                         write.acked = Some((now_ms, safe));
+                        shows.push((write.key, write.value));
                     }
+                }
+                for open in login.open.values_mut() {
+                    open.clear();
+                }
+                for (key, value) in shows {
+                    login.open.entry(key).or_default().insert(value);
+                    login.settle(key, value, now_ms);
                 }
             }
             Seen::Nothing if last => {

@@ -113,7 +113,7 @@ fn load(rng: &mut StdRng, idle: bool) -> Load {
         visitors: rng.random_range(1..=6),
         tabs: rng.random_range(1..=3),
         sticky: pick(rng, &[0, 50, 90, 100]),
-        think_ms: (1, pick(rng, &[10, 50, 200])),
+        think_ms: (1, pick(rng, &[10, 50, 50, 200, 200, 1_000])),
         value_bytes: pick(rng, &[0, 0, 0, 100, 4_000]),
         mix: Mix {
             read: 10,
