@@ -51,8 +51,10 @@ pub struct Clients {
     idle_ms: u64,
     rng: StdRng,
     visitors: Vec<Visitor>,
-    /// Sessions that are being created all at once.
+    /// Requests of visitors that came all at once.
     burst: Vec<UnderWay>,
+    /// When such a visitor looks at its session again.
+    again: Vec<(u64, usize)>,
     values: u64,
     trace: Trace,
     recorder: Recorder,
@@ -73,7 +75,17 @@ impl Clients {
                 absent_until_ms: 0,
             })
             .collect();
-        Self { load, idle_ms: scenario.idle_ms, rng, visitors, burst: Vec::new(), values: 0, trace, recorder }
+        Self {
+            load,
+            idle_ms: scenario.idle_ms,
+            rng,
+            visitors,
+            burst: Vec::new(),
+            again: Vec::new(),
+            values: 0,
+            trace,
+            recorder,
+        }
     }
 
     /// Whether no request is under way.
@@ -112,6 +124,10 @@ impl Clients {
             match under_way.reply() {
                 None => self.burst.push(under_way),
                 Some(reply) => {
+                    if self.rng.random_bool(0.7) {
+                        let pause = self.rng.random_range(1..2_000);
+                        self.again.push((now_ms + pause, under_way.request.login));
+                    }
                     self.trace.note(format!("{now_ms} {:?} {reply:?}", under_way.request).as_bytes());
                     self.recorder.finish(&client(&under_way.request), reply.as_ref(), now_ms);
                     finish(cluster, oracle, &under_way.request, reply.as_ref(), now_ms)?;
@@ -121,7 +137,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Many new visitors come to one node at once, and never again.
+    /// Many new visitors come to one node at once, and look at their sessions a few times afterwards.
     pub fn burst(&mut self, cluster: &Cluster, oracle: &mut Oracle, node: usize, sessions: u32, now_ms: u64) {
         if !cluster.serving().contains(&node) {
             return;
@@ -137,6 +153,16 @@ impl Clients {
     /// Sends what is due.
     pub fn send(&mut self, cluster: &Cluster, oracle: &mut Oracle, now_ms: u64) {
         let serving = cluster.serving();
+        for (due_ms, login) in std::mem::take(&mut self.again) {
+            match serving.choose(&mut self.rng) {
+                Some(&node) if due_ms <= now_ms && oracle.current(login).is_some() => {
+                    let under_way = self.ask(cluster, oracle, Asked { login, tab: 0, what: What::Read, node }, now_ms);
+                    self.burst.push(under_way);
+                }
+                _ if due_ms <= now_ms => {}
+                _ => self.again.push((due_ms, login)),
+            }
+        }
         for at in 0..self.visitors.len() {
             for number in 0..self.load.tabs {
                 let visitor = &self.visitors[at];

@@ -18,7 +18,7 @@ use turmoil::Sim;
 use crate::air::Air;
 use crate::clock::{EPOCH_MS, SimClock};
 use crate::network::{Host, SimNetwork, Trace};
-use crate::oracle::world::Look;
+use crate::oracle::world::{Look, Ready};
 use crate::record::Recorder;
 use crate::record::timeline::Disturbed;
 use crate::scenario::{Ack, Discovery, Fault, Mode, Scenario};
@@ -43,6 +43,10 @@ struct Seat {
     /// Shut while the process is frozen; a new one for each life.
     gate: Gate,
     frozen: bool,
+    /// When this life began.
+    since_ms: u64,
+    /// It was seen to be ready.
+    ready: bool,
     /// By how much the wall clock is wrong.
     skew_ms: Arc<AtomicI64>,
 }
@@ -74,7 +78,7 @@ pub struct Cluster {
     slow: BTreeMap<(usize, usize), u64>,
     /// Gossip or beacons are lost beyond the usual.
     hushed: bool,
-    /// A node started while it could not be heard.
+    /// A node started while it could not be heard, or could not hear others, and they have not found each other yet.
     started_unheard: bool,
 }
 
@@ -244,7 +248,7 @@ impl Cluster {
     fn start(&mut self, node: usize) {
         if std::mem::replace(&mut self.seats.borrow_mut()[node].down, false) {
             self.late.remove(&node);
-            self.started_unheard |= self.hushed;
+            self.started_unheard |= self.hushed || (0..self.names.len()).any(|other| self.is_frozen(other));
             self.shared.air.dying(|| self.sim.bounce(self.names[node].as_str()));
         }
     }
@@ -308,7 +312,7 @@ impl Cluster {
         self.cuts.clear();
         self.holds.clear();
         self.held_streams.clear();
-        (self.hushed, self.started_unheard) = (false, false);
+        self.hushed = false;
         let (low, high) = self.shared.scenario.network.latency_ms;
         for ((one, other), _) in std::mem::take(&mut self.slow) {
             let (a, b) = (self.names[one].as_str(), self.names[other].as_str());
@@ -349,7 +353,11 @@ impl Cluster {
     /// Whether any link is disturbed, or a node frozen.
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
-        self.is_split() || self.hushed || !self.slow.is_empty() || self.seats.borrow().iter().any(|seat| seat.frozen)
+        self.is_apart() || self.hushed || self.is_slow() || self.seats.borrow().iter().any(|seat| seat.frozen)
+    }
+
+    fn is_apart(&self) -> bool {
+        [&self.cuts, &self.holds, &self.held_streams].iter().any(|links| !links.is_empty())
     }
 
     /// Whether something that was sent is lost.
@@ -367,9 +375,8 @@ impl Cluster {
     /// Whether nodes that run may take each other for dead.
     #[must_use]
     pub fn is_split(&self) -> bool {
-        let apart = [&self.cuts, &self.holds, &self.held_streams].iter().any(|links| !links.is_empty());
         let too_slow = self.slow.values().any(|ms| 2 * ms > SILENT_MS);
-        apart || too_slow || self.started_unheard
+        self.is_apart() || too_slow || self.started_unheard
     }
 
     /// Whether the node is frozen.
@@ -395,11 +402,33 @@ impl Cluster {
         holders.map(|(at, _)| (at, seats[at].lives)).collect()
     }
 
-    /// How the cluster looks now. `ids` are the sessions that must be in their place; without them, that is not looked at.
+    /// The nodes that became ready since this was called last, and what they lack of `ids`.
+    fn newly_ready(&self, ids: impl Fn() -> BTreeSet<SessionId>) -> Vec<Ready> {
+        let mut newly = Vec::new();
+        for (node, (seat, name)) in self.seats.borrow_mut().iter_mut().zip(&self.names).enumerate() {
+            let Some(mesh) = seat.mesh.as_ref().filter(|mesh| !seat.ready && mesh.is_ready()) else { continue };
+            seat.ready = true;
+            let owns = |id: &SessionId| mesh.owners(*id).iter().any(|owner| **owner == **name);
+            let lacks = ids().into_iter().filter(|id| owns(id) && !mesh.holds(*id)).collect();
+            newly.push(Ready { node, since_ms: seat.since_ms, lacks });
+        }
+        newly
+    }
+
+    /// How the cluster looks now. `ids` are the sessions there may be; whether they are where they must be is looked at
+    /// if `compare` is set.
     #[must_use]
-    pub fn look(&self, links_work: bool, ids: Option<&BTreeSet<SessionId>>, suspects: bool) -> Look {
-        let calm = links_work && self.unrest().is_none();
-        let repaired = calm && ids.is_some_and(|ids| self.unsettled(ids).is_none());
+    pub fn look(
+        &mut self,
+        links_work: bool,
+        ids: impl Fn() -> BTreeSet<SessionId>,
+        compare: bool,
+        suspects: bool,
+    ) -> Look {
+        let quiet = self.unrest().is_none();
+        self.started_unheard &= !quiet || self.hushed;
+        let calm = links_work && quiet;
+        let repaired = calm && compare && self.unsettled(&ids()).is_none();
         let nodes = 0..self.names.len();
         let up: Vec<usize> = nodes.clone().filter(|node| self.seats.borrow()[*node].mesh.is_some()).collect();
         Look {
@@ -415,6 +444,7 @@ impl Cluster {
             },
             up: up.into_iter().map(|node| (node, self.life(node))).collect(),
             repaired,
+            ready: self.newly_ready(ids),
         }
     }
 
@@ -552,7 +582,8 @@ async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Err
     let (life, skew_ms) = {
         let seat = &mut seats.borrow_mut()[node];
         seat.lives += 1;
-        (seat.gate, seat.frozen) = (gate.clone(), false);
+        (seat.gate, seat.frozen, seat.ready) = (gate.clone(), false, false);
+        seat.since_ms = now_ms();
         (seat.lives, seat.skew_ms.clone())
     };
     if life > 1 {
@@ -569,8 +600,7 @@ async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Err
     let heard = shared.heard.clone();
     tokio::task::spawn_local(gate.guard(async move {
         while let Some(event) = events.next().await {
-            let at_ms = u64::try_from(turmoil::sim_elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-            heard.borrow_mut().push(Heard { at_ms, node, event });
+            heard.borrow_mut().push(Heard { at_ms: now_ms(), node, event });
         }
     }));
     let _vacate = Vacate { node, seats: seats.clone() };
@@ -584,6 +614,11 @@ async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Err
     drop(mesh);
     seats.borrow_mut()[node].down = true;
     std::future::pending().await
+}
+
+/// Simulated time since the start, on a host.
+fn now_ms() -> u64 {
+    u64::try_from(turmoil::sim_elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 struct Vacate {

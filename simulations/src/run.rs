@@ -229,15 +229,14 @@ impl Play {
             self.looked_ms = now;
             self.note_links(now);
             let compare = now >= self.compared_ms + COMPARE_MS;
-            let ids = compare.then(|| self.oracle.ids());
             if compare {
                 self.compared_ms = now;
                 self.check_bounds()?;
             }
             let links_work = now >= self.links_work_from_ms;
-            let look = self.cluster.look(links_work, ids.as_ref(), self.suspects);
+            let look = self.cluster.look(links_work, || self.oracle.ids(), compare, self.suspects);
             self.recorder.calm(now, look.calm);
-            self.oracle.look(&look, now);
+            self.oracle.look(&look, now)?;
         }
         for heard in self.cluster.heard() {
             self.oracle.heard(&heard)?;

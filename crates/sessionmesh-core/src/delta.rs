@@ -127,11 +127,18 @@ impl<'a> Delta<'a> {
 
     /// Merges this into what the receiver holds. On [`Applied::NeedsWhole`] nothing was changed.
     pub fn apply(&self, held: &mut Option<Record>, now: Moment) -> Applied {
+        self.apply_heard(held, now, now)
+    }
+
+    /// [`Delta::apply`] of what may have waited since `heard` before it was read: its age counts from then, so that an
+    /// access is not taken for a later one.
+    pub fn apply_heard(&self, held: &mut Option<Record>, now: Moment, heard: Moment) -> Applied {
         let Some(record) = held else {
             if !self.is_whole() {
                 return Applied::NeedsWhole;
             }
-            let record = self.to_record(now);
+            let mut record = self.to_record(now);
+            record.access = record.access.min(heard.minus_ms(self.age_ms));
             let newer = record.session.digest() != self.digest;
             *held = Some(record);
             return Applied::Merged { changed: true, newer };
@@ -140,7 +147,7 @@ impl<'a> Delta<'a> {
             return Applied::NeedsWhole;
         }
         // An advance that the journey of the message could explain is none, or repeated passing on would creep.
-        let access = now.minus_ms(self.age_ms);
+        let access = heard.minus_ms(self.age_ms);
         if access > record.access.plus_ms(access_tolerance_ms(record.session.idle_limit().ms)) {
             record.access = access;
         }

@@ -103,6 +103,8 @@ table! {
         MissBelieved = "miss-believed",
         /// "No such session" is said though more members vanished than there are copies.
         VanishedForgotten = "vanished-forgotten",
+        /// A read takes one owner's word that a session is past its limit, though another one may have seen it used.
+        LimitByOneOwner = "limit-by-one-owner",
         /// Backups end idle sessions, too.
         ExpireOnBackup = "expire-on-backup",
         /// The primary ends idle sessions without asking the other owners.

@@ -280,6 +280,7 @@ fn new_node(
         evidence,
         walked: AtomicU64::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
+        stall: Mutex::default(),
         changed: Notify::new(),
         rejoin: Notify::new(),
         closed: AtomicBool::new(false),

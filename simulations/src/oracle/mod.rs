@@ -21,7 +21,7 @@ pub mod world;
 
 use idle::Ended;
 use login::{Birth, End, Login, Sighting, line};
-use world::{Look, Safe, World};
+use world::{Look, Ready, Safe, World};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,12 +206,38 @@ impl Oracle {
     }
 
     /// The cluster looks like this now.
-    pub fn look(&mut self, look: &Look, now_ms: u64) {
+    ///
+    /// # Errors
+    ///
+    /// It breaks a promise.
+    pub fn look(&mut self, look: &Look, now_ms: u64) -> Checked {
         self.world.look(look, now_ms);
         if look.repaired {
             self.count("repaired under load");
             self.repaired(&look.up, now_ms);
         }
+        look.ready.iter().try_for_each(|ready| self.check_ready(ready, now_ms))
+    }
+
+    /// Who says that it is ready holds what was there before it came.
+    fn check_ready(&mut self, ready: &Ready, now_ms: u64) -> Checked {
+        if !self.world.whole_from(ready.since_ms.saturating_sub(1)) {
+            return Ok(());
+        }
+        self.count("checked: ready");
+        for id in &ready.lacks {
+            let Some(login) = self.by_id.get(id).map(|login| &self.logins[*login]) else { continue };
+            let there = login
+                .births
+                .get(id)
+                .is_some_and(|birth| birth.is_settled(ready.since_ms) && self.world.is_safe(birth.safe));
+            if there && !login.vague && !login.over && !login.ends.contains_key(id) && !self.may_have_faded(*id, now_ms)
+            {
+                let detail = format!("n{} lacks {id}, which was there at {}", ready.node, ready.since_ms);
+                return violated("who is ready holds what it owns", detail, now_ms);
+            }
+        }
+        Ok(())
     }
 
     /// Everything that was not lost before has all its copies again, and nobody holds anything older.
@@ -395,7 +421,9 @@ impl Oracle {
         let Seen::Session(_) = seen else { return };
         let login = &mut self.logins[request.login];
         login.used(id, request);
-        for key in login.keys() {
+        // Who asks others may be told first of a write that is under way, and then by one that does not have it yet.
+        let owner = request.holders.contains(&(request.node, request.life));
+        for key in login.keys().into_iter().filter(|_| owner) {
             let value = seen.value(key);
             let place = (id, key, request.node, request.life);
             login.sightings.insert(place, Sighting { value, at_ms: now_ms });

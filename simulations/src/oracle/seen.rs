@@ -164,6 +164,7 @@ impl Oracle {
         let Some((request, id)) = reader else { return Ok(()) };
         let Some(before) = login.sightings.get(&(id, key, request.node, request.life)) else { return Ok(()) };
         let comparable = before.at_ms <= request.start_ms
+            && request.holders.contains(&(request.node, request.life))
             && self.world.whole_from(before.at_ms)
             && !self.world.crashed_since(before.at_ms);
         let shown = before.value.and_then(|value| login.writes.get(&(key, value)));
@@ -171,7 +172,7 @@ impl Oracle {
             && is_older(found, shown, &login.writes)
         {
             let detail = format!("{before:?} was shown, but {}", context());
-            return violated("while whole, a node never shows less than before", detail, now_ms);
+            return violated("while whole, an owner never shows less than before", detail, now_ms);
         }
         Ok(())
     }

@@ -2,11 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use sessionmesh::SessionId;
+
 /// How an acknowledged change is safe: against so many crashes since then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Safe {
     pub(super) since_ms: u64,
     pub(super) copies: usize,
+}
+
+/// A node that became ready.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Its number.
+    pub node: usize,
+    /// When this life of it began.
+    pub since_ms: u64,
+    /// Sessions that it owns and does not hold.
+    pub lacks: BTreeSet<SessionId>,
 }
 
 /// The state of the cluster at one moment.
@@ -28,6 +41,8 @@ pub struct Look {
     pub up: Vec<(usize, u32)>,
     /// Everything is where it must be, and nothing is under way.
     pub repaired: bool,
+    /// Nodes that became ready since the last look, with their lives, and the sessions that they own but do not hold.
+    pub ready: Vec<Ready>,
 }
 
 /// Disturbances kept.

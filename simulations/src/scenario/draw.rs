@@ -78,9 +78,9 @@ impl Scenario {
             },
             strict: rng.random_bool(0.1),
             network: network(rng),
-            tick_ms: pick(rng, &[1, 2, 2, 3]),
+            tick_ms: pick(rng, &[1, 2, 3, 3, 5]),
             audit_ms: rng.random_range(1_000..5_000),
-            idle_ms: if idle { rng.random_range(2_000..8_000) } else { IDLE_NEVER_MS },
+            idle_ms: if idle { rng.random_range(2_000..6_000) } else { IDLE_NEVER_MS },
             skew_ms: (0..nodes).map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 }).collect(),
             set_back_ms: if rng.random_bool(0.25) { rng.random_range(0..100_000) } else { 0 },
             load: load(rng, idle),
@@ -109,22 +109,24 @@ fn network(rng: &mut StdRng) -> Network {
 }
 
 fn load(rng: &mut StdRng, idle: bool) -> Load {
+    // Writes carry accesses along, so to see how accesses travel by themselves there must be few.
+    let lazy = idle && rng.random_bool(0.5);
     Load {
         visitors: rng.random_range(1..=6),
         tabs: rng.random_range(1..=3),
         sticky: pick(rng, &[0, 50, 90, 100]),
-        think_ms: (1, pick(rng, &[10, 50, 50, 200, 200, 1_000])),
+        think_ms: (1, if lazy { 1_000 } else { pick(rng, &[10, 50, 50, 200, 200, 1_000]) }),
         value_bytes: pick(rng, &[0, 0, 0, 100, 4_000]),
         mix: Mix {
             read: 10,
-            write: 10,
+            write: if lazy { 1 } else { 10 },
             slow_write: swarm(rng, 0.5, 3),
             shared: swarm(rng, 0.4, 3),
             count: swarm(rng, 0.4, 3),
             remove: swarm(rng, 0.3, 2),
             logout: swarm(rng, 0.6, 1),
             renew: swarm(rng, 0.4, 1),
-            absent: if idle { 1 } else { 0 },
+            absent: if lazy { 4 } else { u32::from(idle) },
         },
     }
 }
@@ -146,6 +148,9 @@ fn episodes(rng: &mut StdRng, kind: Kind, mode: Mode, nodes: usize, late: usize)
         .map(|number| {
             let mut drawn = Drawn::new(rng, nodes, late, most_down, number == 0);
             drawn.faults(&several, kind == Kind::Mixed);
+            if kind == Kind::Idle {
+                drawn.idle();
+            }
             drawn.episode()
         })
         .collect()
@@ -409,6 +414,15 @@ impl<'a> Drawn<'a> {
         }
         let healed = at + self.short_or_long();
         self.add(healed, Fault::Heal);
+    }
+
+    /// Long enough for sessions to end, with a death in the middle or without.
+    fn idle(&mut self) {
+        if self.rng.random_bool(0.5) {
+            let at = self.rng.random_range(1_000..6_000);
+            self.go_down(Kind::Crash, at);
+        }
+        self.add(9_000, Fault::Heal);
     }
 
     fn burst(&mut self, at: u64) {

@@ -60,6 +60,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
 pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
     node.lamport.observe(delta.counter());
     let now = node.now();
+    let heard = node.heard(now);
     let mut overtaken = Vec::new();
     let done = node.store.update(delta.id, |held| {
         let before = Glance::of(held.as_ref());
@@ -71,7 +72,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
             Some(entry) => (Some(entry.record), entry.access_told),
             None => (None, Moment::from_ms(0)),
         };
-        let applied = delta.apply(&mut record, now);
+        let applied = delta.apply_heard(&mut record, now, heard);
         // Whoever sent this tells the other owners of the access.
         *held = record.map(|record| Entry { access_told: told.max(record.access), record });
         (applied, before, Glance::of(held.as_ref()))

@@ -250,7 +250,8 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
     let fence = now.plus_ms(millis(node.config.commit_deadline) * 2);
     let vote_on = |item: &ExpireItem| {
         // A node that was away for a while may not know who decides now, nor that it has been decided.
-        let decides = topology.owner_nodes(item.id.slot()).first() == Some(&from);
+        let decides =
+            topology.owner_nodes(item.id.slot()).first() == Some(&from) || probe::planted(Bug::ExpireOnBackup);
         let agreed = decides
             && node.store.read(item.id, |held| {
                 held.is_none_or(|entry| {

@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) walked: AtomicU64,
     /// The last beat, to notice that this node itself was stalled.
     pub(crate) beat: AtomicU64,
+    /// The last beat before the latest stall, and the first one after it.
+    pub(crate) stall: Mutex<Option<(Moment, Moment)>>,
     /// Something changed that readiness, a drain or a reader may wait for.
     pub(crate) changed: Notify,
     /// The node has discarded what it held and is joining anew.
@@ -234,6 +236,18 @@ impl Node {
     pub(crate) fn is_awake(&self, now: Moment) -> bool {
         now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire))) < self.patience.stall_ms()
             || probe::planted(Bug::StallUnnoticed)
+    }
+
+    /// When what is read at `now` may have come: after a stall it may have waited since the beginning of it.
+    pub(crate) fn heard(&self, now: Moment) -> Moment {
+        let beat = Moment::from_ms(self.beat.load(Ordering::Acquire));
+        if beat != Moment::START && !self.is_awake(now) {
+            return beat;
+        }
+        match *lock(&self.stall) {
+            Some((began, woken)) if now.ms_since(woken) < self.patience.suspect_ms => began,
+            _ => now,
+        }
     }
 
     /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member

@@ -32,8 +32,12 @@ pub(crate) async fn run(node: Arc<Node>) {
 fn beat(node: &Arc<Node>) {
     let now = node.now();
     let stalled = !node.is_awake(now);
+    let before = Moment::from_ms(node.beat.load(Ordering::Acquire));
     // The first beat always comes late.
-    probe::reached_if(Path::StallNoticed, || stalled && node.beat.load(Ordering::Acquire) != Moment::START.as_ms());
+    if stalled && before != Moment::START {
+        probe::reached(Path::StallNoticed);
+        *lock(&node.stall) = Some((before, now));
+    }
     let topology = node.topology.load();
     for peer in topology.peers() {
         if stalled {

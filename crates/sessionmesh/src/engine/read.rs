@@ -155,8 +155,9 @@ impl Round {
             return Verdict::NoSuchSession;
         }
         if record.is_past_limit(now) {
-            // Past its limit nobody serves a session, unless some owner knows of a later access.
-            let ended = self.decisive || self.complete;
+            // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
+            // of each access, so all must have answered.
+            let ended = self.complete || (self.decisive && probe::planted(Bug::LimitByOneOwner));
             return if ended { Verdict::NoSuchSession } else { Verdict::Unclear("it may have been used elsewhere") };
         }
         // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
@@ -226,12 +227,13 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             // What is written upon what was read must outrank it.
             node.lamport.observe(delta.counter());
         }
-        round.hear(&told, is_owner, node.now());
+        let now = node.now();
+        round.hear(&told, is_owner, now, node.heard(now));
         if probe::planted(Bug::MissBelieved) && is_owner && told.held == Held::Nothing {
             round.nowhere = true;
             break;
         }
-        if round.decisive {
+        if round.decisive && !round.is_past_limit(node.now()) {
             probe::reached_if(Path::ReadPastSilentOwner, || owners.iter().any(|owner| is_silent(node, owner)));
             break;
         }
@@ -262,17 +264,23 @@ async fn answered(
 }
 
 impl Round {
-    fn hear(&mut self, told: &Told<'_>, is_owner: bool, now: Moment) {
+    /// Whether the session has reached its idle limit, by what was heard so far.
+    fn is_past_limit(&self, now: Moment) -> bool {
+        let past = |record: &Record| record.status() == Status::Live && record.is_past_limit(now);
+        self.best.as_ref().is_some_and(past) && !probe::planted(Bug::LimitByOneOwner)
+    }
+
+    fn hear(&mut self, told: &Told<'_>, is_owner: bool, now: Moment, heard: Moment) {
         let agrees = ViewHash(told.view) == self.topology.hash();
         match &told.held {
             Held::Same { age_ms } => {
                 if let Some(best) = &mut self.best {
-                    best.access = best.access.max(now.minus_ms(*age_ms));
+                    best.access = best.access.max(heard.minus_ms(*age_ms));
                 }
                 self.decisive |= told.current && agrees;
             }
             Held::This(delta) => {
-                delta.apply(&mut self.best, now);
+                delta.apply_heard(&mut self.best, now, heard);
                 self.decisive |= told.current && agrees;
                 self.nowhere = false;
             }
@@ -306,7 +314,7 @@ pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
             let live = entry.record.status() == Status::Live && !entry.record.is_past_limit(now);
             if ask.access && live && !fenced {
                 // All owners were asked, so nobody needs to be told.
-                node.store.access_silently(ask.id, now);
+                node.store.access_silently(ask.id, node.heard(now));
             }
             if entry.record.session.digest() == ask.digest && entry.record.status() == Status::Live {
                 Held::Same { age_ms: entry.record.idle_ms(now) }
