@@ -59,8 +59,10 @@ pub(crate) struct Health {
     strikes: u32,
     /// Until when the peer lets this node trust its own copies, and under which view of the peer.
     lease: Option<(Moment, ViewHash)>,
-    /// The view the peer last reported.
+    /// The view the peer last reported, not counting what was asked before a stall of this node.
     pub(crate) view: Option<ViewHash>,
+    /// This node was stalled, then, and the peer has not reported its view since: it may not count this node any more.
+    doubted: Option<Moment>,
     /// Since when the peer owes a sign of life: the oldest ping without an answer, or the loss of the link. After a
     /// stall of this node the counting starts anew, since the silence may have been its own.
     missed: Option<Moment>,
@@ -85,6 +87,7 @@ impl Health {
             strikes: 0,
             lease: None,
             view: None,
+            doubted: None,
             missed: Some(now),
         }
     }
@@ -159,7 +162,10 @@ impl Health {
     /// A pong came to the ping of `sent`. Says whether the peer is trusted again.
     pub(crate) fn ponged(&mut self, pong: &PongSeen, patience: &Patience, now: Moment) -> bool {
         self.missed = None;
-        self.view = Some(pong.view);
+        if self.doubted.is_none_or(|woken| pong.sent >= woken) {
+            self.view = Some(pong.view);
+            self.doubted = self.doubted.filter(|_| pong.view != pong.mine);
+        }
         self.lease = pong.granted.then(|| (pong.sent.plus_ms(patience.lease_ms), pong.view));
         let Some(suspicion) = self.suspected else {
             if now.ms_since(self.progress) > BACK_OFF_MS_MAX {
@@ -193,6 +199,13 @@ impl Health {
     pub(crate) fn stalled(&mut self, patience: &Patience, now: Moment) {
         self.missed = Some(now.plus_ms(patience.suspect_ms * 2));
         self.progress = now;
+        self.view = None;
+        self.doubted = Some(now);
+    }
+
+    /// Whether the peer may have removed this node while it was stalled, and have gone on without it.
+    pub(crate) const fn is_doubted(&self) -> bool {
+        self.doubted.is_some()
     }
 
     /// Whether the peer gave no sign of life for as long as it takes to suspect it, while this node was awake.
@@ -215,6 +228,8 @@ const CUT_OFF: u64 = 10;
 pub(crate) struct PongSeen {
     pub(crate) sent: Moment,
     pub(crate) view: ViewHash,
+    /// This node's own view.
+    pub(crate) mine: ViewHash,
     pub(crate) granted: bool,
     /// This node owes nothing to the peer.
     pub(crate) nothing_owed: bool,
@@ -232,7 +247,7 @@ mod tests {
     }
 
     fn pong(sent: u64, granted: bool) -> PongSeen {
-        PongSeen { sent: at(sent), view: VIEW, granted, nothing_owed: true }
+        PongSeen { sent: at(sent), view: VIEW, mine: VIEW, granted, nothing_owed: true }
     }
 
     #[test]
@@ -302,6 +317,21 @@ mod tests {
         health.suspect(&PATIENCE, at(500));
         assert!(!health.ponged(&pong(1_190, true), &PATIENCE, at(1_199)));
         assert!(health.ponged(&pong(1_190, true), &PATIENCE, at(1_200)));
+    }
+
+    #[test]
+    fn after_a_stall_a_peer_counts_as_one_of_the_view_only_when_it_says_so_again() {
+        let mut health = Health::new(at(0));
+        health.ponged(&pong(0, true), &PATIENCE, at(1));
+        assert_eq!((health.view, health.is_doubted()), (Some(VIEW), false));
+        health.stalled(&PATIENCE, at(2_000));
+        health.ponged(&pong(100, true), &PATIENCE, at(2_001));
+        assert_eq!((health.view, health.is_doubted()), (None, true), "the answer had waited during the stall");
+        let other = PongSeen { view: ViewHash(8), ..pong(2_002, true) };
+        health.ponged(&other, &PATIENCE, at(2_003));
+        assert_eq!((health.view, health.is_doubted()), (Some(ViewHash(8)), true));
+        health.ponged(&pong(2_004, true), &PATIENCE, at(2_005));
+        assert_eq!((health.view, health.is_doubted()), (Some(VIEW), false));
     }
 
     #[test]

@@ -294,7 +294,8 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
     let now = node.now();
     let nothing_owed = lock(&peer.outbox).owed() == 0;
     let view = ViewHash(pong.view);
-    let seen = PongSeen { sent: Moment::from_ms(pong.sent), view, granted: pong.granted, nothing_owed };
+    let mine = node.topology.load().hash();
+    let seen = PongSeen { sent: Moment::from_ms(pong.sent), view, mine, granted: pong.granted, nothing_owed };
     let changed = {
         let mut health = lock(&peer.health);
         let before = health.view;

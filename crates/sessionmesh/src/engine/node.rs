@@ -250,6 +250,13 @@ impl Node {
         }
     }
 
+    /// When the answer to what was asked at `asked` came, if it is read at `now`: not after the beginning of a stall that
+    /// lies between.
+    pub(crate) fn answered(&self, asked: Moment, now: Moment) -> Moment {
+        let slept = |(_, woken): &(Moment, Moment)| *woken > asked;
+        if self.is_awake(now) && !lock(&self.stall).as_ref().is_some_and(slept) { now } else { self.heard(now) }
+    }
+
     /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member
     /// lets it, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {

@@ -227,8 +227,8 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             // What is written upon what was read must outrank it.
             node.lamport.observe(delta.counter());
         }
-        let now = node.now();
-        round.hear(&told, is_owner, now, node.heard(now));
+        let heard_at = node.now();
+        round.hear(&told, is_owner, heard_at, node.answered(now, heard_at));
         if probe::planted(Bug::MissBelieved) && is_owner && told.held == Held::Nothing {
             round.nowhere = true;
             break;

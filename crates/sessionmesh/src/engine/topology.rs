@@ -95,12 +95,16 @@ impl Topology {
         displaced
     }
 
-    /// Members that may not know this newcomer, and so may answer for their own copies without its lease: it has not heard
-    /// yet that they share its view. None once this node has joined.
+    /// Members that may answer for their own copies without a lease of this node, because they do not know this newcomer
+    /// yet, or removed this node while it was stalled: it has not heard that they share its view.
     pub(crate) fn unaware(&self) -> Vec<&Arc<Peer>> {
         let view = self.hash();
         let joining = self.is_joining(self.me);
-        self.peers().filter(|peer| joining && lock(&peer.health).view != Some(view)).collect()
+        let unaware = |peer: &&Arc<Peer>| {
+            let health = lock(&peer.health);
+            (joining || health.is_doubted()) && health.view != Some(view)
+        };
+        self.peers().filter(unaware).collect()
     }
 
     /// Whether an earlier view was replaced so recently that commits may wait for its owners.
