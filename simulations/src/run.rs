@@ -150,6 +150,7 @@ impl Play {
             cluster: Cluster::new(&scenario, trace.clone(), recorder.clone()),
             clients: Clients::new(&scenario, trace.clone(), recorder.clone()),
             oracle: Oracle::new(Rules {
+                nodes: scenario.nodes,
                 spare: scenario.spare_copies(),
                 waits_for_owners: scenario.ack == Ack::Owners,
                 slack_ms: 10 + 4 * scenario.tick_ms,
@@ -278,6 +279,10 @@ impl Play {
             if stats.sessions > 0 {
                 let detail = format!("{name} still holds {}: {stats:?}", stats.sessions);
                 return Err(self.violation("sessions that nobody uses end", detail));
+            }
+            if stats.fenced > 0 {
+                let detail = format!("{name} still fences {}: {stats:?}", stats.fenced);
+                return Err(self.violation("the fence around a session ends with the verdict", detail));
             }
         }
         self.oracle.faded(&live, self.cluster.now_ms())

@@ -51,24 +51,12 @@ table! {
         StalledOwnerAnswers = "stalled-owner-answers",
         /// An owner that owes answers is left out of commits at once, while its last lease still lasts.
         LeasesIgnored = "leases-ignored",
-        /// A peer is granted leases again before it has all that was acknowledged without it.
-        OwedForgotten = "owed-forgotten",
-        /// A node does not notice that it was stalled, and takes the silence for that of the others.
-        StallUnnoticed = "stall-unnoticed",
-        /// A member that came back as another incarnation is taken for the old one: nothing is sent again.
-        QuickRestartTakenForOld = "quick-restart-taken-for-old",
         /// A mark is dropped while the same session is on its way to that peer.
         MarkDropped = "mark-dropped",
-        /// When a link breaks, what was under way on it is not dirty again.
-        InFlightForgotten = "in-flight-forgotten",
         /// The answer "I need the whole session" is taken for an acknowledgement, and nothing is sent again.
         NeedsWholeForgotten = "needs-whole-forgotten",
         /// A node that is no owner drops its copy without asking whether the owners keep it.
         LetGoWithoutKept = "let-go-without-kept",
-        /// "I hold it only to pass it on" counts as "I keep it".
-        PassingCountsAsKept = "passing-counts-as-kept",
-        /// What owners said before the owners changed still counts for letting go.
-        KeptOutlivesView = "kept-outlives-view",
         /// Of two values that two nodes wrote to one attribute that with the smaller stamp wins.
         StampsBackwards = "stamps-backwards",
         /// Of two values of one attribute that wins which arrives last, whatever the stamps.
@@ -89,12 +77,12 @@ table! {
         AcksUnderAnyView = "acks-under-any-view",
         /// Owners under the view before are not waited for, though their leases run.
         DisplacedForgotten = "displaced-forgotten",
+        /// A node that was stalled does not wait for those that may have gone on without it.
+        DoubtForgotten = "doubt-forgotten",
         /// A commit counts answers to what was sent before it was made.
         AnswerToEarlierSend = "answer-to-earlier-send",
         /// A commit waits beyond its deadline.
         DeadlineIgnored = "deadline-ignored",
-        /// A commit goes on waiting for an owner that is suspected.
-        SuspectedWaitedFor = "suspected-waited-for",
         /// The store is not walked when the view changes.
         NoWalk = "no-walk",
         /// A newcomer says that it is ready before it was given all.
@@ -107,6 +95,12 @@ table! {
         LimitByOneOwner = "limit-by-one-owner",
         /// Backups end idle sessions, too.
         ExpireOnBackup = "expire-on-backup",
+        /// An owner agrees to the end of a session that it saw used within the limit, if only a little later than the primary.
+        VoteTooSoon = "vote-too-soon",
+        /// An owner agrees to the end of a session whoever asks, even if it has ended.
+        VoteForAnyone = "vote-for-anyone",
+        /// What had waited in the sockets of a stalled node counts as an access at the moment it is read.
+        LateAccessCounts = "late-access-counts",
         /// The primary ends idle sessions without asking the other owners.
         ExpireWithoutVote = "expire-without-vote",
         /// Accesses are not passed on to the other owners.
@@ -115,16 +109,10 @@ table! {
         EventOnEveryOwner = "event-on-every-owner",
         /// A write that was under way to an id when it was renewed is not followed into the successor.
         RenewalForgetsLateWrites = "renewal-forgets-late-writes",
-        /// Of two renewals of one id at once, the session of the losing one lives on.
-        RenewalsNotFolded = "renewals-not-folded",
         /// A node that leaves does not wait until the others hold what it held.
         LeaveWithoutWaiting = "leave-without-waiting",
-        /// A node that was cut off for longer than tombstones are kept comes back with its copies.
-        CutOffKeepsCopies = "cut-off-keeps-copies",
         /// Sessions stay fenced after the verdict, for ever.
         FencesNeverLifted = "fences-never-lifted",
-        /// Tombstones are kept for ever.
-        TombstonesForEver = "tombstones-for-ever",
     }
 }
 

@@ -14,7 +14,8 @@ pub enum Event {
         /// Its id.
         id: SessionId,
     },
-    /// A session was idle for longer than its limit, and its end is known to its owners.
+    /// A session was idle for longer than its limit. All its owners know of its end, but for those that did not answer
+    /// within the commit deadline.
     Expired {
         /// Its id.
         id: SessionId,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sessionmesh::SessionId;
 
-use super::world::Safe;
+use super::world::{Safe, World};
 use super::{Did, Key, Reply, Request, Seen, What, name};
 
 /// How far back is looked for what a writer had seen.
@@ -32,8 +32,22 @@ pub(super) struct Write {
     pub(super) settled_ms: Option<u64>,
     /// Something else had taken its place at a settled moment.
     pub(super) superseded: bool,
-    /// It was under way while the session got another id.
-    pub(super) excused: bool,
+    /// It was under way while the session got another id, and that or the write began then. It follows into the new
+    /// session, but for a cluster that is not whole.
+    pub(super) crossed_ms: Option<u64>,
+}
+
+impl Write {
+    pub(super) fn crossed(&mut self, since_ms: u64) {
+        let since_ms = self.crossed_ms.map_or(since_ms, |before| before.min(since_ms));
+        self.crossed_ms = Some(since_ms.min(self.start_ms));
+    }
+
+    /// Whether nothing is promised of it: what crossed a renewal follows soon, but not at once.
+    pub(super) fn is_excused(&self, world: &World, all_has_settled: bool) -> bool {
+        let follows = |since_ms: u64| all_has_settled && world.whole_from(since_ms) && !world.crashed_since(since_ms);
+        self.crossed_ms.is_some_and(|since_ms| !follows(since_ms))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +144,7 @@ impl Login {
                 made: false,
                 settled_ms: None,
                 superseded: false,
-                excused: false,
+                crossed_ms: None,
             };
             self.writes.insert((key, value), write);
             self.open.entry(key).or_default().insert(value);
@@ -172,16 +186,19 @@ impl Login {
         // What was under way meanwhile may have gone to either id.
         for write in self.writes.values_mut().filter(|w| w.settled_ms.is_none()) {
             let ended = write.acked.map_or(u64::MAX, |(at, _)| at);
-            write.excused |= ended >= request.start_ms;
+            if ended >= request.start_ms {
+                write.crossed(request.start_ms);
+            }
         }
     }
 
-    /// What a node wrote while it was cut off from the one that made the new id stays with the old one, and ends with it.
+    /// What the node that made the new id had not seen crossed the renewal.
     pub(super) fn leave_behind(&mut self, renewed: &Reply) {
         let Some((seen, _)) = &renewed.seen else { return };
-        let writes = self.writes.clone();
-        for write in self.writes.values_mut().filter(|w| !w.superseded) {
-            write.excused |= is_older(seen.value(write.key), write, &writes);
+        for write in self.writes.values_mut().filter(|write| !write.superseded) {
+            if seen.value(write.key) != Some(write.value) {
+                write.crossed(write.start_ms);
+            }
         }
     }
 

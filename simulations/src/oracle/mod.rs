@@ -141,6 +141,8 @@ pub type Said = (usize, u32, BTreeMap<SessionId, Seen>);
 /// What the oracle must know of the scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// How many nodes there are.
+    pub nodes: usize,
     /// How many crashes a change survives that all owners have.
     pub spare: usize,
     /// A commit waits for all owners, so any node sees it.
@@ -221,7 +223,8 @@ impl Oracle {
 
     /// Who says that it is ready holds what was there before it came.
     fn check_ready(&mut self, ready: &Ready, now_ms: u64) -> Checked {
-        if !self.world.whole_from(ready.since_ms.saturating_sub(1)) {
+        let since = ready.since_ms.saturating_sub(1);
+        if !self.world.whole_from(since) || self.world.disturbed_within(since, now_ms) {
             return Ok(());
         }
         self.count("checked: ready");
@@ -259,7 +262,8 @@ impl Oracle {
             }
             let open: Vec<_> = login.open.iter().flat_map(|(key, open)| open.iter().map(|v| (*key, *v))).collect();
             for (key, value) in open {
-                let write = login.writes.get_mut(&(key, value)).filter(|write| !write.removes && !write.excused);
+                let write =
+                    login.writes.get_mut(&(key, value)).filter(|write| !write.removes && write.crossed_ms.is_none());
                 let acked = write.and_then(|write| write.acked.as_mut());
                 if acked.is_some_and(|(acked_ms, safe)| renew(*acked_ms, safe)) {
                     login.settle(key, value, now_ms);
@@ -373,7 +377,7 @@ impl Oracle {
     /// In a long calm everything works.
     fn check_available(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
         let since = request.start_ms.saturating_sub(LONG_CALM_MS);
-        let calm = self.world.calm_from(since) && self.world.trusting_from(since);
+        let calm = self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind();
         let what = match (&reply.seen, &reply.did) {
             (Some((Seen::CannotTell(why), _)), _) => {
                 self.count("cannot tell");
@@ -389,6 +393,12 @@ impl Oracle {
             }
         };
         if calm { violated("in calm every request succeeds", format!("{what}: {request:?}"), now_ms) } else { Ok(()) }
+    }
+
+    /// More nodes died than there are copies, or half of the others: those that are left cannot tell what they held.
+    fn is_blind(&self) -> bool {
+        let half = (self.rules.nodes.saturating_sub(1) / 2).max(1);
+        self.world.crashed_nodes_since(0) > self.rules.spare.min(half)
     }
 
     /// While all count on one owner, no number comes twice.
@@ -464,11 +474,13 @@ impl Oracle {
             login.ids.push(id);
             login.used(id, request);
         }
-        let excused = login.is_between_ids(id, request, now_ms);
+        let crossed = login.is_between_ids(id, request, now_ms);
         if let Some(write) = login.write_of(request) {
             write.made = true;
             write.saw = reply.seen.as_ref().and_then(|(seen, _)| seen.value(write.key));
-            write.excused |= excused;
+            if crossed {
+                write.crossed(request.start_ms);
+            }
             write.acked = copies.map(|copies| (now_ms, safe(copies)));
         }
         if let (What::Logout | What::Renew, Some(copies), Some(old)) = (request.what, copies, request.id) {

@@ -138,7 +138,9 @@ impl Oracle {
         reader: Option<(&Request, SessionId)>,
         context: &dyn Fn() -> String,
     ) -> Checked {
-        let writes = login.open(key).filter(|w| !w.excused && !w.superseded && Some(w.value) != found);
+        let writes = login
+            .open(key)
+            .filter(|w| !w.is_excused(&self.world, reader.is_none()) && !w.superseded && Some(w.value) != found);
         for write in writes {
             if let Some((acked, safe)) = write.acked
                 && self.must_show(login, write, acked, reader)
@@ -168,7 +170,8 @@ impl Oracle {
             && self.world.whole_from(before.at_ms)
             && !self.world.crashed_since(before.at_ms);
         let shown = before.value.and_then(|value| login.writes.get(&(key, value)));
-        if let Some(shown) = shown.filter(|shown| comparable && !shown.excused && Some(shown.value) != found)
+        if let Some(shown) =
+            shown.filter(|shown| comparable && !shown.is_excused(&self.world, false) && Some(shown.value) != found)
             && is_older(found, shown, &login.writes)
         {
             let detail = format!("{before:?} was shown, but {}", context());
@@ -193,11 +196,9 @@ impl Oracle {
             return true;
         }
         // A request that had read the session before all owners had the write, and saved after that, has put what it
-        // had read onto its node.
+        // had read onto its side.
         let revived = |settled_ms: u64, other: &Write| {
-            (other.node, other.life) == (request.node, request.life)
-                && other.start_ms <= settled_ms
-                && other.acked.is_none_or(|(acked, _)| acked >= settled_ms)
+            other.start_ms <= settled_ms && other.acked.is_none_or(|(acked, _)| acked >= settled_ms)
         };
         write.settled_ms.is_some_and(|settled| {
             settled <= request.start_ms && !login.keys().iter().any(|key| login.open(*key).any(|o| revived(settled, o)))

@@ -84,7 +84,7 @@ impl World {
         for node in &look.frozen {
             self.frozen_until.insert(*node, now_ms);
         }
-        if !look.frozen.is_empty() || look.split {
+        if !look.frozen.is_empty() {
             self.disturbed(now_ms);
         }
         for (one, near) in look.neighbours.iter().enumerate() {
@@ -115,7 +115,7 @@ impl World {
         }
     }
 
-    /// Whether a node crashed, did not run, or was kept apart within these times.
+    /// Whether a node crashed or did not run within these times.
     pub(super) fn disturbed_within(&self, from_ms: u64, to_ms: u64) -> bool {
         let forgotten = self.disturbances.len() == DISTURBANCES_MAX
             && self.disturbances.front().is_some_and(|oldest| *oldest > from_ms);

@@ -78,7 +78,7 @@ impl Scenario {
             },
             strict: rng.random_bool(0.1),
             network: network(rng),
-            tick_ms: pick(rng, &[1, 2, 3, 3, 5]),
+            tick_ms: pick(rng, &[1, 2, 3, 5, 5, 8]),
             audit_ms: rng.random_range(1_000..5_000),
             idle_ms: if idle { rng.random_range(2_000..6_000) } else { IDLE_NEVER_MS },
             skew_ms: (0..nodes).map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 }).collect(),
@@ -115,7 +115,7 @@ fn load(rng: &mut StdRng, idle: bool) -> Load {
         visitors: rng.random_range(1..=6),
         tabs: rng.random_range(1..=3),
         sticky: pick(rng, &[0, 50, 90, 100]),
-        think_ms: (1, if lazy { 1_000 } else { pick(rng, &[10, 50, 50, 200, 200, 1_000]) }),
+        think_ms: (1, if lazy { 1_000 } else { pick(rng, &[20, 50, 100, 200, 200, 1_000]) }),
         value_bytes: pick(rng, &[0, 0, 0, 100, 4_000]),
         mix: Mix {
             read: 10,
@@ -233,6 +233,11 @@ impl<'a> Drawn<'a> {
     }
 
     fn go_down(&mut self, kind: Kind, mut at: u64) {
+        if kind == Kind::Leave {
+            // What leaves as planned loses nothing, so all but one may.
+            let leaving = self.rng.random_range(1..self.order.len().max(2));
+            self.victims = self.order[..leaving].to_vec();
+        }
         // All victims, or one; at once, or one after the other.
         let together = self.rng.random_bool(0.5);
         while let Some(victim) = self.victims.pop() {

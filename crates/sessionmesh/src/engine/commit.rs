@@ -141,9 +141,6 @@ pub(crate) async fn invalidate(
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
 pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>) {
-    if probe::planted(Bug::RenewalsNotFolded) {
-        return;
-    }
     let node = node.clone();
     let folding: BoxFuture<'static, ()> = Box::pin(async move {
         if let Some(winner) = winner

@@ -174,7 +174,7 @@ fn is_spent(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> b
     match record.status() {
         Status::Invalidated { .. } => {
             let over = |end: &Invalidated| now.ms_since(end.since) > end.retention_ms;
-            record.session.invalidated().is_some_and(over) && !probe::planted(Bug::TombstonesForEver)
+            record.session.invalidated().is_some_and(over)
         }
         Status::Expired => record.idle_ms(now) > limit.saturating_add(EXPIRED_MS.max(limit / 10)),
         Status::Live => {
@@ -250,17 +250,18 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
     let fence = now.plus_ms(millis(node.config.commit_deadline) * 2);
     let vote_on = |item: &ExpireItem| {
         // A node that was away for a while may not know who decides now, nor that it has been decided.
-        let decides =
-            topology.owner_nodes(item.id.slot()).first() == Some(&from) || probe::planted(Bug::ExpireOnBackup);
+        let decides = topology.owner_nodes(item.id.slot()).first() == Some(&from)
+            || probe::planted(Bug::ExpireOnBackup)
+            || probe::planted(Bug::VoteForAnyone);
         let agreed = decides
             && node.store.read(item.id, |held| {
                 held.is_none_or(|entry| {
                     let record = &entry.record;
                     let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
-                    record.status() == Status::Live
+                    (record.status() == Status::Live || probe::planted(Bug::VoteForAnyone))
                         && record.session.revision() <= item.revision
                         && record.access <= now.minus_ms(item.age_ms).plus_ms(tolerance)
-                        && record.is_past_limit(now)
+                        && (record.is_past_limit(now) || probe::planted(Bug::VoteTooSoon))
                 })
             });
         probe::reached_if(Path::ExpiryRefused, || !agreed);

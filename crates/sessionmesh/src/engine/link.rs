@@ -370,7 +370,6 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
 /// What became of each session of a batch. An answer that is missing or makes no sense counts as a need.
 fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<Item = (&'a Sent, Verdict)> {
     let verdict = |code: u8| match Answer::from_code(code).map_or(Verdict::NeedsWhole, |answer| answer.verdict) {
-        Verdict::Passing if probe::planted(Bug::PassingCountsAsKept) => Verdict::Kept,
         Verdict::NeedsWhole if probe::planted(Bug::NeedsWholeForgotten) => Verdict::Kept,
         verdict => verdict,
     };

@@ -154,8 +154,7 @@ impl Node {
         let topology = self.topology.load();
         let now = self.now();
         let is_left_out = |owner: &&Arc<Peer>| lock(&owner.health).is_left_out(now);
-        let (left_out, waited): (Vec<_>, Vec<_>) =
-            topology.owners(slot).partition(|owner| is_left_out(owner) && !probe::planted(Bug::SuspectedWaitedFor));
+        let (left_out, waited): (Vec<_>, Vec<_>) = topology.owners(slot).partition(is_left_out);
         let stand_ins = match left_out.len() {
             0 => Vec::new(),
             missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
@@ -202,7 +201,7 @@ impl Node {
     /// owners: the topology is looked at under the lock, since a change of it stores the new one before it clears.
     pub(crate) fn heard_kept(&self, sent: &Sent, owner: NodeHash) {
         let mut keeping = lock(&self.keeping);
-        if self.topology.load().epoch == sent.epoch || probe::planted(Bug::KeptOutlivesView) {
+        if self.topology.load().epoch == sent.epoch {
             keeping.kept(sent.id, sent.version, owner);
         } else {
             probe::reached(Path::KeptTooLate);
@@ -235,7 +234,6 @@ impl Node {
     /// Whether this node was awake of late. If it was not, what it believes about silent peers is out of date.
     pub(crate) fn is_awake(&self, now: Moment) -> bool {
         now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire))) < self.patience.stall_ms()
-            || probe::planted(Bug::StallUnnoticed)
     }
 
     /// When what is read at `now` may have come: after a stall it may have waited since the beginning of it.
@@ -245,6 +243,7 @@ impl Node {
             return beat;
         }
         match *lock(&self.stall) {
+            Some(_) if probe::planted(Bug::LateAccessCounts) => now,
             Some((began, woken)) if now.ms_since(woken) < self.patience.suspect_ms => began,
             _ => now,
         }

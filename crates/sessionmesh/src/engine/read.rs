@@ -141,7 +141,7 @@ impl Round {
     fn verdict(self, node: &Node) -> Verdict {
         let now = node.now();
         let Some(record) = self.best else {
-            if !self.nowhere {
+            if !self.nowhere && !self.blind {
                 return Verdict::Unclear("not all of its owners answered, or the cluster is changing");
             }
             if self.blind {
@@ -202,7 +202,8 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
         let silent = is_silent(node, peer);
-        let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note && is_owner });
+        // Whoever holds it notes the access, also who only passes it on: nobody else may have it yet.
+        let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note });
         match peer.ask(question) {
             Some(answer) if !silent => {
                 let peer = peer.clone();

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::moment::{Moment, millis};
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
@@ -53,11 +53,19 @@ const VANISHED_TOGETHER_MS: u64 = 5_000;
 /// Links to former members are kept for so long at most.
 const FORMER_MS_MAX: u64 = 10_000;
 
-/// Members that vanished without leaving since the cluster was last whole.
+/// Members that vanished without leaving since the cluster was last whole, with the incarnation that did.
 #[derive(Debug, Default)]
 pub(crate) struct Vanished {
-    since: BTreeMap<Arc<str>, Moment>,
+    since: BTreeMap<Arc<str>, Gone>,
     until: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    at: Moment,
+    incarnation: u64,
+    /// It came back as another incarnation, so what it held is lost for certain.
+    empty: bool,
 }
 
 impl Vanished {
@@ -70,22 +78,28 @@ impl Vanished {
             Mode::PrimaryBackup { backups } => usize::from(backups).min(half),
             Mode::AllToAll => half,
         };
-        self.since.len() > spare && self.until.is_some_and(|until| now < until)
+        // Those that came back empty leave fewer copies, but nothing to wait for.
+        let awaited = self.since.values().any(|gone| !gone.empty);
+        self.since.len() > spare && awaited && self.until.is_some_and(|until| now < until)
     }
 
-    fn add(&mut self, name: Arc<str>, now: Moment, idle_ms: u64) {
-        self.since.insert(name, now);
+    fn add(&mut self, name: Arc<str>, incarnation: u64, now: Moment, idle_ms: u64) {
+        self.since.insert(name, Gone { at: now, incarnation, empty: false });
         self.until = Some(now.plus_ms(idle_ms));
     }
 
-    fn returned(&mut self, name: &str) {
-        self.since.remove(name);
+    fn returned(&mut self, name: &str, incarnation: u64) {
+        let Some(gone) = self.since.get_mut(name) else { return };
+        gone.empty |= gone.incarnation != incarnation;
+        if !gone.empty {
+            self.since.remove(name);
+        }
     }
 
     /// The cluster has settled: what vanished some time ago, within what the copies allow, has been made good.
     fn settled(&mut self, mode: Mode, present: usize, now: Moment) {
         if !self.too_many(mode, present, now) {
-            self.since.retain(|_, at| now.ms_since(*at) < VANISHED_TOGETHER_MS);
+            self.since.retain(|_, gone| now.ms_since(gone.at) < VANISHED_TOGETHER_MS);
         }
     }
 }
@@ -210,7 +224,7 @@ impl Views {
     pub(crate) fn review(&mut self, heard: &[Heard]) {
         let before = self.node.topology();
         let mut view = self.compute(heard, &before);
-        if self.missed_too_much(&view, &before) && !probe::planted(Bug::CutOffKeepsCopies) {
+        if self.missed_too_much(&view, &before) {
             probe::reached(Path::CopiesDiscarded);
             warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
             self.node.store.clear();
@@ -300,8 +314,7 @@ impl Views {
 
     fn adopt(&mut self, view: View, before: &Arc<Topology>) {
         let now = self.node.now();
-        let moved = view.hash() != before.hash()
-            && !(probe::planted(Bug::QuickRestartTakenForOld) && only_restarts(&view, &before.view));
+        let moved = view.hash() != before.hash();
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
@@ -348,9 +361,7 @@ impl Views {
     /// Everything that depends on who owns what: forget, ask again, walk.
     fn owners_changed(&mut self, before: &Arc<Topology>, topology: &Arc<Topology>) {
         let node = &self.node;
-        if !probe::planted(Bug::KeptOutlivesView) {
-            lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
-        }
+        lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
         for peer in topology.peers() {
             lock(&peer.outbox).unpark();
             peer.audit_due.store(true, Ordering::Release);
@@ -374,9 +385,14 @@ impl Views {
         let node = &self.node;
         let idle_ms = millis(node.config.max_inactive);
         for member in view.members() {
-            vanished.returned(&member.name);
             let was = before.view.get(&member.name);
-            probe::reached_if(Path::QuickRestart, || was.is_some_and(|was| was.incarnation != member.incarnation));
+            if let Some(was) = was.filter(|was| was.incarnation != member.incarnation) {
+                probe::reached(Path::QuickRestart);
+                if !self.leaving.contains(&was.node()) {
+                    vanished.add(was.name.clone(), was.incarnation, now, idle_ms);
+                }
+            }
+            vanished.returned(&member.name, member.incarnation);
             if was.is_none() {
                 probe::reached_if(Path::ReturnedAfterCut, || self.known.contains(&member.node()));
                 info!(name = %member.name, addr = %member.addr, "member up");
@@ -389,7 +405,7 @@ impl Views {
                 info!(name = %member.name, "member left");
             } else {
                 warn!(name = %member.name, "member down");
-                vanished.add(member.name.clone(), now, idle_ms);
+                vanished.add(member.name.clone(), member.incarnation, now, idle_ms);
             }
             node.emit(Event::MemberDown { name: member.name.clone(), planned });
         }
@@ -417,12 +433,6 @@ impl Views {
         let without = without.replacing(&topology, &self.node.patience, now);
         self.node.topology.store(Arc::new(without));
     }
-}
-
-/// Whether all that makes two views differ are incarnations.
-fn only_restarts(view: &View, before: &View) -> bool {
-    let rest = |member: &Member| (member.name.clone(), member.zone.clone(), member.state == MemberState::Leaving);
-    view.members().iter().map(rest).eq(before.members().iter().map(rest))
 }
 
 impl Node {
