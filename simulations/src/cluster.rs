@@ -437,7 +437,7 @@ impl Cluster {
             split: self.is_split(),
             slow: self.is_slow(),
             frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
-            neighbours: if self.cuts.is_empty() && self.holds.is_empty() && self.held_streams.is_empty() {
+            neighbours: if !self.is_apart() && self.slow.is_empty() {
                 vec![BTreeSet::new(); self.names.len()]
             } else {
                 nodes.map(|node| self.neighbours(node)).collect()
@@ -453,7 +453,10 @@ impl Cluster {
     pub fn neighbours(&self, node: usize) -> BTreeSet<usize> {
         let open = |other: &usize| {
             let pair = (node.min(*other), node.max(*other));
-            !self.holds.contains(&pair)
+            let slow =
+                [pair, (pair.1, pair.0)].iter().filter_map(|pair| self.slow.get(pair)).any(|ms| 2 * ms > SILENT_MS);
+            !slow
+                && !self.holds.contains(&pair)
                 && !self.held_streams.contains(&pair)
                 && !self.cuts.contains(&(node, *other))
                 && !self.cuts.contains(&(*other, node))

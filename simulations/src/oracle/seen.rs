@@ -109,7 +109,8 @@ impl Oracle {
         for key in login.keys() {
             let found = values.get(&name(key)).copied();
             let context = || {
-                let reader = reader.map_or("all had settled".to_owned(), |(r, id)| format!("{id} {r:?}"));
+                let current = login.ids.last().map(ToString::to_string).unwrap_or_default();
+                let reader = reader.map_or(format!("all had settled, {current}"), |(r, id)| format!("{id} {r:?}"));
                 format!("attribute {key} is {found:?} when {reader}")
             };
             if let Some(found) = found {

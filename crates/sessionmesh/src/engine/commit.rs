@@ -56,7 +56,7 @@ pub(crate) struct Committed {
     pub(crate) changed: bool,
 }
 
-/// So many renewals in a row are followed by a write to an old id.
+/// So often a write looks again where its session is: it may be renewed once more while it looks.
 const SUCCESSORS_MAX: usize = 8;
 
 /// Applies `change` to session `id` and waits for its copies. `base` is what the caller holds of it, for a node that
@@ -85,8 +85,7 @@ pub(crate) async fn commit(
             Written::At(stamp, record) => (stamp, record),
             Written::Renewed(successor) => {
                 probe::reached(Path::CommitFollowedRenewal);
-                base = read::load(node, successor, Access::Peek).await.ok().flatten();
-                id = successor;
+                (id, base) = read::resolve(node, successor).await.unwrap_or((successor, None));
                 continue;
             }
         };
@@ -167,7 +166,8 @@ pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Att
 async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
-        let Ok(theirs) = read::load(node, id, Access::Peek).await else { return };
+        let Ok((latest, theirs)) = read::resolve(node, id).await else { return };
+        id = latest;
         let (changed, successor) = node.store.update(id, |held| {
             let Some(mut record) = held.as_ref().map(|entry| entry.record.clone()).or(theirs) else {
                 return (false, None);
@@ -274,8 +274,7 @@ pub(crate) async fn update<R>(
         node.fences.passed(id, deadline).await;
         let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
         let Some(successor) = node.store.read(id, renewed) else { break };
-        base = read::load(node, successor, Access::Peek).await.ok().flatten();
-        id = successor;
+        (id, base) = read::resolve(node, successor).await.unwrap_or((successor, None));
     }
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {

@@ -38,6 +38,47 @@ const ROUND: Duration = Duration::from_millis(20);
 
 /// Reads session `id`. `None` means that there is no such session, or that it has ended.
 pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Option<Record>, LoadError> {
+    find(node, id, access).await.map(|found| match found {
+        Found::Live(record) => Some(record),
+        Found::Renewed(_) | Found::Nothing => None,
+    })
+}
+
+/// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
+/// id that is known, without a session, if that has ended.
+pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionId, Option<Record>), LoadError> {
+    let mut id = id;
+    for _ in 0..SUCCESSORS_MAX {
+        match find(node, id, Access::Peek).await? {
+            Found::Live(record) => return Ok((id, Some(record))),
+            Found::Renewed(successor) => id = successor,
+            Found::Nothing => break,
+        }
+    }
+    Ok((id, None))
+}
+
+/// How often an id is followed to its successor. Each was a login of its own.
+const SUCCESSORS_MAX: usize = 8;
+
+/// What is known of an id.
+enum Found {
+    Live(Record),
+    /// It has ended, and goes on under this id.
+    Renewed(SessionId),
+    Nothing,
+}
+
+impl Found {
+    fn ended(record: &Record) -> Self {
+        match record.status() {
+            Status::Invalidated { successor: Some(successor) } => Self::Renewed(successor),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
     if let Some(found) = own(node, id, access) {
         node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
         return Ok(found);
@@ -62,9 +103,10 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
                 if access == Access::Note && !noted {
                     note(node, id);
                 }
-                return Ok(Some(record));
+                return Ok(Found::Live(record));
             }
-            Verdict::NoSuchSession => return Ok(None),
+            Verdict::Ended(found) => return Ok(found),
+            Verdict::NoSuchSession => return Ok(Found::Nothing),
             Verdict::Unclear(why) => why,
         };
         if late {
@@ -77,7 +119,7 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
 }
 
 /// What this node can say without asking; `None` if it must ask.
-fn own(node: &Node, id: SessionId, access: Access) -> Option<Option<Record>> {
+fn own(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let topology = node.topology.load();
     let now = node.now();
     if !topology.is_owner(id.slot()) || node.fences.holds(id, now) || !node.is_current(&topology, now) {
@@ -90,9 +132,9 @@ fn own(node: &Node, id: SessionId, access: Access) -> Option<Option<Record>> {
             if access == Access::Note {
                 note(node, id);
             }
-            Some(Some(entry.record))
+            Some(Found::Live(entry.record))
         }
-        Status::Expired | Status::Invalidated { .. } => Some(None),
+        Status::Expired | Status::Invalidated { .. } => Some(Found::ended(&entry.record)),
     }
 }
 
@@ -133,6 +175,7 @@ struct Round {
 
 enum Verdict {
     Live(Record),
+    Ended(Found),
     NoSuchSession,
     Unclear(&'static str),
 }
@@ -152,7 +195,7 @@ impl Round {
             return Verdict::NoSuchSession;
         };
         if record.status() != Status::Live {
-            return Verdict::NoSuchSession;
+            return Verdict::Ended(Found::ended(&record));
         }
         if record.is_past_limit(now) {
             // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
