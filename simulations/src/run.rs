@@ -24,6 +24,8 @@ const DRAINS_WITHIN_MS: u64 = 4_000;
 const LINKS_RECOVER_MS: u64 = 2_500;
 /// Connections on which nothing arrives for less than this go on as if nothing had been.
 const LINKS_STAY_UP_MS: u64 = 900;
+/// When all sessions have ended, no fence around one may last longer than this.
+const FENCES_FALL_WITHIN_MS: u64 = 5_000;
 /// How often the cluster is looked at.
 const LOOK_MS: u64 = 10;
 /// How often the copies of all sessions are compared.
@@ -280,10 +282,14 @@ impl Play {
                 let detail = format!("{name} still holds {}: {stats:?}", stats.sessions);
                 return Err(self.violation("sessions that nobody uses end", detail));
             }
-            if stats.fenced > 0 {
+        }
+        let until = self.cluster.now_ms() + FENCES_FALL_WITHIN_MS;
+        while let Some((name, stats)) = self.cluster.stats().into_iter().find(|(_, stats)| stats.fenced > 0) {
+            if self.cluster.now_ms() > until {
                 let detail = format!("{name} still fences {}: {stats:?}", stats.fenced);
                 return Err(self.violation("the fence around a session ends with the verdict", detail));
             }
+            self.step()?;
         }
         self.oracle.faded(&live, self.cluster.now_ms())
     }
@@ -316,8 +322,9 @@ impl Play {
         loop {
             // A node that was still leaving is started as soon as it has stopped.
             self.cluster.heal();
-            let why = self.cluster.unsettled(&ids);
             let now = self.cluster.now_ms();
+            let links_stand = (now < self.links_work_from_ms).then(|| "connections may still stand still".to_owned());
+            let why = links_stand.or_else(|| self.cluster.unsettled(&ids));
             let Some(why) = why else { break };
             if now > healed + SETTLES_WITHIN_MS {
                 return Err(

@@ -107,6 +107,8 @@ table! {
         AccessNotPassedOn = "access-not-passed-on",
         /// Every owner tells the event of a session's end.
         EventOnEveryOwner = "event-on-every-owner",
+        /// What was written on the renewing node itself while it made the new session is not followed into it.
+        RenewalDropsOwnWrites = "renewal-drops-own-writes",
         /// A write that was under way to an id when it was renewed is not followed into the successor.
         RenewalForgetsLateWrites = "renewal-forgets-late-writes",
         /// A node that leaves does not wait until the others hold what it held.

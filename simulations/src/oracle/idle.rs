@@ -18,8 +18,6 @@ pub(super) struct Ended {
 const PASSED_ON_MS: u64 = 600;
 /// An end is told so long after it was decided, at most: a vote and the copies of it.
 const TOLD_MS: u64 = 1_100;
-/// A fence lasts so long after the last vote, at most.
-const FENCED_MS: u64 = 2_000;
 /// The longest time between two looks at a session (the library's `engine::expire`).
 const SWEEP_MS_MAX: u64 = 5_000;
 
@@ -119,7 +117,7 @@ impl Oracle {
     pub fn all_faded_at(&self, now_ms: u64) -> Option<u64> {
         let limit = self.rules.idle_ms?;
         let sweep = (limit / 20).clamp(20, SWEEP_MS_MAX);
-        Some(now_ms + limit + limit / 10 + 2 * sweep + TOLD_MS + FENCED_MS + 4 * self.rules.latency_ms)
+        Some(now_ms + limit + limit / 10 + 2 * sweep + TOLD_MS + 4 * self.rules.latency_ms)
     }
 
     /// All sessions have ended by themselves: `live` are those that were alive when all had settled.

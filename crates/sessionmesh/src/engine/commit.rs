@@ -107,6 +107,7 @@ pub(crate) async fn invalidate(
     let deadline = Instant::now() + wait.deadline;
     let now = node.now();
     let retention = sessionmesh_core::moment::millis(node.config.tombstone_retention);
+    let mut overtaken = Vec::new();
     let ended = node.store.update(id, |held| {
         check_open(node)?;
         let before = Glance::of(held.as_ref());
@@ -117,6 +118,7 @@ pub(crate) async fn invalidate(
         let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
         match held {
             Some(entry) => {
+                overtaken = entry.record.session.attributes().to_vec();
                 Arc::make_mut(&mut entry.record.session).invalidate(end);
             }
             None => *held = Some(Entry::new(Record::new(Session::tombstone(end), now))),
@@ -125,6 +127,11 @@ pub(crate) async fn invalidate(
     });
     let (stamp, before, after, was) = ended?;
     announce_end(node, id, before, after);
+    // What was written here since the new session was made may be nowhere else yet.
+    if let Some(successor) = successor.filter(|_| !overtaken.is_empty() && !probe::planted(Bug::RenewalDropsOwnWrites))
+    {
+        follow(node, successor, overtaken);
+    }
     // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
     if let Some(was) = was
         && was.successor != successor
