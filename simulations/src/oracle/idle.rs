@@ -33,11 +33,13 @@ impl Oracle {
             if self.world.calm_from(from_ms) {
                 return Some(from_ms + limit);
             }
-            let passed_on = from_ms + PASSED_ON_MS;
+            // What was used on one side of a partition reaches the other one when they are one again.
+            let together_ms = self.world.whole_since()?.max(from_ms);
+            let passed_on = together_ms + PASSED_ON_MS;
             // It may rely on one a tenth earlier that was passed on, and counts as older on a node that did not run.
             let disturbed = self.world.disturbed_within(from_ms.saturating_sub(limit / 10), passed_on);
-            let kept = (self.world.whole_from(from_ms) || self.world.is_calm()) && !disturbed;
-            kept.then_some(from_ms + limit - limit / 10)
+            let kept = self.world.is_calm() || self.world.whole_from(from_ms);
+            (kept && !disturbed).then_some(from_ms + limit - limit / 10)
         };
         login.uses.get(&id)?.iter().filter_map(|used| until(used.from_ms)).max()
     }

@@ -170,6 +170,11 @@ impl World {
         self.whole_since.is_some_and(|whole| whole <= since_ms)
     }
 
+    /// Since when nothing keeps running nodes apart.
+    pub(super) fn whole_since(&self) -> Option<u64> {
+        self.whole_since
+    }
+
     /// Whether no link was slow from `since_ms` on.
     pub(super) fn quick_from(&self, since_ms: u64) -> bool {
         self.quick_since.is_some_and(|quick| quick <= since_ms)

@@ -325,6 +325,10 @@ impl Round {
             }
             Held::This(delta) => {
                 delta.apply_heard(&mut self.best, now, heard);
+                if let Some(best) = &mut self.best {
+                    // Merging takes a small advance for the journey of the message; here nothing is passed on.
+                    best.access = best.access.max(heard.minus_ms(delta.age_ms));
+                }
                 self.decisive |= told.current && agrees;
                 self.nowhere = false;
             }

@@ -88,6 +88,11 @@ impl Vanished {
         self.until = Some(now.plus_ms(idle_ms));
     }
 
+    /// This newcomer has not got its copies yet, and those that could give them have vanished.
+    fn add_myself(&mut self, name: Arc<str>, incarnation: u64, now: Moment) {
+        self.since.insert(name, Gone { at: now, incarnation, empty: true });
+    }
+
     fn returned(&mut self, name: &str, incarnation: u64) {
         let Some(gone) = self.since.get_mut(name) else { return };
         gone.empty |= gone.incarnation != incarnation;
@@ -406,6 +411,11 @@ impl Views {
             } else {
                 warn!(name = %member.name, "member down");
                 vanished.add(member.name.clone(), member.incarnation, now, idle_ms);
+                let me = &before.view.members()[usize::from(before.me)];
+                let nobody_knows = view.members().iter().all(|member| member.state == MemberState::Joining);
+                if before.is_joining(before.me) && nobody_knows {
+                    vanished.add_myself(me.name.clone(), me.incarnation, now);
+                }
             }
             node.emit(Event::MemberDown { name: member.name.clone(), planned });
         }
