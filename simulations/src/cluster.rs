@@ -217,10 +217,12 @@ impl Cluster {
                 self.sim.set_link_latency(a, b, Duration::from_millis(ms));
             }
             Fault::LoseDatagrams(thousandths) => {
+                self.started_unheard |= self.is_starting();
                 self.hushed = true;
                 self.shared.air.lose_datagrams(thousandths);
             }
             Fault::LoseMulticast => {
+                self.started_unheard |= self.is_starting();
                 self.hushed = true;
                 self.shared.air.lose_beacons();
             }
@@ -253,6 +255,12 @@ impl Cluster {
         }
     }
 
+    /// Whether a node that is up has not found the others yet, or not got all from them.
+    fn is_starting(&self) -> bool {
+        let ready = |mesh: &Mesh| mesh.is_ready();
+        self.seats.borrow().iter().any(|seat| !seat.down && !seat.mesh.as_ref().is_some_and(ready))
+    }
+
     fn leave(&self, node: usize) {
         let (seats, left) = (self.seats.clone(), self.shared.left.clone());
         drop(self.ask(node, move |mesh| async move {
@@ -265,7 +273,8 @@ impl Cluster {
         self.seats.borrow_mut()[node].jobs = None;
     }
 
-    fn freeze(&self, node: usize, frozen: bool) {
+    fn freeze(&mut self, node: usize, frozen: bool) {
+        self.started_unheard |= frozen && self.is_starting();
         let gate = {
             let seat = &mut self.seats.borrow_mut()[node];
             if seat.frozen == frozen || seat.mesh.is_none() {

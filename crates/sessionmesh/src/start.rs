@@ -281,6 +281,7 @@ fn new_node(
         walked: AtomicU64::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
         stall: Mutex::default(),
+        recovering: AtomicBool::new(false),
         changed: Notify::new(),
         rejoin: Notify::new(),
         closed: AtomicBool::new(false),

@@ -78,7 +78,7 @@ impl Scenario {
             },
             strict: rng.random_bool(0.1),
             network: network(rng),
-            tick_ms: pick(rng, &[1, 2, 3, 5, 5, 8]),
+            tick_ms: pick(rng, &[1, 3, 5, 8, 10, 10]),
             audit_ms: rng.random_range(1_000..5_000),
             idle_ms: if idle { rng.random_range(2_000..6_000) } else { IDLE_NEVER_MS },
             skew_ms: (0..nodes).map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 }).collect(),

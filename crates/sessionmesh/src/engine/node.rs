@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) beat: AtomicU64,
     /// The last beat before the latest stall, and the first one after it.
     pub(crate) stall: Mutex<Option<(Moment, Moment)>>,
+    /// A stall is not over: what had waited may still be read, or some peer has not said since that it counts this node.
+    pub(crate) recovering: AtomicBool,
     /// Something changed that readiness, a drain or a reader may wait for.
     pub(crate) changed: Notify,
     /// The node has discarded what it held and is joining anew.
@@ -159,8 +161,11 @@ impl Node {
             0 => Vec::new(),
             missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
         };
-        let displaced = topology.displaced(slot, &self.patience, now).into_iter().chain(topology.unaware());
-        let displaced: Vec<_> = displaced.map(|peer| peer.node).collect();
+        let mut displaced: Vec<_> =
+            topology.displaced(slot, &self.patience, now).iter().map(|peer| peer.node).collect();
+        if topology.is_joining(topology.me) || self.recovering.load(Ordering::Acquire) {
+            displaced.extend(topology.unaware().iter().map(|peer| peer.node));
+        }
         probe::reached_if(Path::DisplacedAwaited, || !displaced.is_empty());
         let owners = waited.into_iter().map(|peer| peer.node).collect();
         Targets { owners, stand_ins, displaced, view: topology.hash() }
@@ -242,6 +247,9 @@ impl Node {
         if beat != Moment::START && !self.is_awake(now) {
             return beat;
         }
+        if !self.recovering.load(Ordering::Acquire) {
+            return now;
+        }
         match *lock(&self.stall) {
             Some(_) if probe::planted(Bug::LateAccessCounts) => now,
             Some((began, woken)) if now.ms_since(woken) < self.patience.suspect_ms => began,
@@ -253,7 +261,8 @@ impl Node {
     /// lies between.
     pub(crate) fn answered(&self, asked: Moment, now: Moment) -> Moment {
         let slept = |(_, woken): &(Moment, Moment)| *woken > asked;
-        if self.is_awake(now) && !lock(&self.stall).as_ref().is_some_and(slept) { now } else { self.heard(now) }
+        let slept = || self.recovering.load(Ordering::Acquire) && lock(&self.stall).as_ref().is_some_and(slept);
+        if self.is_awake(now) && !slept() { now } else { self.heard(now) }
     }
 
     /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member

@@ -39,6 +39,13 @@ fn beat(node: &Arc<Node>) {
         *lock(&node.stall) = Some((before, now));
     }
     let topology = node.topology.load();
+    if stalled {
+        node.recovering.store(true, Ordering::Release);
+    } else if node.recovering.load(Ordering::Acquire) {
+        let drained = lock(&node.stall).is_none_or(|(_, woken)| now.ms_since(woken) >= node.patience.suspect_ms);
+        let counted = topology.peers().all(|peer| !lock(&peer.health).is_doubted());
+        node.recovering.store(!(drained && counted), Ordering::Release);
+    }
     for peer in topology.peers() {
         if stalled {
             lock(&peer.health).stalled(&node.patience, now);
