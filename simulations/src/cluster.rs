@@ -552,6 +552,9 @@ impl Cluster {
                 let (outbox, commits) = (stats.outbox, stats.waiting_commits);
                 return Some(format!("{name} has {outbox} sessions to send, and {commits} commits wait"));
             }
+            if let Some(suspected) = stats.suspected.first() {
+                return Some(format!("{name} suspects {suspected}"));
+            }
             if stats.sessions + stats.ended != stats.owned {
                 let held = stats.sessions + stats.ended;
                 return Some(format!("{name} holds {held} sessions but owns only {} of them", stats.owned));

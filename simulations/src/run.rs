@@ -257,7 +257,7 @@ impl Play {
             let held = stats.sessions + stats.ended;
             let bounds = [
                 ("sessions and tombstones held", held, known),
-                ("sessions fenced by a vote", stats.fenced, held),
+                ("sessions fenced by a vote", stats.fenced, known),
                 ("sessions to send", stats.outbox, known * peers * (1 + IN_FLIGHT_MAX)),
                 ("batches under way", stats.in_flight, IN_FLIGHT_MAX * peers),
                 ("commits that wait", stats.waiting_commits, self.clients.under_way() + held),

@@ -224,7 +224,8 @@ impl Oracle {
     /// Who says that it is ready holds what was there before it came.
     fn check_ready(&mut self, ready: &Ready, now_ms: u64) -> Checked {
         let since = ready.since_ms.saturating_sub(1);
-        if !self.world.whole_from(since) || self.world.disturbed_within(since, now_ms) {
+        // By now it may own more: another node has left, or died.
+        if !self.world.is_calm() || !self.world.whole_from(since) || self.world.disturbed_within(since, now_ms) {
             return Ok(());
         }
         self.count("checked: ready");

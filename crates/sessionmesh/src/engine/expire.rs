@@ -258,9 +258,18 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
                 held.is_none_or(|entry| {
                     let record = &entry.record;
                     let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
-                    (record.status() == Status::Live || probe::planted(Bug::VoteForAnyone))
+                    let access = now.minus_ms(item.age_ms);
+                    // Who asks for an end that is known here missed it, unless it knows of a later use.
+                    let missed = match record.status() {
+                        Status::Live => false,
+                        Status::Expired => {
+                            record.session.expired().is_some_and(|mark| access <= mark.access.plus_ms(tolerance))
+                        }
+                        Status::Invalidated { .. } => true,
+                    };
+                    (!missed || probe::planted(Bug::VoteForAnyone))
                         && record.session.revision() <= item.revision
-                        && record.access <= now.minus_ms(item.age_ms).plus_ms(tolerance)
+                        && record.access <= access.plus_ms(tolerance)
                         && (record.is_past_limit(now) || probe::planted(Bug::VoteTooSoon))
                 })
             });
