@@ -440,7 +440,7 @@ impl Views {
         let view = topology.view.clone();
         let (mode, name) = (self.node.mode, &self.node.config.name);
         let without = Topology::new(topology.epoch, view, mode, name, &self.peers, Vec::new());
-        let without = without.replacing(&topology, &self.node.patience, now);
+        let without = without.replacing(topology, &self.node.patience, now);
         self.node.topology.store(Arc::new(without));
     }
 }
