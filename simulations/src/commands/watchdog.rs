@@ -13,7 +13,7 @@ use super::console::say;
 use super::{failure, real_time};
 
 /// A run takes a second or two, one of a large cluster many more.
-const RUN_MAX: Duration = Duration::from_secs(120);
+const RUN_MAX: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type Running = BTreeMap<u64, (Instant, Named)>;
