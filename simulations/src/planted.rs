@@ -22,16 +22,26 @@ pub struct Planted {
 }
 
 /// Too rare to be looked for each time: one seed of some hundreds or thousands.
-const RARE: [Bug; 6] = [
+const RARE: [Bug; 8] = [
+    Bug::AcksUnderAnyView,
     Bug::DisplacedForgotten,
     Bug::DoubtForgotten,
     Bug::LateAccessCounts,
     Bug::LimitByOneOwner,
     Bug::RenewalDropsOwnWrites,
+    Bug::UnfitDeltaMerged,
     Bug::VoteForAnyone,
 ];
-/// For these one seed of a hundred is right.
-const SELDOM: [Bug; 4] = [Bug::AccessNotPassedOn, Bug::MissBelieved, Bug::UnfitDeltaMerged, Bug::VanishedForgotten];
+/// For these it takes a hundred seeds or more.
+const SELDOM: [Bug; 7] = [
+    Bug::AccessNotPassedOn,
+    Bug::AnswerToEarlierSend,
+    Bug::LetGoWithoutKept,
+    Bug::MissBelieved,
+    Bug::NoWalk,
+    Bug::StalledOwnerAnswers,
+    Bug::VanishedForgotten,
+];
 const SELDOM_SEEDS: u64 = 400;
 const USUAL_SEEDS: u64 = 60;
 

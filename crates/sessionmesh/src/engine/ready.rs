@@ -8,7 +8,7 @@ use sessionmesh_core::id::Slot;
 use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::view::MemberState;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::node::Node;
@@ -42,12 +42,19 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: wat
 
 /// Waits until all members that are not silent gave what they had, and returns the names of those that are.
 async fn wait_for_all(node: &Node) -> Vec<String> {
+    let mut met = false;
+    let mut alone_since: Option<Instant> = None;
     loop {
-        // A lease runs out without a message, so the wait has an end of its own.
-        let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
-        if let Some(skipped) = has_all(node) {
+        let alone = node.topology.load().peers().next().is_none();
+        met |= !alone;
+        alone_since = alone.then(|| alone_since.unwrap_or_else(Instant::now));
+        // Whoever was heard of is gone. Before this node believes that it is alone, others get their time to be heard.
+        let may_hear = met && alone_since.is_some_and(|since| since.elapsed() < node.config.discovery_window);
+        if !may_hear && let Some(skipped) = has_all(node) {
             return skipped;
         }
+        // A lease runs out without a message, so the wait has an end of its own.
+        let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
     }
 }
 
