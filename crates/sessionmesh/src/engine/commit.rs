@@ -85,7 +85,7 @@ pub(crate) async fn commit(
             Written::At(stamp, record) => (stamp, record),
             Written::Renewed(successor) => {
                 probe::reached(Path::CommitFollowedRenewal);
-                (id, base) = read::resolve(node, successor).await.unwrap_or((successor, None));
+                (id, base) = resolve(node, successor, deadline).await;
                 continue;
             }
         };
@@ -94,6 +94,14 @@ pub(crate) async fn commit(
         return Ok(Committed { id, record, copies, changed: true });
     }
     Err(CommitError::Unknown)
+}
+
+/// The session that took the place of a renewed one, as far as it can be found before the deadline of the commit.
+async fn resolve(node: &Arc<Node>, successor: SessionId, deadline: Instant) -> (SessionId, Option<Record>) {
+    match timeout_at(deadline, read::resolve(node, successor)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => (successor, None),
+    }
 }
 
 /// Ends session `id` for good, and waits for the copies of its tombstone. It need not be held here.
@@ -281,7 +289,7 @@ pub(crate) async fn update<R>(
         node.fences.passed(id, deadline).await;
         let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
         let Some(successor) = node.store.read(id, renewed) else { break };
-        (id, base) = read::resolve(node, successor).await.unwrap_or((successor, None));
+        (id, base) = resolve(node, successor, deadline).await;
     }
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {
