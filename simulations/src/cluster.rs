@@ -384,8 +384,7 @@ impl Cluster {
     /// Whether nodes that run may take each other for dead.
     #[must_use]
     pub fn is_split(&self) -> bool {
-        let too_slow = self.slow.values().any(|ms| 2 * ms > SILENT_MS);
-        self.is_apart() || too_slow || self.started_unheard
+        self.is_apart() || self.slow.values().any(|ms| is_too_slow(*ms)) || self.started_unheard
     }
 
     /// Whether the node is frozen.
@@ -446,7 +445,7 @@ impl Cluster {
             split: self.is_split(),
             slow: self.is_slow(),
             frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
-            neighbours: if !self.is_apart() && self.slow.is_empty() {
+            neighbours: if !self.is_apart() && !self.is_slow() {
                 vec![BTreeSet::new(); self.names.len()]
             } else {
                 nodes.map(|node| self.neighbours(node)).collect()
@@ -463,7 +462,7 @@ impl Cluster {
         let open = |other: &usize| {
             let pair = (node.min(*other), node.max(*other));
             let slow =
-                [pair, (pair.1, pair.0)].iter().filter_map(|pair| self.slow.get(pair)).any(|ms| 2 * ms > SILENT_MS);
+                [pair, (pair.1, pair.0)].iter().filter_map(|pair| self.slow.get(pair)).any(|ms| is_too_slow(*ms));
             !slow
                 && !self.holds.contains(&pair)
                 && !self.held_streams.contains(&pair)
@@ -589,6 +588,11 @@ impl Cluster {
         let up = seats.iter().zip(&self.names);
         up.filter_map(|(seat, name)| Some((name.clone(), seat.mesh.clone()?))).collect()
     }
+}
+
+/// Whether nodes take each other for silent over a link on which a message takes so long.
+fn is_too_slow(ms: u64) -> bool {
+    2 * ms > SILENT_MS
 }
 
 /// One life of a node: it starts, takes jobs, and ends when the host crashes.

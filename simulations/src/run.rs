@@ -13,7 +13,7 @@ use crate::entropy;
 use crate::network::Trace;
 use crate::oracle::{Oracle, Rules, Said, Violation};
 use crate::record::Recorder;
-use crate::scenario::{Ack, Fault, Kind, Mode, Scenario};
+use crate::scenario::{Ack, Fault, Scenario};
 
 /// After so long without faults and clients the cluster must have settled.
 const SETTLES_WITHIN_MS: u64 = 40_000;
@@ -101,20 +101,6 @@ fn play_on_a_thread(scenario: &Scenario, Extras { bug, recorder }: Extras) -> Re
             settling_ms: Vec::new(),
         }
     })
-}
-
-/// Plays the runs of `seeds` of one kind in one mode.
-///
-/// # Panics
-///
-/// A promise was broken. The text says which, in which scenario, and how to see it again.
-pub fn check(kind: Kind, mode: Mode, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let scenario = Scenario::aimed(seed, kind, mode);
-        if let Some(violation) = play(&scenario).violation {
-            panic!("{}", failure(&scenario, &violation));
-        }
-    }
 }
 
 /// A failure as text.

@@ -16,6 +16,18 @@ async fn load(node: &Mesh, id: SessionId) -> Session {
     node.load(id).await.expect("calm").expect("it was committed")
 }
 
+/// Soon no node serves any of these ids.
+async fn served_nowhere(cluster: &Cluster, ids: &[SessionId], context: &str) {
+    eventually_async(PATIENCE, async || {
+        for (id, node) in ids.iter().flat_map(|id| cluster.nodes().iter().map(move |node| (id, node))) {
+            let found = node.load(*id).await.map_err(|error| error.to_string())?;
+            check(found.is_none(), || format!("{context}: {} serves {id} of {ids:?}", node.name()))?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_session_lives_under_its_new_id_alone() {
     both_at_once(async |mode| {
@@ -176,21 +188,7 @@ async fn a_logout_that_races_with_a_renewal_leaves_nobody_logged_in() {
             ended.expect("calm");
             assert!(matches!(renewed, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {renewed:?}");
             let ids = [id, session.id()];
-            eventually_async(PATIENCE, async || {
-                for (id, node) in ids.iter().flat_map(|id| cluster.nodes().iter().map(move |node| (id, node))) {
-                    let found = node.load(*id).await.map_err(|error| error.to_string())?;
-                    check(found.is_none(), || {
-                        format!(
-                            "round {round}: {} serves {id}; old {id}, new {}",
-                            node.name(),
-                            session.id(),
-                            id = ids[0]
-                        )
-                    })?;
-                }
-                Ok(())
-            })
-            .await;
+            served_nowhere(&cluster, &ids, &format!("round {round}, both at once")).await;
         }
     })
     .await;
@@ -206,14 +204,7 @@ async fn a_logout_with_a_handle_from_before_the_renewal_ends_the_successor_too()
             let session = load(&cluster[round % 4], id).await;
             session.renew_id().await.expect("calm");
             out.invalidate().await.expect("calm");
-            eventually_async(PATIENCE, async || {
-                for node in cluster.nodes() {
-                    let found = node.load(session.id()).await.map_err(|error| error.to_string())?;
-                    check(found.is_none(), || format!("round {round}: {} is still logged in", node.name()))?;
-                }
-                Ok(())
-            })
-            .await;
+            served_nowhere(&cluster, &[session.id()], &format!("round {round}, the old handle")).await;
         }
     })
     .await;

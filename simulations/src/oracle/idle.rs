@@ -2,7 +2,6 @@
 
 use sessionmesh::{Event, SessionId};
 
-use super::world::{Safe, World};
 use super::{Checked, Oracle, Request, violated};
 use crate::cluster::Heard;
 
@@ -59,7 +58,7 @@ impl Oracle {
         let Some(birth) = born else { return Ok(()) };
         let known =
             birth.is_settled(start_ms) || self.world.calm_from(start_ms) || self.world.whole_from(birth.acked_ms);
-        if login.vague || login.over || login.faded || login.ends.contains_key(&id) || !known {
+        if login.may_be_over(id) || login.faded || !known {
             return Ok(());
         }
         if !self.rules.waits_for_owners && !birth.is_settled(start_ms) {
@@ -88,15 +87,15 @@ impl Oracle {
     ///
     /// It should not have been, or not again.
     pub fn heard(&mut self, heard: &Heard) -> Checked {
-        let (id, promise) = match &heard.event {
+        let id = match &heard.event {
             Event::Expired { id } => {
                 self.count("expired");
                 self.check_not_early(*id, heard.at_ms, heard.at_ms, "told to have expired")?;
-                (*id, "listeners are told of the end of a session once")
+                *id
             }
             Event::Invalidated { id } | Event::Renewed { id, .. } => {
                 self.count("end told");
-                (*id, "listeners are told of the end of a session once")
+                *id
             }
             _ => return Ok(()),
         };
@@ -107,7 +106,7 @@ impl Oracle {
             let since = first_ms.saturating_sub(TOLD_MS);
             if self.world.calm_from(since) {
                 let detail = format!("{id} at {first_ms}, and again: {heard:?}");
-                return violated(promise, detail, heard.at_ms);
+                return violated("listeners are told of the end of a session once", detail, heard.at_ms);
             }
             self.count("end told again, in unrest");
         }
@@ -147,12 +146,5 @@ impl Oracle {
             })
             .copied()
             .collect()
-    }
-}
-
-impl Safe {
-    /// How many more crashes it bears; `None` if there were too many.
-    pub(super) fn left(self, world: &World) -> Option<usize> {
-        world.is_safe(self).then(|| self.copies.saturating_sub(world.crashed_nodes_since(self.since_ms)))
     }
 }

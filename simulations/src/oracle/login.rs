@@ -173,6 +173,12 @@ impl Login {
         uses.push_back(Use { from_ms: request.start_ms });
     }
 
+    /// Whether "none" may be said of this id for what clients did: somebody tried to end it, or which id counts is not
+    /// known.
+    pub(super) fn may_be_over(&self, id: SessionId) -> bool {
+        self.vague || self.over || self.ends.contains_key(&id)
+    }
+
     /// It was under way to an id that was given up elsewhere, or was being given up.
     pub(super) fn is_between_ids(&self, id: SessionId, request: &Request, now_ms: u64) -> bool {
         let during = |(from, to): &(u64, Option<u64>)| to.is_none_or(|to| to >= request.start_ms) && *from <= now_ms;

@@ -235,8 +235,7 @@ impl Oracle {
                 .births
                 .get(id)
                 .is_some_and(|birth| birth.is_settled(ready.since_ms) && self.world.is_safe(birth.safe));
-            if there && !login.vague && !login.over && !login.ends.contains_key(id) && !self.may_have_faded(*id, now_ms)
-            {
+            if there && !login.may_be_over(*id) && !self.may_have_faded(*id, now_ms) {
                 let detail = format!("n{} lacks {id}, which was there at {}", ready.node, ready.since_ms);
                 return violated("who is ready holds what it owns", detail, now_ms);
             }
@@ -249,7 +248,7 @@ impl Oracle {
         let all = Safe { since_ms: now_ms, copies: self.rules.spare.min(up.len().saturating_sub(1)) };
         let world = &self.world;
         let renew = |acked_ms: u64, safe: &mut Safe| {
-            let left = safe.left(world).filter(|_| acked_ms < now_ms);
+            let left = world.bears(*safe).filter(|_| acked_ms < now_ms);
             if left.is_some_and(|left| left <= all.copies) {
                 *safe = all;
             }

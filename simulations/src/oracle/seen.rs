@@ -42,7 +42,7 @@ impl Oracle {
         self.count("checked: none");
         let login = &self.logins[request.login];
         let start = request.start_ms;
-        if login.vague || login.over || login.ends.contains_key(&id) || self.may_have_faded(id, now_ms) {
+        if login.may_be_over(id) || self.may_have_faded(id, now_ms) {
             return Ok(());
         }
         let detail = || format!("{id} of login {}: {request:?}", request.login);

@@ -81,7 +81,7 @@ impl Oracle {
                 let faded = self.may_have_faded(id, now_ms);
                 let login = &self.logins[at];
                 let safe = login.births.get(&id).is_some_and(|birth| self.world.is_safe(birth.safe));
-                if safe && !login.over && !login.vague && !login.ends.contains_key(&id) && !faded {
+                if safe && !login.may_be_over(id) && !faded {
                     return violated("an acknowledged session is never lost", format!("{id} of login {at}"), now_ms);
                 }
                 self.check_not_early(id, now_ms, now_ms, "settled")?;

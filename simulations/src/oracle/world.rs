@@ -41,7 +41,7 @@ pub struct Look {
     pub up: Vec<(usize, u32)>,
     /// Everything is where it must be, and nothing is under way.
     pub repaired: bool,
-    /// Nodes that became ready since the last look, with their lives, and the sessions that they own but do not hold.
+    /// Nodes that became ready since the last look.
     pub ready: Vec<Ready>,
 }
 
@@ -132,7 +132,12 @@ impl World {
     pub(super) fn is_safe(&self, safe: Safe) -> bool {
         let departures = self.departures.iter().filter(|(at, _)| *at >= safe.since_ms);
         self.crashed_nodes_since(safe.since_ms) <= safe.copies
-            && departures.into_iter().all(|(at, stayed)| self.crashed_nodes_since(*at) < *stayed)
+            && departures.copied().all(|(at, stayed)| self.crashed_nodes_since(at) < stayed)
+    }
+
+    /// How many more crashes the change can bear; `None` if there were too many.
+    pub(super) fn bears(&self, safe: Safe) -> Option<usize> {
+        self.is_safe(safe).then(|| safe.copies.saturating_sub(self.crashed_nodes_since(safe.since_ms)))
     }
 
     pub(super) fn left(&mut self, stayed: usize, now_ms: u64) {

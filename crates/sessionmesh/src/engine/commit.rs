@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::apply::{Glance, announce_end};
 use super::node::Node;
 use super::peer::lock;
-use super::read::{self, Access};
+use super::read::{self, Access, SUCCESSORS_MAX};
 use super::store::Entry;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
@@ -55,9 +55,6 @@ pub(crate) struct Committed {
     pub(crate) copies: Result<usize, CommitError>,
     pub(crate) changed: bool,
 }
-
-/// So often a write looks again where its session is: it may be renewed once more while it looks.
-const SUCCESSORS_MAX: usize = 8;
 
 /// Applies `change` to session `id` and waits for its copies. `base` is what the caller holds of it, for a node that
 /// holds nothing itself.

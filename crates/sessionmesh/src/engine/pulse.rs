@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::node::Node;
 use super::peer::{Peer, lock};
+use super::topology::Topology;
 
 /// Beats until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
@@ -32,20 +33,8 @@ pub(crate) async fn run(node: Arc<Node>) {
 fn beat(node: &Arc<Node>) {
     let now = node.now();
     let stalled = !node.is_awake(now);
-    let before = Moment::from_ms(node.beat.load(Ordering::Acquire));
-    // The first beat always comes late.
-    if stalled && before != Moment::START {
-        probe::reached(Path::StallNoticed);
-        *lock(&node.stall) = Some((before, now));
-    }
     let topology = node.topology.load();
-    if stalled {
-        node.recovering.store(true, Ordering::Release);
-    } else if node.recovering.load(Ordering::Acquire) {
-        let drained = lock(&node.stall).is_none_or(|(_, woken)| now.ms_since(woken) >= node.patience.suspect_ms);
-        let counted = topology.peers().all(|peer| !lock(&peer.health).is_doubted());
-        node.recovering.store(!(drained && counted), Ordering::Release);
-    }
+    note_stall(node, &topology, stalled, now);
     for peer in topology.peers() {
         if stalled {
             lock(&peer.health).stalled(&node.patience, now);
@@ -65,6 +54,23 @@ fn beat(node: &Arc<Node>) {
         node.review_acks();
     }
     node.beat.store(now.as_ms(), Ordering::Release);
+}
+
+/// Remembers when this node did not run, until nothing depends on it any more.
+fn note_stall(node: &Node, topology: &Topology, stalled: bool, now: Moment) {
+    if stalled {
+        let before = Moment::from_ms(node.beat.load(Ordering::Acquire));
+        // The first beat always comes late.
+        if before != Moment::START {
+            probe::reached(Path::StallNoticed);
+            *lock(&node.stall) = Some((before, now));
+        }
+        node.recovering.store(true, Ordering::Release);
+    } else if node.recovering.load(Ordering::Acquire) {
+        let drained = lock(&node.stall).is_none_or(|(_, woken)| now.ms_since(woken) >= node.patience.suspect_ms);
+        let counted = topology.peers().all(|peer| !lock(&peer.health).is_doubted());
+        node.recovering.store(!(drained && counted), Ordering::Release);
+    }
 }
 
 /// Stops waiting for a peer that makes no progress.

@@ -59,7 +59,7 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
 }
 
 /// How often an id is followed to its successor. Each was a login of its own.
-const SUCCESSORS_MAX: usize = 8;
+pub(crate) const SUCCESSORS_MAX: usize = 8;
 
 /// What is known of an id.
 enum Found {
@@ -314,21 +314,23 @@ impl Round {
         self.best.as_ref().is_some_and(past) && !probe::planted(Bug::LimitByOneOwner)
     }
 
+    fn note_access(&mut self, access: Moment) {
+        if let Some(best) = &mut self.best {
+            best.access = best.access.max(access);
+        }
+    }
+
     fn hear(&mut self, told: &Told<'_>, is_owner: bool, now: Moment, heard: Moment) {
         let agrees = ViewHash(told.view) == self.topology.hash();
         match &told.held {
             Held::Same { age_ms } => {
-                if let Some(best) = &mut self.best {
-                    best.access = best.access.max(heard.minus_ms(*age_ms));
-                }
+                self.note_access(heard.minus_ms(*age_ms));
                 self.decisive |= told.current && agrees;
             }
             Held::This(delta) => {
                 delta.apply_heard(&mut self.best, now, heard);
-                if let Some(best) = &mut self.best {
-                    // Merging takes a small advance for the journey of the message; here nothing is passed on.
-                    best.access = best.access.max(heard.minus_ms(delta.age_ms));
-                }
+                // Merging takes a small advance for the journey of the message; here nothing is passed on.
+                self.note_access(heard.minus_ms(delta.age_ms));
                 self.decisive |= told.current && agrees;
                 self.nowhere = false;
             }
