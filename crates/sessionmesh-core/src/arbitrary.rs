@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use crate::delta::{Content, Delta, WireAttribute};
 use crate::id::SessionId;
 use crate::message::{
-    Answers, Ask, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Held, Hello, Message, Ping, Pong,
-    Refused, Told, Want, Welcome,
+    Answers, Ask, AskUser, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Held, Hello, Message, Ping,
+    Pong, Refused, Told, ToldUser, Want, Welcome,
 };
 use crate::moment::Moment;
-use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session};
+use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, Successor};
 use crate::stamp::Stamp;
+use crate::users::UserKey;
 
 /// When the nodes of a generated history look at their clocks: after all that happened in it.
 pub(crate) const NOW: Moment = Moment::START.plus_ms(1_000_000);
@@ -48,7 +49,7 @@ enum Step {
     Created(u64),
     Access(u64),
     Expire,
-    Invalidate(Option<u8>, u64, u64),
+    Invalidate(Option<Successor>, u64, u64),
     Merge(usize),
 }
 
@@ -59,10 +60,19 @@ fn steps(nodes: usize) -> impl Strategy<Value = Vec<(usize, Step)>> {
         1 => (0..2_000_u64).prop_map(Step::Created),
         3 => (0..1_000_000_u64).prop_map(Step::Access),
         2 => Just(Step::Expire),
-        1 => (option::of(0..3_u8), 1..9_u64, 0..1_000_000_u64).prop_map(|(next, keep, at)| Step::Invalidate(next, keep, at)),
+        1 => (next_ids(), 1..9_u64, 0..1_000_000_u64).prop_map(|(next, keep, at)| Step::Invalidate(next, keep, at)),
         4 => (0..nodes).prop_map(Step::Merge),
     ];
     vec((0..nodes, step), 0..24)
+}
+
+/// What took the place of an ended session, if anything: one of few, so that equal ones meet.
+pub(crate) fn next_ids() -> impl Strategy<Value = Option<Successor>> {
+    option::of((0..3_u8, flag()).prop_map(|(number, moved)| successor(id(number), moved)))
+}
+
+fn successor(id: SessionId, moved: bool) -> Successor {
+    if moved { Successor::Moved(id) } else { Successor::Renewed(id) }
 }
 
 /// Copies of one session on `N` nodes that wrote to it, merged now and then, and never used a stamp twice.
@@ -97,7 +107,7 @@ fn take_step(record: &mut Record, step: &Step, stamp: Stamp, other: Option<Recor
         }
         Step::Invalidate(successor, retention_ms, at) => {
             let since = Moment::START.plus_ms(*at);
-            session.invalidate(Invalidated { successor: successor.map(id), stamp, retention_ms: *retention_ms, since });
+            session.invalidate(Invalidated { successor: *successor, stamp, retention_ms: *retention_ms, since });
         }
         Step::Merge(_) => {
             record.merge(&other.expect("a merge has its other side"));
@@ -150,7 +160,8 @@ pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {
                 attributes
             }
         ),
-        (stamps(), option::of(ids()), num(), num()).prop_map(|(stamp, successor, retention_ms, age_ms)| {
+        (stamps(), option::of((ids(), flag())), num(), num()).prop_map(|(stamp, next, retention_ms, age_ms)| {
+            let successor = next.map(|(id, moved)| successor(id, moved));
             Content::Tombstone { stamp, successor, retention_ms, age_ms }
         }),
     ];
@@ -258,10 +269,23 @@ fn upkeep() -> impl Strategy<Value = Message<'static>> {
             })
         ),
         vec(ids(), 0..4).prop_map(|ids| Message::Want(Want { ids })),
+        (num(), num(), any::<[u8; 16]>(), option::of(ids())).prop_map(|(request, rule, user, after)| {
+            Message::AskUser(AskUser { request, rule, user: UserKey::from_bytes(user), after })
+        }),
+        (num(), num(), num(), flag(), vec(ids(), 0..4), flag()).prop_map(
+            |(request, view, counter, current, ids, more)| Message::ToldUser(ToldUser {
+                request,
+                view,
+                counter,
+                current,
+                ids,
+                more
+            })
+        ),
     ]
 }
 
 /// Every variant with whatever it can hold.
 pub(crate) fn messages() -> impl Strategy<Value = Message<'static>> {
-    prop_oneof![9 => links(), 4 => changes(), 5 => upkeep()]
+    prop_oneof![9 => links(), 4 => changes(), 7 => upkeep()]
 }

@@ -8,7 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 use crate::id::SessionId;
 use crate::moment::Moment;
 use crate::probe::{self, Bug};
-use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, access_tolerance_ms};
+use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, Successor, access_tolerance_ms};
 use crate::stamp::Stamp;
 
 /// The part of a session that changed at or after a stamp, borrowed from the session or from the received frame.
@@ -50,8 +50,8 @@ pub enum Content<'a> {
     Tombstone {
         /// When it was ended.
         stamp: Stamp,
-        /// The id that took its place.
-        successor: Option<SessionId>,
+        /// What took its place.
+        successor: Option<Successor>,
         /// How long the tombstone is kept, in milliseconds.
         retention_ms: u64,
         /// How long ago it was ended, in milliseconds, so that passing it on does not renew it.

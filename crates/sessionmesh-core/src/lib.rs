@@ -22,4 +22,5 @@ pub mod probe;
 pub mod session;
 pub mod slots;
 pub mod stamp;
+pub mod users;
 pub mod view;

@@ -9,13 +9,14 @@ use wincode::{SchemaRead, SchemaWrite};
 use crate::delta::Delta;
 use crate::id::SessionId;
 use crate::stamp::Stamp;
+use crate::users::UserKey;
 
 /// First field of a handshake: "SMSH" in little-endian bytes.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SMSH");
 /// The oldest protocol version this build speaks.
-pub const VERSION_MIN: u16 = 1;
+pub const VERSION_MIN: u16 = 2;
 /// The newest protocol version this build speaks.
-pub const VERSION_MAX: u16 = 1;
+pub const VERSION_MAX: u16 = 2;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
@@ -54,6 +55,10 @@ pub enum Message<'a> {
     Want(Want),
     /// "I go, and have handed over what I held."
     Bye,
+    /// "Which sessions of this user do you hold?"
+    AskUser(AskUser),
+    /// The answer to [`Message::AskUser`].
+    ToldUser(ToldUser),
 }
 
 /// Who dials, and whom it expects.
@@ -316,6 +321,39 @@ pub struct AuditDiffers {
     /// Every session that the answerer holds in those slots, with its digest.
     pub held: Vec<(SessionId, u64)>,
 }
+
+/// Asks for the sessions of a user, a page at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct AskUser {
+    /// Number of the question on this link.
+    pub request: u64,
+    /// By which rule the asker tells whose a session is. Who goes by another one cannot answer.
+    pub rule: u64,
+    /// The user.
+    pub user: UserKey,
+    /// The last id of the page before; none asks for the first page.
+    pub after: Option<SessionId>,
+}
+
+/// One page of the sessions of a user that the answerer holds.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct ToldUser {
+    /// Number of the question.
+    pub request: u64,
+    /// Hash of the answerer's view.
+    pub view: u64,
+    /// The answerer's Lamport counter.
+    pub counter: u64,
+    /// The answerer goes by the same rule, and knows that it has missed nothing of what it owns.
+    pub current: bool,
+    /// Their ids, ascending, at most [`USER_IDS_MAX`].
+    pub ids: Vec<SessionId>,
+    /// There are more after the last one.
+    pub more: bool,
+}
+
+/// Ids in one [`ToldUser`].
+pub const USER_IDS_MAX: usize = 4096;
 
 /// Sessions to send.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]

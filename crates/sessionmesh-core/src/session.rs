@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use wincode::{SchemaRead, SchemaWrite};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use crate::id::SessionId;
@@ -16,7 +18,7 @@ use crate::stamp::Stamp;
 pub type Value = Arc<[u8]>;
 
 /// Which bytes are hashed into a digest, and how. It is in the handshake; nodes of different versions do not link.
-pub const DIGEST_VERSION: u16 = 1;
+pub const DIGEST_VERSION: u16 = 2;
 
 /// One attribute, live or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +49,36 @@ pub struct Expired {
     pub access: Moment,
 }
 
-/// A session ended for good, by a logout or because it was renewed under another id.
+/// The id that took the place of an ended one, and whether reads may follow.
+///
+/// Writes under way to the old id follow in both cases. The order is that of the merge, in which the smaller one wins:
+/// a renewal beats a move, since the old id must not be readable after a login; and then the smaller id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub enum Successor {
+    /// The session was renewed, as at a login: whoever knows the old id has nothing of the new one.
+    Renewed(SessionId),
+    /// The session only moved to an id in another slot: reads of the old id follow for [`MOVED_READABLE_MS`].
+    Moved(SessionId),
+}
+
+impl Successor {
+    /// The id.
+    pub const fn id(self) -> SessionId {
+        match self {
+            Self::Renewed(id) | Self::Moved(id) => id,
+        }
+    }
+}
+
+/// How long after a move reads of the old id follow to the new one, in milliseconds: requests that were under way with
+/// the old cookie come to their end by then.
+pub const MOVED_READABLE_MS: u64 = 60_000;
+
+/// A session ended for good, by a logout or because it goes on under another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalidated {
-    /// The id that took its place, if it was renewed. Writes under way to the old id follow it; reads do not.
-    pub successor: Option<SessionId>,
+    /// What took its place, if it goes on.
+    pub successor: Option<Successor>,
     /// When it was ended.
     pub stamp: Stamp,
     /// How long its tombstone is kept, in milliseconds.
@@ -61,8 +88,16 @@ pub struct Invalidated {
 }
 
 impl Invalidated {
-    /// The smallest wins: a logout beats a renewal, and of two renewals the smaller successor.
-    fn rank(&self) -> (Option<SessionId>, Stamp, u64) {
+    /// The id under which reads go on at `now`, if the session only moved, and that not long ago.
+    pub fn readable_at(&self, now: Moment) -> Option<SessionId> {
+        match self.successor {
+            Some(Successor::Moved(id)) if now.ms_since(self.since) <= MOVED_READABLE_MS => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The smallest wins: a logout beats a renewal, a renewal beats a move, and of two of a kind the smaller successor.
+    fn rank(&self) -> (Option<Successor>, Stamp, u64) {
         (self.successor, self.stamp, self.retention_ms)
     }
 }
@@ -102,8 +137,8 @@ pub enum Status {
     Expired,
     /// It was ended for good.
     Invalidated {
-        /// The id that took its place, if it was renewed.
-        successor: Option<SessionId>,
+        /// What took its place, if it goes on under another id.
+        successor: Option<Successor>,
     },
 }
 
@@ -317,8 +352,10 @@ impl Session {
                 hasher.update(&end.stamp.counter.to_le_bytes());
                 hasher.update(&end.stamp.node.to_le_bytes());
                 hasher.update(&end.retention_ms.to_le_bytes());
-                if let Some(successor) = end.successor {
-                    hasher.update(successor.as_bytes());
+                match end.successor {
+                    None => {}
+                    Some(Successor::Renewed(id)) => hasher.update(&[&[1], &id.as_bytes()[..]].concat()),
+                    Some(Successor::Moved(id)) => hasher.update(&[&[2], &id.as_bytes()[..]].concat()),
                 }
                 hasher.digest()
             }

@@ -32,6 +32,13 @@ pub enum Event {
         /// The id that took its place.
         successor: SessionId,
     },
+    /// A session moved to another id, see [`crate::Session::move_home`].
+    Moved {
+        /// The id that has ended, but is readable for a while.
+        id: SessionId,
+        /// The id that took its place.
+        successor: SessionId,
+    },
     /// A node came into this node's view. Told on every node.
     MemberUp {
         /// Its name.

@@ -70,7 +70,8 @@ impl Mesh {
 
     /// The session `id`, from whichever node holds it. Loading counts as an access: the idle time starts anew.
     ///
-    /// `None` says that there is no such session, or that it has ended.
+    /// `None` says that there is no such session, or that it has ended. A session that moved less than a minute ago (see
+    /// [`Session::move_home`]) is found by its old id, too; [`Session::id`] then says the new one.
     ///
     /// # Errors
     ///
@@ -89,8 +90,8 @@ impl Mesh {
     }
 
     async fn read(&self, id: SessionId, access: Access) -> Result<Option<Session>, LoadError> {
-        let record = read::load(&self.node, id, access).await?;
-        Ok(record.map(|record| Session::loaded(self.clone(), id, record)))
+        let found = read::load(&self.node, id, access).await?;
+        Ok(found.map(|(id, record)| Session::loaded(self.clone(), id, record)))
     }
 
     /// What happens from now on.

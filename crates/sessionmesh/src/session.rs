@@ -8,10 +8,11 @@ use std::time::Duration;
 use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
-use sessionmesh_core::session::{Record, Value};
+use sessionmesh_core::session::{Record, Successor, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
 use crate::engine::peer::lock;
+use crate::engine::read::{self, Access, SUCCESSORS_MAX};
 use crate::error::{CommitError, ValueError};
 use crate::mesh::Mesh;
 
@@ -240,8 +241,19 @@ impl Session {
     /// As [`Session::commit`]. [`Session::id`] says which id counts: still the old one if the new session could not be
     /// copied in time; the new one if only the end of the old one is not confirmed on all nodes yet.
     pub async fn renew_id(&self) -> Result<Commit, CommitError> {
+        for _ in 0..SUCCESSORS_MAX {
+            self.follow_move().await?;
+            match self.renew_once().await {
+                // It has moved at this very moment. Nothing was changed.
+                Err(CommitError::Ended) if self.moved_to().is_some() => {}
+                renewed => return renewed,
+            }
+        }
+        Err(CommitError::Ended)
+    }
+
+    async fn renew_once(&self) -> Result<Commit, CommitError> {
         let node = &self.mesh.node;
-        let wait = self.mesh.wait();
         let (id, record) = {
             let state = lock(&self.state);
             (state.id, state.record.clone())
@@ -251,38 +263,97 @@ impl Session {
             lock(&self.state).id = node.mint();
             return self.commit().await;
         };
-        // The newest content that is known here goes along, also what other requests wrote meanwhile.
-        let mut newest = node.store.get(id).map_or_else(|| record.clone(), |entry| entry.record);
-        newest.merge(&record);
-        if newest.session.invalidated().is_some() {
-            return Err(CommitError::Ended);
-        }
-        let limit = newest.session.idle_limit().ms;
         let (attributes, idle_limit_ms) = {
             let state = lock(&self.state);
             let changes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone()));
             (changes.collect::<Vec<_>>(), state.idle_limit_ms)
         };
-        let change = Change {
-            attributes: attributes.clone(),
-            idle_limit_ms,
-            create: Some(limit),
-            inherit: Some(newest.session.clone()),
-        };
-        // The new session is kept first; only then does the old one end.
-        let successor = node.mint();
-        let mut committed = commit::commit(node, successor, None, &change, wait).await?;
-        if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
-            // The old id goes on; the new one, which nobody was told, does not.
-            commit::fold(node, successor, Some(id));
-            return Err(error);
-        }
-        let ended = commit::invalidate(node, id, Some(&record), Some(successor), wait).await;
-        committed.copies = ended;
-        self.adopt(committed, &Change { attributes, idle_limit_ms, ..Change::default() })
+        let change = Change { attributes, idle_limit_ms, ..Change::default() };
+        self.go_on_as(id, &record, change, Successor::Renewed(node.mint())).await
     }
 
-    /// Ends the session for good, on every node: no request that is still under way can bring it back.
+    /// Gives the session an id whose home is this node, so that a balancer that routes by the id, or by a cookie beside
+    /// it, keeps it here: to be called when a visitor comes to another node than before, as after a crash. Not against
+    /// session fixation: requests that are under way with the old id read the session by it for another minute, and
+    /// their writes follow. [`Session::id`] is the new one then, and has to go into the cookie.
+    ///
+    /// Changes that this handle has collected are not part of it: they go to the new id with the next commit. Nothing is
+    /// done, and [`Commit::changed`] is false, if this node acts first for the id already (as it does when it is alone),
+    /// if it is leaving, or if the session was never committed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::renew_id`].
+    pub async fn move_home(&self) -> Result<Commit, CommitError> {
+        let node = &self.mesh.node;
+        self.follow_move().await?;
+        let (id, record) = {
+            let state = lock(&self.state);
+            (state.id, state.record.clone())
+        };
+        let at_home = {
+            let topology = node.topology();
+            topology.is_primary(id.slot()) || topology.home.is_empty()
+        };
+        let Some(record) = record.filter(|_| !at_home) else {
+            return Ok(Commit { copies: 0, changed: false, id });
+        };
+        self.go_on_as(id, &record, Change::default(), Successor::Moved(node.mint())).await
+    }
+
+    /// Where the session has moved since this handle was made, as far as this node knows.
+    fn moved_to(&self) -> Option<SessionId> {
+        self.mesh.node.store.read(self.id(), |held| match held?.record.session.invalidated()?.successor? {
+            Successor::Moved(to) => Some(to),
+            Successor::Renewed(_) => None,
+        })
+    }
+
+    /// Takes over the id and the content of a session that another request has moved meanwhile.
+    async fn follow_move(&self) -> Result<(), CommitError> {
+        let Some(to) = self.moved_to() else { return Ok(()) };
+        match read::load(&self.mesh.node, to, Access::Peek).await {
+            Ok(Some((id, record))) => {
+                let mut state = lock(&self.state);
+                state.id = id;
+                state.record = Some(record);
+                Ok(())
+            }
+            Ok(None) => Err(CommitError::Ended),
+            Err(_) => Err(CommitError::Unknown),
+        }
+    }
+
+    /// The session `id`, with `change`, goes on as `successor`.
+    async fn go_on_as(
+        &self,
+        id: SessionId,
+        record: &Record,
+        change: Change,
+        successor: Successor,
+    ) -> Result<Commit, CommitError> {
+        let (node, wait) = (&self.mesh.node, self.mesh.wait());
+        // The newest content that is known here goes along, also what other requests wrote meanwhile.
+        let mut newest = node.store.get(id).map_or_else(|| record.clone(), |entry| entry.record);
+        newest.merge(record);
+        if newest.session.invalidated().is_some() {
+            return Err(CommitError::Ended);
+        }
+        let create = Some(newest.session.idle_limit().ms);
+        let whole = Change { create, inherit: Some(newest.session.clone()), ..change.clone() };
+        // The new session is kept first; only then does the old one end.
+        let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
+        if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
+            // The old id goes on; the new one, which nobody was told, does not.
+            commit::fold(node, successor.id(), Some(Successor::Renewed(id)));
+            return Err(error);
+        }
+        committed.copies = commit::invalidate(node, id, Some(record), Some(successor), wait).await;
+        self.adopt(committed, &change)
+    }
+
+    /// Ends the session for good, on every node: no request that is still under way can bring it back. If it has moved or
+    /// was renewed meanwhile, it ends under its new id, too.
     ///
     /// # Errors
     ///
@@ -297,8 +368,17 @@ impl Session {
         if record.is_none() {
             return Ok(Commit { copies: 0, changed: false, id });
         }
-        let copies = commit::invalidate(&self.mesh.node, id, record.as_ref(), None, self.mesh.wait()).await?;
-        Ok(Commit { copies, changed: true, id })
+        let (node, wait, moved) = (&self.mesh.node, self.mesh.wait(), self.moved_to());
+        let here = commit::invalidate(node, id, record.as_ref(), None, wait);
+        let there = async {
+            match moved {
+                Some(to) => commit::invalidate(node, to, None, None, wait).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let (here, there) = futures::future::join(here, there).await;
+        there?;
+        Ok(Commit { copies: here?, changed: true, id })
     }
 }
 

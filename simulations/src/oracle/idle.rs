@@ -93,7 +93,7 @@ impl Oracle {
                 self.check_not_early(*id, heard.at_ms, heard.at_ms, "told to have expired")?;
                 *id
             }
-            Event::Invalidated { id } | Event::Renewed { id, .. } => {
+            Event::Invalidated { id } | Event::Renewed { id, .. } | Event::Moved { id, .. } => {
                 self.count("end told");
                 *id
             }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use sessionmesh_core::codec;
 use sessionmesh_core::delta::{Content, Delta, WireAttribute};
 use sessionmesh_core::message::{Answer, Held, Message, Verdict};
+use sessionmesh_core::session::Successor;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 
@@ -115,6 +116,12 @@ impl Describer {
             Message::Want(want) => {
                 (Topic::Audit, format!("wants {}", listed(&want.ids, SESSIONS_MAX, ", ", ToString::to_string)))
             }
+            Message::AskUser(ask) => (Topic::Question, format!("asks {}: sessions of a user?", ask.request)),
+            Message::ToldUser(told) => {
+                let current = if told.current { "" } else { ", not current" };
+                let ids = listed(&told.ids, SESSIONS_MAX, ", ", ToString::to_string);
+                (Topic::Question, format!("tells {}: {ids}{current}", told.request))
+            }
         }
     }
 
@@ -140,7 +147,10 @@ impl Describer {
             Content::Tombstone { successor, .. } => {
                 text += " ended";
                 if let Some(successor) = successor {
-                    let _ = write!(text, ", now {successor}");
+                    let _ = match successor {
+                        Successor::Renewed(id) => write!(text, ", now {id}"),
+                        Successor::Moved(id) => write!(text, ", moved to {id}"),
+                    };
                 }
             }
             Content::Session { .. } if delta.from == Stamp::PROBE => text += " the same?",

@@ -69,6 +69,7 @@ async fn listen(mut events: Events, log: Log) {
             Event::Expired { id } => Happened::Session("expired".to_owned(), id),
             Event::Invalidated { id } => Happened::Session("invalidated".to_owned(), id),
             Event::Renewed { id, .. } => Happened::Session("renewed".to_owned(), id),
+            Event::Moved { id, .. } => Happened::Session("moved".to_owned(), id),
             Event::MemberUp { name } => Happened::Up(name.to_string()),
             Event::MemberDown { name, planned } => Happened::Down(name.to_string(), planned),
             _ => continue,

@@ -4,6 +4,7 @@ use super::*;
 use crate::arbitrary::{id, stamp};
 use crate::codec;
 use crate::delta::{Content, WireAttribute};
+use crate::session::Successor;
 
 #[test]
 fn an_answer_is_one_byte_and_every_other_byte_is_none() {
@@ -41,7 +42,7 @@ fn session_delta(expired: Option<(Stamp, u64)>) -> Delta<'static> {
     delta(Content::Session { created_ms: 6, idle_limit_ms: 7, idle_limit_stamp: stamp(8, 9), expired, attributes })
 }
 
-fn tombstone(successor: Option<SessionId>) -> Delta<'static> {
+fn tombstone(successor: Option<Successor>) -> Delta<'static> {
     delta(Content::Tombstone { stamp: stamp(6, 7), successor, retention_ms: 8, age_ms: 9 })
 }
 
@@ -73,6 +74,9 @@ fn kinds(message: &Message<'_>) -> Vec<&'static str> {
         Message::AuditDiffers(_) => vec!["audit differs"],
         Message::Want(_) => vec!["want"],
         Message::Bye => vec!["bye"],
+        Message::AskUser(AskUser { after: None, .. }) => vec!["ask user"],
+        Message::AskUser(AskUser { after: Some(_), .. }) => vec!["ask user for more"],
+        Message::ToldUser(_) => vec!["told user"],
     }
 }
 
@@ -81,11 +85,12 @@ const fn content_kind(content: &Content<'_>) -> &'static str {
         Content::Session { expired: None, .. } => "session",
         Content::Session { expired: Some(_), .. } => "session expired",
         Content::Tombstone { successor: None, .. } => "tombstone",
-        Content::Tombstone { successor: Some(_), .. } => "tombstone renewed",
+        Content::Tombstone { successor: Some(Successor::Renewed(_)), .. } => "tombstone renewed",
+        Content::Tombstone { successor: Some(Successor::Moved(_)), .. } => "tombstone moved",
     }
 }
 
-const KINDS: usize = 24;
+const KINDS: usize = 28;
 
 const fn hello() -> Message<'static> {
     Message::Hello(Hello {
@@ -106,6 +111,7 @@ const fn hello() -> Message<'static> {
 /// talk, so [`VERSION_MIN`] and [`VERSION_MAX`] say so.
 fn golden() -> Vec<(Message<'static>, &'static str)> {
     let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta] });
+    let user = UserKey::from_bytes([0xcc; 16]);
     let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
     let differs =
         AuditDiffers { request: 1, comparable: true, slots: vec![0x0abc], more: false, held: vec![(id(0xaa), 2)] };
@@ -148,11 +154,18 @@ fn golden() -> Vec<(Message<'static>, &'static str)> {
             00",
         ),
         (
-            batch(tombstone(Some(id(0xbb)))),
+            batch(tombstone(Some(Successor::Renewed(id(0xbb))))),
             "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
             aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
-            00000000 01000000 06000000 00000000 07000000 00000000 01bbbbbb bbbbbbbb bbbbbbbb bbbbbbbb \
-            bb080000 00000000 00090000 00000000 00",
+            00000000 01000000 06000000 00000000 07000000 00000000 01000000 00bbbbbb bbbbbbbb bbbbbbbb \
+            bbbbbbbb bb080000 00000000 00090000 00000000 00",
+        ),
+        (
+            batch(tombstone(Some(Successor::Moved(id(0xbb))))),
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
+            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
+            00000000 01000000 06000000 00000000 07000000 00000000 01010000 00bbbbbb bbbbbbbb bbbbbbbb \
+            bbbbbbbb bb080000 00000000 00090000 00000000 00",
         ),
         (
             Message::Answers(Answers { seq: 1, counter: 2, view: 3, codes: vec![0, 1, 6] }),
@@ -199,6 +212,27 @@ fn golden() -> Vec<(Message<'static>, &'static str)> {
         ),
         (Message::Want(Want { ids: vec![id(0xaa)] }), "0d000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa"),
         (Message::Bye, "0e000000"),
+        (
+            Message::AskUser(AskUser { request: 1, rule: 2, user, after: None }),
+            "0f000000 01000000 00000000 02000000 00000000 cccccccc cccccccc cccccccc cccccccc 00",
+        ),
+        (
+            Message::AskUser(AskUser { request: 1, rule: 2, user, after: Some(id(0xaa)) }),
+            "0f000000 01000000 00000000 02000000 00000000 cccccccc cccccccc cccccccc cccccccc 01aaaaaa aaaaaaaa \
+            aaaaaaaa aaaaaaaa aa",
+        ),
+        (
+            Message::ToldUser(ToldUser {
+                request: 1,
+                view: 2,
+                counter: 3,
+                current: true,
+                ids: vec![id(0xaa)],
+                more: false,
+            }),
+            "10000000 01000000 00000000 02000000 00000000 03000000 00000000 01010000 00000000 00aaaaaa aaaaaaaa \
+            aaaaaaaa aaaaaaaa aa00",
+        ),
     ]
 }
 

@@ -1,11 +1,19 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::arbitrary::{attribute, content, copies, id, session, stamp};
+use crate::arbitrary::{attribute, content, copies, id, next_ids, session, stamp};
 
-fn ended(successor: Option<u8>, counter: u64) -> Invalidated {
+fn ended(successor: Option<Successor>, counter: u64) -> Invalidated {
     let since = Moment::START.plus_ms(counter);
-    Invalidated { successor: successor.map(id), stamp: stamp(counter, 1), retention_ms: 9, since }
+    Invalidated { successor, stamp: stamp(counter, 1), retention_ms: 9, since }
+}
+
+fn renewed(number: u8) -> Option<Successor> {
+    Some(Successor::Renewed(id(number)))
+}
+
+fn moved(number: u8) -> Option<Successor> {
+    Some(Successor::Moved(id(number)))
 }
 
 fn merged(mut a: Record, b: &Record) -> Record {
@@ -59,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_ended_stays_ended([mut a, b] in copies::<2>(), successor in prop::option::of(0..3_u8)) {
+    fn what_was_ended_stays_ended([mut a, b] in copies::<2>(), successor in next_ids()) {
         let mut session = (*a.session).clone();
         session.invalidate(ended(successor, 1_000));
         a.session = session.into();
@@ -80,7 +88,7 @@ proptest! {
 }
 
 fn ends() -> impl Strategy<Value = Invalidated> {
-    (prop::option::of(0..3_u8), 0..5_u64).prop_map(|(successor, counter)| ended(successor, counter))
+    (next_ids(), 0..5_u64).prop_map(|(successor, counter)| ended(successor, counter))
 }
 
 #[test]
@@ -98,14 +106,37 @@ fn a_late_save_does_not_revive_an_ended_session() {
 
 #[test]
 fn of_parallel_renewals_the_smaller_successor_wins_and_a_logout_beats_both() {
-    let copies = [ended(Some(2), 5), ended(Some(1), 9), ended(None, 7)].map(Session::tombstone);
+    let copies = [ended(renewed(2), 5), ended(renewed(1), 9), ended(None, 7)].map(Session::tombstone);
     let mut session = copies[0].clone();
     assert!(session.merge(&copies[1]));
-    assert_eq!(session.invalidated().unwrap().successor, Some(id(1)));
+    assert_eq!(session.invalidated().unwrap().successor, renewed(1));
     assert!(session.merge(&copies[2]));
     assert_eq!(session.invalidated().unwrap().successor, None);
     assert!(!session.merge(&copies[1]));
     assert_eq!(session.invalidated().unwrap(), &Invalidated { since: Moment::START.plus_ms(5), ..ended(None, 7) });
+}
+
+#[test]
+fn a_renewal_beats_a_move_and_of_two_moves_the_smaller_successor_wins() {
+    let copies = [ended(moved(2), 5), ended(moved(1), 9), ended(renewed(3), 8), ended(None, 7)].map(Session::tombstone);
+    let mut session = copies[0].clone();
+    let mut winners = Vec::new();
+    for copy in &copies[1..] {
+        assert!(session.merge(copy));
+        assert!(!session.merge(&copies[0]));
+        winners.push(session.invalidated().unwrap().successor);
+    }
+    assert_eq!(winners, [moved(1), renewed(3), None]);
+}
+
+#[test]
+fn only_a_moved_id_is_readable_and_only_for_a_while() {
+    let at = |ms| Moment::START.plus_ms(10 + ms);
+    assert_eq!(ended(moved(1), 10).readable_at(at(0)), Some(id(1)));
+    assert_eq!(ended(moved(1), 10).readable_at(at(MOVED_READABLE_MS)), Some(id(1)));
+    assert_eq!(ended(moved(1), 10).readable_at(at(MOVED_READABLE_MS + 1)), None);
+    assert_eq!(ended(renewed(1), 10).readable_at(at(0)), None);
+    assert_eq!(ended(None, 10).readable_at(at(0)), None);
 }
 
 #[test]
@@ -189,7 +220,8 @@ fn everything_but_the_moments_of_an_end_is_in_the_digest() {
         with(&|s| assert!(s.expire(Expired { revision: stamp(2, 0), access: Moment::START }))),
         with(&|s| assert!(s.invalidate(ended(None, 3)))),
         with(&|s| assert!(s.invalidate(ended(None, 4)))),
-        with(&|s| assert!(s.invalidate(ended(Some(1), 3)))),
+        with(&|s| assert!(s.invalidate(ended(renewed(1), 3)))),
+        with(&|s| assert!(s.invalidate(ended(moved(1), 3)))),
         with(&|s| assert!(s.invalidate(Invalidated { retention_ms: 8, ..ended(None, 3) }))),
     ];
     for (at, digest) in digests.iter().enumerate() {
@@ -212,6 +244,7 @@ fn the_digests_are_part_of_the_protocol() {
     session.expire(Expired { revision: stamp(3, 7), access: Moment::START });
     assert_eq!(session.digest(), 0xd17d_2d7d_8586_29ee, "expired");
     assert_eq!(Session::tombstone(ended(None, 4)).digest(), 0xfe35_c347_b8bf_7cdb, "logged out");
-    assert_eq!(Session::tombstone(ended(Some(1), 4)).digest(), 0x2f9c_15f8_50c1_3a43, "renewed");
-    assert_eq!(DIGEST_VERSION, 1);
+    assert_eq!(Session::tombstone(ended(renewed(1), 4)).digest(), 0x050b_8a15_f8e8_0325, "renewed");
+    assert_eq!(Session::tombstone(ended(moved(1), 4)).digest(), 0xa6bc_66ee_022c_747d, "moved");
+    assert_eq!(DIGEST_VERSION, 2);
 }

@@ -11,7 +11,7 @@ use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::Status;
+use sessionmesh_core::session::{Status, Successor};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
@@ -98,7 +98,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
             Content::Tombstone { .. } => overtaken,
         };
         if !late.is_empty() && !probe::planted(Bug::RenewalForgetsLateWrites) {
-            super::commit::follow(node, successor, late);
+            super::commit::follow(node, successor.id(), late);
         }
     }
     if changed {
@@ -142,14 +142,19 @@ pub(crate) fn announce_end(node: &Node, id: SessionId, before: Glance, after: Gl
     }
     match after.status {
         Some(Status::Invalidated { successor: None }) => node.emit(Event::Invalidated { id }),
-        Some(Status::Invalidated { successor: Some(successor) }) => node.emit(Event::Renewed { id, successor }),
+        Some(Status::Invalidated { successor: Some(Successor::Renewed(successor)) }) => {
+            node.emit(Event::Renewed { id, successor });
+        }
+        Some(Status::Invalidated { successor: Some(Successor::Moved(successor)) }) => {
+            node.emit(Event::Moved { id, successor });
+        }
         Some(Status::Live | Status::Expired) | None => {}
     }
 }
 
 /// Two ends of one session met. The merge has chosen the winner: a logout, or the smaller successor. The session of
 /// the other successor is ended, too; what it holds goes to the winner, if that lives.
-fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<SessionId>) {
+fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<Successor>) {
     let Some(Status::Invalidated { successor: was }) = before.status else {
         return;
     };
@@ -159,6 +164,6 @@ fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<SessionId>) {
     let (winner, loser) = (was.min(came), was.max(came));
     if let Some(loser) = loser {
         probe::reached(Path::RenewalsFolded);
-        super::commit::fold(node, loser, winner);
+        super::commit::fold(node, loser.id(), winner);
     }
 }

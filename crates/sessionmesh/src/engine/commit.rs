@@ -9,7 +9,7 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Attribute, IdleLimit, Invalidated, Record, Session, Status, Value};
+use sessionmesh_core::session::{Attribute, IdleLimit, Invalidated, Record, Session, Status, Successor, Value};
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -82,7 +82,7 @@ pub(crate) async fn commit(
             Written::At(stamp, record) => (stamp, record),
             Written::Renewed(successor) => {
                 probe::reached(Path::CommitFollowedRenewal);
-                (id, base) = resolve(node, successor, deadline).await;
+                (id, base) = resolve(node, successor.id(), deadline).await;
                 continue;
             }
         };
@@ -106,7 +106,7 @@ pub(crate) async fn invalidate(
     node: &Arc<Node>,
     id: SessionId,
     base: Option<&Record>,
-    successor: Option<SessionId>,
+    successor: Option<Successor>,
     wait: Wait,
 ) -> Result<usize, CommitError> {
     let deadline = Instant::now() + wait.deadline;
@@ -135,7 +135,7 @@ pub(crate) async fn invalidate(
     // What was written here since the new session was made may be nowhere else yet.
     if let Some(successor) = successor.filter(|_| !overtaken.is_empty() && !probe::planted(Bug::RenewalDropsOwnWrites))
     {
-        follow(node, successor, overtaken);
+        follow(node, successor.id(), overtaken);
     }
     // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
     if let Some(was) = was
@@ -144,20 +144,20 @@ pub(crate) async fn invalidate(
         let (winner, loser) = (was.successor.min(successor), was.successor.max(successor));
         if let Some(loser) = loser {
             probe::reached(Path::RenewalsFolded);
-            fold(node, loser, winner);
+            fold(node, loser.id(), winner);
         }
     }
     replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await
 }
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
-pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<SessionId>) {
+pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>) {
     let node = node.clone();
     let folding: BoxFuture<'static, ()> = Box::pin(async move {
         if let Some(winner) = winner
-            && let Ok(Some(theirs)) = read::load(&node, loser, Access::Peek).await
+            && let Ok(Some((_, theirs))) = read::load(&node, loser, Access::Peek).await
         {
-            pour(&node, winner, theirs.session.attributes()).await;
+            pour(&node, winner.id(), theirs.session.attributes()).await;
         }
         let wait = Wait { ack: Ack::Owners, strict: false, deadline: node.config.commit_deadline };
         // It goes on replicating whatever the answer, so the answer changes nothing.
@@ -199,7 +199,7 @@ async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
             node.spread(id, Stamp::ZERO, Lane::Usual);
         }
         let Some(successor) = successor else { return };
-        id = successor;
+        id = successor.id();
     }
 }
 
@@ -212,7 +212,7 @@ enum Written {
     Nothing(Record),
     New(Stamp, Record),
     At(Stamp, Record),
-    Renewed(SessionId),
+    Renewed(Successor),
 }
 
 /// Applies a change to the copy held here, under the map's lock.
@@ -286,7 +286,7 @@ pub(crate) async fn update<R>(
         node.fences.passed(id, deadline).await;
         let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
         let Some(successor) = node.store.read(id, renewed) else { break };
-        (id, base) = resolve(node, successor, deadline).await;
+        (id, base) = resolve(node, successor.id(), deadline).await;
     }
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {

@@ -36,12 +36,23 @@ pub(crate) enum Access {
 /// How long to wait between two rounds of questions.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Reads session `id`. `None` means that there is no such session, or that it has ended.
-pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Option<Record>, LoadError> {
-    find(node, id, access).await.map(|found| match found {
-        Found::Live(record) => Some(record),
-        Found::Renewed(_) | Found::Nothing => None,
-    })
+/// Reads session `id`, and says under which id it is now: another one, if it moved not long ago. `None` means that there
+/// is no such session, or that it has ended.
+pub(crate) async fn load(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+) -> Result<Option<(SessionId, Record)>, LoadError> {
+    let deadline = Instant::now() + node.config.read_deadline;
+    let mut id = id;
+    for _ in 0..SUCCESSORS_MAX {
+        match find(node, id, access, deadline).await? {
+            Found::Live(record) => return Ok(Some((id, record))),
+            Found::Moved(successor) => id = successor,
+            Found::Renewed(_) | Found::Nothing => break,
+        }
+    }
+    Ok(None)
 }
 
 /// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
@@ -49,9 +60,9 @@ pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Res
 pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionId, Option<Record>), LoadError> {
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
-        match find(node, id, Access::Peek).await? {
+        match find(node, id, Access::Peek, Instant::now() + node.config.read_deadline).await? {
             Found::Live(record) => return Ok((id, Some(record))),
-            Found::Renewed(successor) => id = successor,
+            Found::Renewed(successor) | Found::Moved(successor) => id = successor,
             Found::Nothing => break,
         }
     }
@@ -66,25 +77,28 @@ enum Found {
     Live(Record),
     /// It has ended, and goes on under this id.
     Renewed(SessionId),
+    /// It has moved to this id, where reads follow.
+    Moved(SessionId),
     Nothing,
 }
 
 impl Found {
-    fn ended(record: &Record) -> Self {
-        match record.status() {
-            Status::Invalidated { successor: Some(successor) } => Self::Renewed(successor),
-            _ => Self::Nothing,
+    fn ended(record: &Record, now: Moment) -> Self {
+        let Some(end) = record.session.invalidated() else { return Self::Nothing };
+        match (end.readable_at(now), end.successor) {
+            (Some(moved), _) => Self::Moved(moved),
+            (None, Some(successor)) => Self::Renewed(successor.id()),
+            (None, None) => Self::Nothing,
         }
     }
 }
 
-async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
+async fn find(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
     if let Some(found) = own(node, id, access) {
         node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
         return Ok(found);
     }
     node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
-    let deadline = Instant::now() + node.config.read_deadline;
     loop {
         if node.stop.is_cancelled() {
             return Err(LoadError::CannotTell { id, why: "this node has left the cluster" });
@@ -134,7 +148,7 @@ fn own(node: &Node, id: SessionId, access: Access) -> Option<Found> {
             }
             Some(Found::Live(entry.record))
         }
-        Status::Expired | Status::Invalidated { .. } => Some(Found::ended(&entry.record)),
+        Status::Expired | Status::Invalidated { .. } => Some(Found::ended(&entry.record, now)),
     }
 }
 
@@ -195,7 +209,7 @@ impl Round {
             return Verdict::NoSuchSession;
         };
         if record.status() != Status::Live {
-            return Verdict::Ended(Found::ended(&record));
+            return Verdict::Ended(Found::ended(&record, now));
         }
         if record.is_past_limit(now) {
             // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
