@@ -12,6 +12,7 @@ use crate::mesh::Mesh;
 use crate::network::{Network, TokioNetwork};
 use crate::seal::{ConnectionSeal, PlainConnections};
 use crate::start;
+use crate::user_index::UserIndex;
 
 /// Builds a node. Every setting of [`Config`] has a method of the same name.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct MeshBuilder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seal: Arc<dyn ConnectionSeal>,
     pub(crate) seed: Option<u64>,
+    pub(crate) user_index: Option<UserIndex>,
 }
 
 impl Default for MeshBuilder {
@@ -31,6 +33,7 @@ impl Default for MeshBuilder {
             clock: Arc::new(SystemClock),
             seal: Arc::new(PlainConnections),
             seed: None,
+            user_index: None,
         }
     }
 }
@@ -79,6 +82,9 @@ impl MeshBuilder {
         discovery_window: Duration,
         audit_interval: Duration,
         max_sessions: u64,
+        user_attribute: Option<String>,
+        user_pointer: String,
+        max_sessions_per_user: u32,
         max_attributes: u32,
         max_key_bytes: u32,
         max_value_bytes: u32,
@@ -98,6 +104,14 @@ impl MeshBuilder {
     #[must_use]
     pub fn discovery(mut self, discovery: Discovery) -> Self {
         discovery.apply(&mut self.config);
+        self
+    }
+
+    /// Keeps an index of users by this rule, for [`Mesh::sessions_of`] and what builds on it. Overrules
+    /// [`Config::user_attribute`]. The same for all nodes of a cluster.
+    #[must_use]
+    pub fn user_index(mut self, index: UserIndex) -> Self {
+        self.user_index = Some(index);
         self
     }
 

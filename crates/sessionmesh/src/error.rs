@@ -66,6 +66,46 @@ pub enum LoadError {
     },
 }
 
+/// Why the sessions of a user are not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserError {
+    /// This node was given no rule that tells whose a session is. Nothing was changed.
+    #[error("this node has no user index; set `user_attribute`, or `MeshBuilder::user_index`, on all nodes")]
+    NoIndex,
+    /// There may be sessions that were not found, so no list is given.
+    #[error("cannot tell which sessions the user has: {why}; {ended} sessions were ended before, try again shortly")]
+    CannotTell {
+        /// What is missing.
+        why: &'static str,
+        /// Sessions that were ended before this was found out; none when they were only to be listed.
+        ended: usize,
+    },
+    /// More sessions than a user can have. Nothing was changed.
+    #[error("the user has more than {allowed} sessions, so they are not listed; look at how users are told apart")]
+    TooMany {
+        /// How many are listed at most.
+        allowed: usize,
+    },
+}
+
+impl UserError {
+    /// The same, after so many sessions had been ended.
+    pub(crate) const fn after_ending(self, ended: usize) -> Self {
+        match self {
+            Self::CannotTell { why, .. } => Self::CannotTell { why, ended },
+            other => other,
+        }
+    }
+}
+
+impl From<LoadError> for UserError {
+    fn from(error: LoadError) -> Self {
+        let LoadError::CannotTell { why, .. } = error;
+        Self::CannotTell { why, ended: 0 }
+    }
+}
+
 /// Why a commit did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -46,12 +46,14 @@ mod session;
 mod start;
 mod stats;
 mod task;
+mod user;
+mod user_index;
 
 pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};
 pub use config::{AckName, Config, ConfigError, ModeName};
 pub use discovery::Discovery;
-pub use error::{CommitError, CreateError, LeaveError, LimitExceeded, LoadError, StartError, ValueError};
+pub use error::{CommitError, CreateError, LeaveError, LimitExceeded, LoadError, StartError, UserError, ValueError};
 pub use event::Event;
 pub use mesh::{Events, Mesh};
 pub use seal::{ConnectionSeal, PlainConnections, Side};
@@ -66,3 +68,5 @@ pub use stats::Stats;
 #[cfg(sessionmesh_probes)]
 #[doc(hidden)]
 pub use task::{Gate, Gated};
+pub use user::{InvalidatedAll, UserSession};
+pub use user_index::UserIndex;

@@ -24,6 +24,7 @@ use crate::engine::node::Node;
 use crate::engine::peer::lock;
 use crate::engine::read::{self, Access};
 use crate::engine::store::Store;
+use crate::engine::users::Users;
 use crate::engine::views::Evidence;
 use crate::error::{CreateError, LeaveError, LoadError};
 use crate::event::Event;
@@ -178,6 +179,7 @@ impl Mesh {
             in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),
             fenced: self.node.fences.len(),
             waiting_commits: lock(&self.node.acks).len(),
+            users_indexed: self.node.store.users().map_or(0, Users::len),
             suspected: topology
                 .peers()
                 .filter(|peer| lock(&peer.health).is_suspected())

@@ -11,6 +11,7 @@ use sessionmesh_core::moment::millis;
 use sessionmesh_core::session::{Record, Successor, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
+use crate::engine::login::Login;
 use crate::engine::peer::lock;
 use crate::engine::read::{self, Access, SUCCESSORS_MAX};
 use crate::error::{CommitError, ValueError};
@@ -170,7 +171,11 @@ impl Session {
                 Change { attributes, idle_limit_ms: state.idle_limit_ms, create, inherit: None },
             )
         };
+        let login = Login::coming(&self.mesh.node, record.as_ref(), &change.attributes).await;
         let committed = commit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
+        if let Some(login) = login {
+            login.limit(&self.mesh.node, &committed.record, wait).await;
+        }
         self.adopt(committed, &change)
     }
 
@@ -220,6 +225,9 @@ impl Session {
         let wait = self.mesh.wait();
         let updated = commit::update(&self.mesh.node, id, record.as_ref(), &key, wait, step).await;
         let (committed, after) = updated?;
+        if let Some(login) = Login::happened(&self.mesh.node, record.as_ref(), &committed.record) {
+            login.limit(&self.mesh.node, &committed.record, wait).await;
+        }
         self.adopt(committed, &Change::default())?;
         Ok(after)
     }
@@ -341,6 +349,7 @@ impl Session {
         }
         let create = Some(newest.session.idle_limit().ms);
         let whole = Change { create, inherit: Some(newest.session.clone()), ..change.clone() };
+        let login = Login::coming(node, Some(record), &change.attributes).await;
         // The new session is kept first; only then does the old one end.
         let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
         if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
@@ -349,6 +358,9 @@ impl Session {
             return Err(error);
         }
         committed.copies = commit::invalidate(node, id, Some(record), Some(successor), wait).await;
+        if let Some(login) = login {
+            login.limit(node, &committed.record, wait).await;
+        }
         self.adopt(committed, &change)
     }
 

@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::builder::MeshBuilder;
-use crate::config::{Config, ModeName};
+use crate::config::{Config, ConfigError, ModeName};
 use crate::engine::health::Patience;
 use crate::engine::link;
 use crate::engine::node::Node;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
+use crate::engine::users::Users;
 use crate::engine::views::{Evidence, Views};
 use crate::engine::{audit, expire, pulse, ready, serve};
 use crate::error::StartError;
@@ -34,6 +35,7 @@ use crate::network::{Listener, MulticastBind};
 use crate::seal::Side;
 use crate::stats::Counters;
 use crate::task;
+use crate::user_index::UserIndex;
 
 /// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
 const EVENTS_MAX: usize = 4096;
@@ -46,6 +48,9 @@ const DNS: Duration = Duration::from_secs(5);
 
 pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
     builder.config.validate()?;
+    if builder.config.max_sessions_per_user > 0 && user_index(&builder).is_none() {
+        return Err(ConfigError::LimitWithoutUsers { limit: builder.config.max_sessions_per_user }.into());
+    }
     let mut rng = match builder.seed {
         Some(seed) => StdRng::seed_from_u64(seed),
         None => StdRng::from_os_rng(),
@@ -69,6 +74,13 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
         bind = attempt.node_addr;
         attempt.close();
     }
+}
+
+/// The rule that tells whose a session is: that of the program, or else that of the settings.
+fn user_index(builder: &MeshBuilder) -> Option<UserIndex> {
+    let config = &builder.config;
+    let set = || Some(UserIndex::pointer(config.user_attribute.as_deref()?, &config.user_pointer));
+    builder.user_index.clone().or_else(set)
 }
 
 /// A node that listens and gossips, but takes no part yet.
@@ -268,7 +280,7 @@ fn new_node(
         seal: builder.seal.clone(),
         started: builder.clock.elapsed(),
         clock: builder.clock.clone(),
-        store: Store::new(),
+        store: Store::new(user_index(builder).map(Users::new)),
         lamport: LamportClock::new(NodeHash::of(&config.name, incarnation)),
         topology: ArcSwap::from_pointee(alone),
         acks: Mutex::default(),

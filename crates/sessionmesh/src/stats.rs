@@ -27,6 +27,8 @@ macro_rules! counters {
             pub fenced: usize,
             /// Commits that wait for copies.
             pub waiting_commits: usize,
+            /// Sessions held here whose user is in the user index; 0 without one.
+            pub users_indexed: usize,
             /// Peers that are suspected and not waited for.
             pub suspected: Vec<String>,
             $($(#[doc = $doc])* pub $name: u64),*
@@ -60,8 +62,12 @@ counters! {
     local_reads,
     /// Reads for which other nodes were asked.
     remote_reads,
-    /// Reads that could not tell whether the session exists.
+    /// Reads that could not tell whether the session exists, and lists of a user that could not be told.
     cannot_tell,
+    /// Times the sessions of a user were asked for on this node.
+    user_queries,
+    /// Ids of sessions that this node gave to others that asked for those of a user.
+    user_ids_told,
     /// Sessions that this node expired.
     expired,
     /// Times a peer was suspected.

@@ -123,6 +123,21 @@ pub enum ConfigError {
         /// Copies that are made.
         backups: u8,
     },
+    /// There is nothing to point into.
+    #[error("`user_pointer` = \"{pointer}\" points into an attribute: say into which one by `user_attribute`")]
+    PointerWithoutAttribute {
+        /// The pointer.
+        pointer: String,
+    },
+    /// Sessions cannot be counted by user.
+    #[error(
+        "`max_sessions_per_user` = {limit} needs to know whose a session is: set `user_attribute`, or give the builder a \
+         user index"
+    )]
+    LimitWithoutUsers {
+        /// The limit.
+        limit: u32,
+    },
     /// A value may be larger than the session it is in.
     #[error(
         "`max_value_bytes` = {value} is more than `max_session_bytes` = {session}: a value has to fit into a session"

@@ -38,6 +38,9 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("discovery_window", Allowed::Time("0s", "60s")),
     ("audit_interval", Allowed::Time("1s", "1day")),
     ("max_sessions", Allowed::Count(1, 1_000_000_000_000)),
+    ("user_attribute", Allowed::Text),
+    ("user_pointer", Allowed::Pointer),
+    ("max_sessions_per_user", Allowed::Count(0, 65_536)),
     ("max_attributes", Allowed::Count(1, 65_536)),
     ("max_key_bytes", Allowed::Count(1, 65_535)),
     ("max_value_bytes", Allowed::Count(1, 16 * MIB)),
@@ -73,6 +76,10 @@ pub enum Allowed {
     Group,
     /// A list of `host:port`.
     Endpoints,
+    /// Text of 1 to 256 bytes.
+    Text,
+    /// A JSON pointer of at most 256 bytes.
+    Pointer,
 }
 
 impl Allowed {
@@ -103,6 +110,8 @@ impl Allowed {
             Self::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
             Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
             Self::Ipv4 => ipv4(value).is_some(),
+            Self::Text => value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len())),
+            Self::Pointer => value.as_str().is_some_and(is_pointer),
             Self::Group => ipv4(value).is_some_and(|ip| ip.is_multicast()),
             Self::Endpoints => {
                 value.as_array().is_some_and(|all| all.iter().all(|entry| entry.as_str().is_some_and(is_endpoint)))
@@ -124,6 +133,10 @@ impl fmt::Display for Allowed {
             Self::OneOf(words) => f.write_str(&words.join(" or ")),
             Self::Address => f.write_str("an IP address with port, as 192.0.2.1:7700 or [2001:db8::1]:7700"),
             Self::Ipv4 => f.write_str("an IPv4 address"),
+            Self::Text => write!(f, "text of 1 to {TEXT_BYTES_MAX} bytes"),
+            Self::Pointer => {
+                write!(f, "empty or a JSON pointer, as /user_id, of at most {TEXT_BYTES_MAX} bytes")
+            }
             Self::Group => f.write_str("an IPv4 multicast address, 224.0.0.0 to 239.255.255.255"),
             Self::Endpoints => f.write_str("a list of host:port, each with a port from 1 to 65535"),
         }
@@ -131,6 +144,14 @@ impl fmt::Display for Allowed {
 }
 
 const LABEL_BYTES_MAX: usize = 64;
+const TEXT_BYTES_MAX: usize = 256;
+
+/// RFC 6901: empty, or begins with a slash; a tilde is followed by 0 or 1.
+fn is_pointer(text: &str) -> bool {
+    let begins = text.is_empty() || text.starts_with('/');
+    let escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    begins && escaped && text.len() <= TEXT_BYTES_MAX
+}
 
 fn is_label(text: &str, least: usize) -> bool {
     (least..=LABEL_BYTES_MAX).contains(&text.len())

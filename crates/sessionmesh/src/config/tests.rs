@@ -31,6 +31,9 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("discovery_window", "'0s'", "0s", |c| c.discovery_window = ms(0), "'61s'", "soon"),
     ("audit_interval", "'1s'", "1s", |c| c.audit_interval = ms(1000), "'999ms'", "25h"),
     ("max_sessions", "10", "10", |c| c.max_sessions = 10, "0", "1e6"),
+    ("user_attribute", "'axum-login.data'", "axum-login.data", |c| c.user_attribute = Some("axum-login.data".into()), "''", ""),
+    ("user_pointer", "'/user_id'", "/user_id", |c| c.user_pointer = "/user_id".into(), "'user_id'", "/a~2b"),
+    ("max_sessions_per_user", "3", "3", |c| c.max_sessions_per_user = 3, "65537", "none"),
     ("max_attributes", "1", "1", |c| c.max_attributes = 1, "-1", "65537"),
     ("max_key_bytes", "64", "64", |c| c.max_key_bytes = 64, "65536", "0"),
     ("max_value_bytes", "1024", "1024", |c| c.max_value_bytes = 1024, "16777217", "1MiB"),
@@ -233,6 +236,13 @@ fn limits_that_contradict_each_other_are_refused() {
     assert!(refusal(|c| c.max_session_bytes = 1024).contains("`max_value_bytes` = 1048576"));
     assert!(refusal(|c| (c.ack, c.ack_copies) = (AckName::Copies, 2)).contains("`backups` = 1"));
     named(|c| (c.mode, c.ack, c.ack_copies) = (ModeName::AllToAll, AckName::Copies, 2)).validate().unwrap();
+}
+
+#[test]
+fn a_pointer_needs_an_attribute_to_point_into() {
+    assert!(refusal(|c| c.user_pointer = "/user_id".into()).contains("`user_attribute`"));
+    named(|c| (c.user_attribute, c.user_pointer) = (Some("data".into()), "/user_id".into())).validate().unwrap();
+    named(|c| c.user_attribute = Some("user".into())).validate().unwrap();
 }
 
 #[test]

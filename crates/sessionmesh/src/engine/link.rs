@@ -284,6 +284,7 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, read
             Message::Told(told) => peer.answer(told.request, &bytes),
             Message::ExpireVotes(votes) => peer.answer(votes.request, &bytes),
             Message::AuditDiffers(differs) => peer.answer(differs.request, &bytes),
+            Message::ToldUser(told) => peer.answer(told.request, &bytes),
             _ => return io::Error::new(io::ErrorKind::InvalidData, "a message that only diallers send"),
         }
     }

@@ -34,7 +34,7 @@ pub(crate) enum Access {
 }
 
 /// How long to wait between two rounds of questions.
-const ROUND: Duration = Duration::from_millis(20);
+pub(super) const ROUND: Duration = Duration::from_millis(20);
 
 /// Reads session `id`, and says under which id it is now: another one, if it moved not long ago. `None` means that there
 /// is no such session, or that it has ended.
@@ -229,16 +229,19 @@ impl Round {
     }
 }
 
+/// The members to ask, and whether more have vanished than there are copies.
+pub(super) fn topology_and_blindness(node: &Node, now: Moment) -> (Arc<Topology>, bool) {
+    // Together: the cluster may be whole again when the answers are in, but it was not asked.
+    let vanished = lock(&node.vanished);
+    let topology = node.topology();
+    let blind = vanished.too_many(node.mode, topology.view.len(), now) && !probe::planted(Bug::VanishedForgotten);
+    (topology, blind)
+}
+
 /// Asks all who may hold the session, at once, and merges what they say.
 async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Round {
     let now = node.now();
-    let (topology, blind) = {
-        // Together: the cluster may be whole again when the answers are in, but it was not asked.
-        let vanished = lock(&node.vanished);
-        let topology = node.topology();
-        let blind = vanished.too_many(node.mode, topology.view.len(), now) && !probe::planted(Bug::VanishedForgotten);
-        (topology, blind)
-    };
+    let (topology, blind) = topology_and_blindness(node, now);
     let held = node.store.get(id).map(|entry| entry.record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());
     let owner = topology.is_owner(id.slot());
@@ -300,13 +303,13 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
 }
 
 /// Whether `peer` gives no sign of life, so that its answer is not waited for.
-fn is_silent(node: &Node, peer: &Peer) -> bool {
+pub(super) fn is_silent(node: &Node, peer: &Peer) -> bool {
     let now = node.now();
     node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now)
 }
 
 /// The answer of `peer`, unless it falls silent or the deadline comes before.
-async fn answered(
+pub(super) async fn answered(
     node: &Node,
     peer: &Peer,
     mut answer: oneshot::Receiver<Vec<u8>>,

@@ -20,7 +20,7 @@ use super::link::HANDSHAKE_BYTES_MAX;
 use super::node::Node;
 use super::peer::lock;
 use super::views::Evidence;
-use super::{apply, audit, expire, read};
+use super::{apply, audit, expire, read, roll_call};
 use crate::network::{ByteStream, Listener};
 use crate::seal::Side;
 use crate::task;
@@ -188,6 +188,7 @@ fn handle(node: &Arc<Node>, from: NodeHash, message: Message<'_>) -> io::Result<
         Message::Ask(ask) => read::tell(node, &ask),
         Message::ExpireAsk(ask) => codec::encode(&Message::ExpireVotes(expire::vote(node, from, &ask))),
         Message::Audit(asked) => codec::encode(&Message::AuditDiffers(audit::compare(node, from, &asked))),
+        Message::AskUser(ask) => codec::encode(&Message::ToldUser(roll_call::tell(node, &ask))),
         Message::Want(want) => {
             audit::send_wanted(node, from, &want);
             return Ok(None);

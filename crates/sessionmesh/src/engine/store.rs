@@ -14,6 +14,8 @@ use sessionmesh_core::probe::{self, Bug};
 use sessionmesh_core::session::Record;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::users::{Users, Watched};
+
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
 const STRIPES: usize = 64;
 const SLOTS_PER_STRIPE: usize = SLOTS / STRIPES;
@@ -78,10 +80,12 @@ pub(crate) struct Store {
     digests: Vec<AtomicU64>,
     live: AtomicUsize,
     ended: AtomicUsize,
+    /// Only if the node was given a rule that finds users.
+    users: Option<Users>,
 }
 
 impl Store {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(users: Option<Users>) -> Self {
         let map =
             || DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS_PER_STRIPE);
         Self {
@@ -89,6 +93,7 @@ impl Store {
             digests: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             live: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
+            users,
         }
     }
 
@@ -129,8 +134,12 @@ impl Store {
             MapEntry::Occupied(mut occupied) => {
                 let held = occupied.get_mut();
                 let before = Weight::of(id, held.as_ref());
+                let watched = self.users.as_ref().map(|users| (users, users.watched(held.as_ref())));
                 let result = change(held);
                 self.weigh(id, before, Weight::of(id, held.as_ref()));
+                if let Some((users, before)) = watched {
+                    users.changed(id, &before, held.as_ref());
+                }
                 if held.is_none() {
                     occupied.remove();
                 }
@@ -141,6 +150,9 @@ impl Store {
                 let result = change(&mut held);
                 if held.is_some() {
                     self.weigh(id, Weight::default(), Weight::of(id, held.as_ref()));
+                    if let Some(users) = &self.users {
+                        users.changed(id, &Watched::default(), held.as_ref());
+                    }
                     vacant.insert(held);
                 }
                 result
@@ -191,6 +203,11 @@ impl Store {
     /// The digest of all that is held in a slot: 0 when that is nothing.
     pub(crate) fn slot_digest(&self, slot: Slot) -> u64 {
         self.digests[slot.index()].load(Ordering::Acquire)
+    }
+
+    /// Whose the sessions are, if the node was given a rule that finds users.
+    pub(crate) const fn users(&self) -> Option<&Users> {
+        self.users.as_ref()
     }
 
     /// Sessions that have not ended.

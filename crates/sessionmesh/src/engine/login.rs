@@ -1,0 +1,220 @@
+//! What follows from knowing whose a session is: ending all of a user's, and the limit on how many there may be.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::session::{Record, Value};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::users::UserKey;
+use tracing::warn;
+
+use super::commit::{self, Wait};
+use super::node::Node;
+use super::{read, roll_call};
+use crate::error::{CommitError, UserError};
+
+/// How often the sessions of a user are listed anew to end those that came meanwhile.
+const ROUNDS_MAX: usize = 4;
+/// Sessions that are ended at the same time.
+const ENDS_MAX: usize = 64;
+
+/// Sessions of a user that were ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) all: BTreeSet<SessionId>,
+    /// Those of them whose end not every owner confirmed.
+    pub(crate) unconfirmed: Vec<SessionId>,
+}
+
+/// Ends all sessions of `user` but `keep`, until none is found any more.
+///
+/// They are listed at least twice: a session that is renewed while its nodes are asked one after the other may be in no
+/// list, but then its successor was acknowledged, and is found, before the next list is made.
+pub(crate) async fn end_all(
+    node: &Arc<Node>,
+    user: &str,
+    keep: Option<SessionId>,
+    wait: Wait,
+) -> Result<Ended, UserError> {
+    let mut ended = Ended::default();
+    for round in 0..ROUNDS_MAX {
+        let after = |error: UserError| error.after_ending(ended.all.len());
+        // The one to keep may get another id meanwhile.
+        let kept = match keep {
+            Some(id) => Some(read::resolve(node, id).await.map_err(|error| after(error.into()))?.0),
+            None => None,
+        };
+        let mut found = roll_call::sessions_of(node, user).await.map_err(after)?;
+        found.retain(|id, _| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id));
+        if found.is_empty() && round > 0 {
+            break;
+        }
+        let done = end(node, found.into_iter().collect(), wait).await;
+        ended.all.extend(done.all);
+        ended.unconfirmed.extend(done.unconfirmed);
+        if node.closed.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(UserError::CannotTell { why: "this node has left the cluster", ended: ended.all.len() });
+        }
+    }
+    ended.unconfirmed.sort_unstable();
+    Ok(ended)
+}
+
+async fn end(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: Wait) -> Ended {
+    let ends = sessions
+        .into_iter()
+        .map(|(id, record)| async move { (id, commit::invalidate(node, id, Some(&record), None, wait).await) });
+    let mut ends = stream::iter(ends).buffer_unordered(ENDS_MAX);
+    let mut ended = Ended::default();
+    while let Some((id, copies)) = ends.next().await {
+        match copies {
+            Err(CommitError::Left) => continue,
+            Ok(_) => {}
+            Err(_) => ended.unconfirmed.push(id),
+        }
+        ended.all.insert(id);
+    }
+    ended
+}
+
+/// A commit that makes a session a user's, where users may have only so many.
+#[derive(Debug)]
+pub(crate) struct Login {
+    user: String,
+}
+
+impl Login {
+    /// Whether these changes to what was `before` make it the session of a user. Then other nodes are heard first, so
+    /// that this login counts as later than all that are over.
+    pub(crate) async fn coming(
+        node: &Arc<Node>,
+        before: Option<&Record>,
+        changes: &[(Arc<str>, Option<Value>)],
+    ) -> Option<Self> {
+        let users = node.store.users().filter(|_| node.config.max_sessions_per_user > 0)?;
+        let (_, value) = changes.iter().find(|(key, _)| **key == *users.index.key())?;
+        let user = users.index.user_in(value.as_ref()?)?;
+        let was = before.and_then(|record| users.index.user_of(&record.session));
+        if was.as_ref() == Some(&user) {
+            return None;
+        }
+        roll_call::catch_up(node, users, UserKey::of(&user)).await;
+        Some(Self { user })
+    }
+
+    /// Whether a change has made what was `before` the session of a user.
+    pub(crate) fn happened(node: &Node, before: Option<&Record>, after: &Record) -> Option<Self> {
+        let users = node.store.users().filter(|_| node.config.max_sessions_per_user > 0)?;
+        let user = users.index.user_of(&after.session)?;
+        let was = before.and_then(|record| users.index.user_of(&record.session));
+        (was.as_ref() != Some(&user)).then_some(Self { user })
+    }
+
+    /// Ends the sessions that are too many now that `own` is one, as far as they can be told.
+    pub(crate) async fn limit(self, node: &Arc<Node>, own: &Record, wait: Wait) {
+        let Ok(users) = roll_call::users(node) else { return };
+        let Some((since, _)) = users.index.watched(&own.session) else { return };
+        let found = match roll_call::sessions_of(node, &self.user).await {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(%error, "the limit on the sessions of a user was not looked at; it will be at the next login");
+                return;
+            }
+        };
+        let now = node.now();
+        let mut others = Vec::new();
+        for (id, record) in &found {
+            let Some((stamp, _)) = users.index.watched(&record.session) else { continue };
+            let idle_limit = Duration::from_millis(record.session.idle_limit().ms);
+            others.push(Other { id: *id, since: stamp, idle: Duration::from_millis(record.idle_ms(now)), idle_limit });
+        }
+        let allowed = usize::try_from(node.config.max_sessions_per_user).unwrap_or(usize::MAX);
+        let chosen = surplus(others, since, allowed);
+        let ended = end(node, found.into_iter().filter(|(id, _)| chosen.contains(id)).collect(), wait).await;
+        if !ended.unconfirmed.is_empty() {
+            warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not confirmed everywhere");
+        }
+    }
+}
+
+/// A session of a user, for the choice of those that have to go.
+#[derive(Clone, Debug)]
+struct Other {
+    id: SessionId,
+    /// When it became the user's.
+    since: Stamp,
+    idle: Duration,
+    idle_limit: Duration,
+}
+
+/// Which sessions a login of `since` ends so that `allowed` are left: of those that logged in before it the longest idle
+/// ones.
+///
+/// The order of logins is the same on all nodes, so of two at the same time at most one ends the other. Nodes know
+/// accesses to a tenth of the idle limit only; idle times that differ by less are the same, and the earlier login goes.
+fn surplus(mut sessions: Vec<Other>, since: Stamp, allowed: usize) -> BTreeSet<SessionId> {
+    let too_many = sessions.len().saturating_sub(allowed);
+    let longest = sessions.iter().map(|session| session.idle_limit).max().unwrap_or_default();
+    let step = (longest / 10).max(Duration::from_millis(1)).as_millis();
+    sessions.retain(|session| session.since < since);
+    sessions.sort_by_key(|session| (Reverse(session.idle.as_millis() / step), session.since, session.id));
+    sessions.into_iter().take(too_many).map(|session| session.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> SessionId {
+        SessionId::from_bytes([number; 16])
+    }
+
+    const fn stamp(counter: u64) -> Stamp {
+        Stamp { counter, node: 1 }
+    }
+
+    /// Idle times in tenths of the limit.
+    fn other(number: u8, since: u64, tenths: u32) -> Other {
+        let idle = Duration::from_secs(60) * tenths;
+        Other { id: id(number), since: stamp(since), idle, idle_limit: Duration::from_secs(600) }
+    }
+
+    fn chosen(sessions: &[Other], since: u64, allowed: usize) -> Vec<SessionId> {
+        surplus(sessions.to_vec(), stamp(since), allowed).into_iter().collect()
+    }
+
+    #[test]
+    fn the_longest_idle_go_and_only_so_many_as_are_too_many() {
+        let sessions = [other(1, 1, 0), other(2, 2, 9), other(3, 3, 5), other(4, 4, 0)];
+        assert!(chosen(&sessions, 4, 4).is_empty());
+        assert_eq!(chosen(&sessions, 4, 3), [id(2)]);
+        assert_eq!(chosen(&sessions, 4, 2), [id(2), id(3)]);
+        assert_eq!(chosen(&sessions, 4, 1), [id(1), id(2), id(3)]);
+    }
+
+    #[test]
+    fn the_login_itself_never_goes() {
+        assert!(chosen(&[other(1, 1, 9)], 1, 0).is_empty());
+    }
+
+    #[test]
+    fn of_two_logins_at_once_the_later_one_stays_and_both_agree_on_the_rest() {
+        let sessions = [other(1, 1, 3), other(2, 2, 1), other(8, 8, 0), other(9, 9, 0)];
+        assert_eq!(chosen(&sessions, 8, 2), [id(1), id(2)]);
+        assert_eq!(chosen(&sessions, 9, 2), [id(1), id(2)]);
+        assert_eq!(chosen(&sessions, 8, 1), [id(1), id(2)], "the earlier one does not end the later one");
+        assert_eq!(chosen(&sessions, 9, 1), [id(1), id(2), id(8)]);
+    }
+
+    #[test]
+    fn idle_times_that_no_node_can_tell_apart_are_the_same() {
+        let mut sessions = [other(1, 2, 3), other(2, 1, 3)];
+        sessions[0].idle += Duration::from_secs(59);
+        assert_eq!(chosen(&sessions, 9, 1), [id(2)], "the earlier login goes");
+    }
+}
