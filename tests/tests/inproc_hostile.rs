@@ -9,15 +9,17 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
-use sessionmesh::{Mesh, ModeName, SessionId};
+use sessionmesh::{Mesh, ModeName, SessionId, UserIndex};
 use sessionmesh_core::codec;
 use sessionmesh_core::delta::Delta;
 use sessionmesh_core::message::{
-    Ask, Audit, Batch, ExpireAsk, ExpireItem, Hello, MAGIC, Message, Ping, Refused, VERSION_MAX, VERSION_MIN, Want,
+    Ask, AskUser, Audit, Batch, ExpireAsk, ExpireItem, Hello, MAGIC, Message, Ping, Refused, ToldUser, VERSION_MAX,
+    VERSION_MIN, Want,
 };
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::{DIGEST_VERSION, IdleLimit, Record, Session};
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::users::UserKey;
 use sessionmesh_tests::cluster::{Cluster, PanicCounter, eventually, forget_memory_peak, process_kib};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
@@ -48,7 +50,8 @@ impl Target {
         let name = sessionmesh_tests::cluster::unique_name();
         let cluster_name = name.clone();
         let adjust = move |builder: sessionmesh::MeshBuilder| {
-            builder.mode(ModeName::PrimaryBackup).cluster(cluster_name.as_str()).network(network.clone())
+            let builder = builder.user_index(UserIndex::attribute("user")).network(network.clone());
+            builder.mode(ModeName::PrimaryBackup).cluster(cluster_name.as_str())
         };
         let cluster = Cluster::start_with(2, adjust).await;
         let ids = sessionmesh_tests::cluster::create_sessions(&cluster[0], 20).await;
@@ -208,6 +211,7 @@ fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
         Message::ExpireAsk(ExpireAsk { request: 2, items: vec![item; 3] }),
         Message::Audit(Audit { request: 3, view: rng.random(), slots }),
         Message::Want(Want { ids: vec![id; 10] }),
+        Message::AskUser(AskUser { request: 4, rule: rng.random(), user: UserKey::of("ada"), after: Some(id) }),
     ]
     .iter()
     .map(|message| codec::encode(message).expect("it is small"))
@@ -415,11 +419,33 @@ async fn who_does_not_belong_is_refused_and_told_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_is_told_no_ids_of_the_sessions_of_a_user() {
+    let _turn = TURN.lock().await;
+    let target = Target::new().await;
+    let session = target.node().create().await.expect("far from full");
+    session.insert("user", "ada").expect("text is JSON");
+    session.commit().await.expect("calm");
+    let rule = UserIndex::attribute("user").fingerprint();
+    let mut stream = target.inside().await;
+    let ask = AskUser { request: 1, rule, user: UserKey::of("ada"), after: None };
+    send(&mut stream, &Message::AskUser(ask)).await.expect("it reads");
+    let answer = timeout(DEADLINE, receive(&mut stream)).await.expect("at once").expect("no reset").expect("an answer");
+    let Ok(Message::ToldUser(told)) = codec::decode(&answer) else { panic!("another answer") };
+    assert_eq!((told.current, told.ids, told.more), (false, Vec::new(), false));
+    for node in target.cluster.nodes() {
+        assert_eq!(node.sessions_of("ada").await.expect("calm").len(), 1, "members are told");
+    }
+    target.is_well(64).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dialler_that_sends_what_only_listeners_send_is_closed_out() {
     let _turn = TURN.lock().await;
     let target = Target::new().await;
     let answers = sessionmesh_core::message::Answers { seq: 1, counter: 1, view: 1, codes: vec![0; 10] };
-    for message in [Message::Answers(answers), target.hello(), Message::Refused(Refused::Cluster)] {
+    let told = ToldUser { request: 1, view: 1, counter: 1, current: true, ids: Vec::new(), more: true };
+    let messages = [Message::Answers(answers), Message::ToldUser(told), target.hello()];
+    for message in messages.into_iter().chain([Message::Refused(Refused::Cluster)]) {
         let mut stream = target.inside().await;
         send(&mut stream, &message).await.expect("it reads");
         closes(&mut stream, DEADLINE).await.expect("it is closed");

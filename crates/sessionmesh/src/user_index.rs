@@ -103,8 +103,10 @@ impl UserIndex {
         Some((attribute.stamp, attribute.value.clone()?))
     }
 
-    /// Tells rules apart, for nodes that compare theirs. Of rules of one's own it knows the attribute only.
-    pub(crate) fn fingerprint(&self) -> u64 {
+    /// Tells rules apart: nodes compare it before they believe each other's lists. Of rules of one's own it knows the
+    /// attribute only.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
         let (seed, pointer) = match &self.rule {
             Rule::Pointer(pointer) => (1, &**pointer),
             Rule::Own(_) => (2, ""),

@@ -205,13 +205,14 @@ fn is_page(told: &ToldUser, after: Option<SessionId>) -> bool {
     ascending && goes_on && told.ids.len() <= USER_IDS_MAX && (!told.more || !told.ids.is_empty())
 }
 
-/// Answers a question of another node.
-pub(crate) fn tell(node: &Node, ask: &AskUser) -> ToldUser {
+/// Answers a question of another node. Who is no member gets no ids: to have one is to be logged in.
+pub(crate) fn tell(node: &Node, from: NodeHash, ask: &AskUser) -> ToldUser {
     let topology = node.topology.load();
+    let member = topology.peer(from).is_some();
     // Before the list: what is acknowledged without this node afterwards is not missed by it.
     let current = node.is_current(&topology, node.now());
-    let users = node.store.users().filter(|users| users.index.fingerprint() == ask.rule);
-    if users.is_none() {
+    let users = node.store.users().filter(|users| member && users.index.fingerprint() == ask.rule);
+    if member && users.is_none() {
         debug!("a node with another user index asked for the sessions of a user; it will say that it cannot tell");
     }
     let (ids, more) = users.map_or_else(Default::default, |users| users.page(ask.user, ask.after, USER_IDS_MAX));

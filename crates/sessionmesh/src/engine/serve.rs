@@ -188,7 +188,7 @@ fn handle(node: &Arc<Node>, from: NodeHash, message: Message<'_>) -> io::Result<
         Message::Ask(ask) => read::tell(node, &ask),
         Message::ExpireAsk(ask) => codec::encode(&Message::ExpireVotes(expire::vote(node, from, &ask))),
         Message::Audit(asked) => codec::encode(&Message::AuditDiffers(audit::compare(node, from, &asked))),
-        Message::AskUser(ask) => codec::encode(&Message::ToldUser(roll_call::tell(node, &ask))),
+        Message::AskUser(ask) => codec::encode(&Message::ToldUser(roll_call::tell(node, from, &ask))),
         Message::Want(want) => {
             audit::send_wanted(node, from, &want);
             return Ok(None);
