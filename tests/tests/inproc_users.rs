@@ -24,11 +24,13 @@ async fn ids(node: &Mesh, user: &str) -> Result<BTreeSet<SessionId>, UserError> 
     Ok(node.sessions_of(user).await?.into_iter().map(|session| session.id).collect())
 }
 
-/// Every node lists exactly these sessions for `user`, at once.
+/// Every node lists exactly these sessions for `user`, as soon as it can tell.
 async fn listed(cluster: &Cluster, user: &str, expected: &[SessionId], context: &str) {
     let expected: BTreeSet<SessionId> = expected.iter().copied().collect();
     for node in cluster.nodes() {
-        let found = ids(node, user).await.unwrap_or_else(|error| panic!("{context}, {}: {error}", node.name()));
+        // A machine that is busy may stall a node.
+        let told = async || ids(node, user).await.map_err(|error| format!("{context}, {}: {error}", node.name()));
+        let found = eventually_async(PATIENCE, told).await;
         assert_eq!(found, expected, "{context}: {} on {}", user, node.name());
     }
 }
@@ -239,7 +241,10 @@ async fn invalidating_all_ends_every_session_of_the_user_and_none_of_others() {
             ada.push(log_in(&cluster[round % 3], "ada").await.id());
             bob.push(log_in(&cluster[round % 3], "bob").await.id());
         }
-        let done = cluster[1].invalidate_all("ada").await.expect("calm");
+        // As a server does it: in a task of its own.
+        let mesh = cluster[1].clone();
+        let done =
+            tokio::spawn(async move { mesh.invalidate_all("ada").await }).await.expect("no panic").expect("calm");
         assert_eq!((done.ended, done.unconfirmed), (9, Vec::new()), "{mode:?}");
         for (node, id) in cluster.nodes().iter().flat_map(|node| ada.iter().map(move |id| (node, *id))) {
             assert!(node.load(id).await.expect("calm").is_none(), "{mode:?}: {}", node.name());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
-use sessionmesh_core::session::{Record, Successor, Value};
+use sessionmesh_core::session::{Record, Status, Successor, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
 use crate::engine::login::Login;
@@ -342,9 +342,14 @@ impl Session {
     ) -> Result<Commit, CommitError> {
         let (node, wait) = (&self.mesh.node, self.mesh.wait());
         // The newest content that is known here goes along, also what other requests wrote meanwhile.
-        let mut newest = node.store.get(id).map_or_else(|| record.clone(), |entry| entry.record);
+        let held = node.store.get(id).map(|entry| entry.record);
+        if held.is_none() && record.is_past_limit(node.now()) {
+            // A handle that was kept for longer than the session may be idle proves nothing.
+            return Err(CommitError::Unknown);
+        }
+        let mut newest = held.unwrap_or_else(|| record.clone());
         newest.merge(record);
-        if newest.session.invalidated().is_some() {
+        if newest.status() != Status::Live {
             return Err(CommitError::Ended);
         }
         let create = Some(newest.session.idle_limit().ms);

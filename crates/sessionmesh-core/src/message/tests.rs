@@ -110,11 +110,11 @@ const fn hello() -> Message<'static> {
 /// One of each kind, with its bytes in hex. A change here is a change of the protocol: nodes of both builds cannot
 /// talk, so [`VERSION_MIN`] and [`VERSION_MAX`] say so.
 fn golden() -> Vec<(Message<'static>, &'static str)> {
+    [golden_changes(), golden_questions()].concat()
+}
+
+fn golden_changes() -> Vec<(Message<'static>, &'static str)> {
     let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta] });
-    let user = UserKey::from_bytes([0xcc; 16]);
-    let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
-    let differs =
-        AuditDiffers { request: 1, comparable: true, slots: vec![0x0abc], more: false, held: vec![(id(0xaa), 2)] };
     vec![
         (
             hello(),
@@ -179,6 +179,15 @@ fn golden() -> Vec<(Message<'static>, &'static str)> {
             Message::Pong(Pong { sent: 1, view: 2, counter: 3, granted: true, clear: false }),
             "06000000 01000000 00000000 02000000 00000000 03000000 00000000 0100",
         ),
+    ]
+}
+
+fn golden_questions() -> Vec<(Message<'static>, &'static str)> {
+    let user = UserKey::from_bytes([0xcc; 16]);
+    let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
+    let differs =
+        AuditDiffers { request: 1, comparable: true, slots: vec![0x0abc], more: false, held: vec![(id(0xaa), 2)] };
+    vec![
         (
             Message::Ask(Ask { request: 1, id: id(0xaa), digest: 2, access: true }),
             "07000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa 02000000 00000000 01",
