@@ -8,14 +8,15 @@ use std::time::Duration;
 use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
-use sessionmesh_core::session::{Record, Status, Successor, Value};
+use sessionmesh_core::session::{Record, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
 use crate::engine::login::Login;
 use crate::engine::peer::lock;
-use crate::engine::read::{self, Access, SUCCESSORS_MAX};
 use crate::error::{CommitError, ValueError};
 use crate::mesh::Mesh;
+
+mod another_id;
 
 /// One session, as one request works with it.
 ///
@@ -238,135 +239,6 @@ impl Session {
         if let Some((_, true)) = self.mesh.node.store.access(id, self.mesh.node.now()) {
             commit::tell_access(&self.mesh.node, id);
         }
-    }
-
-    /// Gives the session another id, against session fixation: to be called at every login. All attributes and this
-    /// handle's changes go along. When it returns, the new id is valid on every node and the old one on none; writes
-    /// that are under way to the old id follow.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::commit`]. [`Session::id`] says which id counts: still the old one if the new session could not be
-    /// copied in time; the new one if only the end of the old one is not confirmed on all nodes yet.
-    pub async fn renew_id(&self) -> Result<Commit, CommitError> {
-        for _ in 0..SUCCESSORS_MAX {
-            self.follow_move().await?;
-            match self.renew_once().await {
-                // It has moved at this very moment. Nothing was changed.
-                Err(CommitError::Ended) if self.moved_to().is_some() => {}
-                renewed => return renewed,
-            }
-        }
-        Err(CommitError::Ended)
-    }
-
-    async fn renew_once(&self) -> Result<Commit, CommitError> {
-        let node = &self.mesh.node;
-        let (id, record) = {
-            let state = lock(&self.state);
-            (state.id, state.record.clone())
-        };
-        let Some(record) = record else {
-            // Nobody knows the id yet, so another one is as good.
-            lock(&self.state).id = node.mint();
-            return self.commit().await;
-        };
-        let (attributes, idle_limit_ms) = {
-            let state = lock(&self.state);
-            let changes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone()));
-            (changes.collect::<Vec<_>>(), state.idle_limit_ms)
-        };
-        let change = Change { attributes, idle_limit_ms, ..Change::default() };
-        self.go_on_as(id, &record, change, Successor::Renewed(node.mint())).await
-    }
-
-    /// Gives the session an id whose home is this node, so that a balancer that routes by the id, or by a cookie beside
-    /// it, keeps it here: to be called when a visitor comes to another node than before, as after a crash. Not against
-    /// session fixation: requests that are under way with the old id read the session by it for another minute, and
-    /// their writes follow. [`Session::id`] is the new one then, and has to go into the cookie.
-    ///
-    /// Changes that this handle has collected are not part of it: they go to the new id with the next commit. Nothing is
-    /// done, and [`Commit::changed`] is false, if this node acts first for the id already (as it does when it is alone),
-    /// if it is leaving, or if the session was never committed.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::renew_id`].
-    pub async fn move_home(&self) -> Result<Commit, CommitError> {
-        let node = &self.mesh.node;
-        self.follow_move().await?;
-        let (id, record) = {
-            let state = lock(&self.state);
-            (state.id, state.record.clone())
-        };
-        let at_home = {
-            let topology = node.topology();
-            topology.is_primary(id.slot()) || topology.home.is_empty()
-        };
-        let Some(record) = record.filter(|_| !at_home) else {
-            return Ok(Commit { copies: 0, changed: false, id });
-        };
-        self.go_on_as(id, &record, Change::default(), Successor::Moved(node.mint())).await
-    }
-
-    /// Where the session has moved since this handle was made, as far as this node knows.
-    fn moved_to(&self) -> Option<SessionId> {
-        self.mesh.node.store.read(self.id(), |held| match held?.record.session.invalidated()?.successor? {
-            Successor::Moved(to) => Some(to),
-            Successor::Renewed(_) => None,
-        })
-    }
-
-    /// Takes over the id and the content of a session that another request has moved meanwhile.
-    async fn follow_move(&self) -> Result<(), CommitError> {
-        let Some(to) = self.moved_to() else { return Ok(()) };
-        match read::load(&self.mesh.node, to, Access::Peek).await {
-            Ok(Some((id, record))) => {
-                let mut state = lock(&self.state);
-                state.id = id;
-                state.record = Some(record);
-                Ok(())
-            }
-            Ok(None) => Err(CommitError::Ended),
-            Err(_) => Err(CommitError::Unknown),
-        }
-    }
-
-    /// The session `id`, with `change`, goes on as `successor`.
-    async fn go_on_as(
-        &self,
-        id: SessionId,
-        record: &Record,
-        change: Change,
-        successor: Successor,
-    ) -> Result<Commit, CommitError> {
-        let (node, wait) = (&self.mesh.node, self.mesh.wait());
-        // The newest content that is known here goes along, also what other requests wrote meanwhile.
-        let held = node.store.get(id).map(|entry| entry.record);
-        if held.is_none() && record.is_past_limit(node.now()) {
-            // A handle that was kept for longer than the session may be idle proves nothing.
-            return Err(CommitError::Unknown);
-        }
-        let mut newest = held.unwrap_or_else(|| record.clone());
-        newest.merge(record);
-        if newest.status() != Status::Live {
-            return Err(CommitError::Ended);
-        }
-        let create = Some(newest.session.idle_limit().ms);
-        let whole = Change { create, inherit: Some(newest.session.clone()), ..change.clone() };
-        let login = Login::coming(node, Some(record), &change.attributes).await;
-        // The new session is kept first; only then does the old one end.
-        let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
-        if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
-            // The old id goes on; the new one, which nobody was told, does not.
-            commit::fold(node, successor.id(), Some(Successor::Renewed(id)));
-            return Err(error);
-        }
-        committed.copies = commit::invalidate(node, id, Some(record), Some(successor), wait).await;
-        if let Some(login) = login {
-            login.limit(node, &committed.record, wait).await;
-        }
-        self.adopt(committed, &change)
     }
 
     /// Ends the session for good, on every node: no request that is still under way can bring it back. If it has moved or
