@@ -27,6 +27,8 @@ macro_rules! counters {
             pub fenced: usize,
             /// Commits that wait for copies.
             pub waiting_commits: usize,
+            /// Renewals of which late writes, or a renewal that lost against another one, are still on their way.
+            pub following: usize,
             /// Peers that are suspected and not waited for.
             pub suspected: Vec<String>,
             $($(#[doc = $doc])* pub $name: u64),*
