@@ -43,6 +43,8 @@ struct Seat {
     /// Shut while the process is frozen; a new one for each life.
     gate: Gate,
     frozen: bool,
+    /// Since when it is frozen, or not.
+    frozen_since_ms: u64,
     /// When this life began.
     since_ms: u64,
     /// It was seen to be ready.
@@ -80,6 +82,10 @@ pub struct Cluster {
     hushed: bool,
     /// A node started while it could not be heard, or could not hear others, and they have not found each other yet.
     started_unheard: bool,
+    /// The cluster was split since somebody last looked, if only for a moment.
+    split_unseen: bool,
+    /// Nodes that were frozen for so long since the last calm that others may have gone on without them.
+    slept: BTreeSet<usize>,
 }
 
 /// What all lives of all nodes share.
@@ -150,6 +156,8 @@ impl Cluster {
             slow: BTreeMap::new(),
             hushed: false,
             started_unheard: false,
+            split_unseen: false,
+            slept: BTreeSet::new(),
         }
     }
 
@@ -173,6 +181,7 @@ impl Cluster {
         self.shared.trace.note(fault.to_string().as_bytes());
         self.shared.recorder.fault(self.now_ms(), fault);
         let crashed = self.cause(fault);
+        self.split_unseen |= self.is_split();
         self.record_disturbances();
         crashed
     }
@@ -275,12 +284,14 @@ impl Cluster {
 
     fn freeze(&mut self, node: usize, frozen: bool) {
         self.started_unheard |= frozen && self.is_starting();
+        let now = self.now_ms();
         let gate = {
             let seat = &mut self.seats.borrow_mut()[node];
             if seat.frozen == frozen || seat.mesh.is_none() {
                 return;
             }
             seat.frozen = frozen;
+            seat.frozen_since_ms = now;
             seat.gate.clone()
         };
         if frozen { gate.shut() } else { gate.open() }
@@ -384,7 +395,19 @@ impl Cluster {
     /// Whether nodes that run may take each other for dead.
     #[must_use]
     pub fn is_split(&self) -> bool {
-        self.is_apart() || self.slow.values().any(|ms| is_too_slow(*ms)) || self.started_unheard
+        // Two that slept, one after the other, never met: each may go on without what the other one did.
+        let missed_each_other = self.slept.len() > 1;
+        let slow = self.slow.values().any(|ms| is_too_slow(*ms));
+        self.is_apart() || slow || self.started_unheard || missed_each_other
+    }
+
+    fn note_sleepers(&mut self, calm: bool) {
+        if calm {
+            self.slept.clear();
+        }
+        let (seats, now) = (self.seats.borrow(), self.now_ms());
+        let long = |seat: &Seat| seat.frozen && now.saturating_sub(seat.frozen_since_ms) >= SILENT_MS;
+        self.slept.extend(seats.iter().enumerate().filter(|(_, seat)| long(seat)).map(|(node, _)| node));
     }
 
     /// Whether the node is frozen.
@@ -426,26 +449,24 @@ impl Cluster {
     /// How the cluster looks now. `ids` are the sessions there may be; whether they are where they must be is looked at
     /// if `compare` is set.
     #[must_use]
-    pub fn look(
-        &mut self,
-        links_work: bool,
-        ids: impl Fn() -> BTreeSet<SessionId>,
-        compare: bool,
-        suspects: bool,
-    ) -> Look {
+    pub fn look(&mut self, links_work: bool, ids: impl Fn() -> BTreeSet<SessionId>, compare: bool) -> Look {
         let quiet = self.unrest().is_none();
         self.started_unheard &= !quiet || self.hushed;
-        let calm = links_work && quiet;
+        let split_unseen = std::mem::take(&mut self.split_unseen);
+        let calm = links_work && quiet && !split_unseen;
+        self.note_sleepers(calm);
         let repaired = calm && compare && self.unsettled(&ids()).is_none();
         let nodes = 0..self.names.len();
         let up: Vec<usize> = nodes.clone().filter(|node| self.seats.borrow()[*node].mesh.is_some()).collect();
         Look {
             calm,
-            suspects,
-            split: self.is_split(),
+            suspects: self.meshes().iter().any(|(_, mesh)| !mesh.suspected().is_empty()),
+            split: split_unseen || self.is_split(),
             slow: self.is_slow(),
             frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
-            neighbours: if !self.is_apart() && !self.is_slow() {
+            neighbours: if split_unseen {
+                nodes.clone().map(|node| BTreeSet::from([node])).collect()
+            } else if !self.is_apart() && !self.is_slow() {
                 vec![BTreeSet::new(); self.names.len()]
             } else {
                 nodes.map(|node| self.neighbours(node)).collect()
@@ -547,9 +568,11 @@ impl Cluster {
         let meshes = self.meshes();
         for (name, mesh) in &meshes {
             let stats = mesh.stats();
-            if stats.outbox > 0 || stats.waiting_commits > 0 {
-                let (outbox, commits) = (stats.outbox, stats.waiting_commits);
-                return Some(format!("{name} has {outbox} sessions to send, and {commits} commits wait"));
+            if stats.outbox > 0 || stats.waiting_commits > 0 || stats.following > 0 {
+                let (outbox, commits, following) = (stats.outbox, stats.waiting_commits, stats.following);
+                return Some(format!(
+                    "{name} has {outbox} sessions to send, {commits} commits wait, {following} renewals are followed"
+                ));
             }
             if let Some(suspected) = stats.suspected.first() {
                 return Some(format!("{name} suspects {suspected}"));

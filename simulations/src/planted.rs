@@ -22,13 +22,15 @@ pub struct Planted {
 }
 
 /// Too rare to be looked for each time: one seed of some hundreds or thousands.
-const RARE: [Bug; 9] = [
+const RARE: [Bug; 11] = [
     Bug::AcksUnderAnyView,
+    Bug::AnyCopyVouches,
     Bug::DisplacedForgotten,
     Bug::DoubtForgotten,
     Bug::LateAccessCounts,
     Bug::LetGoWithoutKept,
     Bug::LimitByOneOwner,
+    Bug::RefusalNotTold,
     Bug::RenewalDropsOwnWrites,
     Bug::UnfitDeltaMerged,
     Bug::VoteForAnyone,

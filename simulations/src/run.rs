@@ -126,7 +126,6 @@ struct Play {
     settling_ms: Vec<u64>,
     looked_ms: u64,
     compared_ms: u64,
-    suspects: bool,
     disturbed_since_ms: Option<u64>,
     links_work_from_ms: u64,
 }
@@ -150,7 +149,6 @@ impl Play {
             settling_ms: Vec::new(),
             looked_ms: 0,
             compared_ms: 0,
-            suspects: false,
             disturbed_since_ms: None,
             links_work_from_ms: 0,
             scenario,
@@ -199,6 +197,8 @@ impl Play {
         if let Some(node) = self.cluster.inflict(fault) {
             self.oracle.crashed(node, now);
         }
+        // Also what lasts for a moment only.
+        self.note_links(now);
         if let Fault::Burst(node, sessions) = *fault {
             self.clients.burst(&self.cluster, &mut self.oracle, node, sessions, now);
         }
@@ -223,7 +223,7 @@ impl Play {
                 self.check_bounds()?;
             }
             let links_work = now >= self.links_work_from_ms;
-            let look = self.cluster.look(links_work, || self.oracle.ids(), compare, self.suspects);
+            let look = self.cluster.look(links_work, || self.oracle.ids(), compare);
             self.recorder.calm(now, look.calm);
             self.oracle.look(&look, now)?;
         }
@@ -238,7 +238,6 @@ impl Play {
         let known = self.oracle.ids_asked_for();
         let peers = 2 * self.scenario.nodes;
         let all = self.cluster.stats();
-        self.suspects = all.iter().any(|(_, stats)| !stats.suspected.is_empty());
         for (name, stats) in all {
             let held = stats.sessions + stats.ended;
             let bounds = [

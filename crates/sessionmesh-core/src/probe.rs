@@ -93,6 +93,10 @@ table! {
         VanishedForgotten = "vanished-forgotten",
         /// A read takes one owner's word that a session is past its limit, though another one may have seen it used.
         LimitByOneOwner = "limit-by-one-owner",
+        /// A read past silent owners serves what a node holds only to pass it on.
+        AnyCopyVouches = "any-copy-vouches",
+        /// A vote that was refused leaves the others fenced until the fence falls by itself.
+        RefusalNotTold = "refusal-not-told",
         /// Backups end idle sessions, too.
         ExpireOnBackup = "expire-on-backup",
         /// An owner agrees to the end of a session that it saw used within the limit, if only a little later than the primary.
@@ -149,6 +153,8 @@ table! {
         LeaseWithheldOwed = "lease-withheld-owed",
         /// A node noticed that it was stalled itself.
         StallNoticed = "stall-noticed",
+        /// The primary heard of a later access while it asked whether a session may end.
+        Reprieved = "reprieved",
         /// A suspected owner was left out after its last lease had run out.
         OwnerLeftOut = "owner-left-out",
         /// A commit was confirmed with the help of a stand-in.

@@ -166,6 +166,14 @@ impl Mesh {
         self.node.store.read(id, |held| held.map(|entry| entry.record.session.digest()))
     }
 
+    /// The members that this node suspects: they did not answer in time, and commits do not wait for them.
+    #[must_use]
+    pub fn suspected(&self) -> Vec<String> {
+        let topology = self.node.topology();
+        let suspected = topology.peers().filter(|peer| lock(&peer.health).is_suspected());
+        suspected.map(|peer| peer.member.name.to_string()).collect()
+    }
+
     /// Figures of this node. Counting the owned sessions walks the whole store.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -180,11 +188,8 @@ impl Mesh {
             fenced: self.node.fences.len(),
             waiting_commits: lock(&self.node.acks).len(),
             users_indexed: self.node.store.users().map_or(0, Users::len),
-            suspected: topology
-                .peers()
-                .filter(|peer| lock(&peer.health).is_suspected())
-                .map(|peer| peer.member.name.to_string())
-                .collect(),
+            following: self.node.following.load(Ordering::Relaxed),
+            suspected: self.suspected(),
             ..Stats::default()
         };
         self.node.counters.fill(&mut stats);

@@ -1,7 +1,7 @@
 //! From a builder to a running node.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -286,6 +286,7 @@ fn new_node(
         acks: Mutex::default(),
         keeping: Mutex::default(),
         fences: expire::Fences::default(),
+        following: AtomicUsize::new(0),
         rng: Mutex::new(rng),
         events: broadcast::Sender::new(EVENTS_MAX),
         counters: Counters::default(),

@@ -29,6 +29,8 @@ macro_rules! counters {
             pub waiting_commits: usize,
             /// Sessions held here whose user is in the user index; 0 without one.
             pub users_indexed: usize,
+            /// Renewals of which late writes, or a renewal that lost against another one, are still on their way.
+            pub following: usize,
             /// Peers that are suspected and not waited for.
             pub suspected: Vec<String>,
             $($(#[doc = $doc])* pub $name: u64),*

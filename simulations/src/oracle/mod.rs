@@ -398,7 +398,7 @@ impl Oracle {
     /// More nodes died than there are copies, or half of the others: those that are left cannot tell what they held.
     fn is_blind(&self) -> bool {
         let half = (self.rules.nodes.saturating_sub(1) / 2).max(1);
-        self.world.crashed_nodes_since(0) > self.rules.spare.min(half)
+        self.world.crashed_together() > self.rules.spare.min(half)
     }
 
     /// While all count on one owner, no number comes twice.

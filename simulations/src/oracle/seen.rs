@@ -191,9 +191,11 @@ impl Oracle {
         if acked_ms > request.start_ms {
             return false;
         }
-        // Who was cut off knows that it missed something, so in calm also what was written without it is seen.
-        let whole = || self.world.calm_from(request.start_ms) || self.world.whole_from(write.start_ms);
-        if self.rules.waits_for_owners && whole() {
+        // Who was cut off knows that it missed something, so in calm also what was written without it is seen; unless
+        // its writer still waits for nobody.
+        let start = request.start_ms;
+        let calm = || self.world.calm_from(start) && self.world.trusting_from(start);
+        if self.rules.waits_for_owners && (calm() || self.world.whole_from(write.start_ms)) {
             return true;
         }
         // A request that had read the session before all owners had the write, and saved after that, has put what it

@@ -29,7 +29,7 @@ impl Oracle {
             }
         }
         self.veterans = said.iter().map(|(node, life, _)| (*node, *life)).collect();
-        self.world.settled();
+        self.world.settled(now_ms);
         Ok(())
     }
 

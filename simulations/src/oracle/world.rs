@@ -45,6 +45,8 @@ pub struct Look {
     pub ready: Vec<Ready>,
 }
 
+/// Members that vanish within 5 s count together, and it may take 3 s until it is noticed.
+const COUNTED_TOGETHER_MS: u64 = 8_000;
 /// Disturbances kept.
 const DISTURBANCES_MAX: usize = 4_096;
 
@@ -53,6 +55,8 @@ const DISTURBANCES_MAX: usize = 4_096;
 pub(super) struct World {
     /// Crashes since all had settled, with the node.
     crashes: Vec<(u64, usize)>,
+    /// Nodes that crashed shortly before all had settled: the others may still count them together with later ones.
+    crashed_before: BTreeSet<usize>,
     /// Planned departures since all had settled, and how many nodes stayed: no more than these can hold copies.
     departures: Vec<(u64, usize)>,
     /// Moments of late at which a node crashed or did not run.
@@ -62,7 +66,7 @@ pub(super) struct World {
     calm_since: Option<u64>,
     /// Since when no node suspects another.
     trusting_since: Option<u64>,
-    /// Since when nothing kept nodes apart, and the cluster was calm once since it did.
+    /// Since when nothing kept nodes apart, and the cluster was calm once since it did, with nobody suspected.
     whole_since: Option<u64>,
     /// Since when no link is slow.
     quick_since: Option<u64>,
@@ -76,9 +80,11 @@ impl World {
         self.calm_since = look.calm.then(|| self.calm_since.unwrap_or(now_ms));
         self.trusting_since = (!look.suspects).then(|| self.trusting_since.unwrap_or(now_ms));
         self.quick_since = (!look.slow).then(|| self.quick_since.unwrap_or(now_ms));
+        // Whoever is still suspected is not waited for.
+        let together = look.calm && !look.suspects;
         if look.split {
             self.whole_since = None;
-        } else if look.calm {
+        } else if together {
             self.whole_since.get_or_insert(now_ms);
         }
         for node in &look.frozen {
@@ -91,8 +97,8 @@ impl World {
             for (other, near_other) in look.neighbours.iter().enumerate().skip(one + 1) {
                 if near != near_other {
                     self.same_side.remove(&(one, other));
-                } else if look.calm {
-                    // Who was apart is on one side again only when all know each other.
+                } else if together {
+                    // Who was apart is on one side again only when all know and trust each other.
                     self.same_side.entry((one, other)).or_insert(now_ms);
                 }
             }
@@ -128,6 +134,12 @@ impl World {
         crashed.collect::<BTreeSet<usize>>().len()
     }
 
+    /// How many nodes the others may count as crashed together.
+    pub(super) fn crashed_together(&self) -> usize {
+        let since = self.crashes.iter().map(|(_, node)| *node).collect();
+        self.crashed_before.union(&since).count()
+    }
+
     /// Whether no more nodes crashed than the change can bear.
     pub(super) fn is_safe(&self, safe: Safe) -> bool {
         let departures = self.departures.iter().filter(|(at, _)| *at >= safe.since_ms);
@@ -145,7 +157,9 @@ impl World {
     }
 
     /// All has settled: what happened before does not matter any more.
-    pub(super) fn settled(&mut self) {
+    pub(super) fn settled(&mut self, now_ms: u64) {
+        let lately = |at: u64| now_ms.saturating_sub(at) < COUNTED_TOGETHER_MS;
+        self.crashed_before = self.crashes.iter().filter(|(at, _)| lately(*at)).map(|(_, node)| *node).collect();
         self.crashes.clear();
         self.departures.clear();
     }

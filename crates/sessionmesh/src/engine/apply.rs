@@ -64,6 +64,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     let mut overtaken = Vec::new();
     let done = node.store.update(delta.id, |held| {
         let before = Glance::of(held.as_ref());
+        let was_due = is_due(held.as_ref(), now);
         if let (Content::Tombstone { successor: Some(_), .. }, Some(entry)) = (&delta.content, held.as_ref()) {
             overtaken = entry.record.session.attributes().to_vec();
         }
@@ -75,9 +76,11 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         let applied = delta.apply_heard(&mut record, now, heard);
         // Whoever sent this tells the other owners of the access.
         *held = record.map(|record| Entry { access_told: told.max(record.access), record });
-        (applied, before, Glance::of(held.as_ref()))
+        let after = Glance::of(held.as_ref());
+        let reprieved = was_due && after.status == Some(Status::Live) && !is_due(held.as_ref(), now);
+        (applied, before, after, reprieved)
     });
-    let (Applied::Merged { changed, newer }, before, after) = done else {
+    let (Applied::Merged { changed, newer }, before, after, reprieved) = done else {
         probe::reached(Path::NeedsWhole);
         return Answer { verdict: Verdict::NeedsWhole, newer: false };
     };
@@ -101,9 +104,16 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
             super::commit::follow(node, successor.id(), late);
         }
     }
-    if changed {
+    if changed || reprieved {
         node.fences.lift(delta.id);
+    }
+    if changed {
         announce_end(node, delta.id, before, after);
+    }
+    // Those that agreed to its end wait for the verdict, and this is it.
+    if reprieved && topology.is_primary(delta.id.slot()) && !probe::planted(Bug::RefusalNotTold) {
+        probe::reached(Path::Reprieved);
+        super::commit::tell_access(node, delta.id);
     }
     // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never
     // sees the two meet.
@@ -119,6 +129,11 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     }
     probe::reached_if(Path::Passing, || !owner);
     Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
+}
+
+/// Whether the session lives, but its idle limit has passed.
+fn is_due(held: Option<&Entry>, now: Moment) -> bool {
+    held.is_some_and(|entry| entry.record.status() == Status::Live && entry.record.is_past_limit(now))
 }
 
 /// What matters of a record before and after a change.

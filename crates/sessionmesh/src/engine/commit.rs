@@ -152,25 +152,42 @@ pub(crate) async fn invalidate(
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
 pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>) {
-    let node = node.clone();
+    let following = Following::new(node);
     let folding: BoxFuture<'static, ()> = Box::pin(async move {
+        let node = &following.0;
         if let Some(winner) = winner
-            && let Ok(Some((_, theirs))) = read::load(&node, loser, Access::Peek).await
+            && let Ok(Some((_, theirs))) = read::load(node, loser, Access::Peek).await
         {
-            pour(&node, winner.id(), theirs.session.attributes()).await;
+            pour(node, winner.id(), theirs.session.attributes()).await;
         }
         let wait = Wait { ack: Ack::Owners, strict: false, deadline: node.config.commit_deadline };
         // It goes on replicating whatever the answer, so the answer changes nothing.
-        let _ = invalidate(&node, loser, None, winner, wait).await;
+        let _ = invalidate(node, loser, None, winner, wait).await;
     });
     task::spawn(folding);
 }
 
 /// What was written to an id that has been renewed goes to its successor, in a task of its own.
 pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
-    let node = node.clone();
-    let following: BoxFuture<'static, ()> = Box::pin(async move { pour(&node, successor, &attributes).await });
-    task::spawn(following);
+    let following = Following::new(node);
+    let pouring: BoxFuture<'static, ()> = Box::pin(async move { pour(&following.0, successor, &attributes).await });
+    task::spawn(pouring);
+}
+
+/// Counts a task that follows a renewal, for the figures.
+struct Following(Arc<Node>);
+
+impl Following {
+    fn new(node: &Arc<Node>) -> Self {
+        node.following.fetch_add(1, Ordering::Relaxed);
+        Self(node.clone())
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.following.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if

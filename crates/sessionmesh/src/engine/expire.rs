@@ -259,11 +259,12 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
                     let record = &entry.record;
                     let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
                     let access = now.minus_ms(item.age_ms);
-                    // Who asks for an end that is known here missed it, unless it knows of a later use.
+                    // Who asks for an end that is known here missed it, unless it knows of a later use. It asks only if it
+                    // is certain of one; with the same bound here, the journey of a message could make both right.
                     let missed = match record.status() {
                         Status::Live => false,
                         Status::Expired => {
-                            record.session.expired().is_some_and(|mark| access <= mark.access.plus_ms(tolerance))
+                            record.session.expired().is_some_and(|mark| access <= mark.access.plus_ms(tolerance / 2))
                         }
                         Status::Invalidated { .. } => true,
                     };

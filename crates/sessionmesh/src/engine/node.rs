@@ -1,6 +1,6 @@
 //! The state that all tasks of a node share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -51,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) acks: Mutex<Acks<oneshot::Sender<usize>>>,
     pub(crate) keeping: Mutex<Keeping>,
     pub(crate) fences: Fences,
+    /// Tasks that follow renewals: see `Stats::following`.
+    pub(crate) following: AtomicUsize,
     pub(crate) rng: Mutex<StdRng>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) counters: Counters,

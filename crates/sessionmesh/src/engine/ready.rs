@@ -24,7 +24,7 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: wat
         loop {
             membership.set_state(HeardState::Joining).await;
             ready.send_replace(false);
-            let skipped = wait_for_all(&node).await;
+            let skipped = wait_for_all(&node, &membership).await;
             probe::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
             if !skipped.is_empty() {
                 probe::reached(Path::DonorSkipped);
@@ -41,14 +41,17 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: wat
 }
 
 /// Waits until all members that are not silent gave what they had, and returns the names of those that are.
-async fn wait_for_all(node: &Node) -> Vec<String> {
+async fn wait_for_all(node: &Node, membership: &Membership) -> Vec<String> {
     let mut met = false;
     let mut alone_since: Option<Instant> = None;
     loop {
         let alone = node.topology.load().peers().next().is_none();
-        met |= !alone;
+        // Gossip tells of the dead, too, but only the living can have told.
+        let heard = || membership.heard().borrow().iter().any(|heard| *heard.name != *node.config.name);
+        met |= !alone || heard();
         alone_since = alone.then(|| alone_since.unwrap_or_else(Instant::now));
-        // Whoever was heard of is gone. Before this node believes that it is alone, others get their time to be heard.
+        // Whoever was heard of is gone, or not heard often enough to count. Before this node believes that it is alone,
+        // others get their time to be heard.
         let may_hear = met && alone_since.is_some_and(|since| since.elapsed() < node.config.discovery_window);
         if !may_hear && let Some(skipped) = has_all(node) {
             return skipped;

@@ -11,7 +11,7 @@ use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Version;
 use sessionmesh_core::probe::{self, Bug};
-use sessionmesh_core::session::Record;
+use sessionmesh_core::session::{Record, access_tolerance_ms};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::users::{Users, Watched};
@@ -62,10 +62,12 @@ impl Entry {
         (self.record.session.digest(), self.record.access)
     }
 
-    /// Notes an access. Says whether the other owners must hear of it: after a tenth of the idle limit.
+    /// Notes an access. Says whether the other owners must hear of it: so soon that, with the advance that they ignore,
+    /// they miss no more than a tenth of the idle limit.
     pub(crate) fn access(&mut self, now: Moment) -> bool {
         self.record.access = self.record.access.max(now);
-        let tell = now.ms_since(self.access_told) >= (self.record.session.idle_limit().ms / 10).max(1);
+        let limit = self.record.session.idle_limit().ms;
+        let tell = now.ms_since(self.access_told) >= (limit / 10 - access_tolerance_ms(limit)).max(1);
         if tell {
             self.access_told = now;
         }

@@ -101,6 +101,13 @@ impl Vanished {
         }
     }
 
+    /// It had said that it leaves, and that is heard only now.
+    fn left(&mut self, name: &str, incarnation: u64) {
+        if self.since.get(name).is_some_and(|gone| gone.incarnation == incarnation) {
+            self.since.remove(name);
+        }
+    }
+
     /// The cluster has settled: what vanished some time ago, within what the copies allow, has been made good.
     fn settled(&mut self, mode: Mode, present: usize, now: Moment) {
         if !self.too_many(mode, present, now) {
@@ -266,6 +273,7 @@ impl Views {
                 HeardState::Left => {
                     self.leaving.insert(node);
                     self.gone.insert(node);
+                    lock(&self.node.vanished).left(&heard.name, heard.incarnation);
                     continue;
                 }
             };
