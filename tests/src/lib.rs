@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod control;
+pub mod hanging;
 pub mod process;
