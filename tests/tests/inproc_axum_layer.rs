@@ -23,17 +23,24 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
     (0..3).flat_map(|one| (0..3).filter(move |other| *other != one).map(move |other| (one, other)))
 }
 
-/// `POST /slow/{key}` changes something, and answers once others have done something meanwhile.
+/// `POST /slow/{key}` changes something, and answers once others have done something meanwhile; `/slow-login` renews, too.
 fn with_slow(gate: &Arc<Barrier>) -> impl Fn() -> Router {
     let gate = gate.clone();
     move || {
-        let gate = gate.clone();
+        let waiting = gate.clone();
         let slow = post(async move |session: Session, axum::extract::Path(key): axum::extract::Path<String>| {
             session.insert(&key, "late").expect("text is JSON");
+            waiting.wait().await;
+            waiting.wait().await;
+        });
+        let gate = gate.clone();
+        let login = post(async move |session: Session| {
+            session.renew();
+            session.insert("user", "mallory").expect("text is JSON");
             gate.wait().await;
             gate.wait().await;
         });
-        routes().route("/slow/{key}", slow)
+        routes().route("/slow/{key}", slow).route("/slow-login", login)
     }
 }
 
@@ -158,6 +165,30 @@ async fn who_planted_an_id_does_not_learn_what_a_login_elsewhere_made_of_it() {
                 check(late == "late", || format!("{mode:?}: {late}"))
             })
             .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_planted_an_id_and_logs_in_slowly_with_it_shares_nothing_with_the_victim() {
+    for mode in MODES {
+        let gate = Arc::new(Barrier::new(2));
+        let (_cluster, sites) = sites(mode, with_slow(&gate)).await;
+        for _ in 0..3 {
+            for (a, b) in pairs() {
+                let mut victim = Browser::default();
+                victim.post(&sites[a], "/write/color/blue").await;
+                let mut planted = victim.clone();
+                let login = async {
+                    gate.wait().await;
+                    victim.post(&sites[a], "/login/ada").await;
+                    gate.wait().await;
+                };
+                let (answer, ()) = tokio::join!(planted.post(&sites[b], "/slow-login"), login);
+                assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+                assert_eq!(planted.get(&sites[b], "/read/user").await, "none");
+                assert_eq!(victim.get(&sites[b], "/read/user").await, "ada");
+            }
         }
     }
 }

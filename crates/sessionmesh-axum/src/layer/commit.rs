@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessionmesh::{Ack, CommitError, Session, Value};
+use sessionmesh::{Ack, CommitError, Session, SessionId, Value};
 
 use super::error::{Reason, was_made};
 use super::visit::{State, Tell, Visit};
@@ -96,6 +96,9 @@ impl Visit {
             None => Arc::new(self.site.mesh.create().await.map_err(|error| Reason::Full(Arc::new(error)))?),
         };
         let before = session.id();
+        if task.renew {
+            self.look_again(before).await?;
+        }
         let outcome = task.commit(&session).await;
         let after = session.id();
         let mut state = self.state();
@@ -116,6 +119,17 @@ impl Visit {
         }
         drop(state);
         self.judged(outcome)
+    }
+
+    /// Two renewals of one session at the same time are merged into one. So before a slow request renews a session, it looks
+    /// whether another request did: else whoever planted an id could wait for the victim's login with a login of his own,
+    /// and share the merged session.
+    async fn look_again(&self, id: SessionId) -> Result<(), Reason> {
+        match self.site.mesh.peek(id).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(self.state().lose()),
+            Err(error) => Err(Reason::CannotTell(Arc::new(error))),
+        }
     }
 
     /// Reads, changes and writes one attribute at once, in a session that exists. None if there is no session.
