@@ -1,121 +1,18 @@
 //! A peer that is there, gossips and takes connections, but answers nothing.
 
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
+use sessionmesh::network::{Network as _, TokioNetwork};
 use sessionmesh::{Commit, CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
 use sessionmesh_tests::cluster::{Cluster, MODES, check, eventually_async, settled_and_exact};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use sessionmesh_tests::hanging::Hanging;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Instant;
-
-/// The network of a node that hangs when told to: what arrives on a connection is swallowed, what is sent goes nowhere.
-/// Connections are still accepted, and gossip goes on.
-#[derive(Debug, Default)]
-struct Hanging {
-    real: TokioNetwork,
-    hangs: Arc<AtomicBool>,
-}
-
-impl Network for Hanging {
-    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
-        Box::pin(async move { Ok(Swallowing::over(self.real.connect(to).await?, &self.hangs)) })
-    }
-
-    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        Box::pin(async move {
-            let listener = HangingListener { real: self.real.listen(at).await?, hangs: self.hangs.clone() };
-            Ok(Box::new(listener) as Box<dyn Listener>)
-        })
-    }
-
-    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
-        self.real.datagrams(bind)
-    }
-
-    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
-        let host = host.to_owned();
-        Box::pin(async move { self.real.resolve(&host).await })
-    }
-}
-
-struct HangingListener {
-    real: Box<dyn Listener>,
-    hangs: Arc<AtomicBool>,
-}
-
-impl Listener for HangingListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
-        Box::pin(async move {
-            let (stream, from) = self.real.accept().await?;
-            Ok((Swallowing::over(stream, &self.hangs), from))
-        })
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.real.local_addr()
-    }
-}
-
-/// A connection that has ever swallowed something is of no more use, and breaks when its node hangs no longer.
-struct Swallowing {
-    real: Box<dyn ByteStream>,
-    hangs: Arc<AtomicBool>,
-    swallowed: bool,
-}
-
-impl Swallowing {
-    fn over(real: Box<dyn ByteStream>, hangs: &Arc<AtomicBool>) -> Box<dyn ByteStream> {
-        Box::new(Self { real, hangs: hangs.clone(), swallowed: false })
-    }
-
-    fn state(&mut self) -> io::Result<bool> {
-        let hangs = self.hangs.load(Ordering::Acquire);
-        if self.swallowed && !hangs {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        self.swallowed |= hangs;
-        Ok(hangs)
-    }
-}
-
-impl AsyncRead for Swallowing {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            if !self.state()? {
-                return Pin::new(&mut self.real).poll_read(cx, buf);
-            }
-            let mut space = [0; 4096];
-            let mut away = ReadBuf::new(&mut space);
-            match Pin::new(&mut self.real).poll_read(cx, &mut away)? {
-                Poll::Ready(()) if away.filled().is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(()) => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Swallowing {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.state()? { Poll::Ready(Ok(buf.len())) } else { Pin::new(&mut self.real).poll_write(cx, buf) }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.real).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.real).poll_shutdown(cx)
-    }
-}
 
 /// One scene at a time: these tests measure.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -298,7 +195,7 @@ async fn a_peer_that_hangs_no_longer_gets_all_it_missed_and_is_waited_for_again(
 async fn the_fake_swallows_what_it_is_sent() {
     let network = Hanging::default();
     let listener = network.listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-    let mut dialled = network.real.connect(listener.local_addr().expect("bound")).await.expect("it listens");
+    let mut dialled = TokioNetwork.connect(listener.local_addr().expect("bound")).await.expect("it listens");
     let (mut accepted, _) = listener.accept().await.expect("it was dialled");
     network.hangs.store(true, Ordering::Release);
     tokio::io::AsyncWriteExt::write_all(&mut dialled, b"hello").await.expect("it takes it");

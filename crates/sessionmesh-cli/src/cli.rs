@@ -38,7 +38,9 @@ enum Command {
     Demo(DemoArgs),
     /// Run one node with the example application
     #[command(after_help = concat!(
-        "The file is TOML: the keys of sessionmesh, and `http`, the address of the application:\n\n",
+        "The file is TOML: the keys of sessionmesh; `http`, the address of the\n",
+        "application; and `route_cookie`, the name of a cookie that tells a balancer\n",
+        "the node, if there is to be one:\n\n",
         "  name = \"web-1\"\n  bind = \"127.0.0.1:7700\"\n  http = \"127.0.0.1:8080\"\n\n",
         "Each key is also an environment variable, which wins: SESSIONMESH_NAME, ...\n",
         "SIGTERM or Ctrl-C hands all sessions over and then stops; a second one stops\n",

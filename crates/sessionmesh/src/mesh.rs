@@ -28,6 +28,7 @@ use crate::engine::users::Users;
 use crate::engine::views::Evidence;
 use crate::error::{CreateError, LeaveError, LoadError};
 use crate::event::Event;
+use crate::freshness::Read;
 use crate::membership::{HeardState, Membership};
 use crate::session::Session;
 use crate::stats::Stats;
@@ -79,6 +80,20 @@ impl Mesh {
     /// [`LoadError::CannotTell`] when that is not known. Then the visitor must not be logged out: answer 503.
     pub async fn load(&self, id: SessionId) -> Result<Option<Session>, LoadError> {
         self.read(id, Access::Note).await
+    }
+
+    /// [`Mesh::load`], as sure of itself as `read` asks for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mesh::load`].
+    pub async fn load_with(&self, id: SessionId, read: Read) -> Result<Option<Session>, LoadError> {
+        match read {
+            Read::Held if let Some(record) = read::held(&self.node, id) => {
+                Ok(Some(Session::loaded(self.clone(), id, record)))
+            }
+            Read::Held | Read::Current => self.load(id).await,
+        }
     }
 
     /// Like [`Mesh::load`], but no access: the idle time goes on.

@@ -1,8 +1,6 @@
 //! `sessionmesh node`: one node with the example application, from its configuration to its orderly end.
 
 mod app;
-mod cookie;
-mod page;
 mod ready_line;
 mod settings;
 
@@ -42,8 +40,9 @@ pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
     };
     let app = App { mesh: mesh.clone(), stopping: Arc::default() };
     let stopping = app.stopping.clone();
+    let router = app::router(app, settings.route_cookie).map_err(|error| Failure::Refused(error.to_string()))?;
     let (end, ended) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, app::router(app)).with_graceful_shutdown(async {
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
         // Dropped without a word is as good as asked to end.
         let _ = ended.await;
     });

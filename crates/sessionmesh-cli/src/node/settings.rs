@@ -1,4 +1,4 @@
-//! The settings of `sessionmesh node`: those of the library, and `http`.
+//! The settings of `sessionmesh node`: those of the library, and those of the application.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -7,14 +7,22 @@ use sessionmesh::Config;
 use sessionmesh::config::{ConfigError, ENV_PREFIX, Origin};
 use toml::Table;
 
+use super::app::COOKIE;
+
 /// The key of the application's own address, in a file.
 const HTTP: &str = "http";
+/// The key of the name of a cookie that names the node to balancers.
+const ROUTE_COOKIE: &str = "route_cookie";
+/// The longest name of that cookie.
+const ROUTE_COOKIE_CHARS_MAX: usize = 64;
 
 /// What a node is started with.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     /// Where the application listens.
     pub(crate) http: SocketAddr,
+    /// The name of the cookie that names this node to balancers; none: there is no such cookie.
+    pub(crate) route_cookie: Option<String>,
     /// All else.
     pub(crate) mesh: Config,
 }
@@ -54,15 +62,23 @@ fn split(mut table: Table, origin: &Origin) -> Result<Settings, String> {
         Some(other) => address(&format!("a TOML {}", other.type_str()), origin)?,
         None => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
     };
+    let route_cookie = match table.remove(ROUTE_COOKIE) {
+        Some(toml::Value::String(text)) => Some(cookie_name(text, origin)?),
+        Some(other) => Some(cookie_name(format!("a TOML {}", other.type_str()), origin)?),
+        None => None,
+    };
     let mesh = Config::from_toml_table(&table, origin).map_err(|error| error.to_string())?;
-    Ok(Settings { http, mesh })
+    Ok(Settings { http, route_cookie, mesh })
 }
 
 fn overlay(mut settings: Settings, variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, String> {
-    let http = format!("{ENV_PREFIX}{}", HTTP.to_ascii_uppercase());
-    let (ours, theirs): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(name, _)| *name == http);
-    if let Some((name, value)) = ours.into_iter().next() {
-        settings.http = address(&value, &Origin::Variable(name))?;
+    let mut theirs = Vec::new();
+    for (name, value) in variables {
+        match name.strip_prefix(ENV_PREFIX).map(str::to_ascii_lowercase).as_deref() {
+            Some(HTTP) => settings.http = address(&value, &Origin::Variable(name))?,
+            Some(ROUTE_COOKIE) => settings.route_cookie = Some(cookie_name(value, &Origin::Variable(name))?),
+            _ => theirs.push((name, value)),
+        }
     }
     settings.mesh = settings.mesh.from_env_over(theirs).map_err(|error| error.to_string())?;
     Ok(settings)
@@ -72,6 +88,18 @@ fn address(text: &str, origin: &Origin) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("`http` cannot be {text} (from {origin}); allowed is an address with a port, as 127.0.0.1:8080")
     })
+}
+
+/// What is certainly a name that browsers take and balancers can be told.
+fn cookie_name(text: String, origin: &Origin) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if (1..=ROUTE_COOKIE_CHARS_MAX).contains(&text.len()) && text.chars().all(plain) && text != COOKIE {
+        return Ok(text);
+    }
+    Err(format!(
+        "`route_cookie` cannot be {text} (from {origin}); allowed are 1 to {ROUTE_COOKIE_CHARS_MAX} of A-Z a-z 0-9 _ -, \
+         but not {COOKIE}, which is the session's"
+    ))
 }
 
 #[cfg(test)]
@@ -104,6 +132,18 @@ mod tests {
         assert!(error.starts_with("`http` cannot be a TOML integer (from the given TOML text)"), "{error}");
         let error = from_text("", &[("SESSIONMESH_HTTP", "localhost")]).unwrap_err();
         assert!(error.contains("environment variable SESSIONMESH_HTTP"), "{error}");
+    }
+
+    #[test]
+    fn the_route_cookie_is_off_until_it_has_a_name() {
+        assert_eq!(from_text("", &[]).unwrap().route_cookie, None);
+        assert_eq!(from_text("route_cookie = 'route'", &[]).unwrap().route_cookie.as_deref(), Some("route"));
+        let variables = [("SESSIONMESH_ROUTE_COOKIE", "node")];
+        assert_eq!(from_text("route_cookie = 'route'", &variables).unwrap().route_cookie.as_deref(), Some("node"));
+        for wrong in ["''", "'a b'", "'SESSIONID'", "true"] {
+            let error = from_text(&format!("route_cookie = {wrong}"), &[]).unwrap_err();
+            assert!(error.starts_with("`route_cookie` cannot be "), "{error}");
+        }
     }
 
     #[test]

@@ -152,6 +152,23 @@ fn own(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     }
 }
 
+/// The live copy that this node holds, though others may know better. As above, a copy that is only to be passed on must
+/// come to rest, so it notes no access before it would have to be told.
+pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
+    let now = node.now();
+    let record = node.store.get(id)?.record;
+    let usable = record.status() == Status::Live && !record.is_past_limit(now) && !node.stop.is_cancelled();
+    if !usable || node.fences.holds(id, now) {
+        return None;
+    }
+    let tell = record.idle_ms(now) >= record.session.idle_limit().ms / 10;
+    if tell || node.topology.load().is_owner(id.slot()) {
+        note(node, id);
+    }
+    node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+    Some(record)
+}
+
 /// What an owner has served once it serves from then on, also from its own map. Ended sessions stay ended.
 fn keep(node: &Node, id: SessionId, record: &Record) {
     node.store.update(id, |held| {

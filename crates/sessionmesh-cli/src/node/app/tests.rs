@@ -1,13 +1,23 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, COOKIE as COOKIES, LOCATION, RETRY_AFTER, SET_COOKIE};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
 use sessionmesh::Discovery;
+use tower::ServiceExt as _;
 
 use super::*;
 use crate::demo::http::{Answer, ask};
 
-/// A node that is alone, and where its application listens.
-async fn site() -> (Mesh, SocketAddr) {
+const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap()
+}
+
+async fn mesh() -> Mesh {
     let mesh = Mesh::builder()
         .name("web-1")
         .discovery(Discovery::seeds(["127.0.0.1:1"]))
@@ -16,9 +26,19 @@ async fn site() -> (Mesh, SocketAddr) {
         .await
         .unwrap();
     mesh.ready().await;
+    mesh
+}
+
+fn app(mesh: &Mesh) -> App {
+    App { mesh: mesh.clone(), stopping: Arc::default() }
+}
+
+/// A node that is alone, and where its application listens.
+async fn site() -> (Mesh, SocketAddr) {
+    let mesh = mesh().await;
     let (listener, at) = crate::node::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let app = App { mesh: mesh.clone(), stopping: Arc::default() };
-    tokio::spawn(async { axum::serve(listener, router(app)).await });
+    let router = router(app(&mesh), None).unwrap();
+    tokio::spawn(async { axum::serve(listener, router).await });
     (mesh, at)
 }
 
@@ -36,6 +56,7 @@ async fn a_visitor_logs_in_visits_and_logs_out() {
     let answer = log_in(at, None).await;
     let set = answer.headers[SET_COOKIE].to_str().unwrap();
     assert!(set.starts_with("SESSIONID=") && set.ends_with("; HttpOnly; SameSite=Lax; Path=/"), "{set}");
+    assert_eq!((&answer.body["user"], &answer.body["copies"]), (&json!("ada"), &json!(0)));
     let cookie = answer.cookie().unwrap();
     for visits in 1..=2 {
         let answer = get(at, "/session", &cookie).await;
@@ -68,13 +89,83 @@ async fn a_malformed_cookie_is_none() {
     assert_eq!(nobody.status, StatusCode::BAD_REQUEST);
 }
 
+/// A browser, without a network.
+struct Browser {
+    router: Router,
+    cookie: Option<String>,
+}
+
+struct Page {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Browser {
+    async fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Page {
+        let mut request = Request::builder().method(method).uri(path).header(ACCEPT, HTML);
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIES, cookie);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        if let Some(set) = head.headers.get(SET_COOKIE) {
+            self.cookie = set.to_str().unwrap().split(';').next().map(str::to_owned);
+        }
+        Page { status: head.status, headers: head.headers, text }
+    }
+
+    async fn shop(&mut self) -> String {
+        let page = self.ask("GET", "/", &[], "").await;
+        assert_eq!((page.status, text(&page.headers[CACHE_CONTROL])), (StatusCode::OK, "no-store"));
+        page.text
+    }
+
+    async fn form(&mut self, path: &str, body: &str) -> Page {
+        self.ask("POST", path, &[(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")], body).await
+    }
+}
+
 #[tokio::test]
-async fn who_cannot_be_looked_up_is_asked_to_come_again_and_keeps_the_cookie() {
-    let problem = LoadError::CannotTell { id: sessionmesh::SessionId::from_bytes([1; 16]), why: "a test" };
-    let response = Problem::from(problem).into_response();
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(response.headers()[RETRY_AFTER], "1");
-    assert!(!response.headers().contains_key(SET_COOKIE));
+async fn a_browser_fills_its_cart_before_the_login_and_keeps_it() {
+    let mesh = mesh().await;
+    let mut browser = Browser { router: router(app(&mesh), None).unwrap(), cookie: None };
+    let page = browser.shop().await;
+    assert!(page.contains("Nothing in it yet") && page.contains("Log in") && page.contains("web-1"), "{page}");
+    assert_eq!(mesh.stats().sessions, 0, "to look makes no session");
+    for path in ["/cart/add", "/cart/add", "/cart/remove", "/cart/add"] {
+        let page = browser.form(path, "article=assam").await;
+        assert_eq!((page.status, text(&page.headers[LOCATION])), (StatusCode::SEE_OTHER, "/"));
+    }
+    let before = browser.cookie.clone();
+    let page = browser.form("/login", "user=ada+%3Cb%3E").await;
+    assert_eq!((page.status, text(&page.headers[LOCATION])), (StatusCode::SEE_OTHER, "/"));
+    assert_ne!(browser.cookie, before);
+    let page = browser.shop().await;
+    assert!(page.contains("ada &lt;b&gt;") && page.contains("€ 12.80") && page.contains("holds a copy"), "{page}");
+    let page = browser.form("/logout", "").await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+    assert!(browser.shop().await.contains("Nothing in it yet"));
+    let unknown = browser.form("/cart/add", "article=coffee").await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    assert!(unknown.text.contains("there is no such article."), "{}", unknown.text);
+}
+
+#[tokio::test]
+async fn another_site_cannot_post_in_a_visitors_name() {
+    let mesh = mesh().await;
+    let mut browser = Browser { router: router(app(&mesh), None).unwrap(), cookie: None };
+    browser.form("/login", "user=ada").await;
+    let form = (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded");
+    for headers in [[form, ("sec-fetch-site", "cross-site")], [form, ("origin", "http://elsewhere")]] {
+        let page = browser.ask("POST", "/logout", &headers, "").await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN);
+    }
+    assert!(browser.shop().await.contains("Good to see you"));
 }
 
 #[tokio::test]
@@ -82,11 +173,44 @@ async fn the_page_is_html_for_browsers_and_text_for_others() {
     let (mesh, at) = site().await;
     let cookie = log_in(at, None).await.cookie().unwrap();
     let answer = get(at, "/", &cookie).await;
-    assert!(answer.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
-    let browser = [("accept", "text/html,*/*;q=0.8")]
-        .map(|(name, value)| (name.parse::<axum::http::HeaderName>().unwrap(), HeaderValue::from_static(value)));
-    let page = page::show(&mesh, None, &browser.into_iter().collect());
-    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/plain"));
+    let mut browser = Browser { router: router(app(&mesh), None).unwrap(), cookie: Some(cookie) };
+    let page = browser.ask("GET", "/", &[], "").await;
+    assert!(page.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/html"));
+    assert!(!page.text.contains("<script") && page.text.contains("Good to see you, <strong>ada</strong>"));
+}
+
+#[tokio::test]
+async fn who_cannot_be_looked_up_is_asked_to_come_again_in_the_form_asked_for() {
+    let mesh = mesh().await;
+    let router = router(app(&mesh), Some("route".to_owned())).unwrap();
+    let mut browser = Browser { router: router.clone(), cookie: None };
+    browser.form("/cart/add", "article=assam").await;
+    browser.cookie = Some(format!("{COOKIE}={}", sessionmesh::SessionId::from_bytes([7; 16]).encode()));
+    let _ = mesh.leave(Duration::from_secs(5)).await;
+    let page = browser.ask("GET", "/", &[], "").await;
+    assert_eq!((page.status, text(&page.headers[RETRY_AFTER])), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    assert!(page.text.contains("One moment, please") && !page.headers.contains_key(SET_COOKIE), "{}", page.text);
+    let page = browser.ask("GET", "/session", &[("accept", "*/*")], "").await;
+    assert!(page.text.contains("One moment"), "a browser says both");
+    let request = Request::builder().uri("/session").header(COOKIES, browser.cookie.unwrap()).body(Body::empty());
+    let answer = router.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!((answer.status(), text(&answer.headers()[RETRY_AFTER])), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    let body: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert!(body["error"].as_str().unwrap().contains("cannot tell"), "{body}");
+}
+
+#[tokio::test]
+async fn the_route_cookie_is_set_if_it_has_a_name() {
+    let mesh = mesh().await;
+    for (name, cookies) in [(None, 1), (Some("route".to_owned()), 2)] {
+        let mut browser = Browser { router: router(app(&mesh), name).unwrap(), cookie: None };
+        let page = browser.form("/login", "user=ada").await;
+        let set: Vec<_> = page.headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(set.len(), cookies);
+        assert!(set[1..].iter().all(|set| *set == "route=web-1; HttpOnly; SameSite=Lax; Path=/"), "{set:?}");
+    }
+    assert!(router(app(&mesh), Some(COOKIE.to_owned())).is_err());
 }
 
 #[tokio::test]
@@ -96,14 +220,7 @@ async fn a_node_that_stops_is_not_healthy() {
     assert_eq!((answer.status, &answer.body["state"]), (StatusCode::OK, &json!("ready")));
     assert_eq!(answer.body["members"], json!(["web-1"]));
     let app = App { mesh, stopping: Arc::new(AtomicBool::new(true)) };
-    assert_eq!(health(State(app.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(finish(State(app), Response::default()).await.headers()[CONNECTION], "close");
-}
-
-#[tokio::test]
-async fn what_a_node_that_has_left_refuses_is_for_another_node_and_what_was_made_is_a_success() {
-    let (mesh, _) = site().await;
-    let app = App { mesh, stopping: Arc::default() };
-    assert!(matches!(app.made(Err::<(), _>(CommitError::Left)), Err(Problem::Later(_))));
-    assert!(matches!(app.made(Err::<(), _>(CommitError::TimedOut { copies: 0 })), Ok(None)));
+    let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
+    let answer = router(app, None).unwrap().oneshot(request).await.unwrap();
+    assert_eq!((answer.status(), text(&answer.headers()[CONNECTION])), (StatusCode::SERVICE_UNAVAILABLE, "close"));
 }

@@ -1,0 +1,202 @@
+//! Making changes visible, and ending sessions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sessionmesh::{Ack, CommitError, Session, SessionId, Value};
+
+use super::error::{Reason, was_made};
+use super::visit::{State, Tell, Visit};
+
+/// What a commit reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Commit {
+    /// Other nodes that confirmed that they hold the change. 0 if nothing had changed.
+    pub copies: usize,
+    /// Whether anything was changed.
+    pub changed: bool,
+}
+
+/// What one commit is to do.
+struct Task {
+    /// None: make one.
+    session: Option<Arc<Session>>,
+    changes: BTreeMap<Arc<str>, Option<Value>>,
+    max_inactive: Option<Duration>,
+    renew: bool,
+    ack: Option<Ack>,
+}
+
+impl State {
+    fn task(&self) -> Result<Option<Task>, Reason> {
+        if !self.is_changed() {
+            return Ok(None);
+        }
+        if self.over {
+            return Err(Reason::Ended);
+        }
+        let renew = self.renew && self.session.is_some();
+        if self.answered && (renew || self.session.is_none()) {
+            return Err(Reason::HeadSent);
+        }
+        Ok(Some(Task {
+            session: self.session.clone(),
+            changes: self.changes.clone(),
+            max_inactive: self.max_inactive,
+            renew,
+            ack: self.options.ack,
+        }))
+    }
+
+    /// What was committed is no change any more; what was changed meanwhile still is.
+    fn done(&mut self, task: &Task) {
+        self.changes.retain(|key, value| task.changes.get(key) != Some(value));
+        if self.max_inactive == task.max_inactive {
+            self.max_inactive = None;
+        }
+        self.renew = false;
+    }
+
+    /// The request has no session any more, and gets no other.
+    fn lose(&mut self) -> Reason {
+        self.session = None;
+        self.over = true;
+        Reason::Ended
+    }
+}
+
+impl Task {
+    async fn commit(&self, session: &Session) -> Result<sessionmesh::Commit, CommitError> {
+        for (key, value) in &self.changes {
+            match value {
+                Some(value) => session.insert_bytes(key, value.clone()),
+                None => session.remove(key),
+            }
+        }
+        if let Some(limit) = self.max_inactive {
+            session.set_max_inactive(limit);
+        }
+        match self.ack {
+            _ if self.renew => session.renew_id().await,
+            Some(ack) => session.commit_with(ack).await,
+            None => session.commit().await,
+        }
+    }
+}
+
+impl Visit {
+    /// Commits what was changed so far.
+    pub(super) async fn commit(&self) -> Result<Commit, Reason> {
+        let _turn = self.turn.lock().await;
+        let Some(task) = self.state().task()? else { return Ok(Commit::default()) };
+        let session = match &task.session {
+            Some(session) => session.clone(),
+            None => Arc::new(self.site.mesh.create().await.map_err(|error| Reason::Full(Arc::new(error)))?),
+        };
+        let before = session.id();
+        if task.renew {
+            self.look_again(before).await?;
+        }
+        let outcome = task.commit(&session).await;
+        let after = session.id();
+        let mut state = self.state();
+        match outcome {
+            Err(CommitError::Ended | CommitError::Unknown) => return Err(state.lose()),
+            Err(error) if !was_made(&error) => return Err(Reason::Commit(Arc::new(error))),
+            // The new session had too few copies in time, and was taken back.
+            Err(error) if task.renew && after == before => return Err(Reason::NotRenewed(Arc::new(error))),
+            _ => state.done(&task),
+        }
+        if task.renew || task.session.is_none() {
+            state.tell = Tell::Id(after);
+            state.session = Some(session);
+        } else if after != before {
+            // The changes went into a session that another request made of this one, of which this visitor may know
+            // nothing.
+            state.lose();
+        }
+        drop(state);
+        self.judged(outcome)
+    }
+
+    /// Two renewals of one session at the same time are merged into one. So before a slow request renews a session, it looks
+    /// whether another request did: else whoever planted an id could wait for the victim's login with a login of his own,
+    /// and share the merged session.
+    async fn look_again(&self, id: SessionId) -> Result<(), Reason> {
+        match self.site.mesh.peek(id).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(self.state().lose()),
+            Err(error) => Err(Reason::CannotTell(Arc::new(error))),
+        }
+    }
+
+    /// Reads, changes and writes one attribute at once, in a session that exists. None if there is no session.
+    pub(super) async fn update<T>(
+        &self,
+        key: &str,
+        change: impl FnOnce(Option<T>) -> Option<T> + Send,
+    ) -> Result<Option<T>, Reason>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send,
+    {
+        let _turn = self.turn.lock().await;
+        let session = self.state().session.clone().ok_or(Reason::Ended)?;
+        let before = session.id();
+        let outcome = session.update(key, change).await;
+        if session.id() != before || matches!(outcome, Err(CommitError::Ended | CommitError::Unknown)) {
+            return Err(self.state().lose());
+        }
+        match outcome {
+            Ok(value) => Ok(value),
+            Err(error) if was_made(&error) => {
+                self.judged(Err(error))?;
+                Ok(session.get(key)?)
+            }
+            Err(error) => Err(Reason::Commit(Arc::new(error))),
+        }
+    }
+
+    /// Ends the session.
+    pub(super) async fn invalidate(&self) -> Result<Commit, Reason> {
+        let _turn = self.turn.lock().await;
+        let session = {
+            let mut state = self.state();
+            state.changes.clear();
+            (state.max_inactive, state.renew) = (None, false);
+            if state.session.is_none() && state.presented.named {
+                // What the cookie named has ended before.
+                (state.tell, state.over) = (Tell::Gone, false);
+            }
+            state.session.clone()
+        };
+        let Some(session) = session else { return Ok(Commit::default()) };
+        let outcome = session.invalidate().await;
+        let outcome = match outcome {
+            Err(error) if !was_made(&error) => return Err(Reason::Commit(Arc::new(error))),
+            outcome => outcome,
+        };
+        {
+            let mut state = self.state();
+            (state.session, state.tell) = (None, Tell::Gone);
+        }
+        self.judged(outcome)
+    }
+
+    /// What was made with fewer copies than wanted is a success, unless the site says otherwise.
+    fn judged(&self, outcome: Result<sessionmesh::Commit, CommitError>) -> Result<Commit, Reason> {
+        let copies = match outcome {
+            Ok(commit) => return Ok(Commit { copies: commit.copies, changed: commit.changed }),
+            Err(error) if self.site.refuse_fewer_copies => return Err(Reason::Commit(Arc::new(error))),
+            Err(error) => {
+                tracing::warn!(%error, "fewer copies than asked for");
+                match error {
+                    CommitError::TimedOut { copies } | CommitError::TooFewCopies { copies, .. } => copies,
+                    _ => 0,
+                }
+            }
+        };
+        Ok(Commit { copies, changed: true })
+    }
+}

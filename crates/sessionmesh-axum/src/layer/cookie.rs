@@ -1,0 +1,254 @@
+//! The cookie that carries the session id.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use ::cookie::{Cookie, CookieBuilder, CookieJar, Key, SameSite};
+use http::HeaderValue;
+use sessionmesh::SessionId;
+
+/// The characters of an encoded id, and of what a signature puts before it.
+const ID_CHARS: usize = 22;
+const SIGNATURE_CHARS: usize = 44;
+
+/// What the session cookie looks like, and who may have written it.
+///
+/// By default it is called `__Host-session`, is `Secure`, `HttpOnly` and `SameSite=Lax`, has the path `/` and ends with
+/// the browser. Keep a name that begins with `__Host-` where you can: browsers take such a cookie only over HTTPS and from
+/// the very same host, so no neighbour in the domain and nobody on an unencrypted line can plant one. Where the cookie has
+/// to reach several hosts of a domain, `__Secure-` is the next best. Over plain HTTP, for tests, give another name and
+/// [`secure(false)`](Self::secure).
+///
+/// A request may carry several cookies of this name, of other paths or domains, or left behind by an older version of the
+/// site. The first that belongs to a session is taken, of at most four that can be ids at all. What cannot be an id, by
+/// its form or its signature, is no cookie.
+#[derive(Clone)]
+pub struct SessionCookie {
+    pub(super) name: Cow<'static, str>,
+    pub(super) path: Cow<'static, str>,
+    pub(super) domain: Option<Cow<'static, str>>,
+    pub(super) same_site: SameSite,
+    pub(super) secure: bool,
+    http_only: bool,
+    max_age: Option<Duration>,
+    /// Without, cookies are not signed.
+    key: Option<Key>,
+    accepted: Vec<Key>,
+}
+
+impl Default for SessionCookie {
+    fn default() -> Self {
+        Self::new("__Host-session")
+    }
+}
+
+impl SessionCookie {
+    /// A cookie of this name, with the defaults above.
+    #[must_use]
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            name: name.into(),
+            path: Cow::Borrowed("/"),
+            domain: None,
+            same_site: SameSite::Lax,
+            secure: true,
+            http_only: true,
+            max_age: None,
+            key: None,
+            accepted: Vec::new(),
+        }
+    }
+
+    /// The paths that the browser sends it with.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sends it to all hosts of this domain. Without, only to the host that set it, which is safer.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Whether requests from other sites carry it. `Lax` (the default): only when a link is followed.
+    #[must_use]
+    pub const fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Whether the browser sends it over HTTPS only. Default true.
+    #[must_use]
+    pub const fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Whether scripts of the page are kept from reading it. Default true.
+    #[must_use]
+    pub const fn http_only(mut self, http_only: bool) -> Self {
+        self.http_only = http_only;
+        self
+    }
+
+    /// Lets it outlive the browser, for so long after the last response to a request that used the session. Not shorter
+    /// than the session's idle limit; whole seconds, at least one. Without, it ends with the browser.
+    #[must_use]
+    pub const fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// Signs it (HMAC-SHA256). Ids cannot be guessed anyway; with a signature, made-up ones are told without asking
+    /// another node, and a leaked id alone opens nothing. All nodes need the same key. Cookies that were given before
+    /// without a signature are none any more.
+    #[must_use]
+    pub fn signed(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Also accepts cookies signed with this key, for a change of keys: first every node accepts the new one, then every
+    /// node signs with it and accepts the old one; the old one goes when the sessions have. A cookie with an old
+    /// signature is replaced whenever a cookie is sent anyway. Means nothing without [`signed`](Self::signed).
+    #[must_use]
+    pub fn also_accepts(mut self, key: Key) -> Self {
+        self.accepted.push(key);
+        self
+    }
+
+    /// Whether the browser's copy has a time of its own, which slides with each use.
+    pub(super) const fn slides(&self) -> bool {
+        self.max_age.is_some()
+    }
+
+    /// The id in a cookie of this name.
+    pub(super) fn id(&self, value: &str) -> Option<SessionId> {
+        let Some(key) = &self.key else {
+            return SessionId::decode(value).ok();
+        };
+        if value.len() != SIGNATURE_CHARS + ID_CHARS {
+            return None;
+        }
+        let jar = CookieJar::new();
+        let verified = |key| jar.signed(key).verify(Cookie::new(self.name.clone().into_owned(), value.to_owned()));
+        SessionId::decode([key].into_iter().chain(&self.accepted).find_map(verified)?.value()).ok()
+    }
+
+    /// `Set-Cookie` for session `id`.
+    pub(super) fn give(&self, id: SessionId) -> HeaderValue {
+        let cookie = self.build(id.encode());
+        // What does not fit into the 400 days that browsers grant is cut there by them.
+        let max_age =
+            self.max_age.map(|age| ::cookie::time::Duration::try_from(age).unwrap_or(::cookie::time::Duration::MAX));
+        let mut cookie = max_age.into_iter().fold(cookie, CookieBuilder::max_age).build();
+        if let Some(key) = &self.key {
+            let mut jar = CookieJar::new();
+            jar.signed_mut(key).add(cookie.clone());
+            cookie = jar.get(&self.name).cloned().unwrap_or(cookie);
+        }
+        header(&cookie)
+    }
+
+    /// `Set-Cookie` that takes it back.
+    pub(super) fn take_back(&self) -> HeaderValue {
+        header(&self.build(String::new()).max_age(::cookie::time::Duration::ZERO).build())
+    }
+
+    fn build(&self, value: String) -> CookieBuilder<'static> {
+        self.with_scope(Cookie::build((self.name.clone().into_owned(), value))).http_only(self.http_only)
+    }
+
+    /// Where it is sent, which the route cookie shares.
+    pub(super) fn with_scope(&self, cookie: CookieBuilder<'static>) -> CookieBuilder<'static> {
+        let cookie = cookie.path(self.path.clone().into_owned()).same_site(self.same_site).secure(self.secure);
+        self.domain.iter().fold(cookie, |cookie, domain| cookie.domain(domain.clone().into_owned()))
+    }
+
+    /// # Errors
+    ///
+    /// What browsers would not take.
+    pub(super) fn check(&self) -> Result<(), CookieError> {
+        self.check_name(&self.name)?;
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && c != ';');
+        if !self.path.starts_with('/') || !plain(&self.path) {
+            return Err(CookieError::Path(self.path.clone().into_owned()));
+        }
+        match &self.domain {
+            Some(domain) if domain.is_empty() || !plain(domain) => {
+                Err(CookieError::Domain(domain.clone().into_owned()))
+            }
+            _ if self.same_site == SameSite::None && !self.secure => Err(CookieError::CrossSiteNotSecure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a cookie of this name can have this scope.
+    pub(super) fn check_name(&self, name: &str) -> Result<(), CookieError> {
+        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if name.is_empty() || !name.chars().all(token) {
+            return Err(CookieError::Name(name.to_owned()));
+        }
+        let prefix = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        if prefix("__Secure-") && !self.secure {
+            return Err(CookieError::SecurePrefix(name.to_owned()));
+        }
+        if prefix("__Host-") && (!self.secure || self.path != "/" || self.domain.is_some()) {
+            return Err(CookieError::HostPrefix(name.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SessionCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCookie")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .field("domain", &self.domain)
+            .field("same_site", &self.same_site)
+            .field("secure", &self.secure)
+            .field("http_only", &self.http_only)
+            .field("max_age", &self.max_age)
+            .field("signed", &self.key.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The text of a checked cookie whose value is an id, a signature or a node's name.
+pub(super) fn header(cookie: &Cookie<'_>) -> HeaderValue {
+    HeaderValue::from_str(&cookie.to_string()).expect("names, paths and domains were checked, and values are base64")
+}
+
+/// Why browsers would not take such a cookie. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CookieError {
+    /// The name is empty or has characters that a cookie's name cannot have.
+    #[error("`{0}` cannot be the name of a cookie; allowed are letters, digits and !#$%&'*+-.^_`|~")]
+    Name(String),
+    /// The path is none.
+    #[error("`{0}` cannot be the path of a cookie; it begins with / and has no spaces or semicolons")]
+    Path(String),
+    /// The domain is none.
+    #[error("`{0}` cannot be the domain of a cookie")]
+    Domain(String),
+    /// `__Host-` asks for `Secure`, the path `/`, and no domain.
+    #[error(
+        "browsers take `{0}` only if it is secure, has the path / and no domain; choose another name or drop these"
+    )]
+    HostPrefix(String),
+    /// `__Secure-` asks for `Secure`.
+    #[error("browsers take `{0}` only if it is secure; choose another name for plain HTTP")]
+    SecurePrefix(String),
+    /// `SameSite=None` asks for `Secure`.
+    #[error("browsers take a cookie with SameSite=None only if it is secure")]
+    CrossSiteNotSecure,
+    /// The session cookie and the route cookie have one name.
+    #[error("the session cookie and the route cookie cannot both be called `{0}`")]
+    SameName(String),
+}

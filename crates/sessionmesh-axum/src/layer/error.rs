@@ -1,0 +1,175 @@
+//! What can go wrong with a request's session, and what the visitor sees then.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum_core::response::{IntoResponse, Response};
+use http::header::{ACCEPT, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Uri};
+use sessionmesh::{CommitError, CreateError, LoadError, ValueError};
+
+use super::settings::ErrorPage;
+
+/// Why the session could not be told, read or stored. As a response it is the site's [error
+/// page](super::SessionLayer::error_page), so handlers can pass it on with `?`.
+pub struct SessionError {
+    reason: Reason,
+    page: Option<Arc<Page>>,
+}
+
+/// What exactly went wrong, whether anything was changed, and the status that the visitor sees.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// 503: it is not known whether the visitor's session exists. Nothing was changed, and the visitor is not logged out:
+    /// the cookie stays.
+    #[error(transparent)]
+    CannotTell(Arc<LoadError>),
+    /// 503: this node takes no more sessions. None was made.
+    #[error(transparent)]
+    Full(Arc<CreateError>),
+    /// 401: the session has ended, or another request has renewed its id. Nothing more is stored with it. Only
+    /// what is awaited in the handler says so; a commit at the end of a request passes over it.
+    #[error("the session has ended or was renewed by another request; nothing was changed")]
+    Ended,
+    /// 503: the id could not be renewed in time. The old one goes on, without the changes.
+    #[error("the session's id could not be renewed ({0}); the old one goes on, nothing was changed")]
+    NotRenewed(Arc<CommitError>),
+    /// The commit failed. 503 for [`CommitError::Left`], and for what was made with [too few
+    /// copies](super::SessionLayer::refuse_fewer_copies); 500 for all else, such as a limit.
+    #[error(transparent)]
+    Commit(Arc<CommitError>),
+    /// 500: a value does not fit its type. Nothing was changed.
+    #[error(transparent)]
+    Value(Arc<ValueError>),
+    /// 500: the head of the response has left, so the visitor cannot be told of a new id. Nothing was changed.
+    #[error("the response's head has left, so no session can be made or renewed; nothing was changed")]
+    HeadSent,
+    /// 500: there is no session here, because no [`SessionLayer`](super::SessionLayer) is around this route, or it
+    /// [ignores](super::SessionLayer::ignore_paths) this request.
+    #[error("there is no SessionLayer around this route, or it ignores this request")]
+    NoLayer,
+}
+
+impl Reason {
+    /// The status that says so.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::CannotTell(_) | Self::Full(_) | Self::NotRenewed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Commit(error) if was_made(error) || matches!(**error, CommitError::Left) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Ended => StatusCode::UNAUTHORIZED,
+            Self::Commit(_) | Self::Value(_) | Self::HeadSent | Self::NoLayer => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<ValueError> for Reason {
+    fn from(error: ValueError) -> Self {
+        Self::Value(Arc::new(error))
+    }
+}
+
+/// Whether the change was made, and only its copies are fewer than wanted.
+pub(super) const fn was_made(error: &CommitError) -> bool {
+    matches!(error, CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. })
+}
+
+/// What the visitor asked for, for an error page in the right form.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Asked {
+    /// The method.
+    pub method: Method,
+    /// The URI, as the router that holds the handler sees it.
+    pub uri: Uri,
+    /// The header `Accept`.
+    pub accept: Option<HeaderValue>,
+}
+
+impl Asked {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let accept = parts.headers.get(ACCEPT).cloned();
+        Self { method: parts.method.clone(), uri: parts.uri.clone(), accept }
+    }
+
+    /// Whether the visitor takes HTML, as a browser does.
+    #[must_use]
+    pub fn accepts_html(&self) -> bool {
+        self.accept.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains("text/html"))
+    }
+}
+
+/// The page of the site, for one request.
+pub(super) struct Page {
+    pub(super) show: Arc<ErrorPage>,
+    pub(super) asked: Asked,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("asked", &self.asked).finish_non_exhaustive()
+    }
+}
+
+impl SessionError {
+    pub(super) const fn new(reason: Reason, page: Option<Arc<Page>>) -> Self {
+        Self { reason, page }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The status that says so to the visitor: 503 (come again), 401 (the session has ended) or 500.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.reason.status()
+    }
+}
+
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self.reason, "session"),
+            StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(error = %self.reason, "session"),
+            _ => tracing::debug!(error = %self.reason, "session"),
+        }
+        if let Some(page) = &self.page {
+            return (page.show)(&self, &page.asked);
+        }
+        // What is wrong inside is for the log.
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                (status, [(RETRY_AFTER, "1")], "Your session cannot be reached just now. Please try again.\n")
+                    .into_response()
+            }
+            StatusCode::UNAUTHORIZED => (status, "Your session has ended.\n").into_response(),
+            _ => (status, "Something went wrong with your session.\n").into_response(),
+        }
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl fmt::Debug for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionError").field(&self.reason).finish()
+    }
+}
+
+impl std::error::Error for SessionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.reason.source()
+    }
+}

@@ -1,0 +1,30 @@
+//! The layer and the extractor.
+//!
+//! A [`visit::Visit`] is one request's view of its session: the [`service`] puts it into the request and, when the
+//! response is there, has it [commit] what was changed and [sign off](visit::Visit::sign_off) the response's head; the
+//! [`Session`] that handlers see is a handle to it.
+
+mod commit;
+mod cookie;
+mod error;
+mod options;
+mod presented;
+mod route_cookie;
+mod service;
+mod session;
+mod settings;
+mod sign_off;
+#[cfg(test)]
+mod tests;
+mod visit;
+
+pub use ::cookie::{Key, SameSite};
+
+pub use commit::Commit;
+pub use cookie::{CookieError, SessionCookie};
+pub use error::{Asked, Reason, SessionError};
+pub use options::{SessionOptions, SessionOptionsService};
+pub use route_cookie::RouteCookie;
+pub use service::{SessionFuture, SessionService};
+pub use session::Session;
+pub use settings::SessionLayer;

@@ -1,0 +1,96 @@
+//! What can differ from route to route.
+
+use std::task::{Context, Poll};
+
+use http::Request;
+use sessionmesh::{Ack, Read};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// How sure a route's reads and commits must be, where it differs from the rest.
+///
+/// For the whole site: [`SessionLayer::options`](super::SessionLayer::options). For some routes it is a layer of its own,
+/// inside of the [`SessionLayer`](super::SessionLayer); what it says goes before what an outer one says, and what it does
+/// not say is left to that.
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use sessionmesh::{Ack, Mesh, Read};
+/// # use sessionmesh_axum::{Session, SessionLayer, SessionOptions};
+/// # async fn ticker(_: Session) {}
+/// # async fn order(_: Session) {}
+/// # fn example(mesh: Mesh) -> Router {
+/// Router::new()
+///     .route("/ticker", get(ticker).layer(SessionOptions::new().ack(Ack::Local).read(Read::Held)))
+///     .route("/order", get(order))
+///     .layer(SessionLayer::new(mesh))
+/// # }
+/// ```
+///
+/// They count from where the session is extracted: a middleware outside of this layer that extracts the session has it
+/// loaded by the options that hold there. A renewal and a logout always wait for what the mesh is configured to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    pub(super) ack: Option<Ack>,
+    pub(super) read: Option<Read>,
+}
+
+impl SessionOptions {
+    /// Says nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ack: None, read: None }
+    }
+
+    /// What the commit at the end of the request waits for. Without: what the mesh is configured to. With [`Ack::Local`]
+    /// a change is lost if this node crashes in the next moments, and the next request elsewhere may not see it.
+    #[must_use]
+    pub const fn ack(mut self, ack: Ack) -> Self {
+        self.ack = Some(ack);
+        self
+    }
+
+    /// How sure the read must be. Without: [`Read::Current`]. Mind the risk of [`Read::Held`]: it may miss a logout.
+    #[must_use]
+    pub const fn read(mut self, read: Read) -> Self {
+        self.read = Some(read);
+        self
+    }
+
+    /// These, and what they do not say from `outer`.
+    pub(super) fn or(self, outer: Self) -> Self {
+        Self { ack: self.ack.or(outer.ack), read: self.read.or(outer.read) }
+    }
+}
+
+impl<S> Layer<S> for SessionOptions {
+    type Service = SessionOptionsService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionOptionsService { inner, options: *self }
+    }
+}
+
+/// The service of [`SessionOptions`].
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptionsService<S> {
+    inner: S,
+    options: SessionOptions,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for SessionOptionsService<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let extensions = request.extensions_mut();
+        let outer = extensions.get::<SessionOptions>().copied().unwrap_or_default();
+        extensions.insert(self.options.or(outer));
+        self.inner.call(request)
+    }
+}

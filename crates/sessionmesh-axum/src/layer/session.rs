@@ -1,0 +1,225 @@
+//! The session, as handlers see it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sessionmesh::{SessionId, Value, ValueError};
+
+use super::commit::Commit;
+use super::error::{Reason, SessionError};
+use super::options::SessionOptions;
+use super::visit::Visit;
+
+/// The session of the visitor: an extractor. All clones and extractors of one request are the same session.
+///
+/// Extracting it loads the session. It fails, with the site's [error page](super::SessionLayer::error_page), if it cannot
+/// be told whether the visitor has one ([`Reason::CannotTell`]). A visitor without a session gets one when the first
+/// attribute is stored.
+///
+/// What is changed is seen by this request at once, and by others after the commit at its end.
+#[derive(Clone)]
+pub struct Session {
+    visit: Arc<Visit>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = SessionError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
+        let visit = parts.extensions.get::<Arc<Visit>>().cloned();
+        let visit = visit.ok_or_else(|| SessionError::new(Reason::NoLayer, None))?;
+        visit.load(parts).await.map_err(|reason| visit.error(reason))?;
+        Ok(Self { visit })
+    }
+}
+
+impl Session {
+    /// The attribute `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Value`]: what is stored is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        let value = self.visit.state().get(key);
+        value.map(|value| decode(key, &value)).transpose().map_err(|error| self.visit.error(error.into()))
+    }
+
+    /// Writes an attribute, as JSON, which still reads after a field was added to `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Value`]: `value` cannot be JSON, for example because a map's keys are no text.
+    pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
+        let value = encode(key, value).map_err(|error| self.visit.error(error.into()))?;
+        self.visit.state().changes.insert(Arc::from(key), Some(value));
+        Ok(())
+    }
+
+    /// Removes an attribute. The session goes on, also if it was the last one.
+    pub fn remove(&self, key: &str) {
+        let mut state = self.visit.state();
+        if state.get(key).is_some() {
+            state.changes.insert(Arc::from(key), None);
+        }
+    }
+
+    /// Changes an attribute: `change` gets what is stored and returns what shall be, `None` to remove it. It is part of
+    /// the request's commit, so of two requests at the same time one can overwrite the other's result: for a counter that
+    /// misses nothing see [`update_now`](Self::update_now).
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Value`]: what is stored is not a `T`, or what shall be cannot be JSON.
+    pub fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        change: impl FnOnce(Option<T>) -> Option<T>,
+    ) -> Result<Option<T>, SessionError> {
+        let after = change(self.get(key)?);
+        match &after {
+            Some(value) => self.insert(key, value)?,
+            None => self.remove(key),
+        }
+        Ok(after)
+    }
+
+    /// Like [`update`](Self::update), but at once, in one step that no other request on this node comes between as long as
+    /// it owns the session; [`sessionmesh::Session::update`] says where else it is exact. What this request has changed so
+    /// far is committed before.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub async fn update_now<T: Serialize + DeserializeOwned + Send>(
+        &self,
+        key: &str,
+        change: impl FnOnce(Option<T>) -> Option<T> + Send,
+    ) -> Result<Option<T>, SessionError> {
+        if !self.exists() {
+            let after = self.update(key, change)?;
+            return self.commit().await.map(|_| after);
+        }
+        self.commit().await?;
+        self.visit.update(key, change).await.map_err(|reason| self.visit.error(reason))
+    }
+
+    /// The keys of all attributes, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Arc<str>> {
+        let state = self.visit.state();
+        let mut keys: BTreeSet<Arc<str>> = state.session.iter().flat_map(|session| session.keys()).collect();
+        for (key, value) in &state.changes {
+            match value {
+                Some(_) => keys.insert(key.clone()),
+                None => keys.remove(key),
+            };
+        }
+        keys.into_iter().collect()
+    }
+
+    /// The id. None for a visitor without a session, also if one is about to be made: it has its id from the commit.
+    #[must_use]
+    pub fn id(&self) -> Option<SessionId> {
+        self.visit.state().session.as_ref().map(|session| session.id())
+    }
+
+    /// Whether the visitor has a session: it was loaded, or [committed](Self::commit) in this request.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.visit.state().session.is_some()
+    }
+
+    /// Whether the commit of this request will make a session for a visitor who has none.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        let state = self.visit.state();
+        state.session.is_none() && !state.over && state.is_changed()
+    }
+
+    /// Gives the session another id with the commit of this request, against session fixation: to be called at every
+    /// login and whenever somebody gets more rights. What the request stores goes along in the same step. Without a
+    /// session there is nothing to renew: the one that is made has an id that nobody knew.
+    ///
+    /// If the renewal does not succeed in time, nothing is stored and the visitor sees a 503 ([`Reason::NotRenewed`]). The
+    /// commit waits for what the mesh is configured to, whatever the [options](super::SessionOptions) say.
+    pub fn renew(&self) {
+        self.visit.state().renew = true;
+    }
+
+    /// Ends the session for good, on every node, now: when this returns, no node serves it, and no request that is under
+    /// way can bring it back. The cookie is taken back with the response, whatever that is. What this request has changed is dropped;
+    /// what it stores afterwards makes a new session.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Commit`] with [`sessionmesh::CommitError::Left`]: the session goes on, another node can end it. With [too
+    /// few copies](super::SessionLayer::refuse_fewer_copies), if the site wants to know of that: the session has ended.
+    pub async fn invalidate(&self) -> Result<Commit, SessionError> {
+        self.visit.invalidate().await.map_err(|reason| self.visit.error(reason))
+    }
+
+    /// Commits what was changed so far, now. Needed only by those who must know how it went or what the new id is, and for
+    /// what the body of a response changes while it is streamed.
+    ///
+    /// # Errors
+    ///
+    /// See [`Reason`]. What was not made stays a change of the request, and is tried again at its end.
+    pub async fn commit(&self) -> Result<Commit, SessionError> {
+        self.visit.commit().await.map_err(|reason| self.visit.error(reason))
+    }
+
+    /// Sets after how much time without an access this session ends. It makes no session by itself.
+    pub fn set_max_inactive(&self, limit: Duration) {
+        self.visit.state().max_inactive = Some(limit);
+    }
+
+    /// After how much time without an access this session ends.
+    #[must_use]
+    pub fn max_inactive(&self) -> Duration {
+        let state = self.visit.state();
+        let stored = || state.session.as_ref().map(|session| session.max_inactive());
+        state.max_inactive.or_else(stored).unwrap_or(self.visit.site.mesh.config().max_inactive)
+    }
+
+    /// How sure reads and commits of this request are.
+    #[must_use]
+    pub fn options(&self) -> SessionOptions {
+        self.visit.state().options
+    }
+
+    /// When the session was created, in milliseconds since the Unix epoch by the clock of the node that made it. For
+    /// display.
+    #[must_use]
+    pub fn created_ms(&self) -> Option<u64> {
+        self.visit.state().session.as_ref().and_then(|session| session.created_ms())
+    }
+
+    /// How long the session was not used before this request.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.visit.state().session.as_ref().map_or(Duration::ZERO, |session| session.idle())
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.visit.state();
+        let id = state.session.as_ref().map(|session| session.id());
+        f.debug_struct("Session").field("id", &id).field("changes", &state.changes.len()).finish_non_exhaustive()
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
+    let bytes = serde_json::to_vec(value);
+    bytes.map(Value::from).map_err(|source| ValueError { key: key.to_owned(), action: "written", source })
+}
+
+fn decode<T: DeserializeOwned>(key: &str, value: &Value) -> Result<T, ValueError> {
+    serde_json::from_slice(value).map_err(|source| ValueError { key: key.to_owned(), action: "read", source })
+}

@@ -1,0 +1,172 @@
+//! The layer, and what it is told.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use axum_core::response::Response;
+use http::Uri;
+use sessionmesh::Mesh;
+use tower_layer::Layer;
+
+use super::cookie::{CookieError, SessionCookie};
+use super::error::{Asked, SessionError};
+use super::options::SessionOptions;
+use super::route_cookie::RouteCookie;
+use super::service::SessionService;
+
+pub(super) type ErrorPage = dyn Fn(&SessionError, &Asked) -> Response + Send + Sync;
+type Ignore = dyn Fn(&Uri) -> bool + Send + Sync;
+
+/// What all requests share.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) mesh: Mesh,
+    pub(super) cookie: SessionCookie,
+    pub(super) route: Option<RouteCookie>,
+    pub(super) options: SessionOptions,
+    pub(super) error_page: Option<Arc<ErrorPage>>,
+    pub(super) commit_on_server_error: bool,
+    pub(super) refuse_fewer_copies: bool,
+    ignored_paths: Vec<Cow<'static, str>>,
+    ignored: Vec<Arc<Ignore>>,
+}
+
+impl Site {
+    pub(super) fn ignores(&self, uri: &Uri) -> bool {
+        let path = uri.path();
+        let below = |prefix: &Cow<'_, str>| {
+            let rest = path.strip_prefix(&**prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
+        };
+        self.ignored_paths.iter().any(below) || self.ignored.iter().any(|ignored| ignored(uri))
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("node", &self.mesh.name())
+            .field("cookie", &self.cookie)
+            .field("route", &self.route)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives requests a [`Session`](super::Session): a layer for [`Router::layer`], outside of every layer and handler that
+/// uses the session. The [front page](crate) says what happens in a request.
+///
+/// [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
+#[derive(Clone, Debug)]
+pub struct SessionLayer {
+    site: Arc<Site>,
+}
+
+impl SessionLayer {
+    /// A layer with the default cookie, on sessions of this node.
+    #[must_use]
+    pub fn new(mesh: Mesh) -> Self {
+        let site = Site {
+            mesh,
+            cookie: SessionCookie::default(),
+            route: None,
+            options: SessionOptions::new(),
+            error_page: None,
+            commit_on_server_error: false,
+            refuse_fewer_copies: false,
+            ignored_paths: Vec::new(),
+            ignored: Vec::new(),
+        };
+        Self { site: Arc::new(site) }
+    }
+
+    /// What the session cookie looks like.
+    ///
+    /// # Errors
+    ///
+    /// Browsers would not take such a cookie.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, CookieError> {
+        cookie.check()?;
+        self.site_mut().cookie = cookie;
+        self.checked()
+    }
+
+    /// Also sets a cookie that names this node, for balancers.
+    ///
+    /// # Errors
+    ///
+    /// Browsers would not take such a cookie in the scope of the session cookie.
+    pub fn route_cookie(mut self, route: RouteCookie) -> Result<Self, CookieError> {
+        self.site_mut().route = Some(route);
+        self.checked()
+    }
+
+    fn checked(self) -> Result<Self, CookieError> {
+        if let Some(route) = &self.site.route {
+            self.site.cookie.check_name(&route.name)?;
+            if route.name == self.site.cookie.name {
+                return Err(CookieError::SameName(route.name.clone().into_owned()));
+            }
+        }
+        Ok(self)
+    }
+
+    /// How sure reads and commits must be, where a route does not say otherwise.
+    #[must_use]
+    pub fn options(mut self, options: SessionOptions) -> Self {
+        self.site_mut().options = options;
+        self
+    }
+
+    /// Leaves requests alone whose path is one of these or below it: `/assets` means `/assets` and `/assets/logo.png`, not
+    /// `/assets-of-ours`. There [`Session`](super::Session) cannot be extracted.
+    #[must_use]
+    pub fn ignore_paths(mut self, paths: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
+        self.site_mut().ignored_paths.extend(paths.into_iter().map(Into::into));
+        self
+    }
+
+    /// Leaves requests alone for which this says true.
+    #[must_use]
+    pub fn ignore(mut self, ignored: impl Fn(&Uri) -> bool + Send + Sync + 'static) -> Self {
+        self.site_mut().ignored.push(Arc::new(ignored));
+        self
+    }
+
+    /// What the visitor sees when the session cannot be told or stored, instead of a line of text. The answer should have
+    /// the [status](SessionError::status) of the error, and `Retry-After` with 503; the visitor's cookie must stay.
+    #[must_use]
+    pub fn error_page(mut self, page: impl Fn(&SessionError, &Asked) -> Response + Send + Sync + 'static) -> Self {
+        self.site_mut().error_page = Some(Arc::new(page));
+        self
+    }
+
+    /// Whether changes are committed also when the answer is 5xx. Default false: they are dropped.
+    #[must_use]
+    pub fn commit_on_server_error(mut self, commit: bool) -> Self {
+        self.site_mut().commit_on_server_error = commit;
+        self
+    }
+
+    /// Whether the visitor gets a 503 when a change was made but has fewer copies than wanted, by the deadline or for want
+    /// of nodes. Default false: it is a success with a warning in the log, since the change stays and goes on replicating.
+    /// It does so with a 503, too: a request that is sent again must be harmless then.
+    #[must_use]
+    pub fn refuse_fewer_copies(mut self, refuse: bool) -> Self {
+        self.site_mut().refuse_fewer_copies = refuse;
+        self
+    }
+
+    fn site_mut(&mut self) -> &mut Site {
+        Arc::make_mut(&mut self.site)
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService::new(inner, self.site.clone())
+    }
+}

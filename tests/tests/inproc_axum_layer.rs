@@ -1,0 +1,224 @@
+//! Sessions of the axum layer, with requests of one visitor on several nodes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use sessionmesh::ModeName;
+use sessionmesh_axum::{RouteCookie, Session, SessionCookie, SessionLayer};
+use sessionmesh_tests::browser::{Browser, routes, site};
+use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually_async};
+use tokio::sync::Barrier;
+
+/// Three nodes, so that with primary and backup one of them owns nothing of a session, and a site on each.
+async fn sites(mode: ModeName, routes: impl Fn() -> Router) -> (Cluster, Vec<Router>) {
+    let cluster = Cluster::start(3, mode).await;
+    let sites = cluster.nodes().iter().map(|node| site(node, routes())).collect();
+    (cluster, sites)
+}
+
+/// All pairs of a node and another one, so that owners and strangers take every part.
+fn pairs() -> impl Iterator<Item = (usize, usize)> {
+    (0..3).flat_map(|one| (0..3).filter(move |other| *other != one).map(move |other| (one, other)))
+}
+
+/// `POST /slow/{key}` changes something, and answers once others have done something meanwhile; `/slow-login` renews, too.
+fn with_slow(gate: &Arc<Barrier>) -> impl Fn() -> Router {
+    let gate = gate.clone();
+    move || {
+        let waiting = gate.clone();
+        let slow = post(async move |session: Session, axum::extract::Path(key): axum::extract::Path<String>| {
+            session.insert(&key, "late").expect("text is JSON");
+            waiting.wait().await;
+            waiting.wait().await;
+        });
+        let gate = gate.clone();
+        let login = post(async move |session: Session| {
+            session.renew();
+            session.insert("user", "mallory").expect("text is JSON");
+            gate.wait().await;
+            gate.wait().await;
+        });
+        routes().route("/slow/{key}", slow).route("/slow-login", login)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_on_one_node_and_is_redirected_to_another_sees_the_write() {
+    for mode in MODES {
+        let (_cluster, sites) = sites(mode, routes).await;
+        for first in 0..3 {
+            let mut browser = Browser::default();
+            browser.post(&sites[first], "/login/ada").await;
+            for (round, (a, b)) in pairs().enumerate() {
+                let answer = browser.post(&sites[a], &format!("/write/color/{round}")).await;
+                assert_eq!((answer.status, answer.sets_cookie), (StatusCode::SEE_OTHER, false));
+                let seen = browser.get(&sites[b], &answer.location.expect("a redirect")).await;
+                assert_eq!(seen, round.to_string(), "{mode:?}: written on {a}, read on {b}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_logs_out_on_one_node_is_logged_out_on_every_other_at_once() {
+    for mode in MODES {
+        let (_cluster, sites) = sites(mode, routes).await;
+        for (a, b) in pairs() {
+            let mut browser = Browser::default();
+            browser.post(&sites[a], "/login/ada").await;
+            let mut thief = browser.clone();
+            assert_eq!(browser.get(&sites[b], "/read/user").await, "ada");
+            browser.post(&sites[b], "/logout").await;
+            assert_eq!(browser.id(), None);
+            for site in &sites {
+                assert_eq!(thief.get(site, "/read/user").await, "none", "{mode:?}: in on {a}, out on {b}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_was_renewed_on_one_node_is_refused_by_every_other() {
+    for mode in MODES {
+        let (_cluster, sites) = sites(mode, routes).await;
+        for (a, b) in pairs() {
+            let mut browser = Browser::default();
+            browser.post(&sites[a], "/write/cart/tea").await;
+            let mut planted = browser.clone();
+            browser.post(&sites[b], "/login/ada").await;
+            assert_ne!(browser.id(), planted.id());
+            for site in &sites {
+                assert_eq!(planted.get(site, "/read/cart").await, "none");
+                assert_eq!(browser.get(site, "/read/cart").await, "tea");
+                assert_eq!(browser.get(site, "/read/user").await, "ada");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parallel_requests_on_two_nodes_that_write_different_attributes_both_survive() {
+    for mode in MODES {
+        let gate = Arc::new(Barrier::new(2));
+        let (_cluster, sites) = sites(mode, with_slow(&gate)).await;
+        for (a, b) in pairs() {
+            let mut browser = Browser::default();
+            browser.post(&sites[a], "/write/color/blue").await;
+            let (mut one, mut other) = (browser.clone(), browser.clone());
+            // Each has loaded the session before the other commits.
+            tokio::join!(one.post(&sites[a], "/slow/a"), other.post(&sites[b], "/slow/b"));
+            for site in &sites {
+                for (key, value) in [("color", "blue"), ("a", "late"), ("b", "late")] {
+                    assert_eq!(browser.get(site, &format!("/read/{key}")).await, value, "{mode:?}: {key}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_request_that_commits_after_a_logout_elsewhere_revives_nothing_and_sets_no_cookie() {
+    for mode in MODES {
+        let gate = Arc::new(Barrier::new(2));
+        let (_cluster, sites) = sites(mode, with_slow(&gate)).await;
+        for (a, b) in pairs() {
+            let mut browser = Browser::default();
+            browser.post(&sites[a], "/login/ada").await;
+            let (mut slow, mut later) = (browser.clone(), browser.clone());
+            let logout = async {
+                gate.wait().await;
+                browser.post(&sites[b], "/logout").await;
+                gate.wait().await;
+            };
+            let (answer, ()) = tokio::join!(slow.post(&sites[a], "/slow/late"), logout);
+            assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+            for site in &sites {
+                assert_eq!(later.get(site, "/read/user").await, "none");
+                assert_eq!(later.get(site, "/read/late").await, "none");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_planted_an_id_does_not_learn_what_a_login_elsewhere_made_of_it() {
+    for mode in MODES {
+        let gate = Arc::new(Barrier::new(2));
+        let (_cluster, sites) = sites(mode, with_slow(&gate)).await;
+        for (a, b) in pairs() {
+            let mut victim = Browser::default();
+            victim.post(&sites[a], "/write/color/blue").await;
+            let mut planted = victim.clone();
+            let login = async {
+                gate.wait().await;
+                victim.post(&sites[b], "/login/ada").await;
+                gate.wait().await;
+            };
+            let (answer, ()) = tokio::join!(planted.post(&sites[a], "/slow/late"), login);
+            assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+            assert_eq!(planted.get(&sites[a], "/read/user").await, "none");
+            // What was written follows, on a node that owns nothing of the session in a moment.
+            eventually_async(PATIENCE, async || {
+                let late = victim.get(&sites[b], "/read/late").await;
+                check(late == "late", || format!("{mode:?}: {late}"))
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_planted_an_id_and_logs_in_slowly_with_it_shares_nothing_with_the_victim() {
+    for mode in MODES {
+        let gate = Arc::new(Barrier::new(2));
+        let (_cluster, sites) = sites(mode, with_slow(&gate)).await;
+        for _ in 0..3 {
+            for (a, b) in pairs() {
+                let mut victim = Browser::default();
+                victim.post(&sites[a], "/write/color/blue").await;
+                let mut planted = victim.clone();
+                let login = async {
+                    gate.wait().await;
+                    victim.post(&sites[a], "/login/ada").await;
+                    gate.wait().await;
+                };
+                let (answer, ()) = tokio::join!(planted.post(&sites[b], "/slow-login"), login);
+                assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+                assert_eq!(planted.get(&sites[b], "/read/user").await, "none");
+                assert_eq!(victim.get(&sites[b], "/read/user").await, "ada");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_served_by_another_node_after_a_crash_is_still_logged_in_and_routed_to_it() {
+    let mut cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
+    let routed = |node: &sessionmesh::Mesh| {
+        let cookie = SessionCookie::new("sid").secure(false);
+        let layer = SessionLayer::new(node.clone()).cookie(cookie).expect("a plain name");
+        routes().layer(layer.route_cookie(RouteCookie::new("route")).expect("a plain name"))
+    };
+    let request = |method: &str, path: &str, cookie: &str| {
+        let request = axum::http::Request::builder().method(method).uri(path).header("cookie", cookie);
+        request.body(axum::body::Body::empty()).expect("a request")
+    };
+    let set = |response: axum::response::Response| -> Vec<String> {
+        let cookies = response.headers().get_all("set-cookie").iter();
+        cookies.map(|set| set.to_str().expect("ASCII").split(';').next().expect("a pair").to_owned()).collect()
+    };
+    let Ok(first) = tower::ServiceExt::oneshot(routed(&cluster[0]), request("POST", "/login/ada", "")).await;
+    let cookies = set(first);
+    assert_eq!(cookies[1], "route=n0");
+    cluster.crash("n0");
+    let second = eventually_async(PATIENCE, async || {
+        let site = routed(&cluster[0]);
+        let Ok(answer) = tower::ServiceExt::oneshot(site, request("GET", "/read/user", &cookies.join("; "))).await;
+        check(answer.status() == StatusCode::OK, || format!("{}", answer.status()))?;
+        Ok(answer)
+    })
+    .await;
+    assert_eq!(set(second), ["route=n1"]);
+}
