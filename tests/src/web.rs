@@ -8,16 +8,19 @@ mod balancer;
 mod load;
 mod node;
 mod site;
+mod tally;
 mod visitor;
+mod walk;
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 pub use self::balancer::{Balancer, Kind};
-pub use self::load::{Load, Mishap, Tally};
+pub use self::load::Load;
 pub use self::node::WebNode;
 pub use self::site::{NAMES, Site};
+pub use self::tally::{Mishap, Step, Tally};
 pub use self::visitor::{Answer, Visitor};
 
 /// Between two looks of [`eventually`].

@@ -23,7 +23,7 @@ async fn nobody_notices(kind: Kind) {
     let tally = load.stop().await;
     println!("{kind:?}: {tally}, {} sent to a second node", site.retried());
     // Then no request failed, nobody was logged out, every visit was counted once, and who logged out stays so.
-    assert!(tally.mishaps.is_empty(), "{kind:?}: {tally}; {:#?}", tally.mishaps);
+    assert!(tally.faults().is_empty(), "{kind:?}: {tally}; {:#?}", tally.faults());
     assert_eq!(tally.counted_twice, 0);
     assert_eq!(tally.served_by.len(), NAMES.len());
 }

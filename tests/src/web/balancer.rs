@@ -144,7 +144,8 @@ impl Balancer {
         // were more than one, and a + says that they went to another node.
         let is_retried = |line: &&str| {
             if self.kind.is_nginx() {
-                line.split('"').nth(2).is_some_and(|tried| tried.contains(", "))
+                let is_request = line.as_bytes().get(3) == Some(&b' ');
+                is_request && line.split('"').nth(2).is_some_and(|tried| tried.contains(", "))
             } else {
                 line.split(' ').filter(|field| field.matches('/').count() == 4).any(|field| field.contains("/+"))
             }

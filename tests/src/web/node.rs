@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sessionmesh::config::ENV_PREFIX;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::process::{PATIENCE, program, tail};
 
@@ -81,15 +81,13 @@ impl WebNode {
         assert_eq!(status.code(), Some(0), "{}: {status}\n{}", self.name, self.log());
     }
 
-    /// Ends the node as a crash would, and waits until it is gone. When the signal was sent.
+    /// Ends the node as a crash would, and waits until it is gone.
     ///
     /// # Panics
     ///
     /// When it had ended already.
-    pub async fn kill(mut self) -> Instant {
-        let at = Instant::now();
+    pub async fn kill(mut self) {
         self.ended_by(Signal::KILL).await;
-        at
     }
 
     async fn ended_by(&mut self, signal: Signal) -> ExitStatus {

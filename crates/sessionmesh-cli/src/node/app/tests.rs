@@ -5,6 +5,7 @@ use sessionmesh::Discovery;
 
 use super::*;
 use crate::demo::http::{Answer, ask};
+use crate::node::port::Port;
 
 /// A node that is alone, and where its application listens.
 async fn site() -> (Mesh, SocketAddr) {
@@ -16,7 +17,7 @@ async fn site() -> (Mesh, SocketAddr) {
         .await
         .unwrap();
     mesh.ready().await;
-    let (listener, at) = crate::node::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let (listener, at) = Port::take(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().open().unwrap();
     let app = App { mesh: mesh.clone(), stopping: Arc::default() };
     tokio::spawn(async { axum::serve(listener, router(app)).await });
     (mesh, at)
