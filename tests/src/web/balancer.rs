@@ -106,7 +106,8 @@ impl Balancer {
             fs::write(&global, "global\n    log stdout format raw local0\n").expect("a file can be written");
             command.arg("-db").arg("-f").arg(global).arg("-f").arg(site);
         }
-        let log = File::create(dir.join(LOG)).expect("a file can be made");
+        // Appended to, since nginx opens it a second time.
+        let log = File::options().create(true).append(true).open(dir.join(LOG)).expect("a file can be made");
         let also = log.try_clone().expect("a file can be shared");
         command.stdin(Stdio::null()).stdout(log).stderr(also).kill_on_drop(true);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
