@@ -39,3 +39,13 @@ async fn a_crash_under_load_logs_nobody_out_behind_nginx() {
 async fn a_crash_under_load_logs_nobody_out_behind_haproxy() {
     nobody_is_logged_out(Kind::Haproxy).await;
 }
+
+#[tokio::test]
+async fn a_crash_under_load_logs_nobody_out_behind_sticky_nginx() {
+    nobody_is_logged_out(Kind::NginxSticky).await;
+}
+
+#[tokio::test]
+async fn a_crash_under_load_logs_nobody_out_behind_sticky_haproxy() {
+    nobody_is_logged_out(Kind::HaproxySticky).await;
+}
