@@ -11,8 +11,8 @@ const PACE: Duration = Duration::from_millis(10);
 
 async fn nobody_notices(kind: Kind) {
     let Some(mut site) = Site::open(kind, &NAMES).await else { return };
-    // Given visitors who come, log in, look around and log out
-    let load = Load::start(site.addr(), VISITORS, PACE);
+    // Given visitors who come, log in twice, look around and log out
+    let load = Load::start(site.addr(), VISITORS, PACE, true);
     load.goes_on().await;
     // When all nodes are restarted, one after the other
     site.restart_one_after_the_other().await;

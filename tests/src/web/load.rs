@@ -15,6 +15,8 @@ use crate::process::PATIENCE;
 /// What the visitors and the test share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// Visitors log in a second time.
+    pub(super) renewing: bool,
     /// The load shall end.
     pub(super) over: AtomicBool,
     /// So many visitors have logged in, looked around and logged out.
@@ -49,10 +51,10 @@ pub struct Load {
 
 impl Load {
     /// Starts so many visitors, each with one connection to `to`. Between two requests each of them waits for `pace`:
-    /// the load shares this machine with all nodes.
+    /// the load shares this machine with all nodes. Those who are `renewing` log in a second time.
     #[must_use]
-    pub fn start(to: SocketAddr, visitors: usize, pace: Duration) -> Self {
-        let shared = Arc::new(Shared::default());
+    pub fn start(to: SocketAddr, visitors: usize, pace: Duration, renewing: bool) -> Self {
+        let shared = Arc::new(Shared { renewing, ..Shared::default() });
         let one = |number| walk(Visitor::new(to, &format!("visitor {number}")), shared.clone(), pace);
         Self { visitors: (0..visitors).map(one).collect(), shared }
     }

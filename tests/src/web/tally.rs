@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Step {
     /// `POST /login`
     LogIn,
+    /// The same of somebody who is logged in, which gives the session another id.
+    Renew,
     /// `GET /session`, which counts a visit.
     Visit,
     /// `POST /logout`
@@ -26,6 +28,8 @@ pub enum Mishap {
     LostLogin(String),
     /// The count of visits is not what it must be.
     LostCount(String),
+    /// A login left the session its id.
+    SameId(String),
     /// A session that was logged out is served.
     Revived(String),
 }

@@ -48,7 +48,10 @@ impl Walk {
         (self.visits, self.doubtful) = (0, 0);
         let answer = self.request(Step::LogIn).await?;
         self.is_logged_in(&answer).then_some(())?;
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
+            if look == LOOKS / 2 && self.shared.renewing {
+                self.renew().await?;
+            }
             // After a failed request the next one, as of someone who reloads the page: the login must still be there.
             if let Some(answer) = self.request(Step::Visit).await {
                 self.is_logged_in(&answer).then_some(())?;
@@ -67,12 +70,23 @@ impl Walk {
         Some(())
     }
 
+    /// A second login: the session goes on under another id.
+    async fn renew(&mut self) -> Option<()> {
+        let before = self.visitor.session().map(str::to_owned);
+        let answer = self.request(Step::Renew).await?;
+        self.is_logged_in(&answer).then_some(())?;
+        if self.visitor.session() == before.as_deref() {
+            self.tally.mishaps.push(Mishap::SameId(format!("{}: {answer:?}", self.visitor.user())));
+        }
+        Some(())
+    }
+
     /// A request in its turn; none if it failed.
     async fn request(&mut self, step: Step) -> Option<Answer> {
         self.pace.tick().await;
         let sent = Instant::now();
         let answer = match step {
-            Step::LogIn => self.visitor.log_in().await,
+            Step::LogIn | Step::Renew => self.visitor.log_in().await,
             Step::Visit => self.visitor.visit().await,
             Step::LogOut => self.visitor.log_out().await,
         };
