@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use sessionmesh::{Config, SessionId};
 use tokio::time::Instant;
 
+pub(crate) use self::cluster::unique_name;
 pub use self::cluster::{Cluster, MODES};
 pub use self::line::Line;
 pub use self::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually, median};
@@ -58,7 +59,7 @@ impl Process {
     /// When there can be no process.
     #[must_use]
     pub fn spawn(config: Config) -> Self {
-        Self::spawn_by(Command::new(testnode()), config)
+        Self::spawn_by(Command::new(program("testnode")), config)
     }
 
     /// Starts a process in a network namespace.
@@ -70,7 +71,7 @@ impl Process {
     pub fn spawn_in(namespace: &str, config: Config) -> Self {
         let mut command = Command::new("ip");
         // It runs the program in its own place, so the process keeps its id.
-        command.args(["netns", "exec", namespace]).arg(testnode());
+        command.args(["netns", "exec", namespace]).arg(program("testnode"));
         Self::spawn_by(command, config)
     }
 
@@ -310,9 +311,7 @@ impl Process {
     #[must_use]
     pub fn log(&self) -> String {
         let log = fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-        format!("--- {} (pid {}) logged:\n{}\n", self.name(), self.child.id(), shown.join("\n"))
+        tail(&format!("{} (pid {})", self.name(), self.child.id()), &log)
     }
 }
 
@@ -334,11 +333,18 @@ impl Drop for Process {
     }
 }
 
-/// The program of a node. Tests are programs in `target/*/deps`, beside which cargo puts the programs of the package.
-fn testnode() -> PathBuf {
+/// A program of this package. Tests are programs in `target/*/deps`, beside which cargo puts the programs of the package.
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let programs = test.parent().and_then(std::path::Path::parent).expect("cargo puts tests into a folder of its own");
-    programs.join("testnode")
+    programs.join(name)
+}
+
+/// The end of what `who` logged, for a test that fails.
+pub(crate) fn tail(who: &str, log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+    format!("--- {who} logged:\n{}\n", shown.join("\n"))
 }
 
 fn acknowledged(done: Vec<Done>) -> Vec<SessionId> {

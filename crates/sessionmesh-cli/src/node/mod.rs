@@ -1,11 +1,11 @@
 //! `sessionmesh node`: one node with the example application, from its configuration to its orderly end.
 
 mod app;
+mod port;
 mod ready_line;
 mod settings;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use self::app::App;
+use self::port::Port;
 pub(crate) use self::ready_line::ReadyLine;
 use crate::cli::{Failure, NodeArgs};
 use crate::stop::Stop;
@@ -32,12 +33,13 @@ pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
     let settings = settings::load(args.config.as_deref(), variables).map_err(Failure::Refused)?;
     let mut stop = Stop::listen()?;
     // The HTTP port first: if it is taken, no other node ever hears of this one.
-    let (listener, http) = listen(settings.http).await.map_err(Failure::Refused)?;
+    let port = Port::take(settings.http).map_err(Failure::Refused)?;
     let starting = Mesh::builder().config(settings.mesh).start();
     let mesh = tokio::select! {
         started = starting => started.map_err(|error| Failure::Refused(error.to_string()))?,
         () = stop.asked() => return Ok(()),
     };
+    let (listener, http) = port.open().map_err(Failure::Refused)?;
     let app = App { mesh: mesh.clone(), stopping: Arc::default() };
     let stopping = app.stopping.clone();
     let router = app::router(app, settings.route_cookie).map_err(|error| Failure::Refused(error.to_string()))?;
@@ -83,12 +85,4 @@ fn end_with_stdin() {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
-}
-
-#[allow(clippy::disallowed_types, reason = "the application's HTTP is no traffic of the mesh")]
-async fn listen(at: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), String> {
-    let failed = |error| format!("cannot listen for HTTP at {at}: {error}; choose another `http` address");
-    let listener = tokio::net::TcpListener::bind(at).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }

@@ -10,6 +10,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::demo::http::{Answer, ask};
+use crate::node::port::Port;
 
 const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
 
@@ -36,7 +37,7 @@ fn app(mesh: &Mesh) -> App {
 /// A node that is alone, and where its application listens.
 async fn site() -> (Mesh, SocketAddr) {
     let mesh = mesh().await;
-    let (listener, at) = crate::node::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let (listener, at) = Port::take(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().open().unwrap();
     let router = router(app(&mesh), None).unwrap();
     tokio::spawn(async { axum::serve(listener, router).await });
     (mesh, at)
