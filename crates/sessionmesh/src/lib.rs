@@ -41,6 +41,7 @@ mod event;
 mod membership;
 mod mesh;
 pub mod network;
+pub mod record_store;
 mod seal;
 mod session;
 mod start;

@@ -40,7 +40,7 @@ const ROUND: Duration = Duration::from_millis(20);
 pub(crate) async fn load(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Option<Record>, LoadError> {
     find(node, id, access).await.map(|found| match found {
         Found::Live(record) => Some(record),
-        Found::Renewed(_) | Found::Nothing => None,
+        Found::Renewed(_) | Found::Ended | Found::Nothing => None,
     })
 }
 
@@ -52,7 +52,7 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
         match find(node, id, Access::Peek).await? {
             Found::Live(record) => return Ok((id, Some(record))),
             Found::Renewed(successor) => id = successor,
-            Found::Nothing => break,
+            Found::Ended | Found::Nothing => break,
         }
     }
     Ok((id, None))
@@ -62,10 +62,15 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
 pub(crate) const SUCCESSORS_MAX: usize = 8;
 
 /// What is known of an id.
-enum Found {
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The session.
     Live(Record),
     /// It has ended, and goes on under this id.
     Renewed(SessionId),
+    /// It was ended for good.
+    Ended,
+    /// There never was such a session, or it expired, or its tombstone is gone.
     Nothing,
 }
 
@@ -73,12 +78,14 @@ impl Found {
     fn ended(record: &Record) -> Self {
         match record.status() {
             Status::Invalidated { successor: Some(successor) } => Self::Renewed(successor),
-            _ => Self::Nothing,
+            Status::Invalidated { successor: None } => Self::Ended,
+            Status::Live | Status::Expired => Self::Nothing,
         }
     }
 }
 
-async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
+/// Reads session `id`, and says how it ended if it did.
+pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
     if let Some(found) = own(node, id, access) {
         node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
         return Ok(found);
