@@ -53,6 +53,8 @@ pub(crate) trait Version: Debug {
     fn app(store: MeshStore, setup: Setup, gate: &Gate) -> Router;
     /// The same over the stock store, to show that a test can fail.
     fn stock(gate: &Gate) -> Router;
+    /// Creates a record that comes with the id `id`, and returns the id that it got.
+    fn create(store: &MeshStore, id: i128) -> impl Future<Output = i128>;
 }
 
 /// What a request asks for.
@@ -76,6 +78,14 @@ macro_rules! version {
 
             fn stock(gate: &Gate) -> Router {
                 $module::app($tower_sessions::MemoryStore::default(), Setup::default(), gate)
+            }
+
+            async fn create(store: &MeshStore, id: i128) -> i128 {
+                use $tower_sessions::session::{Id, Record};
+                let expiry_date = time::OffsetDateTime::now_utc() + time::Duration::HOUR;
+                let mut record = Record { id: Id(id), data: std::collections::HashMap::new(), expiry_date };
+                $tower_sessions::SessionStore::create(store, &mut record).await.expect("calm");
+                record.id.0
             }
         }
 
