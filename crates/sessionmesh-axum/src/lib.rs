@@ -9,6 +9,7 @@
     feature = "tower-sessions-0_15",
     doc = r#"
 ```no_run
+use axum::http::StatusCode;
 use axum::{Router, routing::get};
 use sessionmesh::{Discovery, Mesh};
 use sessionmesh_axum::MeshStore;
@@ -29,9 +30,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn count(session: Session) -> Result<String, tower_sessions::session::Error> {
-    let visits = session.get::<u32>("visits").await?.unwrap_or(0) + 1;
-    session.insert("visits", visits).await?;
+async fn count(session: Session) -> Result<String, StatusCode> {
+    // Whether the visitor has a session may not be known while the cluster changes: the client shall come again.
+    let visits = session.get::<u32>("visits").await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?.unwrap_or(0) + 1;
+    session.insert("visits", visits).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(format!("{visits} visits"))
 }
 ```
@@ -55,7 +57,7 @@ async fn count(session: Session) -> Result<String, tower_sessions::session::Erro
 //! | the server with the session dies | lost, or a session server survives it | another node has it |
 //! | unchanged save (`with_always_save`) | writes the record | notes the access |
 //! | `cycle_id` | takes along what this request loaded | and what others had written until then |
-//! | it cannot be known whether a session exists | - | an error, hence 500, and the cookie stays |
+//! | it cannot be known whether a session exists | - | an error from the session's methods, and the cookie stays |
 //!
 //! Expiry is the same: a session ends at the expiry date of its last save, and reading does not prolong it. Clocks of the
 //! nodes need not agree on it.

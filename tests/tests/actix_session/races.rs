@@ -91,6 +91,23 @@ async fn a_store_like_the_one_for_redis_loses_one_of_them() {
     assert_eq!(both_writes(&control, &control, &gate).await, ["none", "1"]);
 }
 
+#[actix_web::test]
+async fn of_many_requests_at_once_no_write_is_lost() {
+    for nodes in SIZES {
+        let (_cluster, apps, _) = start(nodes).await;
+        let visitor = visitor_with(&apps[0], "user").await;
+        let write = async |number: usize| {
+            let mut visitor = visitor.clone();
+            visitor.text(&apps[number % nodes], &format!("/put?key=k{number}&value={number}")).await;
+        };
+        futures::future::join_all((0..32).map(write)).await;
+        for number in 0..32 {
+            let read = visitor.clone().text(&apps[(number + 1) % nodes], &format!("/get?key=k{number}")).await;
+            assert_eq!(read, number.to_string(), "{nodes} nodes");
+        }
+    }
+}
+
 /// A slow request on `a` writes after a logout on `b`. Returns its visitor.
 async fn late_save(a: &impl App, b: &impl App, gate: &Gate) -> (Visitor, Visitor) {
     let visitor = visitor_with(a, "user").await;

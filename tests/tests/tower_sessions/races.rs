@@ -77,6 +77,22 @@ mod cases {
         assert_eq!(both_writes(&stock, &stock, &gate).await, ["none", "1"]);
     }
 
+    pub(super) async fn of_many_requests_at_once_no_write_is_lost<V: Version>() {
+        for nodes in SIZES {
+            let (_cluster, apps, _) = start::<V>(nodes).await;
+            let visitor = login(&apps[0]).await;
+            let write = async |number: usize| {
+                let mut visitor = visitor.clone();
+                visitor.text(&apps[number % nodes], &format!("/put?key=k{number}&value={number}")).await;
+            };
+            futures::future::join_all((0..32).map(write)).await;
+            for number in 0..32 {
+                let read = visitor.clone().text(&apps[(number + 1) % nodes], &format!("/get?key=k{number}")).await;
+                assert_eq!(read, number.to_string(), "{nodes} nodes");
+            }
+        }
+    }
+
     /// A slow request on `a` writes after a logout on `b`. Returns whether the visitor is logged in again.
     async fn late_save(a: &Router, b: &Router, gate: &Gate) -> (Reply, String) {
         let visitor = login(a).await;
@@ -153,6 +169,7 @@ mod cases {
 in_both_versions!(
     parallel_requests_that_write_different_keys_keep_both,
     the_stock_store_loses_one_of_them,
+    of_many_requests_at_once_no_write_is_lost,
     a_slow_request_that_saves_after_a_logout_revives_nothing,
     the_stock_store_logs_in_again,
     a_logout_on_one_node_holds_on_the_others_at_once,

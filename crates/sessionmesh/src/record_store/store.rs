@@ -88,7 +88,7 @@ impl RecordStore {
 
     /// A new session with these attributes, which ends when `ttl` has passed without a save. `values` become the record
     /// of the new session. A record that was loaded from a session that was deleted since is a renewal: see the
-    /// [module's documentation](super::record_store).
+    /// [module's documentation](crate::record_store).
     ///
     /// The id is minted by the mesh with 116 random bits in a slot that this node owns, so it is nobody else's.
     ///
