@@ -42,6 +42,7 @@ mod freshness;
 mod membership;
 mod mesh;
 pub mod network;
+pub mod record_store;
 mod seal;
 mod session;
 mod start;

@@ -11,7 +11,7 @@ use sessionmesh_core::moment::millis;
 use sessionmesh_core::session::{Record, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
-use crate::engine::login::Login;
+use crate::engine::login::{self, Login};
 use crate::engine::peer::lock;
 use crate::error::{CommitError, ValueError};
 use crate::mesh::Mesh;
@@ -172,11 +172,7 @@ impl Session {
                 Change { attributes, idle_limit_ms: state.idle_limit_ms, create, inherit: None },
             )
         };
-        let login = Login::coming(&self.mesh.node, record.as_ref(), &change.attributes).await;
-        let committed = commit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
-        if let Some(login) = login {
-            login.limit(&self.mesh.node, &committed.record, wait).await;
-        }
+        let committed = login::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
         self.adopt(committed, &change)
     }
 

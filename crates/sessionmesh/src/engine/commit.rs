@@ -101,6 +101,15 @@ async fn resolve(node: &Arc<Node>, successor: SessionId, deadline: Instant) -> (
     }
 }
 
+/// What came of an end that was made.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What the session held, as far as this node and the caller know, if it is this call that ended it.
+    pub(crate) content: Option<Arc<Session>>,
+    /// Other nodes that hold the tombstone, or why that is not enough. The session has ended either way.
+    pub(crate) copies: Result<usize, CommitError>,
+}
+
 /// Ends session `id` for good, and waits for the copies of its tombstone. It need not be held here.
 pub(crate) async fn invalidate(
     node: &Arc<Node>,
@@ -109,10 +118,21 @@ pub(crate) async fn invalidate(
     successor: Option<Successor>,
     wait: Wait,
 ) -> Result<usize, CommitError> {
+    end(node, id, base, successor, wait).await?.copies
+}
+
+/// [`invalidate`], with what was ended.
+pub(crate) async fn end(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    successor: Option<Successor>,
+    wait: Wait,
+) -> Result<Ended, CommitError> {
     let deadline = Instant::now() + wait.deadline;
     let now = node.now();
     let retention = sessionmesh_core::moment::millis(node.config.tombstone_retention);
-    let mut overtaken = Vec::new();
+    let mut overtaken = None;
     let ended = node.store.update(id, |held| {
         check_open(node)?;
         let before = Glance::of(held.as_ref());
@@ -123,7 +143,9 @@ pub(crate) async fn invalidate(
         let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
         match held {
             Some(entry) => {
-                overtaken = entry.record.session.attributes().to_vec();
+                if was.is_none() {
+                    overtaken = Some(entry.record.session.clone());
+                }
                 Arc::make_mut(&mut entry.record.session).invalidate(end);
             }
             None => *held = Some(Entry::new(Record::new(Session::tombstone(end), now))),
@@ -133,9 +155,11 @@ pub(crate) async fn invalidate(
     let (stamp, before, after, was) = ended?;
     announce_end(node, id, before, after);
     // What was written here since the new session was made may be nowhere else yet.
-    if let Some(successor) = successor.filter(|_| !overtaken.is_empty() && !probe::planted(Bug::RenewalDropsOwnWrites))
+    if let (Some(successor), Some(overtaken)) = (successor, &overtaken)
+        && !overtaken.attributes().is_empty()
+        && !probe::planted(Bug::RenewalDropsOwnWrites)
     {
-        follow(node, successor.id(), overtaken);
+        follow(node, successor.id(), overtaken.attributes().to_vec());
     }
     // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
     if let Some(was) = was
@@ -147,7 +171,9 @@ pub(crate) async fn invalidate(
             fold(node, loser.id(), winner);
         }
     }
-    replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await
+    let copies = replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await;
+    let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
+    Ok(Ended { content, copies })
 }
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.

@@ -13,7 +13,7 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::UserKey;
 use tracing::warn;
 
-use super::commit::{self, Wait};
+use super::commit::{self, Change, Committed, Wait};
 use super::node::Node;
 use super::{read, roll_call};
 use crate::error::{CommitError, UserError};
@@ -80,6 +80,22 @@ async fn end(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: Wait) -
         ended.all.insert(id);
     }
     ended
+}
+
+/// [`commit::commit`], and what follows if it makes the session a user's.
+pub(crate) async fn commit(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    change: &Change,
+    wait: Wait,
+) -> Result<Committed, CommitError> {
+    let login = Login::coming(node, base, &change.attributes).await;
+    let committed = commit::commit(node, id, base, change, wait).await?;
+    if let Some(login) = login {
+        login.limit(node, &committed.record, wait).await;
+    }
+    Ok(committed)
 }
 
 /// A commit that makes a session a user's, where users may have only so many.

@@ -46,10 +46,10 @@ pub(crate) async fn load(
     let deadline = Instant::now() + node.config.read_deadline;
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
-        match find(node, id, access, deadline).await? {
+        match find_until(node, id, access, deadline).await? {
             Found::Live(record) => return Ok(Some((id, record))),
             Found::Moved(successor) => id = successor,
-            Found::Renewed(_) | Found::Nothing => break,
+            Found::Renewed(_) | Found::Ended | Found::Nothing => break,
         }
     }
     Ok(None)
@@ -60,10 +60,10 @@ pub(crate) async fn load(
 pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionId, Option<Record>), LoadError> {
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
-        match find(node, id, Access::Peek, Instant::now() + node.config.read_deadline).await? {
+        match find(node, id, Access::Peek).await? {
             Found::Live(record) => return Ok((id, Some(record))),
             Found::Renewed(successor) | Found::Moved(successor) => id = successor,
-            Found::Nothing => break,
+            Found::Ended | Found::Nothing => break,
         }
     }
     Ok((id, None))
@@ -73,12 +73,17 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
 pub(crate) const SUCCESSORS_MAX: usize = 8;
 
 /// What is known of an id.
-enum Found {
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The session.
     Live(Record),
     /// It has ended, and goes on under this id.
     Renewed(SessionId),
     /// It has moved to this id, where reads follow.
     Moved(SessionId),
+    /// It was ended for good.
+    Ended,
+    /// There never was such a session, or it expired, or its tombstone is gone.
     Nothing,
 }
 
@@ -88,12 +93,17 @@ impl Found {
         match (end.readable_at(now), end.successor) {
             (Some(moved), _) => Self::Moved(moved),
             (None, Some(successor)) => Self::Renewed(successor.id()),
-            (None, None) => Self::Nothing,
+            (None, None) => Self::Ended,
         }
     }
 }
 
-async fn find(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
+/// Reads session `id`, and says how it ended if it did.
+pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
+    find_until(node, id, access, Instant::now() + node.config.read_deadline).await
+}
+
+async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
     if let Some(found) = own(node, id, access) {
         node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
         return Ok(found);

@@ -1,0 +1,62 @@
+//! Replicated sessions for actix-web, without a session server.
+//!
+//! [`MeshStore`] is a session store for actix-session. Whoever has an application with another store changes the line
+//! that makes the store, and starts a [`Mesh`](sessionmesh::Mesh) before it:
+//!
+//! ```no_run
+//! use actix_session::{Session, SessionMiddleware};
+//! use actix_web::cookie::Key;
+//! use actix_web::{App, HttpServer, web};
+//! use sessionmesh::{Discovery, Mesh};
+//! use sessionmesh_actix::MeshStore;
+//!
+//! #[actix_web::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mesh = Mesh::builder().name("app-1").discovery(Discovery::multicast()).start().await?;
+//!     mesh.ready().await;
+//!
+//!     let store = MeshStore::new(mesh.clone());           // was: RedisSessionStore::new(url).await?
+//!     let key = Key::from(&std::fs::read("cookie.key")?); // the same on all nodes
+//!     HttpServer::new(move || {
+//!         App::new()
+//!             .wrap(SessionMiddleware::new(store.clone(), key.clone()))
+//!             .route("/", web::get().to(count))
+//!     })
+//!     .bind("127.0.0.1:8080")?
+//!     .run()
+//!     .await?;
+//!     mesh.leave(std::time::Duration::from_secs(10)).await?; // hands all sessions over
+//!     Ok(())
+//! }
+//!
+//! async fn count(session: Session) -> Result<String, actix_web::Error> {
+//!     let visits = session.get::<u32>("visits")?.unwrap_or(0) + 1;
+//!     session.insert("visits", visits)?;
+//!     Ok(format!("{visits} visits"))
+//! }
+//! ```
+//!
+//! The mesh runs on the runtime that it is started on. Start it in `main`, as above: the runtime of one of the workers
+//! ends with the worker. `#[actix_web::main]` and `#[tokio::main]` both do.
+//!
+//! `examples/actix_identity.rs` is a complete login with actix-identity:
+//!
+//! ```sh
+//! cargo run -p sessionmesh-actix --example actix_identity
+//! ```
+//!
+//! # What differs from the stock stores
+//!
+//! | | stock stores | [`MeshStore`] |
+//! |---|---|---|
+//! | two requests of a visitor write different entries | the later save overwrites the other's | both stay |
+//! | a slow request saves after the logout | a new session, logged in, with a new cookie | stays logged out, same key |
+//! | log out on one node, request on another | - (one Redis) | logged out at once |
+//! | the server with the session dies | the session server survives it | another node has it |
+//! | `TtlExtensionPolicy::OnEveryRequest` | one command to Redis per request | a note on this node; others hear of it after a tenth of the time |
+//! | `renew` | takes along what this request loaded | and what others had written until then |
+//! | the key in the cookie | 64 letters and digits | the 22 characters of [`SessionId::encode`](sessionmesh::SessionId::encode) |
+
+mod store;
+
+pub use store::MeshStore;

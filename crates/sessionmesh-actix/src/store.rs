@@ -1,0 +1,103 @@
+//! The store for actix-session.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
+use actix_web::cookie::time;
+use sessionmesh::record_store::RecordStore;
+use sessionmesh::{Mesh, SessionId};
+use tracing::debug;
+
+/// The sessions of a [`Mesh`], as a [`SessionStore`] of actix-session 0.11. Clones are the same store; make one before
+/// the `HttpServer`, and give each worker a clone.
+///
+/// The key in the cookie is [`SessionId::encode`]; actix-session signs or encrypts it.
+///
+/// # What is merged
+///
+/// Each request loads and saves the whole state, and the store merges three ways: see [`sessionmesh::record_store`],
+/// also on what becomes of `Session::renew`, and why a logout wins over it. For that a loaded state has one more entry,
+/// [`sessionmesh::record_store::BASE_KEY`], which is never stored. `Session::entries` shows it: JSON text that tells
+/// nothing of the session.
+///
+/// # Errors
+///
+/// A change that comes after the end of its session changes nothing, and succeeds with the same key: nobody is logged in
+/// again. Loading and changing fail if it is not known whether the session exists; changing fails, too, if the node has
+/// left, or a limit of the configuration would be exceeded. actix-session answers 500 then, and keeps the cookie.
+#[derive(Clone)]
+pub struct MeshStore {
+    records: RecordStore,
+}
+
+impl MeshStore {
+    /// The sessions of `mesh`.
+    #[must_use]
+    pub fn new(mesh: Mesh) -> Self {
+        Self { records: RecordStore::new(mesh) }
+    }
+
+    /// The mesh that holds the sessions.
+    #[must_use]
+    pub const fn mesh(&self) -> &Mesh {
+        self.records.mesh()
+    }
+}
+
+impl fmt::Debug for MeshStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshStore").field("node", &self.mesh().name()).finish_non_exhaustive()
+    }
+}
+
+impl SessionStore for MeshStore {
+    async fn load(&self, key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
+        let Some(id) = session_id(key) else { return Ok(None) };
+        let loaded = self.records.load(id).await.map_err(|error| LoadError::Other(error.into()))?;
+        Ok(loaded.map(|loaded| loaded.values))
+    }
+
+    async fn save(&self, mut state: HashMap<String, String>, ttl: &time::Duration) -> Result<SessionKey, SaveError> {
+        let created = self.records.create(&mut state, unsigned(*ttl)).await;
+        let id = created.map_err(|error| SaveError::Other(error.into()))?;
+        SessionKey::try_from(id.encode()).map_err(|error| SaveError::Other(error.into()))
+    }
+
+    async fn update(
+        &self,
+        key: SessionKey,
+        state: HashMap<String, String>,
+        ttl: &time::Duration,
+    ) -> Result<SessionKey, UpdateError> {
+        if let Some(id) = session_id(&key) {
+            let saved = self.records.save(id, &state, unsigned(*ttl)).await;
+            saved.map_err(|error| UpdateError::Other(error.into()))?;
+        }
+        Ok(key)
+    }
+
+    async fn update_ttl(&self, key: &SessionKey, ttl: &time::Duration) -> Result<(), anyhow::Error> {
+        let Some(id) = session_id(key) else { return Ok(()) };
+        Ok(self.records.touch(id, unsigned(*ttl)).await?)
+    }
+
+    async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
+        let Some(id) = session_id(key) else { return Ok(()) };
+        Ok(self.records.delete(id).await?)
+    }
+}
+
+/// The session that a cookie names; `None` if it is the key of another store.
+fn session_id(key: &SessionKey) -> Option<SessionId> {
+    let id = SessionId::decode(key.as_ref()).ok();
+    if id.is_none() {
+        debug!("the key in a session cookie is not of this store; there is no such session");
+    }
+    id
+}
+
+fn unsigned(ttl: time::Duration) -> Duration {
+    Duration::try_from(ttl).unwrap_or(Duration::ZERO)
+}

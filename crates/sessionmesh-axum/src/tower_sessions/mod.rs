@@ -1,0 +1,167 @@
+//! The store for tower-sessions, all versions of it.
+
+#[cfg(feature = "tower-sessions-0_14")]
+mod v0_14;
+#[cfg(feature = "tower-sessions-0_15")]
+mod v0_15;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+use sessionmesh::record_store::{RecordError, RecordStore};
+use sessionmesh::{LoadError, Mesh, SessionId};
+use time::OffsetDateTime;
+
+/// The sessions of a [`Mesh`], as a `SessionStore` of tower-sessions 0.14 and 0.15 alike: whichever of the features
+/// `tower-sessions-0_14` and `tower-sessions-0_15` is on.
+///
+/// Clones are the same store. A cookie of it names the session by [`SessionId::encode`], so that the application, or
+/// another layer, finds the same session in the mesh.
+///
+/// # What is merged
+///
+/// Each request loads and saves a whole record, and the store merges three ways: see [`sessionmesh::record_store`],
+/// also on what becomes of `Session::cycle_id`, and why a logout wins over it. For that a loaded record has one more
+/// attribute, [`sessionmesh::record_store::BASE_KEY`], which is never stored. It lies in the record's `data`, so
+/// `Session::is_empty` says `false` after `cycle_id` of a session without attributes.
+///
+/// # Time-outs
+///
+/// As with the stock stores a session ends at the `expiry_date` of its last save; loading does not prolong it. A save
+/// that changed nothing, as `with_always_save(true)` makes them, is a note of the access and no write. With
+/// `Expiry::AtDateTime` the limit is set anew at saves that are a second apart or more, so it is exact to that second.
+///
+/// # Errors
+///
+/// A save that comes after the end of its session changes nothing and succeeds: an error would turn the answer into a
+/// 500. It fails, as `Error::Backend`, if it is not known whether the session exists, if the node has left, or if a limit
+/// of the configuration would be exceeded.
+#[derive(Clone)]
+pub struct MeshStore {
+    records: RecordStore,
+}
+
+impl MeshStore {
+    /// The sessions of `mesh`.
+    #[must_use]
+    pub fn new(mesh: Mesh) -> Self {
+        Self { records: RecordStore::new(mesh) }
+    }
+
+    /// The mesh that holds the sessions.
+    #[must_use]
+    pub const fn mesh(&self) -> &Mesh {
+        self.records.mesh()
+    }
+
+    async fn load_data(&self, id: i128) -> Result<Option<(HashMap<String, Value>, OffsetDateTime)>, LoadError> {
+        let loaded = self.records.load(session_id(id)).await?;
+        Ok(loaded.map(|loaded| (loaded.values, OffsetDateTime::now_utc().saturating_add(signed(loaded.remaining)))))
+    }
+
+    async fn create_data(
+        &self,
+        data: &mut HashMap<String, Value>,
+        expiry_date: OffsetDateTime,
+    ) -> Result<i128, RecordError> {
+        self.records.create(data, time_to_live(expiry_date)).await.map(record_id)
+    }
+
+    async fn save_data(
+        &self,
+        id: i128,
+        data: &HashMap<String, Value>,
+        expiry_date: OffsetDateTime,
+    ) -> Result<(), RecordError> {
+        self.records.save(session_id(id), data, time_to_live(expiry_date)).await
+    }
+
+    async fn delete_data(&self, id: i128) -> Result<(), RecordError> {
+        self.records.delete(session_id(id)).await
+    }
+}
+
+impl fmt::Debug for MeshStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshStore").field("node", &self.mesh().name()).finish_non_exhaustive()
+    }
+}
+
+/// The id in the mesh. Both crates write the same 16 bytes into the cookie.
+const fn session_id(id: i128) -> SessionId {
+    SessionId::from_bytes(id.to_le_bytes())
+}
+
+fn record_id(id: SessionId) -> i128 {
+    i128::from_le_bytes(*id.as_bytes())
+}
+
+/// The time until `expiry_date`; none once it has passed.
+fn time_to_live(expiry_date: OffsetDateTime) -> Duration {
+    Duration::try_from(expiry_date - OffsetDateTime::now_utc()).unwrap_or(Duration::ZERO)
+}
+
+fn signed(duration: Duration) -> time::Duration {
+    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
+}
+
+/// Implements the trait of one version of tower-sessions-core; the text is the same in all of them.
+macro_rules! session_store {
+    ($core:ident) => {
+        use $core::session::{Id, Record};
+        use $core::session_store::{Error, Result, SessionStore};
+
+        #[async_trait::async_trait]
+        impl SessionStore for super::MeshStore {
+            async fn create(&self, record: &mut Record) -> Result<()> {
+                let created = self.create_data(&mut record.data, record.expiry_date).await;
+                record.id = Id(created.map_err(backend)?);
+                Ok(())
+            }
+
+            async fn save(&self, record: &Record) -> Result<()> {
+                self.save_data(record.id.0, &record.data, record.expiry_date).await.map_err(backend)
+            }
+
+            async fn load(&self, id: &Id) -> Result<Option<Record>> {
+                let loaded = self.load_data(id.0).await.map_err(backend)?;
+                Ok(loaded.map(|(data, expiry_date)| Record { id: *id, data, expiry_date }))
+            }
+
+            async fn delete(&self, id: &Id) -> Result<()> {
+                self.delete_data(id.0).await.map_err(backend)
+            }
+        }
+
+        fn backend(error: impl std::fmt::Display) -> Error {
+            Error::Backend(error.to_string())
+        }
+    };
+}
+use session_store;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_of_a_record_names_the_session_in_the_mesh() {
+        let id = SessionId::from_bytes(*b"0123456789abcdef");
+        assert_eq!(session_id(record_id(id)), id);
+        #[cfg(feature = "tower-sessions-0_15")]
+        assert_eq!(tower_sessions_core_0_15::session::Id(record_id(id)).to_string(), id.encode());
+        #[cfg(feature = "tower-sessions-0_14")]
+        assert_eq!(tower_sessions_core_0_14::session::Id(record_id(id)).to_string(), id.encode());
+    }
+
+    #[test]
+    fn a_date_becomes_a_time_to_live_and_a_past_one_none() {
+        let now = OffsetDateTime::now_utc();
+        assert_eq!(time_to_live(now - time::Duration::HOUR), Duration::ZERO);
+        let hour = time_to_live(now + time::Duration::HOUR);
+        assert!(hour <= Duration::from_secs(3600) && hour > Duration::from_secs(3590), "{hour:?}");
+        assert_eq!(signed(Duration::MAX), time::Duration::MAX);
+    }
+}

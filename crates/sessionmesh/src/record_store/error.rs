@@ -1,0 +1,18 @@
+//! Why a record could not be kept.
+
+use crate::error::{CommitError, CreateError, LoadError};
+
+/// Why a record could not be saved, created or deleted. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// It is not known whether the session exists. Answer 503, and let the client come again.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No session can be created.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// A limit would be exceeded, or this node has left the cluster.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}

@@ -1,0 +1,79 @@
+//! For adapters: sessions as whole records, as the session crates of web frameworks load and save them.
+//!
+//! Such a crate loads a session as one map, changes the map, and saves all of it. Saved as it is, it would overwrite what
+//! other requests of the same visitor wrote meanwhile. A [`RecordStore`] merges three ways instead: a loaded record
+//! carries fingerprints of what it was, under [`BASE_KEY`]; of a saved record only the attributes that differ from them
+//! are written, and only those that were loaded and are gone are removed. All else stays as it is in the mesh. A record
+//! without that key, because the application cleared or made it, replaces everything.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::time::Duration;
+//!
+//! use serde_json::{Value, json};
+//! use sessionmesh::record_store::RecordStore;
+//! # use sessionmesh::{Discovery, Mesh};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mesh = Mesh::builder().name("app-1").discovery(Discovery::seeds(["127.0.0.1:1"]));
+//! # let mesh = mesh.discovery_window(Duration::from_millis(10)).start().await?;
+//! # mesh.ready().await;
+//! let store = RecordStore::new(mesh);
+//! let ttl = Duration::from_secs(1800);
+//! let mut cart = HashMap::from([("cart".to_owned(), json!(["tea"]))]);
+//! let id = store.create(&mut cart, ttl).await?;
+//!
+//! // Two requests load the same, and each writes something else.
+//! let mut one = store.load::<Value>(id).await?.expect("it lives").values;
+//! let mut other = store.load::<Value>(id).await?.expect("it lives").values;
+//! one.insert("theme".to_owned(), json!("dark"));
+//! other.remove("cart");
+//! store.save(id, &one, ttl).await?;
+//! store.save(id, &other, ttl).await?;
+//!
+//! let both = store.load::<Value>(id).await?.expect("it lives").values;
+//! assert_eq!(both.get("theme"), Some(&json!("dark")));
+//! assert_eq!(both.get("cart"), None);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What ends a session, and what does not come back
+//!
+//! - Loading is no access; saving is, also when nothing changed. So a session ends one time-to-live after its last save.
+//! - Saving a session that has ended, or that nobody knows, changes nothing and is no error: the answer of the slow
+//!   request is still good, only its changes come too late.
+//! - A change that was made, but has fewer copies than asked for, is a warning in the log and no error.
+//!
+//! # Renewal as "delete, then create"
+//!
+//! The session crates have no renewal. They delete the old id and create a new one from the same record.
+//! [`RecordStore::delete`] therefore remembers for a while what it ended (the last 1024 sessions, at most 8 MiB), and
+//! [`RecordStore::create`] merges the record with that: what other requests had written before the deletion goes along,
+//! also if this request never saw it. What remains different from [`crate::Session::renew_id`]:
+//!
+//! - Between the two steps the session is nowhere. A crash then loses it.
+//! - What other requests write to the old id after the deletion is dropped.
+//! - Two renewals at the same time make two sessions; each visitor's cookie names one of them.
+//!
+//! **A logout wins over a renewal.** If somebody else ended the session, on whatever node, then a record that was loaded
+//! from it takes nothing along that it had loaded: only attributes that this very request added are kept, such as a login
+//! with fresh credentials. If it added none, then the id that `create` returns names no session: the visitor is not
+//! logged in. A deletion that is still without its creation may be a logout, so it counts as one. A session that has
+//! merely expired is no logout, and its record is taken over whole.
+
+mod base;
+mod endings;
+mod error;
+mod merge;
+mod recent;
+mod store;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use base::BASE_KEY;
+pub use error::RecordError;
+pub use store::{LoadedRecord, RecordStore};
+pub use value::RecordValue;

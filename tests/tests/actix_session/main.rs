@@ -1,0 +1,7 @@
+//! The store for actix-session, through the real session middleware.
+
+mod app;
+mod behaviours;
+mod imitation;
+mod races;
+mod visitor;
