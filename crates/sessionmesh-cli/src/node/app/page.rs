@@ -53,7 +53,10 @@ pub(super) fn problem(mesh: &Mesh, problem: &Problem, status: StatusCode) -> Res
         main {
             section.panel.problem {
                 h2 { (heading) }
-                p { (problem.text()) "." }
+                @match problem {
+                    Problem::NotLoggedIn => p { "Your session has ended, or there was none." },
+                    problem => p { (problem.text()) "." },
+                }
                 @if let Problem::Later(_) = problem { p { "Your session is kept. Come again in a second." } }
                 p { a.button href="/" { "To the shop" } " " small { (status) } }
             }
