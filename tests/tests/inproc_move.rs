@@ -1,6 +1,10 @@
 //! A session that moves to an id in the slots of the node that serves it.
 
-use sessionmesh::{CommitError, Event, Mesh, Session, SessionId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sessionmesh::{Clock, CommitError, Event, Mesh, Session, SessionId, SystemClock};
 use sessionmesh_tests::cluster::{
     Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, settled_and_exact,
 };
@@ -191,6 +195,46 @@ async fn two_moves_at_once_end_in_one_session_that_all_ids_read_with_all_that_wa
                     found.insert(session.id());
                 }
                 check(found.len() == 1, || format!("{mode:?}, round {round}: {found:?} live"))
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+/// A clock that can be put forward.
+#[derive(Clone, Debug, Default)]
+struct Forward(Arc<AtomicU64>);
+
+impl Clock for Forward {
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed() + Duration::from_secs(self.0.load(Ordering::Acquire))
+    }
+
+    fn wall_ms(&self) -> u64 {
+        SystemClock.wall_ms()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minute_after_the_move_the_old_id_has_ended_and_the_new_one_lives() {
+    both_at_once(async |mode| {
+        let clock = Forward::default();
+        let hands = clock.0.clone();
+        let cluster = Cluster::start_with(4, move |builder| builder.mode(mode).clock(Arc::new(clock.clone()))).await;
+        let (id, session) = elsewhere(&cluster, 0).await;
+        session.move_home().await.expect("calm");
+        for (ahead, readable) in [(50, true), (61, false)] {
+            hands.store(ahead, Ordering::Release);
+            // To the nodes it looks as if they all had been stalled for so long.
+            eventually_async(PATIENCE, async || {
+                for node in cluster.nodes() {
+                    let old = node.peek(id).await.map_err(|error| error.to_string())?;
+                    let new = node.peek(session.id()).await.map_err(|error| error.to_string())?;
+                    assert!(new.is_some(), "{mode:?}: {} after {ahead} s", node.name());
+                    assert_eq!(old.is_some(), readable, "{mode:?}: {} after {ahead} s", node.name());
+                }
+                Ok(())
             })
             .await;
         }
