@@ -129,48 +129,54 @@ async fn follows(cluster: &Cluster, successor: SessionId, key: &str, value: usiz
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_renewals_on_two_nodes_one_successor_lives_with_all_that_was_written() {
+async fn of_two_renewals_at_once_neither_gets_what_the_other_one_stores() {
     both_at_once(async |mode| {
         let cluster = Cluster::start(4, mode).await;
         for round in 0..12_usize {
+            // One of the two may be somebody who had planted the id.
             let id = fresh(&cluster[round % 4]).await;
             let (one, other) = (load(&cluster[round / 4], id).await, load(&cluster[round / 4 + 1], id).await);
             one.insert("one", &round).expect("a number is JSON");
             other.insert("other", &round).expect("a number is JSON");
             let (first, second) = tokio::join!(one.renew_id(), other.renew_id());
-            for renewed in [&first, &second] {
-                assert!(matches!(renewed, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {renewed:?}");
-            }
             assert!(first.is_ok() || second.is_ok(), "{mode:?}: {first:?} {second:?}");
-            // A renewal that was refused has made none of its changes.
-            let made = [(first.is_ok(), "one"), (second.is_ok(), "other")];
-            let expected: Vec<_> =
-                ["cart"].into_iter().chain(made.iter().filter(|(ok, _)| *ok).map(|(_, key)| *key)).collect();
-            let ids = [id, one.id(), other.id()];
-            let survivor = eventually_async(PATIENCE, async || {
-                let mut survivors = Vec::new();
-                for id in ids {
-                    let mut found = Vec::new();
-                    for node in cluster.nodes() {
-                        found.push(node.load(id).await.map_err(|error| error.to_string())?);
+            for (renewed, handle, key) in [(&first, &one, "one"), (&second, &other, "other")] {
+                match renewed {
+                    Ok(_) => {
+                        assert_ne!(handle.id(), id);
+                        for node in cluster.nodes() {
+                            let keys = load(node, handle.id()).await.keys();
+                            assert!(
+                                keys.iter().map(|key| &**key).eq(["cart", key]),
+                                "{mode:?} round {round}: {keys:?}"
+                            );
+                        }
                     }
-                    let live = found.iter().flatten().count();
-                    check(live == 0 || live == found.len(), || format!("{live} nodes serve {id}"))?;
-                    for session in found.iter().flatten() {
-                        let keys = session.keys();
-                        let complete = keys.iter().map(|key| &**key).eq(expected.iter().copied());
-                        check(complete, || format!("round {round}: {id} of {ids:?} has {keys:?}, not {expected:?}"))?;
-                    }
-                    if live > 0 && !survivors.contains(&id) {
-                        survivors.push(id);
-                    }
+                    // It came too late, and has made none of its changes.
+                    Err(error) => assert!(matches!(error, CommitError::Ended), "{mode:?}: {error}"),
                 }
-                check(survivors.len() == 1, || format!("{survivors:?} live; the handles: {ids:?}"))?;
-                Ok(survivors[0])
-            })
-            .await;
-            assert_ne!(survivor, id);
-            settled_and_exact(&cluster.all(), &ids).await;
+            }
+            served_nowhere(&cluster, &[id], "the old id").await;
+            settled_and_exact(&cluster.all(), &[id, one.id(), other.id()]).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_from_before_a_renewal_cannot_renew_the_session_again() {
+    both_at_once(async |mode| {
+        let cluster = Cluster::start(4, mode).await;
+        for round in 0..4_usize {
+            let id = fresh(&cluster[0]).await;
+            let (victim, attacker) = (load(&cluster[1], id).await, load(&cluster[round], id).await);
+            victim.insert("user", "ada").expect("text is JSON");
+            victim.renew_id().await.expect("in time");
+            attacker.insert("user", "mallory").expect("text is JSON");
+            let refused = attacker.renew_id().await;
+            assert!(matches!(refused, Err(CommitError::Ended)), "{mode:?}: {refused:?}");
+            let session = load(&cluster[2], victim.id()).await;
+            assert_eq!(session.get::<String>("user").expect("text").as_deref(), Some("ada"), "{mode:?}");
         }
     })
     .await;

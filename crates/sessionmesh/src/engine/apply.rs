@@ -117,8 +117,10 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     }
     // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never
     // sees the two meet.
-    if let Content::Tombstone { successor, .. } = &delta.content {
-        renewed_twice(node, before, *successor);
+    if let (Content::Tombstone { successor: came, .. }, Some(Status::Invalidated { successor: was })) =
+        (&delta.content, before.status)
+    {
+        super::commit::ends_met(node, was, *came);
     }
     if !owner && (changed || before.access != after.access) {
         node.pass_on(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);
@@ -164,21 +166,5 @@ pub(crate) fn announce_end(node: &Node, id: SessionId, before: Glance, after: Gl
             node.emit(Event::Moved { id, successor });
         }
         Some(Status::Live | Status::Expired) | None => {}
-    }
-}
-
-/// Two ends of one session met. The merge has chosen the winner: a logout, or the smaller successor. The session of
-/// the other successor is ended, too; what it holds goes to the winner, if that lives.
-fn renewed_twice(node: &Arc<Node>, before: Glance, came: Option<Successor>) {
-    let Some(Status::Invalidated { successor: was }) = before.status else {
-        return;
-    };
-    if was == came {
-        return;
-    }
-    let (winner, loser) = (was.min(came), was.max(came));
-    if let Some(loser) = loser {
-        probe::reached(Path::RenewalsFolded);
-        super::commit::fold(node, loser.id(), winner);
     }
 }

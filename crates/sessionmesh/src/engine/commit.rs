@@ -161,19 +161,32 @@ pub(crate) async fn end(
     {
         follow(node, successor.id(), overtaken.attributes().to_vec());
     }
-    // A renewal that meets an earlier renewal or a logout loses, or ends the session that the other one made.
-    if let Some(was) = was
-        && was.successor != successor
-    {
-        let (winner, loser) = (was.successor.min(successor), was.successor.max(successor));
-        if let Some(loser) = loser {
-            probe::reached(Path::RenewalsFolded);
-            fold(node, loser.id(), winner);
-        }
+    if let Some(was) = was {
+        ends_met(node, was.successor, successor);
     }
     let copies = replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
     Ok(Ended { content, copies })
+}
+
+/// Two ends of one session met. The merge has chosen the winner. What the loser made is ended: by a logout for good; by
+/// a renewal or another move it is merged into the winner, if it was a move.
+///
+/// Two renewals leave each other alone. Each made a session for the one who asked, and one of the two may be somebody
+/// who had planted the old id: merged, he would share the other one's login.
+pub(crate) fn ends_met(node: &Arc<Node>, was: Option<Successor>, came: Option<Successor>) {
+    if was == came {
+        return;
+    }
+    let (winner, loser) = (was.min(came), was.max(came));
+    match (winner, loser) {
+        (Some(Successor::Renewed(_)), Some(Successor::Renewed(_))) => probe::reached(Path::RenewedTwice),
+        (_, Some(loser)) => {
+            probe::reached(Path::RenewalsFolded);
+            fold(node, loser.id(), winner);
+        }
+        (_, None) => {}
+    }
 }
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.

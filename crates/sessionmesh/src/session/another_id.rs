@@ -17,11 +17,13 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`Session::commit`]. [`Session::id`] says which id counts: still the old one if the new session could not be
-    /// copied in time; the new one if only the end of the old one is not confirmed on all nodes yet.
+    /// As [`Session::commit`]; [`CommitError::Ended`] also if another request has renewed it since it was loaded, and
+    /// [`CommitError::Unknown`] also if that cannot be told. [`Session::id`] says which id counts: still the old one if the
+    /// new session could not be copied in time; the new one if only the end of the old one is not confirmed on all nodes
+    /// yet. Of two renewals at the same time each makes a session of its own, and neither gets what the other one stores.
     pub async fn renew_id(&self) -> Result<Commit, CommitError> {
         for _ in 0..SUCCESSORS_MAX {
-            self.follow_move().await?;
+            self.look_again().await?;
             match self.renew_once().await {
                 // It has moved at this very moment. Nothing was changed.
                 Err(CommitError::Ended) if self.moved_to().is_some() => {}
@@ -65,7 +67,7 @@ impl Session {
     /// As [`Session::renew_id`].
     pub async fn move_home(&self) -> Result<Commit, CommitError> {
         let node = &self.mesh.node;
-        self.follow_move().await?;
+        self.look_again().await?;
         let (id, record) = {
             let state = lock(&self.state);
             (state.id, state.record.clone())
@@ -88,19 +90,23 @@ impl Session {
         })
     }
 
-    /// Takes over the id and the content of a session that another request has moved meanwhile.
-    async fn follow_move(&self) -> Result<(), CommitError> {
-        let Some(to) = self.moved_to() else { return Ok(()) };
-        match read::load(&self.mesh.node, to, Access::Peek).await {
-            Ok(Some((id, record))) => {
-                let mut state = lock(&self.state);
-                state.id = id;
-                state.record = Some(record);
-                Ok(())
-            }
-            Ok(None) => Err(CommitError::Ended),
-            Err(_) => Err(CommitError::Unknown),
+    /// Takes over the newest content, and the id if another request has moved the session meanwhile. If it was ended or
+    /// renewed since this handle was made, it must not go on under a further id: whoever asks may have planted the old one,
+    /// and the content may be somebody's login by now.
+    async fn look_again(&self) -> Result<(), CommitError> {
+        let (id, is_stored) = {
+            let state = lock(&self.state);
+            (state.id, state.record.is_some())
+        };
+        if !is_stored {
+            return Ok(());
         }
+        let Ok(found) = read::load(&self.mesh.node, id, Access::Peek).await else { return Err(CommitError::Unknown) };
+        let (id, record) = found.ok_or(CommitError::Ended)?;
+        let mut state = lock(&self.state);
+        state.id = id;
+        state.record = Some(record);
+        Ok(())
     }
 
     /// The session `id`, with `change`, goes on as `successor`.

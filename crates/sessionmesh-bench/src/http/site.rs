@@ -1,0 +1,195 @@
+//! The application that is measured, in each variant.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use clap::{Args, ValueEnum};
+use sessionmesh::{AckName, Discovery, Mesh};
+use sessionmesh_axum::{MeshStore, SessionCookie, SessionLayer};
+use tokio::net::TcpListener;
+use tower_sessions::cookie::time;
+use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer, SessionStore};
+use tower_sessions_redis_store::RedisStore;
+use tower_sessions_redis_store::fred::prelude::{ClientLike as _, Config, Pool};
+
+/// Connections to Redis.
+const REDIS_POOL: usize = 6;
+/// The attribute that is read and written.
+const KEY: &str = "a";
+/// No session ends during a run.
+const IDLE: Duration = Duration::from_secs(7_200);
+
+/// What keeps the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Variant {
+    /// Nothing: the ceiling.
+    Bare,
+    /// tower-sessions on its MemoryStore: one process, nothing survives it.
+    Memory,
+    /// tower-sessions on a local Redis.
+    Redis,
+    /// tower-sessions on Sessionmesh, two nodes, each commit acknowledged by the other one.
+    MeshStore,
+    /// Sessionmesh's own layer, likewise.
+    MeshLayer,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 5] = [Self::Bare, Self::Memory, Self::Redis, Self::MeshStore, Self::MeshLayer];
+
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::MeshStore => "mesh-store",
+            Self::MeshLayer => "mesh-layer",
+        }
+    }
+
+    /// Its name in the table.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Bare => "no session",
+            Self::Memory => "MemoryStore",
+            Self::Redis => "Redis store",
+            Self::MeshStore => "Sessionmesh, as store",
+            Self::MeshLayer => "Sessionmesh, own layer",
+        }
+    }
+}
+
+/// One server.
+#[derive(Debug, Args)]
+pub(crate) struct SiteArgs {
+    variant: Variant,
+    #[arg(long)]
+    name: String,
+    /// Another node.
+    #[arg(long)]
+    seed: Option<SocketAddr>,
+    #[arg(long, default_value = "redis://127.0.0.1:6379")]
+    redis: String,
+}
+
+/// Serves until it is killed. Says its addresses once it is ready.
+pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut ready = format!("ready {}", listener.local_addr()?);
+    let mut mesh = None;
+    if matches!(args.variant, Variant::MeshStore | Variant::MeshLayer) {
+        let started = start_mesh(&args).await?;
+        let _ = write!(ready, " {}", started.addr());
+        mesh = Some(started);
+    }
+    let app = match (args.variant, mesh) {
+        (Variant::Bare, _) => bare(),
+        (Variant::Memory, _) => tower(MemoryStore::default()),
+        (Variant::Redis, _) => {
+            let pool = Pool::new(Config::from_url(&args.redis)?, None, None, None, REDIS_POOL)?;
+            pool.connect();
+            pool.wait_for_connect().await?;
+            tower(RedisStore::new(pool))
+        }
+        (Variant::MeshStore, Some(mesh)) => tower(MeshStore::new(mesh)),
+        (Variant::MeshLayer, Some(mesh)) => own(mesh),
+        (Variant::MeshStore | Variant::MeshLayer, None) => unreachable!("it was started above"),
+    };
+    println!("{ready}");
+    let listener = listener.tap_io(|stream| {
+        // Without it small answers wait for acknowledgements.
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(listener, app).await.context("cannot serve")
+}
+
+async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
+    let seeds = args.seed.iter().map(ToString::to_string);
+    let builder = Mesh::builder()
+        .name(args.name.clone())
+        .discovery(Discovery::seeds(seeds))
+        .backups(1)
+        .ack(AckName::Copies)
+        .ack_copies(1)
+        .max_inactive(IDLE);
+    let mesh = builder.start().await?;
+    mesh.ready().await;
+    Ok(mesh)
+}
+
+#[derive(serde::Deserialize)]
+struct Wanted {
+    n: usize,
+}
+
+impl Wanted {
+    fn value(&self) -> String {
+        let mut value = String::with_capacity(self.n.max(2));
+        value.push_str("1;");
+        value.extend(std::iter::repeat_n('x', self.n.saturating_sub(2)));
+        value
+    }
+}
+
+/// The answer to a read: short, so that not the answer is measured.
+fn told(value: Option<&str>) -> (StatusCode, String) {
+    match value {
+        Some(value) => (StatusCode::OK, format!("{} {}", value.len(), value.split(';').next().unwrap_or_default())),
+        None => (StatusCode::NOT_FOUND, "none".to_owned()),
+    }
+}
+
+type Failed = (StatusCode, String);
+
+fn failed(error: impl std::fmt::Display) -> Failed {
+    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+/// The same work without anything stored.
+fn bare() -> Router {
+    async fn read() -> (StatusCode, String) {
+        told(Some("1;xxx"))
+    }
+    async fn write(Query(wanted): Query<Wanted>) -> &'static str {
+        std::hint::black_box(wanted.value());
+        "ok"
+    }
+    Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write))
+}
+
+fn tower<S: SessionStore + Clone>(store: S) -> Router {
+    use tower_sessions::Session;
+
+    async fn read(session: Session) -> Result<(StatusCode, String), Failed> {
+        Ok(told(session.get::<String>(KEY).await.map_err(failed)?.as_deref()))
+    }
+    async fn write(session: Session, Query(wanted): Query<Wanted>) -> Result<&'static str, Failed> {
+        session.insert(KEY, wanted.value()).await.map_err(failed)?;
+        Ok("ok")
+    }
+    let expiry = Expiry::OnInactivity(time::Duration::try_from(IDLE).expect("two hours"));
+    let layer = SessionManagerLayer::new(store).with_secure(false).with_expiry(expiry);
+    Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer)
+}
+
+fn own(mesh: Mesh) -> Router {
+    use sessionmesh_axum::Session;
+
+    async fn read(session: Session) -> Result<(StatusCode, String), Failed> {
+        Ok(told(session.get::<String>(KEY).map_err(failed)?.as_deref()))
+    }
+    async fn write(session: Session, Query(wanted): Query<Wanted>) -> Result<&'static str, Failed> {
+        session.insert(KEY, &wanted.value()).map_err(failed)?;
+        Ok("ok")
+    }
+    let layer = SessionLayer::new(mesh).cookie(SessionCookie::new().secure(false));
+    Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer)
+}

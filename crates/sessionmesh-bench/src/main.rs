@@ -1,0 +1,18 @@
+//! Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
+
+mod commands;
+mod http;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match commands::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
