@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -100,7 +101,7 @@ pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
             tower(RedisStore::new(pool))
         }
         (Variant::MeshStore, Some(mesh)) => tower(MeshStore::new(mesh)),
-        (Variant::MeshLayer, Some(mesh)) => own(mesh),
+        (Variant::MeshLayer, Some(mesh)) => own(mesh)?,
         (Variant::MeshStore | Variant::MeshLayer, None) => unreachable!("it was started above"),
     };
     println!("{ready}");
@@ -114,6 +115,7 @@ pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
 async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
     let seeds = args.seed.iter().map(ToString::to_string);
     let builder = Mesh::builder()
+        .cluster(args.variant.name())
         .name(args.name.clone())
         .discovery(Discovery::seeds(seeds))
         .backups(1)
@@ -131,10 +133,12 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Another value each time: nobody gets away with writing nothing.
     fn value(&self) -> String {
-        let mut value = String::with_capacity(self.n.max(2));
-        value.push_str("1;");
-        value.extend(std::iter::repeat_n('x', self.n.saturating_sub(2)));
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let mut value = String::with_capacity(self.n + 20);
+        let _ = write!(value, "{};", NUMBER.fetch_add(1, Ordering::Relaxed));
+        value.extend(std::iter::repeat_n('x', self.n.saturating_sub(value.len())));
         value
     }
 }
@@ -180,7 +184,7 @@ fn tower<S: SessionStore + Clone>(store: S) -> Router {
     Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer)
 }
 
-fn own(mesh: Mesh) -> Router {
+fn own(mesh: Mesh) -> anyhow::Result<Router> {
     use sessionmesh_axum::Session;
 
     async fn read(session: Session) -> Result<(StatusCode, String), Failed> {
@@ -190,6 +194,6 @@ fn own(mesh: Mesh) -> Router {
         session.insert(KEY, &wanted.value()).map_err(failed)?;
         Ok("ok")
     }
-    let layer = SessionLayer::new(mesh).cookie(SessionCookie::new().secure(false));
-    Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer)
+    let layer = SessionLayer::new(mesh).cookie(SessionCookie::new("id").secure(false))?;
+    Ok(Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer))
 }
