@@ -113,6 +113,9 @@ pub enum CommitError {
     /// The session was ended, by a logout or by time. Nothing was changed.
     #[error("the session has ended; nothing was changed")]
     Ended,
+    /// A renewal or a move must know what has become of the session, and that cannot be told now. Nothing was changed.
+    #[error(transparent)]
+    CannotTell(#[from] LoadError),
     /// No such session is known here. Nothing was changed.
     #[error("the session is unknown; nothing was changed")]
     Unknown,
@@ -144,6 +147,15 @@ pub enum CommitError {
     /// The value cannot be turned into JSON, or what is stored cannot be turned into the type asked for.
     #[error(transparent)]
     Value(#[from] ValueError),
+}
+
+impl CommitError {
+    /// Whether the change was made, though it has fewer copies than asked for. It stays and goes on replicating. (Not of a
+    /// renewal: [`crate::Session::id`] says whether that was made.)
+    #[must_use]
+    pub const fn was_made(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::NoOtherNode | Self::TooFewCopies { .. })
+    }
 }
 
 /// A limit of the configuration.

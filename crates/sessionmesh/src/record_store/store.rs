@@ -217,7 +217,7 @@ impl RecordStore {
 fn tolerate(id: SessionId, outcome: Result<(), CommitError>) -> Result<(), RecordError> {
     let Err(error) = outcome else { return Ok(()) };
     match error {
-        CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. } => {
+        error if error.was_made() => {
             warn!(session = %id, %error, "a session has fewer copies than it should");
         }
         CommitError::Ended | CommitError::Unknown => {

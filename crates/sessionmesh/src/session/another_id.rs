@@ -18,7 +18,7 @@ impl Session {
     /// # Errors
     ///
     /// As [`Session::commit`]; [`CommitError::Ended`] also if another request has renewed it since it was loaded, and
-    /// [`CommitError::Unknown`] also if that cannot be told. [`Session::id`] says which id counts: still the old one if the
+    /// [`CommitError::CannotTell`] if that cannot be told. [`Session::id`] says which id counts: still the old one if the
     /// new session could not be copied in time; the new one if only the end of the old one is not confirmed on all nodes
     /// yet. Of two renewals at the same time each makes a session of its own, and neither gets what the other one stores.
     pub async fn renew_id(&self) -> Result<Commit, CommitError> {
@@ -101,7 +101,7 @@ impl Session {
         if !is_stored {
             return Ok(());
         }
-        let Ok(found) = read::load(&self.mesh.node, id, Access::Peek).await else { return Err(CommitError::Unknown) };
+        let found = read::load(&self.mesh.node, id, Access::Peek).await?;
         let (id, record) = found.ok_or(CommitError::Ended)?;
         let mut state = lock(&self.state);
         state.id = id;
