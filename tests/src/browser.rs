@@ -9,11 +9,13 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use http_body_util::BodyExt as _;
 use sessionmesh::{Mesh, SessionId};
-use sessionmesh_axum::{Session, SessionError, SessionLayer};
+use sessionmesh_axum::{RouteCookie, Session, SessionError, SessionLayer};
 use tower::ServiceExt as _;
 
 /// The default name of the session cookie.
 const NAME: &str = "__Host-session";
+/// The name of the route cookie, if there is one.
+const ROUTE: &str = "route";
 
 /// Routes that do one thing each: `GET /read/{key}`, `POST /write/{key}/{value}` (redirects to read it),
 /// `POST /login/{user}`, `POST /logout`.
@@ -28,6 +30,16 @@ pub fn routes() -> Router {
 /// `routes` on this node.
 pub fn site(mesh: &Mesh, routes: Router) -> Router {
     routes.layer(SessionLayer::new(mesh.clone()))
+}
+
+/// `routes` on this node, with a route cookie.
+///
+/// # Panics
+///
+/// Never: the name is plain.
+pub fn routed_site(mesh: &Mesh, routes: Router, moves_sessions: bool) -> Router {
+    let route = RouteCookie::new(ROUTE).moves_sessions(moves_sessions);
+    routes.layer(SessionLayer::new(mesh.clone()).route_cookie(route).expect("a plain name"))
 }
 
 async fn read(session: Session, Path(key): Path<String>) -> Result<String, SessionError> {
@@ -61,16 +73,28 @@ pub struct Page {
     pub body: String,
 }
 
-/// A browser that keeps the session cookie.
+/// A browser that keeps the session cookie and the route cookie.
 #[derive(Clone, Debug, Default)]
 pub struct Browser {
     cookie: Option<String>,
+    route: Option<String>,
 }
 
 impl Browser {
     /// The session that it knows of.
     pub fn id(&self) -> Option<SessionId> {
         SessionId::decode(self.cookie.as_deref()?).ok()
+    }
+
+    /// The node that the route cookie names.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_deref()
+    }
+
+    /// The same browser with this route cookie, or none.
+    #[must_use]
+    pub fn routed_to(&self, node: Option<&str>) -> Self {
+        Self { cookie: self.cookie.clone(), route: node.map(str::to_owned) }
     }
 
     /// Asks a site, and takes what cookie it gives.
@@ -80,22 +104,29 @@ impl Browser {
     /// The answer is none that a browser could read.
     pub async fn ask(&mut self, site: &Router, method: &str, path: &str) -> Page {
         let mut request = Request::builder().method(method).uri(path);
-        if let Some(cookie) = &self.cookie {
-            request = request.header(COOKIE, format!("theme=dark; {NAME}={cookie}"));
+        for (name, value) in [(NAME, &self.cookie), (ROUTE, &self.route)] {
+            if let Some(value) = value {
+                request = request.header(COOKIE, format!("theme=dark; {name}={value}"));
+            }
         }
         let request = request.body(Body::empty()).expect("a method and a path");
         let Ok(response) = site.clone().oneshot(request).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("it is in memory").to_bytes();
         let text = |value: &axum::http::HeaderValue| value.to_str().expect("ASCII").to_owned();
-        let set = head.headers.get(SET_COOKIE).map(text);
-        if let Some(set) = &set {
-            let (_, value) = set.split_once('=').expect("a name and a value");
-            self.cookie = value.split(';').next().filter(|value| !value.is_empty()).map(str::to_owned);
+        let mut sets_cookie = false;
+        for set in head.headers.get_all(SET_COOKIE).iter().map(text) {
+            let (name, value) = set.split_once('=').expect("a name and a value");
+            let value = value.split(';').next().filter(|value| !value.is_empty()).map(str::to_owned);
+            match name {
+                NAME => (self.cookie, sets_cookie) = (value, true),
+                ROUTE => self.route = value,
+                other => panic!("nobody sets {other}"),
+            }
         }
         Page {
             status: head.status,
-            sets_cookie: set.is_some(),
+            sets_cookie,
             location: head.headers.get(LOCATION).map(text),
             body: String::from_utf8(body.to_vec()).expect("text"),
         }

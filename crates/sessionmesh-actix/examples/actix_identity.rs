@@ -16,7 +16,7 @@ use actix_session::SessionMiddleware;
 use actix_session::config::{PersistentSession, TtlExtensionPolicy};
 use actix_web::cookie::Key;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Responder, web};
-use sessionmesh::{Discovery, Mesh};
+use sessionmesh::{Discovery, Mesh, UserIndex};
 use sessionmesh_actix::MeshStore;
 
 #[actix_web::main]
@@ -25,10 +25,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Started here, the mesh runs as long as `main` does; the workers below have runtimes of their own.
     let discovery = Discovery::multicast();
     let mesh = Mesh::builder().name(format!("app-{}", at.port())).cluster("actix-identity").discovery(discovery);
-    let mesh = mesh.start().await?;
+    // So that the mesh knows whose a session is, on all nodes alike.
+    let mesh = mesh.user_index(UserIndex::actix_identity()).start().await?;
     mesh.ready().await;
 
-    let store = MeshStore::new(mesh.clone());
+    let (store, data) = (MeshStore::new(mesh.clone()), web::Data::new(mesh.clone()));
     let server = HttpServer::new(move || {
         let lifecycle = PersistentSession::default().session_ttl_extension_policy(TtlExtensionPolicy::OnEveryRequest);
         // Every node has the same key, from its configuration. This one is only good for an example, as is plain HTTP.
@@ -39,9 +40,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         App::new()
             .wrap(IdentityMiddleware::default())
             .wrap(sessions)
+            .app_data(data.clone())
             .route("/login", web::post().to(login))
             .route("/me", web::get().to(me))
             .route("/logout", web::post().to(logout))
+            .route("/logout-everywhere", web::post().to(logout_everywhere))
     });
     let server = server.bind(at)?;
     let at = server.addrs().first().copied().unwrap_or(at);
@@ -78,14 +81,24 @@ async fn logout(identity: Identity) -> &'static str {
     "logged out, on every node\n"
 }
 
+/// Ends all sessions of the user, on every node: other browsers and devices, too, and those of whoever stole a cookie.
+async fn logout_everywhere(identity: Identity, mesh: web::Data<Mesh>) -> actix_web::Result<String> {
+    // While the cluster changes it may not know of all: then the user shall try again, and still can.
+    let all = mesh.invalidate_all(&identity.id()?).await.map_err(actix_web::error::ErrorServiceUnavailable)?;
+    // This one has ended with the others; now its cookie goes, too.
+    identity.logout();
+    Ok(format!("logged out of {} sessions, on every node\n", all.ended))
+}
+
 fn introduce(at: SocketAddr, mesh: &Mesh) {
     let nodes: Vec<String> = mesh.members().iter().map(|member| member.name.to_string()).collect();
     println!(
         "node {} at http://{at}, together with {nodes:?}. Try:\n\n  \
          curl -c jar -b jar -d 'name=ada&password=lovelace' http://{at}/login\n  \
          curl -c jar -b jar http://{at}/me\n  \
-         curl -c jar -b jar -X POST http://{at}/logout\n\n\
-         and, with the same jar, on a second node (give it another address, such as 127.0.0.1:3001).",
+         curl -c jar -b jar -X POST http://{at}/logout\n  \
+         curl -c jar -b jar -X POST http://{at}/logout-everywhere\n\n\
+         and, with the same jar or another, on a second node (give it another address, such as 127.0.0.1:3001).",
         mesh.name()
     );
 }

@@ -39,7 +39,8 @@
 //! The mesh runs on the runtime that it is started on. Start it in `main`, as above: the runtime of one of the workers
 //! ends with the worker. `#[actix_web::main]` and `#[tokio::main]` both do.
 //!
-//! `examples/actix_identity.rs` is a complete login with actix-identity:
+//! `examples/actix_identity.rs` is a complete login with actix-identity, with a logout of all sessions of the user on all
+//! nodes:
 //!
 //! ```sh
 //! cargo run -p sessionmesh-actix --example actix_identity

@@ -10,16 +10,14 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::Form;
+use axum::extract::{Form, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use axum_login::{AuthManagerLayerBuilder, AuthUser, AuthnBackend, UserId, login_required};
-use sessionmesh::{Discovery, Mesh};
+use sessionmesh::{Discovery, Mesh, UserIndex};
 use sessionmesh_axum::MeshStore;
 use tower_sessions_0_14::{Expiry, SessionManagerLayer};
 
@@ -31,21 +29,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (listener, at) = listen(at).await?;
     let discovery = Discovery::multicast();
     let mesh = Mesh::builder().name(format!("app-{}", at.port())).cluster("axum-login").discovery(discovery);
-    let mesh = mesh.start().await?;
+    // So that the mesh knows whose a session is, on all nodes alike.
+    let mesh = mesh.user_index(UserIndex::axum_login()).start().await?;
     mesh.ready().await;
 
     let sessions = SessionManagerLayer::new(MeshStore::new(mesh.clone()))
         // For plain HTTP, as here. Leave it out in production.
         .with_secure(false)
         .with_expiry(Expiry::OnInactivity(time::Duration::minutes(30)));
-    let auth = AuthManagerLayerBuilder::new(Users::default(), sessions).build();
+    let auth = AuthManagerLayerBuilder::new(Users, sessions).build();
     let app = Router::new()
         .route("/me", get(me))
         .route("/logout", post(logout))
         .route("/logout-everywhere", post(logout_everywhere))
         .route_layer(login_required!(Users))
         .route("/login", post(login))
-        .layer(auth);
+        .layer(auth)
+        .with_state(mesh.clone());
 
     introduce(at, &mesh);
     serve(listener, app).with_graceful_shutdown(stopped()).await?;
@@ -71,25 +71,23 @@ async fn logout(mut auth: AuthSession) -> Result<&'static str, StatusCode> {
     Ok("logged out, on every node\n")
 }
 
-/// Logs out here, and every other session of the user at its next request to this node: axum-login compares the hash in
-/// the session with that of the user, and ends the session, on every node, if they differ. An application that keeps its
-/// users in a database changes the hash there, for instance with the password, and so reaches all nodes.
-async fn logout_everywhere(mut auth: AuthSession) -> Result<&'static str, StatusCode> {
-    auth.backend.generation.fetch_add(1, Ordering::Relaxed);
+/// Ends all sessions of the user, on every node: other browsers and devices, too, and those of whoever stole a cookie.
+async fn logout_everywhere(State(mesh): State<Mesh>, mut auth: AuthSession) -> Result<String, StatusCode> {
+    let user = auth.user.as_ref().ok_or(StatusCode::UNAUTHORIZED)?.name.clone();
+    // While the cluster changes it may not know of all: then the user shall try again, and still can.
+    let all = mesh.invalidate_all(&user).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    // This one has ended with the others; now its cookie goes, too.
     auth.logout().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    Ok("logged out, and so is every other session of yours\n")
+    Ok(format!("logged out of {} sessions, on every node\n", all.ended))
 }
 
 /// The only user is ada. A real backend asks a database, and compares hashes of passwords.
-#[derive(Clone, Debug, Default)]
-struct Users {
-    generation: Arc<AtomicU64>,
-}
+#[derive(Clone, Debug)]
+struct Users;
 
 #[derive(Clone, Debug)]
 struct User {
     name: String,
-    hash: [u8; 8],
 }
 
 #[derive(Clone, serde::Deserialize)]
@@ -99,9 +97,8 @@ struct Credentials {
 }
 
 impl Users {
-    fn user(&self, name: &str) -> Option<User> {
-        let hash = self.generation.load(Ordering::Relaxed).to_le_bytes();
-        (name == "ada").then(|| User { name: name.to_owned(), hash })
+    fn user(name: &str) -> Option<User> {
+        (name == "ada").then(|| User { name: name.to_owned() })
     }
 }
 
@@ -112,8 +109,9 @@ impl AuthUser for User {
         self.name.clone()
     }
 
+    /// A login ends when this changes: the hash of the password, if there is one.
     fn session_auth_hash(&self) -> &[u8] {
-        &self.hash
+        b"lovelace"
     }
 }
 
@@ -123,11 +121,11 @@ impl AuthnBackend for Users {
     type Error = Infallible;
 
     async fn authenticate(&self, credentials: Credentials) -> Result<Option<User>, Infallible> {
-        Ok(self.user(&credentials.name).filter(|_| credentials.password == "lovelace"))
+        Ok(Self::user(&credentials.name).filter(|_| credentials.password == "lovelace"))
     }
 
     async fn get_user(&self, name: &UserId<Self>) -> Result<Option<User>, Infallible> {
-        Ok(self.user(name))
+        Ok(Self::user(name))
     }
 }
 
@@ -139,7 +137,7 @@ fn introduce(at: SocketAddr, mesh: &Mesh) {
          curl -c jar -b jar http://{at}/me\n  \
          curl -c jar -b jar -X POST http://{at}/logout\n  \
          curl -c jar -b jar -X POST http://{at}/logout-everywhere\n\n\
-         and, with the same jar, on a second node (give it another address, such as 127.0.0.1:3001).",
+         and, with the same jar or another, on a second node (give it another address, such as 127.0.0.1:3001).",
         mesh.name()
     );
 }

@@ -70,7 +70,8 @@
 //!
 //! If the session has ended meanwhile, by a logout elsewhere, the response goes out as it is, nothing is stored, and no
 //! cookie is set. The same holds if another request renewed its id: what was written follows into the renewed session, but
-//! only the request that renewed it tells the new id. For other failures see [`Reason`] and [`SessionLayer::error_page`].
+//! only the request that renewed it tells the new id. A session that was moved ([`sessionmesh::Session::move_home`]) goes on:
+//! every request with the old id tells the new one. For other failures see [`Reason`] and [`SessionLayer::error_page`].
 //!
 //! The body of a response is streamed after that. What it changes is committed by [`Session::commit`] only; it can neither
 //! make a session nor renew one, since the visitor could not be told.
@@ -82,6 +83,21 @@
 //! browser's copy lives on as the session does. A response with a `Set-Cookie` of this layer gets `Cache-Control: no-store`
 //! unless it says `private` or `no-store` itself: a shared cache that keeps one would log everybody in as the same visitor.
 //! (A page that shows what a session holds should say so too, also when no cookie is set.)
+//!
+//! # Behind a balancer
+//!
+//! Any node serves any session, so any balancer will do. [`RouteCookie`] names the node to those that keep a visitor with
+//! one node. With [`RouteCookie::moves_sessions`] a visitor who is served by another node than the cookie says, as after
+//! a crash, gets a session id that is at home there: then this node need not ask others at each further request.
+//!
+//! ```no_run
+//! # fn site(mesh: sessionmesh::Mesh) -> Result<(), Box<dyn std::error::Error>> {
+//! use sessionmesh_axum::{RouteCookie, SessionLayer};
+//!
+//! let layer = SessionLayer::new(mesh).route_cookie(RouteCookie::new("route").moves_sessions(true))?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # With tower-sessions
 //!
@@ -124,7 +140,8 @@ async fn count(session: Session) -> Result<String, StatusCode> {
 )]
 //!
 //! tower-sessions 0.15 is the feature `tower-sessions-0_15`, on by default. Its version 0.14, which axum-login 0.18
-//! uses, is `tower-sessions-0_14`; `examples/axum_login.rs` is a complete login on it:
+//! uses, is `tower-sessions-0_14`; `examples/axum_login.rs` is a complete login on it, with a logout of all sessions of the
+//! user on all nodes:
 //!
 //! ```sh
 //! cargo run -p sessionmesh-axum --example axum_login --features tower-sessions-0_14

@@ -97,8 +97,8 @@ pub(crate) struct NodeArgs {
     /// How long a stop waits for the hand-over
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
-    /// How long /healthz says 503 before the hand-over starts, for a balancer to notice
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    /// How long /healthz says 503 before the hand-over starts, for a balancer's checks to notice
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub(crate) notice: Duration,
     /// Exit when stdin is closed, so that no node outlives the demo that started it
     #[arg(long, hide = true)]

@@ -36,7 +36,8 @@ async fn run(mut command: Command) -> Outcome {
 
 /// A node alone, at any free ports.
 fn node(name: &str, seed: &str) -> Command {
-    let mut command = program(&["node"]);
+    // No balancer has to notice.
+    let mut command = program(&["node", "--notice", "0s"]);
     command.env("SESSIONMESH_NAME", name).env("SESSIONMESH_HTTP", "127.0.0.1:0").env("SESSIONMESH_SEEDS", seed);
     command
 }

@@ -14,6 +14,9 @@ use tokio::time::timeout;
 
 use crate::process::{PATIENCE, program, tail};
 
+/// The cookie by which the sticky configurations choose the node.
+pub(super) const ROUTE_COOKIE: &str = "route";
+
 /// A node with the example application. The process ends with this.
 #[derive(Debug)]
 pub struct WebNode {
@@ -44,6 +47,7 @@ impl WebNode {
             .env(set("NAME"), name)
             .env(set("CLUSTER"), cluster)
             .env(set("HTTP"), http.to_string())
+            .env(set("ROUTE_COOKIE"), ROUTE_COOKIE)
             .env(set("MULTICAST"), "true")
             .env(set("MULTICAST_INTERFACE"), "127.0.0.1")
             .stdin(Stdio::piped())

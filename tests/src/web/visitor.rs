@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use sessionmesh::network::{Network as _, TokioNetwork};
 use tokio::time::timeout;
 
+use super::node::ROUTE_COOKIE;
+
 /// How long a visitor would wait. Longer than any balancer here tries.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The cookie with the session id.
 const SESSION: &str = "SESSIONID";
-/// The cookie with the name of the node that a sticky balancer shall choose.
-const ROUTE: &str = "route";
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -77,12 +77,12 @@ impl Visitor {
     /// The node that the route cookie names.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
-        self.cookies.get(ROUTE).map(String::as_str)
+        self.cookies.get(ROUTE_COOKIE).map(String::as_str)
     }
 
     /// Sends this route cookie, until a node gives another one.
     pub fn set_route(&mut self, name: &str) {
-        self.cookies.insert(ROUTE.to_owned(), name.to_owned());
+        self.cookies.insert(ROUTE_COOKIE.to_owned(), name.to_owned());
     }
 
     /// `POST /login`.
@@ -151,10 +151,6 @@ impl Visitor {
         let (head, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         let answer = Answer { status: head.status, body: serde_json::from_slice(&body).unwrap_or_default() };
-        // What the application does with its route cookie: it names the node that answered.
-        if let Some(node) = answer.body["served_by"].as_str() {
-            self.set_route(node);
-        }
         self.take_cookies(&head.headers);
         Ok(answer)
     }

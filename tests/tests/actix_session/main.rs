@@ -4,4 +4,5 @@ mod app;
 mod behaviours;
 mod imitation;
 mod races;
+mod users;
 mod visitor;

@@ -4,6 +4,7 @@ mod app;
 mod behaviours;
 mod races;
 mod renewals;
+mod users;
 mod visitor;
 
 /// Runs each case, a function over the version, with both versions.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sessionmesh::{Ack, CommitError, Session, SessionId, Value};
 
 use super::error::{Reason, was_made};
+use super::moves::Moves;
 use super::visit::{State, Tell, Visit};
 
 /// What a commit reached.
@@ -26,11 +27,13 @@ struct Task {
     changes: BTreeMap<Arc<str>, Option<Value>>,
     max_inactive: Option<Duration>,
     renew: bool,
+    /// Where moves are noted, if the session is to move to this node.
+    home: Option<Moves>,
     ack: Option<Ack>,
 }
 
 impl State {
-    fn task(&self) -> Result<Option<Task>, Reason> {
+    fn task(&self, moves: &Moves) -> Result<Option<Task>, Reason> {
         if !self.is_changed() {
             return Ok(None);
         }
@@ -41,11 +44,14 @@ impl State {
         if self.answered && (renew || self.session.is_none()) {
             return Err(Reason::HeadSent);
         }
+        // A renewed id is at home anyway, and after the head no id can be told.
+        let home = self.moves_home && !renew && !self.answered && self.session.is_some();
         Ok(Some(Task {
             session: self.session.clone(),
             changes: self.changes.clone(),
             max_inactive: self.max_inactive,
             renew,
+            home: home.then(|| moves.clone()),
             ack: self.options.ack,
         }))
     }
@@ -57,12 +63,15 @@ impl State {
             self.max_inactive = None;
         }
         self.renew = false;
+        self.moves_home = false;
     }
 
     /// The request has no session any more, and gets no other.
     fn lose(&mut self) -> Reason {
         self.session = None;
         self.over = true;
+        // An id that was to be told has ended, too.
+        self.tell = Tell::Nothing;
         Reason::Ended
     }
 }
@@ -78,11 +87,18 @@ impl Task {
         if let Some(limit) = self.max_inactive {
             session.set_max_inactive(limit);
         }
-        match self.ack {
+        let before = session.id();
+        let committed = match self.ack {
             _ if self.renew => session.renew_id().await,
             Some(ack) => session.commit_with(ack).await,
             None => session.commit().await,
+        }?;
+        match &self.home {
+            // What another request made of it meanwhile stays where it is.
+            Some(moves) if session.id() == before => moves.move_home(session).await,
+            _ => {}
         }
+        Ok(committed)
     }
 }
 
@@ -90,7 +106,7 @@ impl Visit {
     /// Commits what was changed so far.
     pub(super) async fn commit(&self) -> Result<Commit, Reason> {
         let _turn = self.turn.lock().await;
-        let Some(task) = self.state().task()? else { return Ok(Commit::default()) };
+        let Some(task) = self.state().task(&self.site.moves)? else { return Ok(Commit::default()) };
         let session = match &task.session {
             Some(session) => session.clone(),
             None => Arc::new(self.site.mesh.create().await.map_err(|error| Reason::Full(Arc::new(error)))?),
@@ -101,17 +117,22 @@ impl Visit {
         }
         let outcome = task.commit(&session).await;
         let after = session.id();
+        let moved = if task.renew && outcome.is_ok() { None } else { self.moved(before, after).await };
         let mut state = self.state();
         match outcome {
             Err(CommitError::Ended | CommitError::Unknown) => return Err(state.lose()),
             Err(error) if !was_made(&error) => return Err(Reason::Commit(Arc::new(error))),
             // The new session had too few copies in time, and was taken back.
-            Err(error) if task.renew && after == before => return Err(Reason::NotRenewed(Arc::new(error))),
+            Err(error) if task.renew && (after == before || moved.is_some()) => {
+                return Err(Reason::NotRenewed(Arc::new(error)));
+            }
             _ => state.done(&task),
         }
         if task.renew || task.session.is_none() {
             state.tell = Tell::Id(after);
             state.session = Some(session);
+        } else if let Some(id) = moved {
+            state.tell = Tell::Id(id);
         } else if after != before {
             // The changes went into a session that another request made of this one, of which this visitor may know
             // nothing.
@@ -119,6 +140,15 @@ impl Visit {
         }
         drop(state);
         self.judged(outcome)
+    }
+
+    /// Where a session has moved whose handle has another id than before. None if that is, or may be, the work of a
+    /// renewal: reads follow moves only.
+    async fn moved(&self, before: SessionId, after: SessionId) -> Option<SessionId> {
+        if before == after {
+            return None;
+        }
+        self.site.mesh.peek(before).await.ok().flatten().map(|session| session.id())
     }
 
     /// Two renewals of one session at the same time are merged into one. So before a slow request renews a session, it looks
@@ -145,7 +175,13 @@ impl Visit {
         let session = self.state().session.clone().ok_or(Reason::Ended)?;
         let before = session.id();
         let outcome = session.update(key, change).await;
-        if session.id() != before || matches!(outcome, Err(CommitError::Ended | CommitError::Unknown)) {
+        let after = session.id();
+        match self.moved(before, after).await {
+            Some(id) => self.state().tell = Tell::Id(id),
+            None if after != before => return Err(self.state().lose()),
+            None => {}
+        }
+        if matches!(outcome, Err(CommitError::Ended | CommitError::Unknown)) {
             return Err(self.state().lose());
         }
         match outcome {
@@ -164,7 +200,7 @@ impl Visit {
         let session = {
             let mut state = self.state();
             state.changes.clear();
-            (state.max_inactive, state.renew) = (None, false);
+            (state.max_inactive, state.renew, state.moves_home) = (None, false, false);
             if state.session.is_none() && state.presented.named {
                 // What the cookie named has ended before.
                 (state.tell, state.over) = (Tell::Gone, false);

@@ -7,6 +7,7 @@
 mod commit;
 mod cookie;
 mod error;
+mod moves;
 mod options;
 mod presented;
 mod route_cookie;

@@ -18,6 +18,8 @@ pub(super) struct Presented {
     pub(super) named: bool,
     /// Its route cookie names this node.
     pub(super) routed_here: bool,
+    /// It had a route cookie with another name.
+    routed_elsewhere: bool,
 }
 
 impl Presented {
@@ -33,7 +35,9 @@ impl Presented {
                 presented.named = true;
                 presented.add(site.cookie.id(cookie.value()));
             } else if Some(cookie.name()) == route {
-                presented.routed_here |= cookie.value() == site.mesh.name();
+                let is_here = cookie.value() == site.mesh.name();
+                presented.routed_here |= is_here;
+                presented.routed_elsewhere |= !is_here && !cookie.value().is_empty();
             }
         }
         presented
@@ -46,6 +50,16 @@ impl Presented {
         if let Some(free) = self.ids.iter_mut().find(|known| known.is_none()) {
             *free = id;
         }
+    }
+
+    /// Whether it was meant for another node, and not for this one.
+    pub(super) const fn names_another_node(&self) -> bool {
+        self.routed_elsewhere && !self.routed_here
+    }
+
+    /// Whether the browser has this id.
+    pub(super) fn has(&self, id: SessionId) -> bool {
+        self.ids.contains(&Some(id))
     }
 
     /// The ids, in the order in which they came.

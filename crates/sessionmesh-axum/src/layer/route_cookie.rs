@@ -17,19 +17,37 @@ use super::cookie::{SessionCookie, header};
 pub struct RouteCookie {
     pub(super) name: Cow<'static, str>,
     max_age: Option<Duration>,
+    pub(super) moves_sessions: bool,
 }
 
 impl RouteCookie {
     /// A cookie of this name that ends with the browser.
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), max_age: None }
+        Self { name: name.into(), max_age: None, moves_sessions: false }
     }
 
     /// Lets it outlive the browser. Counted from when it was set; whole seconds, at least one.
     #[must_use]
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
+        self
+    }
+
+    /// Whether a session moves along with its visitor: default false. Only for balancers that go by this cookie; behind one
+    /// that sends each request to any node, each request would move the session.
+    ///
+    /// When a request names another node than the one that it came to, as after a crash, its session gets an id whose home
+    /// is here ([`sessionmesh::Session::move_home`]), with the request's commit; a request that only reads waits for
+    /// copies then, too. So this node need not ask others at the visitor's further requests. Requests with the old id are
+    /// served for another minute, and each of them tells the visitor the new one: who lost the response with it, and is
+    /// silent for that minute, has to log in again.
+    ///
+    /// A move that fails changes nothing for the visitor, and is not tried again until the cookie names another node once
+    /// more. With an answer 5xx, or on a node that leaves, nothing moves.
+    #[must_use]
+    pub const fn moves_sessions(mut self, moves: bool) -> Self {
+        self.moves_sessions = moves;
         self
     }
 

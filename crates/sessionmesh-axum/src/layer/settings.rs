@@ -11,6 +11,7 @@ use tower_layer::Layer;
 
 use super::cookie::{CookieError, SessionCookie};
 use super::error::{Asked, SessionError};
+use super::moves::Moves;
 use super::options::SessionOptions;
 use super::route_cookie::RouteCookie;
 use super::service::SessionService;
@@ -28,11 +29,17 @@ pub(super) struct Site {
     pub(super) error_page: Option<Arc<ErrorPage>>,
     pub(super) commit_on_server_error: bool,
     pub(super) refuse_fewer_copies: bool,
+    pub(super) moves: Moves,
     ignored_paths: Vec<Cow<'static, str>>,
     ignored: Vec<Arc<Ignore>>,
 }
 
 impl Site {
+    /// Whether a session goes to the node that a visitor comes to.
+    pub(super) fn moves_sessions(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.moves_sessions)
+    }
+
     pub(super) fn ignores(&self, uri: &Uri) -> bool {
         let path = uri.path();
         let below = |prefix: &Cow<'_, str>| {
@@ -75,6 +82,7 @@ impl SessionLayer {
             error_page: None,
             commit_on_server_error: false,
             refuse_fewer_copies: false,
+            moves: Moves::default(),
             ignored_paths: Vec::new(),
             ignored: Vec::new(),
         };

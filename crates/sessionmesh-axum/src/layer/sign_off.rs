@@ -27,7 +27,7 @@ impl Visit {
 
 fn session_cookie(state: &State, site: &Site) -> Option<HeaderValue> {
     match (state.tell, &state.session) {
-        (Tell::Id(id), _) => Some(site.cookie.give(id)),
+        (Tell::Id(id), _) => (!has_ended(id, site)).then(|| site.cookie.give(id)),
         (Tell::Gone, _) => Some(site.cookie.take_back()),
         (Tell::Nothing, Some(session)) if site.cookie.slides() && !has_ended(session.id(), site) => {
             Some(site.cookie.give(session.id()))
@@ -36,7 +36,7 @@ fn session_cookie(state: &State, site: &Site) -> Option<HeaderValue> {
     }
 }
 
-/// Whether this node knows that a session that was loaded has ended since. A browser that got another id meanwhile must
+/// Whether this node knows that a session has ended since it was loaded, made or moved. A browser that got another id meanwhile must
 /// not get the old one again.
 fn has_ended(id: SessionId, site: &Site) -> bool {
     site.mesh.holds(id) && !site.mesh.holds_live(id)
@@ -44,11 +44,11 @@ fn has_ended(id: SessionId, site: &Site) -> bool {
 
 /// Names this node to the balancer if the visitor has a session and came with another name or none.
 ///
-/// Who came with another name came here by a fail-over, or past the balancer. So this is also the place to give the session
-/// an id that this node owns, before the commit, once the library can.
+/// Who came with another name came here by a fail-over, or past the balancer. A session that shall follow and was not
+/// tried to move, since the answer is 5xx, is left to the next request, whose cookie must then name another node still.
 fn route_cookie(state: &State, site: &Site) -> Option<HeaderValue> {
     let route = site.route.as_ref()?;
-    if state.session.is_none() || state.presented.routed_here {
+    if state.session.is_none() || state.presented.routed_here || state.moves_home {
         return None;
     }
     let name = site.mesh.name();

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) changes: BTreeMap<Arc<str>, Option<Value>>,
     pub(super) max_inactive: Option<std::time::Duration>,
     pub(super) renew: bool,
+    /// The visitor was sent to another node, but came to this one: the session has to follow.
+    pub(super) moves_home: bool,
     /// The session that was loaded has ended or was renewed by another request. What this request still changes has
     /// nowhere to go.
     pub(super) over: bool,
@@ -49,8 +51,8 @@ pub(super) enum Tell {
     /// Nothing new.
     #[default]
     Nothing,
-    /// This id, which was made in this request. Never one that another request made: whoever planted the old id would
-    /// learn the new one.
+    /// This id, which was made in this request, or to which the session has moved. Never one that another request made of
+    /// it by a renewal: whoever planted the old id would learn the new one.
     Id(SessionId),
     /// That there is no session any more.
     Gone,
@@ -80,9 +82,7 @@ impl Visit {
         let loading = async {
             let presented = Presented::read(&parts.headers, &self.site);
             let found = self.find(&presented, options).await;
-            let mut state = self.state();
-            state.presented = presented;
-            state.session = found.map_err(Arc::new)?.map(Arc::new);
+            self.state().found(found.map_err(Arc::new)?, presented, &self.site);
             Ok(())
         };
         self.loaded.get_or_init(|| loading).await.clone().map_err(Reason::CannotTell)
@@ -117,10 +117,25 @@ impl Visit {
 }
 
 impl State {
+    fn found(&mut self, session: Option<Session>, presented: Presented, site: &Site) {
+        if let Some(id) = session.as_ref().map(Session::id) {
+            // A load follows moves. A response with the new id may have been lost, and the old id is read for a while only.
+            if !presented.has(id) {
+                self.tell = Tell::Id(id);
+            }
+            self.moves_home = site.moves_sessions() && presented.names_another_node();
+        }
+        self.session = session.map(Arc::new);
+        self.presented = presented;
+    }
+
     /// Whether there is something to commit. To write the first attribute makes a session; to remove one does not.
     pub(super) fn is_changed(&self) -> bool {
         match self.session {
-            Some(_) => self.renew || self.max_inactive.is_some() || !self.changes.is_empty(),
+            Some(_) => {
+                let moves = self.moves_home && !self.answered;
+                moves || self.renew || self.max_inactive.is_some() || !self.changes.is_empty()
+            }
             None => self.changes.values().any(Option::is_some),
         }
     }
