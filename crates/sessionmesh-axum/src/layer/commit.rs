@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sessionmesh::{Ack, CommitError, Session, SessionId, Value};
 
-use super::error::{Reason, was_made};
+use super::error::Reason;
 use super::moves::Moves;
 use super::visit::{State, Tell, Visit};
 
@@ -112,16 +112,14 @@ impl Visit {
             None => Arc::new(self.site.mesh.create().await.map_err(|error| Reason::Full(Arc::new(error)))?),
         };
         let before = session.id();
-        if task.renew {
-            self.look_again(before).await?;
-        }
         let outcome = task.commit(&session).await;
         let after = session.id();
         let moved = if task.renew && outcome.is_ok() { None } else { self.moved(before, after).await };
         let mut state = self.state();
         match outcome {
             Err(CommitError::Ended | CommitError::Unknown) => return Err(state.lose()),
-            Err(error) if !was_made(&error) => return Err(Reason::Commit(Arc::new(error))),
+            Err(CommitError::CannotTell(error)) => return Err(Reason::CannotTell(Arc::new(error))),
+            Err(error) if !error.was_made() => return Err(Reason::Commit(Arc::new(error))),
             // The new session had too few copies in time, and was taken back.
             Err(error) if task.renew && (after == before || moved.is_some()) => {
                 return Err(Reason::NotRenewed(Arc::new(error)));
@@ -151,17 +149,6 @@ impl Visit {
         self.site.mesh.peek(before).await.ok().flatten().map(|session| session.id())
     }
 
-    /// Two renewals of one session at the same time are merged into one. So before a slow request renews a session, it looks
-    /// whether another request did: else whoever planted an id could wait for the victim's login with a login of his own,
-    /// and share the merged session.
-    async fn look_again(&self, id: SessionId) -> Result<(), Reason> {
-        match self.site.mesh.peek(id).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(self.state().lose()),
-            Err(error) => Err(Reason::CannotTell(Arc::new(error))),
-        }
-    }
-
     /// Reads, changes and writes one attribute at once, in a session that exists. None if there is no session.
     pub(super) async fn update<T>(
         &self,
@@ -186,7 +173,7 @@ impl Visit {
         }
         match outcome {
             Ok(value) => Ok(value),
-            Err(error) if was_made(&error) => {
+            Err(error) if error.was_made() => {
                 self.judged(Err(error))?;
                 Ok(session.get(key)?)
             }
@@ -210,7 +197,7 @@ impl Visit {
         let Some(session) = session else { return Ok(Commit::default()) };
         let outcome = session.invalidate().await;
         let outcome = match outcome {
-            Err(error) if !was_made(&error) => return Err(Reason::Commit(Arc::new(error))),
+            Err(error) if !error.was_made() => return Err(Reason::Commit(Arc::new(error))),
             outcome => outcome,
         };
         {

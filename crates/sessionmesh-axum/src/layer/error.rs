@@ -58,7 +58,7 @@ impl Reason {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::CannotTell(_) | Self::Full(_) | Self::NotRenewed(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Commit(error) if was_made(error) || matches!(**error, CommitError::Left) => {
+            Self::Commit(error) if error.was_made() || matches!(**error, CommitError::Left) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Ended => StatusCode::UNAUTHORIZED,
@@ -71,11 +71,6 @@ impl From<ValueError> for Reason {
     fn from(error: ValueError) -> Self {
         Self::Value(Arc::new(error))
     }
-}
-
-/// Whether the change was made, and only its copies are fewer than wanted.
-pub(super) const fn was_made(error: &CommitError) -> bool {
-    matches!(error, CommitError::TimedOut { .. } | CommitError::NoOtherNode | CommitError::TooFewCopies { .. })
 }
 
 /// What the visitor asked for, for an error page in the right form.
