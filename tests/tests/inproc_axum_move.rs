@@ -119,11 +119,11 @@ async fn of_a_browsers_parallel_requests_each_is_served_and_one_moves_the_sessio
                 .await;
             }
             // Who has the old cookie still, since a response was lost, is told.
-            let mut late = browser.clone();
+            let mut late = browser.routed_to(Some(cluster[3].name()));
             for (key, value) in [("key-0", "kept"), ("key-3", "kept"), ("user", "ada")] {
                 assert_eq!(late.get(&sites[3], &format!("/read/{key}")).await, value, "{context}");
             }
-            assert_ne!(late.id(), browser.id(), "{context}");
+            assert_eq!(late.id(), Some(moved), "{context}");
         }
     }
 }
@@ -219,7 +219,7 @@ fn with_slow(gate: &Arc<Barrier>) -> Router {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_request_goes_on_with_a_session_that_another_one_moves_and_tells_its_id() {
+async fn a_slow_request_goes_on_with_a_session_that_another_one_moves() {
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;
         let gate = Arc::new(Barrier::new(2));
@@ -235,12 +235,15 @@ async fn a_slow_request_goes_on_with_a_session_that_another_one_moves_and_tells_
             });
             assert_eq!(page.status, StatusCode::OK, "{mode:?}: {path}");
             let moved = one_session(&cluster, &[id], path).await;
-            assert_eq!((moving.id(), waiting.id()), (Some(moved), Some(moved)), "{mode:?}: {path}");
+            assert_eq!(moving.id(), Some(moved), "{mode:?}: {path}");
+            // A node that owns nothing of the session may hear of the move only later.
+            assert!([id, moved].map(Some).contains(&waiting.id()), "{mode:?}: {path}");
             eventually_async(PATIENCE, async || {
                 let found = waiting.get(&slow[at], "/read/after").await;
                 check(found == after, || format!("{mode:?}: {path}: {found}"))
             })
             .await;
+            assert_eq!(waiting.id(), Some(moved), "{mode:?}: {path}");
         }
     }
 }
