@@ -380,9 +380,13 @@ fn put(session: &Session, request: &Request, pad: u32) {
 fn did(session: &Session, result: Result<Commit, CommitError>) -> Did {
     match result {
         Ok(commit) => Did::Acked(commit.id, commit.copies),
-        Err(error @ (CommitError::Ended | CommitError::Unknown | CommitError::CannotTell(_) | CommitError::Limit(_) | CommitError::Left)) => {
-            Did::Refused(error.to_string())
-        }
+        Err(
+            error @ (CommitError::Ended
+            | CommitError::Unknown
+            | CommitError::CannotTell(_)
+            | CommitError::Limit(_)
+            | CommitError::Left),
+        ) => Did::Refused(error.to_string()),
         Err(error) => Did::Unconfirmed(session.id(), error.to_string()),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sessionmesh::{AckName, Discovery as Ways, Event, Gate, MemberState, Mesh, ModeName, SessionId, Stats};
+use sessionmesh::{AckName, Discovery as Ways, Event, Gate, Member, MemberState, Mesh, ModeName, SessionId, Stats};
 use tokio::sync::{mpsc, oneshot};
 use turmoil::Sim;
 
@@ -273,7 +273,9 @@ impl Cluster {
     fn leave(&self, node: usize) {
         let (seats, left) = (self.seats.clone(), self.shared.left.clone());
         drop(self.ask(node, move |mesh| async move {
-            let handed_over = mesh.leave(LEAVE).await.is_ok() && mesh.members().len() > 1;
+            let left = mesh.leave(LEAVE).await.is_ok();
+            let stays = |member: &Member| member.state != MemberState::Leaving;
+            let handed_over = left && mesh.members().iter().any(stays);
             left.borrow_mut().push((node, handed_over));
             // The node has stopped; the host waits to be started again.
             seats.borrow_mut()[node].mesh = None;

@@ -157,6 +157,26 @@ async fn requests(world: Arc<World>, ids: Vec<SessionId>, seed: u64) -> HashMap<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_two_do_not_wait_for_each_other() {
+    for mode in MODES {
+        for delay_ms in [0, 1, 3, 10, 30] {
+            let mut cluster = Cluster::start(2, mode).await;
+            create_sessions(&cluster[0], 20).await;
+            let (one, other) = (cluster.take("n0"), cluster.take("n1"));
+            let start = Instant::now();
+            let later = async {
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                other.leave(PATIENCE).await
+            };
+            let (first, second) = tokio::join!(one.leave(PATIENCE), later);
+            first.expect("nobody is left who could take more");
+            second.expect("nobody is left at all");
+            assert!(start.elapsed() < Duration::from_secs(2), "{mode:?}, {delay_ms} ms: {:?}", start.elapsed());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_node_leaves_at_once_and_two_can_leave_together() {
     for mode in MODES {
         let mut cluster = Cluster::start(4, mode).await;

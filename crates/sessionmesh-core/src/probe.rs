@@ -153,6 +153,8 @@ table! {
         LeaseWithheldOwed = "lease-withheld-owed",
         /// A node noticed that it was stalled itself.
         StallNoticed = "stall-noticed",
+        /// A node left while all others were leaving, too.
+        AllLeave = "all-leave",
         /// Two requests renewed one session at the same time, and each has its own now.
         RenewedTwice = "renewed-twice",
         /// The primary heard of a later access while it asked whether a session may end.

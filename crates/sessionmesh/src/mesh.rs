@@ -15,7 +15,7 @@ use sessionmesh_core::view::{Member, MemberState};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::DropGuard;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::builder::MeshBuilder;
 use crate::config::{AckName, Config};
@@ -212,7 +212,8 @@ impl Mesh {
     }
 
     /// Leaves the cluster: says so, hands over every session, and stops when all owners keep what they got. Until then
-    /// the node serves as before; from then on it refuses commits with [`crate::CommitError::Left`].
+    /// the node serves as before; from then on it refuses commits with [`crate::CommitError::Left`]. If nobody else is there,
+    /// or all others are leaving, too, the sessions end with the node.
     ///
     /// # Errors
     ///
@@ -231,6 +232,9 @@ impl Mesh {
             self.handed_over().await;
         };
         let handed_over = timeout_at(until, handing_over).await.is_ok();
+        if handed_over && node.store.live() > 0 {
+            warn!(sessions = node.store.live(), "nobody stays to take the sessions; they end with this node");
+        }
         node.closed.store(true, Ordering::SeqCst);
         let topology = node.topology();
         for peer in topology.peers() {
@@ -251,17 +255,19 @@ impl Mesh {
         if remaining > 0 { Err(LeaveError { remaining, waited: deadline }) } else { Ok(()) }
     }
 
-    /// Waits until nothing is held here any more; or at once, if nobody else is there.
+    /// Waits until nothing is held here any more; or at once, if nobody else is there, or all others are leaving, too.
     async fn handed_over(&self) {
         let node = &self.node;
         loop {
             let topology = node.topology();
             let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
             let walked = node.walked.load(Ordering::Acquire) == topology.epoch;
-            let alone = topology.peers().next().is_none();
+            let stays = |member: &Member| member.state != MemberState::Leaving;
+            let nobody_stays = !topology.view.members().iter().any(stays);
             let empty = node.store.live() + node.store.ended() == 0 || probe::planted(Bug::LeaveWithoutWaiting);
             let unanswered = !lock(&node.acks).is_empty();
-            if leaving && walked && !unanswered && (alone || empty) {
+            if leaving && walked && !unanswered && (nobody_stays || empty) {
+                probe::reached_if(Path::AllLeave, || topology.peers().next().is_some());
                 return;
             }
             let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
