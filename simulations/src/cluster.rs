@@ -273,9 +273,9 @@ impl Cluster {
     fn leave(&self, node: usize) {
         let (seats, left) = (self.seats.clone(), self.shared.left.clone());
         drop(self.ask(node, move |mesh| async move {
-            let left = mesh.leave(LEAVE).await.is_ok();
+            let ended_well = mesh.leave(LEAVE).await.is_ok();
             let stays = |member: &Member| member.state != MemberState::Leaving;
-            let handed_over = left && mesh.members().iter().any(stays);
+            let handed_over = ended_well && mesh.members().iter().any(stays);
             left.borrow_mut().push((node, handed_over));
             // The node has stopped; the host waits to be started again.
             seats.borrow_mut()[node].mesh = None;
