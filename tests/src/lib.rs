@@ -1,8 +1,10 @@
 //! Helpers shared by the tests from outside.
 
+pub mod another_id;
 pub mod browser;
 pub mod cluster;
 pub mod control;
+pub mod gate;
 pub mod hanging;
 pub mod process;
 pub mod web;

@@ -1,32 +1,10 @@
 //! Another id for the same session.
 
-use sessionmesh::{CommitError, Event, Mesh, Session, SessionId};
+use sessionmesh::{CommitError, Event, SessionId};
+use sessionmesh_tests::another_id::{fresh, load, served_nowhere};
 use sessionmesh_tests::cluster::{
     Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, settled_and_exact,
 };
-
-async fn fresh(node: &Mesh) -> SessionId {
-    let session = node.create().await.expect("far from full");
-    session.insert("cart", &vec![1, 2, 3]).expect("numbers are JSON");
-    session.commit().await.expect("calm");
-    session.id()
-}
-
-async fn load(node: &Mesh, id: SessionId) -> Session {
-    node.load(id).await.expect("calm").expect("it was committed")
-}
-
-/// Soon no node serves any of these ids.
-async fn served_nowhere(cluster: &Cluster, ids: &[SessionId], context: &str) {
-    eventually_async(PATIENCE, async || {
-        for (id, node) in ids.iter().flat_map(|id| cluster.nodes().iter().map(move |node| (id, node))) {
-            let found = node.load(*id).await.map_err(|error| error.to_string())?;
-            check(found.is_none(), || format!("{context}: {} serves {id} of {ids:?}", node.name()))?;
-        }
-        Ok(())
-    })
-    .await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_session_lives_under_its_new_id_alone() {

@@ -339,6 +339,11 @@ impl Record {
         now.ms_since(self.access)
     }
 
+    /// Whether the session lives and its idle limit has not passed, whatever other nodes know.
+    pub fn is_usable(&self, now: Moment) -> bool {
+        self.status() == Status::Live && !self.is_past_limit(now)
+    }
+
     /// Whether the idle limit has passed, whatever other nodes know.
     pub fn is_past_limit(&self, now: Moment) -> bool {
         self.idle_ms(now) > self.session.idle_limit.ms

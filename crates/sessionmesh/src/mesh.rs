@@ -10,7 +10,6 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::millis;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::view::{Member, MemberState};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -171,8 +170,7 @@ impl Mesh {
     #[must_use]
     pub fn holds_live(&self, id: SessionId) -> bool {
         let now = self.node.now();
-        let lives = |record: &Record| record.status() == Status::Live && !record.is_past_limit(now);
-        self.node.store.read(id, |held| held.is_some_and(|entry| lives(&entry.record)))
+        self.node.store.read(id, |held| held.is_some_and(|entry| entry.record.is_usable(now)))
     }
 
     /// The digest of the copy that this node holds. Two nodes with the same digest hold the same.

@@ -1,7 +1,5 @@
 //! A small application over the session.
 
-use std::sync::Arc;
-
 use actix_http::Request;
 use actix_session::config::{CookieContentSecurity, PersistentSession, TtlExtensionPolicy};
 use actix_session::storage::SessionStore;
@@ -10,37 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::cookie::{Key, time};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::{App, guard, test, web};
-use tokio::sync::Semaphore;
-
-/// Lets a test hold a request between what it loaded and what it writes.
-#[derive(Clone, Debug)]
-pub(crate) struct Gate {
-    loaded: Arc<Semaphore>,
-    go: Arc<Semaphore>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { loaded: Arc::new(Semaphore::new(0)), go: Arc::new(Semaphore::new(0)) }
-    }
-}
-
-impl Gate {
-    /// Waits until a slow request has loaded its session.
-    pub(crate) async fn loaded(&self) {
-        self.loaded.acquire().await.expect("never closed").forget();
-    }
-
-    /// Lets one slow request go on.
-    pub(crate) fn open(&self) {
-        self.go.add_permits(1);
-    }
-
-    async fn pass(&self) {
-        self.loaded.add_permits(1);
-        self.go.acquire().await.expect("never closed").forget();
-    }
-}
+pub(crate) use sessionmesh_tests::gate::Gate;
 
 /// How the middleware is set up.
 #[derive(Clone, Debug)]

@@ -1,42 +1,10 @@
 //! A small application over the session, once for each version of tower-sessions.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use axum::Router;
 use sessionmesh_axum::MeshStore;
-use tokio::sync::Semaphore;
-
-/// Lets a test hold a request between what it loads and what it writes.
-#[derive(Clone, Debug)]
-pub(crate) struct Gate {
-    loaded: Arc<Semaphore>,
-    go: Arc<Semaphore>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { loaded: Arc::new(Semaphore::new(0)), go: Arc::new(Semaphore::new(0)) }
-    }
-}
-
-impl Gate {
-    /// Waits until a slow request has loaded its session.
-    pub(crate) async fn loaded(&self) {
-        self.loaded.acquire().await.expect("never closed").forget();
-    }
-
-    /// Lets one slow request go on.
-    pub(crate) fn open(&self) {
-        self.go.add_permits(1);
-    }
-
-    /// What a slow request does once it has loaded its session.
-    pub(crate) async fn pass(&self) {
-        self.loaded.add_permits(1);
-        self.go.acquire().await.expect("never closed").forget();
-    }
-}
+pub(crate) use sessionmesh_tests::gate::Gate;
 
 /// How the session layer is set up.
 #[derive(Clone, Copy, Debug, Default)]

@@ -77,7 +77,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         // Whoever sent this tells the other owners of the access.
         *held = record.map(|record| Entry { access_told: told.max(record.access), record });
         let after = Glance::of(held.as_ref());
-        let reprieved = was_due && after.status == Some(Status::Live) && !is_due(held.as_ref(), now);
+        let reprieved = was_due && held.as_ref().is_some_and(|entry| entry.record.is_usable(now));
         (applied, before, after, reprieved)
     });
     let (Applied::Merged { changed, newer }, before, after, reprieved) = done else {

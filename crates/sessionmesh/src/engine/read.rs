@@ -167,8 +167,7 @@ fn own(node: &Node, id: SessionId, access: Access) -> Option<Found> {
 pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
     let now = node.now();
     let record = node.store.get(id)?.record;
-    let usable = record.status() == Status::Live && !record.is_past_limit(now) && !node.stop.is_cancelled();
-    if !usable || node.fences.holds(id, now) {
+    if !record.is_usable(now) || node.stop.is_cancelled() || node.fences.holds(id, now) {
         return None;
     }
     let tell = record.idle_ms(now) >= record.session.idle_limit().ms / 10;
@@ -411,8 +410,7 @@ pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
         None if topology.is_joining(topology.me) => Held::Abstains,
         None => Held::Nothing,
         Some(entry) => {
-            let live = entry.record.status() == Status::Live && !entry.record.is_past_limit(now);
-            if ask.access && live && !fenced {
+            if ask.access && entry.record.is_usable(now) && !fenced {
                 // All owners were asked, so nobody needs to be told.
                 node.store.access_silently(ask.id, node.heard(now));
             }
