@@ -1,15 +1,16 @@
 //! The command line.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::http::{self, site};
+use crate::report::{Chapter, Figures, Machine, Page};
+use crate::{engine, http};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
-#[command(name = "sessionmesh-bench")]
+#[command(name = "sessionmesh-bench", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,56 +18,102 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Whole requests over HTTP: the same axum application without sessions, with MemoryStore, with Redis, with Sessionmesh
-    Http(HttpArgs),
+    /// The engine without HTTP: commits per second and their latency
+    Engine(RunArgs),
+    /// Whole requests over HTTP: the same application without sessions, with what people use now, and with Sessionmesh
+    Http(RunArgs),
+    /// All of them; writes docs/performance.md with its plots
+    All(AllArgs),
     /// Serves one variant, for `http`, which starts it
     #[command(hide = true)]
-    Site(site::SiteArgs),
+    Site(http::site::SiteArgs),
 }
 
-/// How long and how hard.
+/// How thoroughly a run measures.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct HttpArgs {
-    /// How often each variant is measured; its median counts
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) rounds: u32,
-    /// How long each measurement takes, in milliseconds
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
-    pub(crate) window_ms: u64,
-    /// Connections, each with one request at a time
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4_096))]
-    pub(crate) connections: u16,
-    /// Bytes of the attribute that is read and written
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) bytes: u32,
-    /// A run of half a minute: fewer and shorter rounds
+pub(crate) struct RunArgs {
+    /// A minute's run: fewer and shorter rounds, smaller numbers. Its figures are rough
     #[arg(long)]
     pub(crate) quick: bool,
+    /// How often each figure is measured; the median counts
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: Option<u32>,
     /// Write every figure to this file, as JSON
     #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    json: Option<PathBuf>,
 }
 
-impl HttpArgs {
-    pub(crate) fn rounds(&self) -> u32 {
-        if self.quick { self.rounds.min(2) } else { self.rounds }
+#[derive(Clone, Debug, Args)]
+struct AllArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The folder of performance.md
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))]
+    docs: PathBuf,
+}
+
+impl RunArgs {
+    /// How often to measure: what was asked for, or else `usual`, or less for a quick run.
+    pub(crate) fn rounds(&self, usual: u32) -> u32 {
+        self.rounds.unwrap_or(if self.quick { usual.min(2) } else { usual })
     }
 
-    pub(crate) fn window(&self) -> Duration {
-        Duration::from_millis(if self.quick { self.window_ms.min(700) } else { self.window_ms })
+    /// `usual`, or `quick` for a quick run.
+    pub(crate) fn pick<T>(&self, usual: T, quick: T) -> T {
+        if self.quick { quick } else { usual }
     }
 }
+
+/// What a subcommand does: it measures, notes the figures, and tells of them.
+type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
+
+/// What `all` measures, in this order.
+const ALL: [(&str, Measure); 2] = [("engine", engine::run), ("http", http::run)];
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
-            // The load comes from one thread: the servers get what it leaves.
-            Command::Http(args) => {
-                tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(http::run(&args))
-            }
+            Command::Engine(args) => single(engine::run, &args),
+            Command::Http(args) => single(http::run, &args),
+            Command::All(args) => all(&args),
             Command::Site(args) => {
-                tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(site::serve(args))
+                tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(http::site::serve(args))
             }
         }
     }
+}
+
+fn single(measure: Measure, args: &RunArgs) -> anyhow::Result<()> {
+    let mut figures = Figures::default();
+    let chapter = measure(args, &mut figures)?;
+    println!("\n{}", chapter.markdown(&figures, None));
+    write_json(args, &figures, &Machine::here())
+}
+
+fn all(args: &AllArgs) -> anyhow::Result<()> {
+    let machine = Machine::here();
+    let mut figures = Figures::default();
+    let mut chapters = Vec::new();
+    for (name, measure) in ALL {
+        println!("# {name}");
+        let chapter = measure(&args.run, &mut figures).with_context(|| format!("`{name}` failed"))?;
+        println!("\n{}", chapter.markdown(&figures, None));
+        chapters.push(chapter);
+    }
+    let page = Page { machine: &machine, quick: args.run.quick, figures: &figures, chapters: &chapters };
+    page.write(&args.docs)?;
+    println!("written: {}", args.docs.join("performance.md").display());
+    write_json(&args.run, &figures, &machine)
+}
+
+fn write_json(args: &RunArgs, figures: &Figures, machine: &Machine) -> anyhow::Result<()> {
+    let Some(file) = &args.json else { return Ok(()) };
+    let text = serde_json::json!({ "machine": machine, "quick": args.quick, "figures": figures.json() });
+    write(file, &format!("{text:#}\n"))?;
+    println!("all figures: {}", file.display());
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -1,7 +1,11 @@
 //! Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 
+mod cluster;
 mod commands;
+mod engine;
 mod http;
+mod processor;
+mod report;
 
 use std::process::ExitCode;
 

@@ -2,22 +2,27 @@
 
 mod load;
 mod peers;
-mod report;
 pub(crate) mod site;
+
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use self::load::{Load, Requests};
+use self::load::{Done, Load, Requests};
 use self::peers::{Redis, Sites};
-use self::report::{Figures, Goal};
 use self::site::Variant;
-use crate::commands::HttpArgs;
+use crate::commands::RunArgs;
+use crate::report::{Bound, Chapter, Figures, Goal, Plot, Shape, Table};
 
 /// Sessions that are read and written, made beforehand.
 const SESSIONS: usize = 1_000;
+/// Bytes of the attribute that is read and written.
+const BYTES: usize = 256;
+/// Connections, each with one request at a time.
+const CONNECTIONS: [u16; 2] = [16, 64];
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,72 +47,164 @@ impl Operation {
     }
 }
 
-/// What must be reached, in one run: the ratio of the first to the second.
 const GOALS: [Goal; 4] = [
-    Goal { of: Variant::MeshStore, to: Variant::Memory, at: Operation::Read, least: 0.95 },
-    Goal { of: Variant::MeshStore, to: Variant::Redis, at: Operation::Read, least: 1.7 },
-    Goal { of: Variant::MeshStore, to: Variant::Redis, at: Operation::Write, least: 1.2 },
-    Goal { of: Variant::MeshLayer, to: Variant::Bare, at: Operation::Read, least: 0.85 },
+    Goal {
+        what: "read, own layer to no session",
+        unit: "",
+        bound: Bound::AtLeast(0.90),
+        value: |figures| ratio(figures, Operation::Read, Variant::MeshLayer, Variant::Bare),
+    },
+    Goal {
+        what: "read, store to MemoryStore",
+        unit: "",
+        bound: Bound::AtLeast(0.95),
+        value: |figures| ratio(figures, Operation::Read, Variant::MeshStore, Variant::Memory),
+    },
+    Goal {
+        what: "write, own layer to Redis",
+        unit: "",
+        bound: Bound::AtLeast(1.5),
+        value: |figures| ratio(figures, Operation::Write, Variant::MeshLayer, Variant::Redis),
+    },
+    Goal {
+        what: "new session, own layer to Redis",
+        unit: "",
+        bound: Bound::AtLeast(1.3),
+        value: |figures| ratio(figures, Operation::New, Variant::MeshLayer, Variant::Redis),
+    },
 ];
 
-/// Measures, and prints the table.
-pub(crate) async fn run(args: &HttpArgs) -> anyhow::Result<()> {
+/// The ratio of two rates at 16 connections.
+fn ratio(figures: &Figures, operation: Operation, of: Variant, to: Variant) -> Option<f64> {
+    let rate = |variant| format!("{}/rate", name(CONNECTIONS[0], operation, variant));
+    figures.ratio(&rate(of), &rate(to))
+}
+
+fn name(connections: u16, operation: Operation, variant: Variant) -> String {
+    format!("http/{connections}/{}/{}", operation.name(), variant.name())
+}
+
+/// Measures all variants that can be had here.
+pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapter> {
+    // The load comes from one thread: the servers get what it leaves.
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(args, figures))
+}
+
+async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapter> {
     let redis = Redis::start().await?;
+    let mut left_out = Vec::new();
     if redis.is_none() {
-        println!("redis-server is not installed (Debian: apt-get install redis-server): it is left out");
+        left_out
+            .push("Redis is left out: redis-server is not installed (Debian: apt-get install redis-server).".into());
     }
-    let variants: Vec<Variant> =
-        Variant::ALL.into_iter().filter(|variant| *variant != Variant::Redis || redis.is_some()).collect();
     let mut targets = Vec::new();
-    for variant in variants {
+    for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Redis || redis.is_some()) {
         let sites = Sites::start(variant, redis.as_ref()).await?;
-        let cookies = make_sessions(&sites, args, variant).await?;
+        let cookies = make_sessions(&sites, variant).await?;
         targets.push((variant, sites, cookies));
     }
-    let mut figures = Figures::default();
+    let window = Duration::from_millis(args.pick(2_000, 400));
+    let rounds = args.rounds(5);
     let mut rng = StdRng::seed_from_u64(1);
     // The first round only warms up.
-    for round in 0..=args.rounds() {
-        for operation in Operation::ALL {
-            // Nobody is always the first after the same one.
-            let start = rng.random_range(0..targets.len());
-            for (variant, sites, cookies) in targets.iter().cycle().skip(start).take(targets.len()) {
-                let requests = requests(operation, args, cookies);
-                let load = Load { addr: sites.addr(), connections: args.connections, window: args.window() };
-                let done = load.run(&requests).await?;
-                if done.failed > 0 {
-                    bail!("{}: {} of {} {} requests failed", variant.name(), done.failed, done.total, operation.name());
-                }
-                if round > 0 {
-                    figures.add(*variant, operation, &done);
+    for round in 0..=rounds {
+        for connections in CONNECTIONS {
+            for operation in Operation::ALL {
+                // Nobody is always the first after the same one.
+                let start = rng.random_range(0..targets.len());
+                for (variant, sites, cookies) in targets.iter().cycle().skip(start).take(targets.len()) {
+                    let load = Load { addr: sites.addr(), connections, window };
+                    let done = load.run(&requests(operation, cookies)).await?;
+                    if done.failed > 0 {
+                        let (variant, operation) = (variant.name(), operation.name());
+                        bail!("{variant}: {} of {} {operation} requests failed", done.failed, done.total);
+                    }
+                    if round > 0 {
+                        note(figures, &name(connections, operation, *variant), &done);
+                    }
                 }
             }
         }
-        if round > 0 {
-            println!("round {round} of {} done", args.rounds());
-        }
+        println!("http: round {round} of {rounds}{}", if round == 0 { " (to warm up)" } else { "" });
     }
-    println!("\n{}", figures.table(&GOALS));
-    if let Some(file) = &args.json {
-        std::fs::write(file, figures.json(args)).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("all figures: {}", file.display());
-    }
-    Ok(())
+    Ok(chapter(figures, left_out))
 }
 
-async fn make_sessions(sites: &Sites, args: &HttpArgs, variant: Variant) -> anyhow::Result<Vec<String>> {
+fn note(figures: &mut Figures, name: &str, done: &Done) {
+    let mut latencies = done.latencies_us.clone();
+    latencies.sort_unstable();
+    let percentile = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or(0);
+    figures.add(format!("{name}/rate"), "requests/s", done.rate());
+    figures.add(format!("{name}/p50"), "us", percentile(50).into());
+    figures.add(format!("{name}/p99"), "us", percentile(99).into());
+}
+
+fn chapter(figures: &Figures, left_out: Vec<String>) -> Chapter {
+    let how = format!(
+        "The same axum application in each variant, as processes on this machine, the load beside them from one thread. \
+         {SESSIONS} sessions with one attribute of {BYTES} bytes; a read answers a few bytes of it. Each Sessionmesh variant \
+         has two nodes, and a write is answered when the other node has it (`Copies(1)`). Redis persists nothing. Medians \
+         of the rounds, with the lowest and the highest."
+    );
+    let mut chapter = Chapter { title: "Whole requests over HTTP", how, left_out, ..Chapter::default() };
+    chapter.goals = GOALS.to_vec();
+    for connections in CONNECTIONS {
+        let head = ["", "variant", "requests/s", "lowest to highest", "to no session", "p50", "p99"];
+        let mut rows = Vec::new();
+        for operation in Operation::ALL {
+            rows.extend(Variant::ALL.iter().filter_map(|variant| row(figures, connections, operation, *variant)));
+        }
+        let title = format!("{connections} connections:");
+        chapter.tables.push(Table { title, head: head.map(str::to_owned).to_vec(), rows });
+    }
+    let bars = |operation| {
+        let rate = |variant: &Variant| {
+            let rate = figures.median(&format!("{}/rate", name(CONNECTIONS[0], operation, *variant)))?;
+            Some((variant.what().to_owned(), rate))
+        };
+        Shape::Bars(Variant::ALL.iter().filter_map(rate).collect())
+    };
+    let plot = |file, title, operation| Plot { file, title, values: "requests/s", shape: bars(operation) };
+    chapter.plots = vec![
+        plot("http-read", "Reads, 16 connections", Operation::Read),
+        plot("http-write", "Writes, 16 connections", Operation::Write),
+        plot("http-new", "New sessions, 16 connections", Operation::New),
+    ];
+    chapter
+}
+
+fn row(figures: &Figures, connections: u16, operation: Operation, variant: Variant) -> Option<Vec<String>> {
+    let name = |variant| name(connections, operation, variant);
+    let (mine, bare) = (format!("{}/rate", name(variant)), format!("{}/rate", name(Variant::Bare)));
+    let rate = figures.get(&mine)?;
+    let milliseconds = |what: &str| {
+        let us = figures.median(&format!("{}/{what}", name(variant))).unwrap_or_default();
+        format!("{:.2} ms", us / 1_000.0)
+    };
+    Some(vec![
+        operation.name().to_owned(),
+        variant.what().to_owned(),
+        format!("{:.0}", rate.median()),
+        format!("{:.0} to {:.0}", rate.minimum(), rate.maximum()),
+        format!("{:.2}", figures.ratio(&mine, &bare)?),
+        milliseconds("p50"),
+        milliseconds("p99"),
+    ])
+}
+
+async fn make_sessions(sites: &Sites, variant: Variant) -> anyhow::Result<Vec<String>> {
     if variant == Variant::Bare {
         return Ok(Vec::new());
     }
-    let cookies = load::cookies(sites.addr(), &format!("/new?n={}", args.bytes), SESSIONS).await;
+    let cookies = load::cookies(sites.addr(), &format!("/new?n={BYTES}"), SESSIONS).await;
     cookies.with_context(|| format!("{} makes no sessions", variant.name()))
 }
 
-fn requests(operation: Operation, args: &HttpArgs, cookies: &[String]) -> Requests {
+fn requests(operation: Operation, cookies: &[String]) -> Requests {
     let path = match operation {
         Operation::Read => "/read".to_owned(),
-        Operation::Write => format!("/write?n={}", args.bytes),
-        Operation::New => format!("/new?n={}", args.bytes),
+        Operation::Write => format!("/write?n={BYTES}"),
+        Operation::New => format!("/new?n={BYTES}"),
     };
     let with = |cookie: &str| format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{cookie}\r\n").into_bytes();
     if operation == Operation::New || cookies.is_empty() {

@@ -1,0 +1,91 @@
+//! One part of the report: what was measured, as text.
+
+use std::fmt::Write as _;
+
+use super::{Figures, Goal, Plot};
+
+/// What one subcommand has to tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chapter {
+    pub(crate) title: &'static str,
+    /// How it was measured, in a few sentences.
+    pub(crate) how: String,
+    /// What could not be measured here, and how it could be: a line each.
+    pub(crate) left_out: Vec<String>,
+    pub(crate) goals: Vec<Goal>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) plots: Vec<Plot>,
+}
+
+impl Chapter {
+    /// The chapter as Markdown. Plots are named by the files that they are drawn to, in the folder `plots`.
+    pub(crate) fn markdown(&self, figures: &Figures, plots: Option<&str>) -> String {
+        let mut text = format!("## {}\n\n{}\n\n", self.title, self.how);
+        for line in &self.left_out {
+            let _ = writeln!(text, "- {line}");
+        }
+        if !self.left_out.is_empty() {
+            text.push('\n');
+        }
+        if let Some(goals) = goals_table(&self.goals, figures) {
+            let _ = writeln!(text, "{}", goals.markdown());
+        }
+        for table in &self.tables {
+            let _ = writeln!(text, "{}", table.markdown());
+        }
+        if let Some(folder) = plots {
+            for plot in &self.plots {
+                let _ = writeln!(text, "![{}]({folder}/{}.svg)\n", plot.title, plot.file);
+            }
+        }
+        text
+    }
+}
+
+/// The goals that were measured, with verdicts; none if none was.
+pub(crate) fn goals_table<'a>(goals: impl IntoIterator<Item = &'a Goal>, figures: &Figures) -> Option<Table> {
+    let rows: Vec<_> = goals.into_iter().filter_map(|goal| goal.row(figures)).collect();
+    let head = ["goal", "measured", "to reach", ""].map(str::to_owned).to_vec();
+    (!rows.is_empty()).then(|| Table { title: String::new(), head, rows })
+}
+
+/// A table of text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    /// A line above it; may be empty.
+    pub(crate) title: String,
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Markdown that also reads well on a terminal: the columns are aligned.
+    pub(crate) fn markdown(&self) -> String {
+        let mut widths: Vec<usize> = self.head.iter().map(|cell| cell.chars().count()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let line = |cells: &[String]| {
+            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+        };
+        let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+        let title = if self.title.is_empty() { String::new() } else { format!("{}\n\n", self.title) };
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("{title}{}{}{rows}", line(&self.head), line(&rule))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned() {
+        let cells = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let table = Table { title: "t".into(), head: cells(["a", "long"]), rows: vec![cells(["wide", "b"])] };
+        assert_eq!(table.markdown(), "t\n\n| a    | long |\n| ---- | ---- |\n| wide | b    |\n");
+    }
+}

@@ -1,0 +1,106 @@
+//! Every figure of a run, each measured several times.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// One thing that was measured, once in each round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Figure {
+    /// What it counts, for example `commits/s` or `us`.
+    pub(crate) unit: &'static str,
+    /// What each round gave, in their order.
+    pub(crate) rounds: Vec<f64>,
+}
+
+impl Figure {
+    pub(crate) fn median(&self) -> f64 {
+        median(&self.rounds)
+    }
+
+    pub(crate) fn minimum(&self) -> f64 {
+        self.rounds.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    pub(crate) fn maximum(&self) -> f64 {
+        self.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    }
+}
+
+/// Figures by their names, such as `http/16/write/redis/rate`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures(BTreeMap<String, Figure>);
+
+impl Figures {
+    /// Notes what one round gave.
+    pub(crate) fn add(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
+        let figure = self.0.entry(name.into()).or_insert_with(|| Figure { unit, rounds: Vec::new() });
+        debug_assert_eq!(figure.unit, unit, "a figure has one unit");
+        figure.rounds.push(value);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Figure> {
+        self.0.get(name)
+    }
+
+    /// The median of a figure, if it was measured.
+    pub(crate) fn median(&self, name: &str) -> Option<f64> {
+        self.get(name).map(Figure::median)
+    }
+
+    /// The ratio of two figures: the median of the ratios of the rounds, since what disturbs a round disturbs both.
+    pub(crate) fn ratio(&self, of: &str, to: &str) -> Option<f64> {
+        let (of, to) = (self.get(of)?, self.get(to)?);
+        let ratios: Vec<f64> = of.rounds.iter().zip(&to.rounds).map(|(of, to)| of / to).collect();
+        Some(median(&ratios))
+    }
+
+    /// All figures for a program to read.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let figure = |(name, figure): (&String, &Figure)| {
+            serde_json::json!({
+                "name": name,
+                "unit": figure.unit,
+                "median": figure.median(),
+                "minimum": figure.minimum(),
+                "maximum": figure.maximum(),
+                "rounds": figure.rounds,
+            })
+        };
+        self.0.iter().map(figure).collect()
+    }
+}
+
+/// The value in the middle; of an even number, the mean of the two.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => sorted[length / 2],
+        length => f64::midpoint(sorted[length / 2 - 1], sorted[length / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[]), 0.0);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_each_round() {
+        let mut figures = Figures::default();
+        for (ours, theirs) in [(10.0, 5.0), (40.0, 20.0), (9.0, 3.0)] {
+            figures.add("ours", "1/s", ours);
+            figures.add("theirs", "1/s", theirs);
+        }
+        assert_eq!(figures.ratio("ours", "theirs"), Some(2.0));
+        assert_eq!(figures.ratio("ours", "nobody's"), None);
+    }
+}
