@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{engine, http};
+use crate::{engine, http, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -27,6 +27,9 @@ enum Command {
     /// Serves one variant, for `http`, which starts it
     #[command(hide = true)]
     Site(http::site::SiteArgs),
+    /// Runs one node, for parts that kill it
+    #[command(hide = true)]
+    Node(node::NodeArgs),
 }
 
 /// How thoroughly a run measures.
@@ -76,6 +79,7 @@ impl Cli {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
             Command::All(args) => all(&args),
+            Command::Node(args) => node::serve(&args),
             Command::Site(args) => {
                 tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(http::site::serve(args))
             }

@@ -4,6 +4,11 @@ mod cluster;
 mod commands;
 mod engine;
 mod http;
+mod latencies;
+mod memory;
+mod monotonic;
+mod node;
+mod payload;
 mod processor;
 mod report;
 
