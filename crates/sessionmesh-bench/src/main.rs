@@ -3,6 +3,7 @@
 mod cluster;
 mod commands;
 mod engine;
+mod failover;
 mod http;
 mod latencies;
 mod memory;
