@@ -32,9 +32,6 @@ enum Command {
     /// Runs one node, for parts that kill it
     #[command(hide = true)]
     Node(node::NodeArgs),
-    /// Answers a bare ping-pong, for `engine`
-    #[command(hide = true)]
-    Echo(engine::ping_pong::EchoArgs),
 }
 
 /// How thoroughly a run measures.
@@ -91,7 +88,6 @@ impl Cli {
             Command::Failover(args) => single(failover::run, &args),
             Command::All(args) => all(&args),
             Command::Node(args) => node::serve(&args),
-            Command::Echo(args) => engine::ping_pong::serve(args),
             Command::Site(args) => {
                 tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(http::site::serve(args))
             }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use sessionmesh::{AckName, ModeName};
 use tokio::runtime::{Builder, Runtime};
 
-use super::ping_pong;
 use super::writers::Work;
-use crate::node::{Command, Processes, Rates, Threads};
+use crate::node::{Answer, Command, Processes, Rates, Threads};
 use crate::report::{Bound, Figures, Goal, Table};
 
 /// Cluster sizes, and the kind of runtime that each node has.
@@ -66,13 +66,19 @@ impl Clusters {
                 let command = Command::Write { work, for_ms };
                 note(figures, &name, &self.driver.block_on(processes.nodes[0].rates(&command))?);
             }
-        }
-        for threads in KINDS {
-            let latencies = threads.runtime()?.block_on(ping_pong::run_between_processes(threads, window))?;
-            figures.add(ping_pong_name(threads), "us", latencies.percentile_us(500));
+            if processes.nodes.len() == 2 {
+                let rates = self.driver.block_on(ping_pong(processes, for_ms))?;
+                figures.add(ping_pong_name(*threads), "us", rates.p50_us);
+            }
         }
         Ok(())
     }
+}
+
+/// Between the processes that commit, on the same threads: what else they are, whoever wakes whom, is alike.
+async fn ping_pong(processes: &mut Processes, for_ms: u64) -> anyhow::Result<Rates> {
+    let Answer::Echoes { addr } = processes.nodes[1].ask(&Command::Echo).await? else { bail!("nothing echoes") };
+    processes.nodes[0].rates(&Command::Ping { addr, for_ms }).await
 }
 
 fn note(figures: &mut Figures, name: &str, rates: &Rates) {
@@ -84,8 +90,8 @@ fn note(figures: &mut Figures, name: &str, rates: &Rates) {
 
 /// Commits of nodes that are processes, and the ping-pong between two.
 pub(super) fn table(figures: &Figures) -> Table {
-    let title = "Nodes as processes, `primary-backup`, `Copies(1)`, 256 bytes; the ping-pong sends as many bytes as such a \
-                 commit takes. CPU time is that of the writing node alone:";
+    let title = "Nodes as processes, `primary-backup`, `Copies(1)`, 256 bytes; the ping-pong goes between the same \
+                 processes, on the same threads, with as many bytes as such a commit takes. CPU time is that of the writing node alone:";
     let head =
         ["nodes", "threads", "writers", "commits/s", "lowest to highest", "p50", "p99", "CPU", "p50 to ping-pong"];
     let mut table = Table { title: title.to_owned(), head: head.map(str::to_owned).to_vec(), ..Table::default() };

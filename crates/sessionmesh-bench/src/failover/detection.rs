@@ -57,13 +57,11 @@ pub(super) fn longest_commit(nodes: usize) -> String {
     format!("{}/longest-commit", name("stop", nodes, Survivors::Writing))
 }
 
-/// All reads that were older than what was acknowledged.
-pub(super) fn stale(figures: &Figures, nodes: &[usize]) -> Option<f64> {
-    let of = |nodes: &usize| {
-        let stale = |survivors| Some(figures.get(&format!("{}/stale", name("stop", *nodes, survivors)))?.sum());
-        Some(stale(Survivors::Idle)? + stale(Survivors::Writing)?)
-    };
-    nodes.iter().map(of).sum()
+/// All reads that were older than what was acknowledged, of all cluster sizes that were measured.
+pub(super) fn stale(figures: &Figures) -> Option<f64> {
+    let names = NODES.iter().flat_map(|nodes| Survivors::ALL.map(|survivors| name("stop", *nodes, survivors)));
+    let counts: Vec<f64> = names.filter_map(|name| Some(figures.get(&format!("{name}/stale"))?.sum())).collect();
+    (!counts.is_empty()).then(|| counts.iter().sum())
 }
 
 /// Kills and stops the last node, again and again.

@@ -26,7 +26,7 @@ pub(super) const LONGEST_MEANWHILE: &str = "failover/slow-peer/meanwhile/longest
 /// Stops a peer while another node writes.
 pub(super) async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
     let stopped = Duration::from_millis(args.pick(3_000, 1_000));
-    let calm = Duration::from_millis(args.pick(2_000, 500));
+    let calm = Duration::from_millis(args.pick(2_000, 400));
     for _ in 0..args.rounds_or(5, 1) {
         let mut cluster = cluster(NODES).await?;
         let peer = cluster.nodes.pop().context("there is no peer")?;

@@ -34,6 +34,11 @@ pub(crate) enum Command {
     Watch { peer: String, for_ms: u64 },
     /// Waits for what [`Command::Watch`] finds. [`Answer::Seen`]
     Seen,
+    /// Answers whatever is sent over one connection, without sessions: see [`crate::engine::ping_pong`].
+    /// [`Answer::Echoes`]
+    Echo,
+    /// Sends to such an echo, and waits for the answer, for a while. [`Answer::Rates`]
+    Ping { addr: SocketAddr, for_ms: u64 },
     /// [`Answer::Stats`]
     Stats,
     /// Leaves the cluster, with everything handed over. [`Answer::Left`]
@@ -64,6 +69,9 @@ pub(crate) enum Answer {
         number: u64,
     },
     Numbers(Vec<Found>),
+    Echoes {
+        addr: SocketAddr,
+    },
     Stats(NodeStats),
     Left {
         took_us: f64,
