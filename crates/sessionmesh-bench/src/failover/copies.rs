@@ -22,7 +22,7 @@ fn name(nodes: usize) -> String {
 
 /// Kills a node of a cluster with sessions, and waits until the survivors hold two copies of each.
 pub(super) async fn measure(nodes: usize, args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
-    for _ in 0..args.rounds_or(5, 1) {
+    for _ in 0..args.rounds_or(4, 1) {
         let mut cluster = cluster(nodes).await?;
         for (number, node) in cluster.nodes.iter_mut().enumerate() {
             let count = SESSIONS / nodes + usize::from(number < SESSIONS % nodes);

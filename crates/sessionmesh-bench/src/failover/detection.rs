@@ -67,7 +67,7 @@ pub(super) fn stale(figures: &Figures) -> Option<f64> {
 /// Kills and stops the last node, again and again.
 pub(super) async fn measure(nodes: usize, args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
     let mut cluster = cluster(nodes).await?;
-    let (kills, stops) = (args.rounds_or(20, 4), args.rounds_or(5, 1));
+    let (kills, stops) = (args.rounds_or(20, 4), args.rounds_or(4, 1));
     for round in 1..=kills {
         for survivors in Survivors::ALL {
             kill(&mut cluster, survivors, figures).await?;
@@ -129,22 +129,24 @@ async fn begin(survivors: &mut [NodeProcess], victim: &str, kind: Survivors) -> 
     Ok(())
 }
 
-/// Notes when the first and the last survivor acted.
+/// Notes when the first and the last survivor acted, and how many had it out of their view, not only suspected.
 async fn note_acts(
     survivors: &mut [NodeProcess],
     at: Duration,
     name: &str,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let mut acted = Vec::new();
+    let (mut acted, mut out_of_view) = (Vec::new(), 0);
     for node in survivors {
-        let Answer::Seen { at_ns, removed: _ } = node.ask(&Command::Seen).await? else { bail!("no answer to that") };
+        let Answer::Seen { at_ns, removed } = node.ask(&Command::Seen).await? else { bail!("no answer to that") };
         let seen = at_ns.with_context(|| format!("{} does not act within {PATIENCE:?}", node.name()))?;
+        out_of_view += usize::from(removed);
         let took = Duration::from_nanos(seen).checked_sub(at);
         acted.push(took.with_context(|| format!("{} acted before anything happened", node.name()))?);
     }
     let first = acted.iter().min().context("nobody survives")?;
     let last = acted.iter().max().context("nobody survives")?;
+    figures.add(format!("{name}/out-of-view"), "survivors", out_of_view as f64);
     figures.add(format!("{name}/first"), "ms", milliseconds(*first));
     figures.add(format!("{name}/last"), "ms", milliseconds(*last));
     Ok(())
@@ -207,10 +209,13 @@ pub(super) fn tables(figures: &Figures) -> [Table; 2] {
         };
         Table { title: title.to_owned(), head, rows: each().filter_map(row).collect() }
     };
-    let kill = [("first acts", "first"), ("last acts", "last"), ("longest commit", "longest-commit")];
+    let out_of_view = ("of them out of view", "out-of-view");
+    let longest = ("longest commit", "longest-commit");
+    let kill = [("first acts", "first"), ("last acts", "last"), out_of_view, longest];
     let stop = [
         ("last acts", "last"),
-        ("longest commit", "longest-commit"),
+        out_of_view,
+        longest,
         ("timed out", "timed-out"),
         ("SIGCONT to serving", "serves-again"),
     ];

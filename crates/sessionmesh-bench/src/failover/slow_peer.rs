@@ -27,7 +27,7 @@ pub(super) const LONGEST_MEANWHILE: &str = "failover/slow-peer/meanwhile/longest
 pub(super) async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
     let stopped = Duration::from_millis(args.pick(3_000, 1_000));
     let calm = Duration::from_millis(args.pick(2_000, 400));
-    for _ in 0..args.rounds_or(5, 1) {
+    for _ in 0..args.rounds_or(3, 1) {
         let mut cluster = cluster(NODES).await?;
         let peer = cluster.nodes.pop().context("there is no peer")?;
         let writer = &mut cluster.nodes[0];
@@ -74,7 +74,7 @@ async fn observe(writer: &NodeProcess, time: Duration) -> anyhow::Result<u64> {
 pub(super) fn table(figures: &Figures) -> Table {
     let growth = spread(figures, GROWTH);
     let title = format!(
-        "A peer hangs (SIGSTOP) while another of {NODES} nodes commits with {} writers. The memory of the writing process \
+        "A peer hangs (SIGSTOP) while another of {NODES} nodes commits with {} writers, each on eight sessions in turns. The memory of the writing process \
          grows by {growth} meanwhile, with four bytes for each commit that the measuring takes:",
         WORK.writers
     );
