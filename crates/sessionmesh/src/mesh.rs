@@ -37,9 +37,15 @@ use crate::stats::Stats;
 #[derive(Clone, Debug)]
 pub struct Mesh {
     pub(crate) node: Arc<Node>,
+    running: Arc<Running>,
+}
+
+/// What the clones of a [`Mesh`] share beside the node. Each request clones it, so it is one pointer.
+#[derive(Debug)]
+struct Running {
     membership: Arc<Membership>,
     ready: watch::Receiver<bool>,
-    _stop: Arc<DropGuard>,
+    _stop: DropGuard,
 }
 
 impl Mesh {
@@ -50,8 +56,8 @@ impl Mesh {
     }
 
     pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>, ready: watch::Receiver<bool>) -> Self {
-        let stop = Arc::new(node.stop.clone().drop_guard());
-        Self { node, membership, ready, _stop: stop }
+        let running = Running { membership, ready, _stop: node.stop.clone().drop_guard() };
+        Self { node, running: Arc::new(running) }
     }
 
     /// A new session. It exists once it is committed.
@@ -124,13 +130,13 @@ impl Mesh {
     /// Waits until this node has all that it must hold.
     pub async fn ready(&self) {
         // An error means that the node has stopped; it will never be ready, and nobody should wait for it.
-        let _ = self.ready.clone().wait_for(|ready| *ready).await;
+        let _ = self.running.ready.clone().wait_for(|ready| *ready).await;
     }
 
     /// Whether this node has all that it must hold.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        *self.running.ready.borrow()
     }
 
     /// This node's name.
@@ -220,7 +226,7 @@ impl Mesh {
         let node = &self.node;
         let until = Instant::now() + deadline;
         node.report(Evidence::Own(MemberState::Leaving));
-        self.membership.set_state(HeardState::Leaving).await;
+        self.running.membership.set_state(HeardState::Leaving).await;
         info!(sessions = node.store.live(), "leaving");
         let handing_over = async {
             self.handed_over().await;
@@ -238,7 +244,7 @@ impl Mesh {
         for peer in topology.peers() {
             peer.send(&Message::Bye);
         }
-        self.membership.set_state(HeardState::Left).await;
+        self.running.membership.set_state(HeardState::Left).await;
         // The links take it at once, unless they are down.
         let sent = async {
             while topology.peers().any(|peer| peer.is_connected() && peer.has_control()) {
@@ -248,7 +254,7 @@ impl Mesh {
         let _ = timeout(GOODBYE, sent).await;
         let remaining = if handed_over { 0 } else { node.store.live() + node.store.ended() };
         node.stop.cancel();
-        self.membership.stop();
+        self.running.membership.stop();
         probe::reached_if(Path::LeaveTimedOut, || remaining > 0);
         if remaining > 0 { Err(LeaveError { remaining, waited: deadline }) } else { Ok(()) }
     }

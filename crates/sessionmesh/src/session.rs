@@ -13,6 +13,7 @@ use sessionmesh_core::session::{Record, Value};
 use crate::engine::commit::{self, Change, Committed, Wait};
 use crate::engine::login::{self, Login};
 use crate::engine::peer::lock;
+use crate::engine::read;
 use crate::error::{CommitError, ValueError};
 use crate::mesh::Mesh;
 
@@ -223,7 +224,7 @@ impl Session {
         let updated = commit::update(&self.mesh.node, id, record.as_ref(), &key, wait, step).await;
         let (committed, after) = updated?;
         if let Some(login) = Login::happened(&self.mesh.node, record.as_ref(), &committed.record) {
-            login.limit(&self.mesh.node, &committed.record, wait).await;
+            Box::pin(login.limit(&self.mesh.node, &committed.record, wait)).await;
         }
         self.adopt(committed, &Change::default())?;
         Ok(after)
@@ -231,10 +232,7 @@ impl Session {
 
     /// Notes an access. Loading a session has done so already.
     pub fn touch(&self) {
-        let id = self.id();
-        if let Some((_, true)) = self.mesh.node.store.access(id, self.mesh.node.now()) {
-            commit::tell_access(&self.mesh.node, id);
-        }
+        read::note(&self.mesh.node, self.id());
     }
 
     /// Ends the session for good, on every node: no request that is still under way can bring it back. If it has moved or

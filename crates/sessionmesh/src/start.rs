@@ -25,6 +25,7 @@ use crate::engine::link;
 use crate::engine::node::Node;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
+use crate::engine::trust::Trust;
 use crate::engine::users::Users;
 use crate::engine::views::{Evidence, Views};
 use crate::engine::{audit, expire, pulse, ready, serve};
@@ -293,6 +294,7 @@ fn new_node(
         evidence,
         walked: AtomicU64::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
+        trust: Trust::default(),
         stall: Mutex::default(),
         recovering: AtomicBool::new(false),
         changed: Notify::new(),

@@ -67,7 +67,7 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
         && peer.is_connected()
         && node.walked.load(Ordering::Acquire) == topology.epoch
         && lock(&peer.outbox).owed() == 0
-        && lock(&peer.health).leases(topology.hash(), node.now())
+        && lock(&peer.health).leases(topology.hash(), node.now()).is_some()
 }
 
 async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) {

@@ -95,7 +95,8 @@ pub(crate) async fn commit(
 
 /// The session that took the place of a renewed one, as far as it can be found before the deadline of the commit.
 async fn resolve(node: &Arc<Node>, successor: SessionId, deadline: Instant) -> (SessionId, Option<Record>) {
-    match timeout_at(deadline, read::resolve(node, successor)).await {
+    // Few commits follow a renewal; boxed, so that the others need not carry what it takes.
+    match Box::pin(timeout_at(deadline, read::resolve(node, successor))).await {
         Ok(Ok(found)) => found,
         Ok(Err(_)) | Err(_) => (successor, None),
     }

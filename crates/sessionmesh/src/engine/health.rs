@@ -183,9 +183,9 @@ impl Health {
         false
     }
 
-    /// Whether the peer lets this node trust its own copies now, under this view.
-    pub(crate) fn leases(&self, view: ViewHash, now: Moment) -> bool {
-        self.lease.is_some_and(|(until, under)| under == view && now < until)
+    /// Until when the peer lets this node trust its own copies under this view, if it does now.
+    pub(crate) fn leases(&self, view: ViewHash, now: Moment) -> Option<Moment> {
+        self.lease.filter(|(until, under)| *under == view && now < *until).map(|(until, _)| until)
     }
 
     /// The link broke: no lease.
@@ -254,12 +254,12 @@ mod tests {
     fn a_lease_counts_from_the_question_so_a_stalled_node_finds_it_run_out() {
         let mut health = Health::new(at(0));
         health.ponged(&pong(0, true), &PATIENCE, at(10));
-        assert!(health.leases(VIEW, at(299)));
-        assert!(!health.leases(VIEW, at(300)));
-        assert!(!health.leases(ViewHash(8), at(10)));
+        assert_eq!(health.leases(VIEW, at(299)), Some(at(300)));
+        assert_eq!(health.leases(VIEW, at(300)), None);
+        assert_eq!(health.leases(ViewHash(8), at(10)), None);
         // Asked before a stall of 600 ms, read after it: no lease, though the pong was only just read.
         health.ponged(&pong(100, true), &PATIENCE, at(700));
-        assert!(!health.leases(VIEW, at(700)));
+        assert_eq!(health.leases(VIEW, at(700)), None);
     }
 
     #[test]

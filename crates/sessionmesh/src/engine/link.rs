@@ -38,8 +38,9 @@ const BATCH_SESSIONS_MAX: usize = 2048;
 const BATCHES_UNDER_WAY_MAX: usize = 4;
 /// The largest handshake message, in bytes.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
-/// The first and the longest pause before a broken link is dialled again.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// The first and the longest pause before a broken link is dialled again. The first is short: a process that dies may
+/// still accept for a moment, and only a refusal tells that it is gone.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 
 /// Keeps the link to `peer` up until the peer or the node stops.
 pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
@@ -50,12 +51,14 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
             () = peer.stop.cancelled() => {
                 // Whoever waits for an answer of it hears that none will come.
                 peer.link_down(node.now());
+                node.trust.revoke();
                 return;
             }
             ended = connect_and_serve(&node, &peer) => ended,
         };
         let was_up = peer.is_connected();
         peer.link_down(node.now());
+        node.trust.revoke();
         node.changed.notify_waiters();
         if was_up {
             // The process may be gone: find out at once.
@@ -65,7 +68,8 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
             if ended.kind() == io::ErrorKind::ConnectionRefused {
                 node.report(Evidence::Refused(peer.node));
             }
-            let pause = back_off + Duration::from_millis(node.random_below(20));
+            let jitter = node.random_below(u64::try_from(back_off.as_millis()).expect("at most a second"));
+            let pause = back_off + Duration::from_millis(jitter).min(JITTER_MAX);
             back_off = (back_off * 2).min(BACK_OFF.1);
             tokio::select! {
                 biased;
@@ -75,6 +79,9 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
         }
     }
 }
+
+/// By so much the pauses of several nodes differ at most.
+const JITTER_MAX: Duration = Duration::from_millis(20);
 
 async fn connect_and_serve(node: &Node, peer: &Peer) -> io::Error {
     let stream = match open(node, peer).await {
@@ -169,6 +176,11 @@ async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin
         if now >= ping_due {
             frame::append(&mut buffer, &ping(node, peer, now));
             ping_due = now.plus_ms(node.patience.ping_ms);
+        }
+        if lock(&peer.outbox).has_marks() {
+            // Whoever else is ready to commit does so first, and travels along: under load a frame carries several
+            // commits for one wake-up of either side, and alone a commit loses no time.
+            tokio::task::yield_now().await;
         }
         if let Some(batch) = next_batch(node, peer, now) {
             frame::append(&mut buffer, &batch);
@@ -305,6 +317,9 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
         }
         before != Some(view)
     };
+    if !pong.granted || seen.view != seen.mine {
+        node.trust.revoke();
+    }
     if changed {
         lock(&peer.outbox).unpark();
         peer.wake.notify_one();

@@ -93,7 +93,7 @@ pub(crate) async fn commit(
     let login = Login::coming(node, base, &change.attributes).await;
     let committed = commit::commit(node, id, base, change, wait).await?;
     if let Some(login) = login {
-        login.limit(node, &committed.record, wait).await;
+        Box::pin(login.limit(node, &committed.record, wait)).await;
     }
     Ok(committed)
 }
@@ -119,7 +119,8 @@ impl Login {
         if was.as_ref() == Some(&user) {
             return None;
         }
-        roll_call::catch_up(node, users, UserKey::of(&user)).await;
+        // Logins are few; boxed, so that other commits need not carry what it takes.
+        Box::pin(roll_call::catch_up(node, users, UserKey::of(&user))).await;
         Some(Self { user })
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod roll_call;
 pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod topology;
+pub(crate) mod trust;
 pub(crate) mod users;
 pub(crate) mod views;
 pub(crate) mod walk;

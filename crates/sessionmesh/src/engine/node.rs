@@ -23,6 +23,7 @@ use super::health::Patience;
 use super::peer::{Peer, lock};
 use super::store::{Entry, Store};
 use super::topology::Topology;
+use super::trust::Trust;
 use super::views::Evidence;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -62,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) walked: AtomicU64,
     /// The last beat, to notice that this node itself was stalled.
     pub(crate) beat: AtomicU64,
+    /// Whether the other members let this node answer for its own copies.
+    pub(crate) trust: Trust,
     /// The last beat before the latest stall, and the first one after it.
     pub(crate) stall: Mutex<Option<(Moment, Moment)>>,
     /// A stall is not over: what had waited may still be read, or some peer has not said since that it counts this node.
@@ -270,13 +273,29 @@ impl Node {
     /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member
     /// lets it, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
-        let view = topology.hash();
-        let lets = |peer: &Arc<Peer>| {
-            let health = lock(&peer.health);
-            health.leases(view, now) || health.is_cut_off(&self.patience, now)
-        };
-        let trusted = || self.is_awake(now) && topology.peers().all(lets);
+        let trusted =
+            || self.is_awake(now) && (self.trust.holds(topology.epoch, now) || self.is_trusted(topology, now));
         !topology.is_joining(topology.me) && (trusted() || probe::planted(Bug::StalledOwnerAnswers))
+    }
+
+    /// Whether every other member lets this node answer for its own copies.
+    fn is_trusted(&self, topology: &Topology, now: Moment) -> bool {
+        let changes = self.trust.changes();
+        let view = topology.hash();
+        let mut until = None;
+        for peer in topology.peers() {
+            let health = lock(&peer.health);
+            // Who is cut off may come back at any time, so it is looked at anew.
+            let lease = health.leases(view, now).or_else(|| health.is_cut_off(&self.patience, now).then_some(now));
+            match lease {
+                None => return false,
+                Some(lease) => until = Some(until.map_or(lease, |until: Moment| until.min(lease))),
+            }
+        }
+        if let Some(until) = until {
+            self.trust.found(topology.epoch, changes, until);
+        }
+        true
     }
 
     /// Whether a change of the view still settles: members that do not own a session may be the only ones to hold it.

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::commit::tell_access;
 use super::node::Node;
 use super::peer::{Peer, lock};
+use super::store::Entry;
 use super::topology::Topology;
 use crate::error::LoadError;
 
@@ -39,6 +40,18 @@ pub(super) const ROUND: Duration = Duration::from_millis(20);
 /// Reads session `id`, and says under which id it is now: another one, if it moved not long ago. `None` means that there
 /// is no such session, or that it has ended.
 pub(crate) async fn load(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+) -> Result<Option<(SessionId, Record)>, LoadError> {
+    if let Some(Found::Live(record)) = at_once(node, id, access) {
+        return Ok(Some((id, record)));
+    }
+    // Most reads end above, and need not carry what the others take.
+    Box::pin(load_by_asking(node, id, access)).await
+}
+
+async fn load_by_asking(
     node: &Arc<Node>,
     id: SessionId,
     access: Access,
@@ -104,8 +117,7 @@ pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Res
 }
 
 async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
-    if let Some(found) = own(node, id, access) {
-        node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+    if let Some(found) = at_once(node, id, access) {
         return Ok(found);
     }
     node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
@@ -143,23 +155,27 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
 }
 
 /// What this node can say without asking; `None` if it must ask.
-fn own(node: &Node, id: SessionId, access: Access) -> Option<Found> {
+fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let topology = node.topology.load();
     let now = node.now();
     if !topology.is_owner(id.slot()) || node.fences.holds(id, now) || !node.is_current(&topology, now) {
         return None;
     }
-    let entry = node.store.get(id)?;
-    match entry.record.status() {
+    let look = |entry: &mut Entry| match entry.record.status() {
         Status::Live if entry.record.is_past_limit(now) => None,
         Status::Live => {
-            if access == Access::Note {
-                note(node, id);
-            }
-            Some(Found::Live(entry.record))
+            // As it was before this access.
+            let found = Found::Live(entry.record.clone());
+            Some((found, access == Access::Note && entry.access(now)))
         }
-        Status::Expired | Status::Invalidated { .. } => Some(Found::ended(&entry.record, now)),
+        Status::Expired | Status::Invalidated { .. } => Some((Found::ended(&entry.record, now), false)),
+    };
+    let (found, tell) = node.store.visit(id, look)??;
+    if tell {
+        tell_access(node, id);
     }
+    node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+    Some(found)
 }
 
 /// The live copy that this node holds, though others may know better. As above, a copy that is only to be passed on must
@@ -190,8 +206,9 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
 }
 
 /// Notes an access on this node's own copy, and passes it on if the others must know.
-fn note(node: &Node, id: SessionId) {
-    if let Some((_, true)) = node.store.access(id, node.now()) {
+pub(crate) fn note(node: &Node, id: SessionId) {
+    let now = node.now();
+    if node.store.visit(id, |entry| entry.access(now)) == Some(true) {
         tell_access(node, id);
     }
 }

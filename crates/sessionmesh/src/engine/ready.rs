@@ -73,7 +73,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     let mut skipped = Vec::new();
     for peer in topology.peers() {
         let health = lock(&peer.health);
-        let lacks = || !health.leases(topology.hash(), now) || (is_co_owner(&topology, peer) && is_due(peer));
+        let lacks = || health.leases(topology.hash(), now).is_none() || (is_co_owner(&topology, peer) && is_due(peer));
         if health.is_cut_off(&node.patience, now) {
             skipped.push(peer.member.name.to_string());
         } else if lacks() && !probe::planted(Bug::ReadyEarly) {

@@ -112,22 +112,17 @@ impl Store {
         }
     }
 
-    /// Notes an access to a session that is held. Returns it, and whether the other owners must hear of it.
-    pub(crate) fn access(&self, id: SessionId, now: Moment) -> Option<(Record, bool)> {
-        let mut held = self.stripe(id).get_mut(&id)?;
-        let entry = held.value_mut().as_mut()?;
-        let tell = entry.access(now);
-        Some((entry.record.clone(), tell))
+    /// Looks at what is held, and may note accesses: nothing that is summed over all sessions.
+    pub(crate) fn visit<R>(&self, id: SessionId, look: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        self.stripe(id).get_mut(&id)?.value_mut().as_mut().map(look)
     }
 
     /// Notes an access of which all owners were told by the node that had it.
     pub(crate) fn access_silently(&self, id: SessionId, now: Moment) {
-        if let Some(mut held) = self.stripe(id).get_mut(&id)
-            && let Some(entry) = held.value_mut().as_mut()
-        {
+        self.visit(id, |entry| {
             entry.record.access = entry.record.access.max(now);
             entry.access_told = entry.record.access;
-        }
+        });
     }
 
     /// Changes what is held of `id`, in any way, under the map's lock.
