@@ -12,10 +12,10 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 const NOBODY: &str = "127.0.0.1:1";
 
 /// Starts `count` nodes called `n0`, `n1` and so on, and waits until they know each other and owe each other nothing.
+/// All but the first start at once.
 pub(crate) async fn start(count: usize, adjust: impl Fn(MeshBuilder) -> MeshBuilder) -> anyhow::Result<Vec<Mesh>> {
-    let mut nodes: Vec<Mesh> = Vec::new();
-    for number in 0..count {
-        let seeds = [NOBODY.to_owned()].into_iter().chain(nodes.first().map(|node| node.addr().to_string()));
+    let builder = |number: usize, first: Option<&Mesh>| {
+        let seeds = [NOBODY.to_owned()].into_iter().chain(first.map(|node| node.addr().to_string()));
         // Alone for sure: the first need not look around for long.
         let window = Duration::from_millis(if number == 0 { 50 } else { 1_000 });
         let builder = Mesh::builder()
@@ -23,7 +23,13 @@ pub(crate) async fn start(count: usize, adjust: impl Fn(MeshBuilder) -> MeshBuil
             .name(format!("n{number}"))
             .discovery(Discovery::seeds(seeds))
             .discovery_window(window);
-        nodes.push(adjust(builder).start().await?);
+        adjust(builder)
+    };
+    let first = builder(0, None).start().await?;
+    let others: Vec<_> = (1..count).map(|number| tokio::spawn(builder(number, Some(&first)).start())).collect();
+    let mut nodes = vec![first];
+    for other in others {
+        nodes.push(other.await??);
     }
     settled(&nodes).await?;
     Ok(nodes)

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{engine, http};
+use crate::{engine, growth, http, micro};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -22,6 +22,10 @@ enum Command {
     Engine(RunArgs),
     /// Whole requests over HTTP: the same application without sessions, with what people use now, and with Sessionmesh
     Http(RunArgs),
+    /// What more nodes cost: commits and idling on 2 to 64 nodes, and a join at 1,000
+    Growth(RunArgs),
+    /// Single operations: time and allocations
+    Micro(RunArgs),
     /// All of them; writes docs/performance.md with its plots
     All(AllArgs),
     /// Serves one variant, for `http`, which starts it
@@ -68,13 +72,16 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 2] = [("engine", engine::run), ("http", http::run)];
+const ALL: [(&str, Measure); 4] =
+    [("engine", engine::run), ("http", http::run), ("growth", growth::run), ("micro", micro::run)];
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
+            Command::Growth(args) => single(growth::run, &args),
+            Command::Micro(args) => single(micro::run, &args),
             Command::All(args) => all(&args),
             Command::Site(args) => {
                 tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(http::site::serve(args))

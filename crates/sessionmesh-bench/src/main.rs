@@ -3,7 +3,9 @@
 mod cluster;
 mod commands;
 mod engine;
+mod growth;
 mod http;
+mod micro;
 mod processor;
 mod report;
 

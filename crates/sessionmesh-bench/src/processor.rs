@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Ticks per second in `/proc`: the same on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
@@ -23,11 +24,26 @@ pub(crate) fn time() -> anyhow::Result<Duration> {
     time_of(std::process::id())
 }
 
+/// [`time`], to the nanosecond: for spans in which a hundredth of a second counts.
+pub(crate) fn precise_time() -> anyhow::Result<Duration> {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).context("the processor time of this process is negative")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn both_clocks_tell_the_same() {
+        let before = time().unwrap();
+        let between = precise_time().unwrap();
+        let after = time().unwrap();
+        let tick = Duration::from_millis(1_000 / TICKS_PER_SECOND);
+        assert!(before.saturating_sub(tick) <= between && between <= after + tick, "{before:?} {between:?} {after:?}");
+    }
 
     #[test]
     fn work_takes_processor_time() {
