@@ -21,6 +21,11 @@ const BACKLOG_MAX: usize = 1 << 10;
 /// The first port that is given away; each is given once.
 const FIRST_PORT: u16 = 1_024;
 
+/// The far end of a stream, and who dialled.
+type Connection = (DuplexStream, SocketAddr);
+/// What was sent, and by whom.
+type Datagram = (Box<[u8]>, SocketAddr);
+
 /// All addresses of this network are ports of 127.0.0.1. Clones are the same network.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryNetwork(Arc<Shared>);
@@ -34,8 +39,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Ports {
     given: u16,
-    listeners: BTreeMap<SocketAddr, mpsc::Sender<(DuplexStream, SocketAddr)>>,
-    sockets: BTreeMap<SocketAddr, mpsc::Sender<(Box<[u8]>, SocketAddr)>>,
+    listeners: BTreeMap<SocketAddr, mpsc::Sender<Connection>>,
+    sockets: BTreeMap<SocketAddr, mpsc::Sender<Datagram>>,
 }
 
 #[derive(Debug, Default)]
@@ -202,7 +207,7 @@ impl AsyncWrite for Counted {
 
 struct Ear {
     at: SocketAddr,
-    backlog: tokio::sync::Mutex<mpsc::Receiver<(DuplexStream, SocketAddr)>>,
+    backlog: tokio::sync::Mutex<mpsc::Receiver<Connection>>,
     shared: Arc<Shared>,
 }
 
@@ -229,7 +234,7 @@ impl Drop for Ear {
 #[derive(Debug)]
 struct Mailbox {
     at: SocketAddr,
-    queue: tokio::sync::Mutex<mpsc::Receiver<(Box<[u8]>, SocketAddr)>>,
+    queue: tokio::sync::Mutex<mpsc::Receiver<Datagram>>,
     shared: Arc<Shared>,
 }
 
