@@ -93,7 +93,7 @@ fn once(placement: &Placement, count: usize, windows: Windows) -> anyhow::Result
             cluster::start(count, |builder| builder.mode(placement.mode).backups(1).network(Arc::new(network.clone())))
                 .await?;
         let together = began.elapsed();
-        let sessions = load::prepare(&nodes[0]).await?;
+        let sessions = load::prepare(&nodes[0], placement.ack).await?;
         load::busy(&network, &sessions, placement.ack, windows.warm_up).await?;
         cluster::settled(&nodes).await?;
         let before = suspicions(&nodes);

@@ -84,14 +84,14 @@ pub(super) async fn idle(network: &MemoryNetwork, window: Duration) -> anyhow::R
 pub(super) type Sessions = Arc<[Session]>;
 
 /// Makes the sessions of all writers.
-pub(super) async fn prepare(node: &Mesh) -> anyhow::Result<Vec<Sessions>> {
+pub(super) async fn prepare(node: &Mesh, ack: Ack) -> anyhow::Result<Vec<Sessions>> {
     let mut all = Vec::new();
     for _ in 0..WRITERS {
         let mut sessions = Vec::new();
         for _ in 0..SESSIONS_EACH {
             let session = node.create().await?;
             session.insert_bytes(KEY, vec![0; BYTES]);
-            session.commit().await?;
+            session.commit_with(ack).await?;
             sessions.push(session);
         }
         all.push(sessions.into());
@@ -165,7 +165,7 @@ mod tests {
     async fn commits_and_their_bytes_are_counted() {
         let network = MemoryNetwork::default();
         let nodes = crate::cluster::start(2, |builder| builder.network(Arc::new(network.clone()))).await.unwrap();
-        let sessions = prepare(&nodes[0]).await.unwrap();
+        let sessions = prepare(&nodes[0], Ack::Owners).await.unwrap();
         let span = busy(&network, &sessions, Ack::Copies(1), Duration::from_millis(50)).await.unwrap();
         assert!(span.traffic.stream_bytes > span.commits * BYTES as u64, "{span:?}");
         let commits: u64 = nodes.iter().map(|node| node.stats().commits).sum();
