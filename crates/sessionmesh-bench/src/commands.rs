@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{engine, failover, http, node};
+use crate::{engine, failover, growth, http, micro, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -24,6 +24,10 @@ enum Command {
     Http(RunArgs),
     /// What a crash, a hang and a slow peer cost: nodes as processes that are killed and stopped
     Failover(RunArgs),
+    /// What more nodes cost: commits and idling on 2 to 64 nodes, and a join at 1,000
+    Growth(RunArgs),
+    /// Single operations: time and allocations
+    Micro(RunArgs),
     /// All of them; writes docs/performance.md with its plots
     All(AllArgs),
     /// Serves one variant, for `http`, which starts it
@@ -78,7 +82,13 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 3] = [("engine", engine::run), ("http", http::run), ("failover", failover::run)];
+const ALL: [(&str, Measure); 5] = [
+    ("engine", engine::run),
+    ("http", http::run),
+    ("failover", failover::run),
+    ("growth", growth::run),
+    ("micro", micro::run),
+];
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
@@ -86,6 +96,8 @@ impl Cli {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
             Command::Failover(args) => single(failover::run, &args),
+            Command::Growth(args) => single(growth::run, &args),
+            Command::Micro(args) => single(micro::run, &args),
             Command::All(args) => all(&args),
             Command::Node(args) => node::serve(&args),
             Command::Site(args) => {

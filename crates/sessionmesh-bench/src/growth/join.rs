@@ -1,0 +1,284 @@
+//! What a join costs each node of a cluster of 1,000: with the library's pure parts, without the nodes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sessionmesh_core::id::{SLOTS, SessionId, Slot};
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::outbox::{Lane, Outbox};
+use sessionmesh_core::session::{IdleLimit, Record, Session};
+use sessionmesh_core::slots::{Mode, Slots};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
+
+use crate::commands::RunArgs;
+use crate::report::{Chapter, Figures, Table};
+
+const MODES: [(&str, Mode); 2] =
+    [("primary-backup", Mode::PrimaryBackup { backups: 1 }), ("all-to-all", Mode::AllToAll)];
+/// Members before the join, for which placement is computed.
+const MEMBERS: [u16; 3] = [10, 100, 1_000];
+/// Sessions that the node holds when another one joins.
+const SESSIONS: usize = 100_000;
+/// The library's store is so many maps.
+const STRIPES: usize = 64;
+
+/// A view and its owners.
+struct Placed {
+    view: View,
+    slots: Slots,
+}
+
+/// What a node does on hearing of the newcomer.
+struct Walk {
+    plan: Duration,
+    mark: Duration,
+    take: Duration,
+    marked: usize,
+}
+
+/// Measures each figure once in each round.
+pub(super) fn measure(args: &RunArgs, figures: &mut Figures) {
+    for round in 1..=args.rounds(args.pick(3, 1)) {
+        for (name, mode) in MODES {
+            for members in MEMBERS {
+                let name = format!("growth/slots/{name}/{members}");
+                figures.add(format!("{name}/time"), "ms", ms(slots_time(members, mode)));
+                figures.add(format!("{name}/bytes"), "B", slots_bytes(members, mode));
+            }
+            let before = Placed::new(view(MEMBERS[2], 0), mode);
+            let joined = view(MEMBERS[2], 1);
+            let (slots, time) = timed(|| Slots::new(black_box(&joined), mode));
+            let after = Placed { view: joined, slots };
+            let moved = |changed: fn(&[u16], &[u16]) -> bool| {
+                let slots = Slot::all().filter(|&slot| changed(before.slots.owners(slot), after.slots.owners(slot)));
+                slots.count() as f64 / SLOTS as f64 * 100.0
+            };
+            let name = format!("growth/join/{name}");
+            figures.add(format!("{name}/slots-new"), "ms", ms(time));
+            figures.add(format!("{name}/primaries-changed"), "%", moved(|old, new| old[0] != new[0]));
+            figures.add(format!("{name}/owners-changed"), "%", moved(gained));
+            let walk = walk(&before, &after, round.into());
+            figures.add(format!("{name}/plan"), "ms", ms(walk.plan));
+            figures.add(format!("{name}/mark"), "ms", ms(walk.mark));
+            figures.add(format!("{name}/take"), "ms", ms(walk.take));
+            figures.add(format!("{name}/marked"), "marks", walk.marked as f64);
+        }
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Whether a slot has an owner that it did not have. The newcomer's index is the last, so the others keep theirs.
+fn gained(old: &[u16], new: &[u16]) -> bool {
+    new.len() > old.len() || new.iter().any(|owner| !old.contains(owner))
+}
+
+/// `members` that are ready, and after them, by name, those that join.
+fn view(members: u16, joining: u16) -> View {
+    View::new((0..members + joining).map(|number| Member {
+        name: format!("node-{number:05}").into(),
+        incarnation: 1,
+        addr: (Ipv4Addr::LOCALHOST, number).into(),
+        zone: Arc::from(""),
+        state: if number < members { MemberState::Ready } else { MemberState::Joining },
+    }))
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    let done = work();
+    (done, began.elapsed())
+}
+
+fn slots_time(members: u16, mode: Mode) -> Duration {
+    let view = view(members, 0);
+    timed(|| Slots::new(black_box(&view), mode)).1
+}
+
+/// Bytes that the table keeps.
+fn slots_bytes(members: u16, mode: Mode) -> f64 {
+    let view = view(members, 0);
+    let mut slots = None;
+    let counted = allocation_counter::measure(|| slots = Some(Slots::new(&view, mode)));
+    black_box(slots);
+    counted.bytes_current as f64
+}
+
+impl Placed {
+    fn new(view: View, mode: Mode) -> Self {
+        let slots = Slots::new(&view, mode);
+        Self { view, slots }
+    }
+
+    /// As the library's topology tells them.
+    fn owner_nodes(&self, slot: Slot) -> Vec<NodeHash> {
+        self.slots.owners(slot).iter().map(|&at| self.view.members()[usize::from(at)].node()).collect()
+    }
+}
+
+/// Whom the sessions of a slot are sent to, and from which stamp.
+type Plan = Vec<(u16, Stamp)>;
+
+/// The library's plan for the case that one member joins (`walk.rs`): `me` knows all others.
+fn plan(before: &Placed, after: &Placed, me: u16, slot: Slot) -> Plan {
+    let (old, members) = (before.owner_nodes(slot), after.view.members());
+    let node = |at: u16| members[usize::from(at)].node();
+    let is_joining = |at: u16| members[usize::from(at)].state == MemberState::Joining;
+    let from = |at: u16| if old.contains(&node(at)) { Stamp::PROBE } else { Stamp::ZERO };
+    let others = || after.slots.owners(slot).iter().copied().filter(|&at| at != me);
+    if !after.slots.owners(slot).contains(&me) {
+        return others().map(|at| (at, from(at))).collect();
+    }
+    let new = after.owner_nodes(slot);
+    let displaced = old.iter().any(|node| !new.contains(node));
+    let first = (0..).zip(&new).find(|(rank, node)| {
+        let at: u16 = after.slots.owners(slot)[*rank];
+        old.contains(node) && !is_joining(at)
+    });
+    if first.map(|(_, first)| *first) != Some(node(me)) {
+        return Plan::new();
+    }
+    others().filter(|&at| (!old.contains(&node(at)) && !displaced) || is_joining(at)).map(|at| (at, from(at))).collect()
+}
+
+/// The member with the most slots to tell of: those that it loses, and those of which it is the first that stays.
+fn busiest(before: &Placed, after: &Placed) -> u16 {
+    let mut told = BTreeMap::<u16, usize>::new();
+    for slot in Slot::all() {
+        let (old, new) = (before.slots.owners(slot), after.slots.owners(slot));
+        if !gained(old, new) {
+            continue;
+        }
+        // Nobody is displaced where there is room for one more.
+        let lost = old.iter().filter(|owner| new.len() == old.len() && !new.contains(owner));
+        let first = new.iter().find(|owner| old.contains(owner));
+        for &member in lost.chain(first) {
+            *told.entry(member).or_default() += 1;
+        }
+    }
+    told.into_iter().max_by_key(|(_, slots)| *slots).map_or(0, |(member, _)| member)
+}
+
+/// The store of `me`: its sessions lie in its own slots, evenly.
+fn store(before: &Placed, me: u16, seed: u64) -> Vec<HashMap<SessionId, Record>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mine: Vec<Slot> = Slot::all().filter(|&slot| before.slots.owners(slot).contains(&me)).collect();
+    let record = Record::new(Session::new(1, IdleLimit { stamp: Stamp::ZERO, ms: 1 }), Moment::START);
+    let mut stripes = vec![HashMap::new(); STRIPES];
+    for (slot, stripe) in mine.iter().cycle().zip((0..STRIPES).cycle()).take(SESSIONS) {
+        stripes[stripe].insert(SessionId::mint(&mut rng, *slot), record.clone());
+    }
+    stripes
+}
+
+fn walk(before: &Placed, after: &Placed, seed: u64) -> Walk {
+    let me = busiest(before, after);
+    let store = store(before, me, seed);
+    let began = Instant::now();
+    let plans: Vec<Plan> = Slot::all().map(|slot| plan(before, after, me, slot)).collect();
+    let planned = Instant::now();
+    let mut outboxes = BTreeMap::<u16, Outbox>::new();
+    for stripe in &store {
+        let concerned = |id: &&SessionId| !plans[id.slot().index()].is_empty();
+        let found: Vec<SessionId> = stripe.keys().filter(concerned).copied().collect();
+        for id in found {
+            for &(peer, from) in &plans[id.slot().index()] {
+                outboxes.entry(peer).or_default().mark(id, from, Lane::Bulk, true);
+            }
+        }
+    }
+    let walked = Instant::now();
+    let mut marked = 0;
+    for outbox in outboxes.values_mut() {
+        while let Some((id, _, _, owed)) = outbox.take() {
+            black_box(id);
+            outbox.settle(owed);
+            marked += 1;
+        }
+    }
+    Walk { plan: planned - began, mark: walked - planned, take: walked.elapsed(), marked }
+}
+
+/// Adds the tables.
+pub(super) fn tell(figures: &Figures, chapter: &mut Chapter) {
+    let cell = |name: &str, digits: usize| {
+        figures.get(name).map_or_else(String::new, |figure| {
+            let [median, lowest, highest] = [figure.median(), figure.minimum(), figure.maximum()];
+            format!("{median:.digits$} ({lowest:.digits$} to {highest:.digits$})")
+        })
+    };
+    let head = ["placement", "members", "Slots::new, ms", "table, KiB"].map(str::to_owned).to_vec();
+    let title = "Placement, computed once for each view:".to_owned();
+    let mut slots = Table { title, head, rows: Vec::new() };
+    for (mode, _) in MODES {
+        for members in MEMBERS {
+            let name = format!("growth/slots/{mode}/{members}");
+            let kib = figures.median(&format!("{name}/bytes")).unwrap_or_default() / 1024.0;
+            let time = cell(&format!("{name}/time"), 2);
+            slots.rows.push(vec![mode.to_owned(), members.to_string(), time, format!("{kib:.0}")]);
+        }
+    }
+    let head = [
+        "placement",
+        "Slots::new, ms",
+        "primaries changed, %",
+        "slots with a new owner, %",
+        "plan, ms",
+        "walk and mark, ms",
+        "take, ms",
+        "marks",
+    ];
+    let title = "Node 1,001 joins, as the node sees it that has most to send, with 100,000 sessions; simulated with the \
+                 library's parts, without network and encoding:";
+    let mut join = Table { title: title.to_owned(), head: head.map(str::to_owned).to_vec(), rows: Vec::new() };
+    for (mode, _) in MODES {
+        let name = format!("growth/join/{mode}");
+        let share = |what: &str| format!("{:.2}", figures.median(&format!("{name}/{what}")).unwrap_or_default());
+        let slots = cell(&format!("{name}/slots-new"), 1);
+        let mut row = vec![mode.to_owned(), slots, share("primaries-changed"), share("owners-changed")];
+        row.extend(["plan", "mark", "take"].map(|what| cell(&format!("{name}/{what}"), 1)));
+        row.push(format!("{:.0}", figures.median(&format!("{name}/marked")).unwrap_or_default()));
+        join.rows.push(row);
+    }
+    chapter.tables.extend([slots, join]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stores of all members together get the newcomer all that it must have.
+    #[test]
+    fn somebody_sends_the_newcomer_each_of_its_slots_whole_and_nobody_any_other() {
+        for (_, mode) in MODES {
+            let before = Placed::new(view(5, 0), mode);
+            let after = Placed::new(view(5, 1), mode);
+            for slot in Slot::all() {
+                let plans = (0..5).filter(|me| before.slots.owners(slot).contains(me));
+                let whole = plans.flat_map(|me| plan(&before, &after, me, slot)).filter(|mark| mark.1 == Stamp::ZERO);
+                let told: Vec<u16> = whole.map(|(peer, _)| peer).collect();
+                assert_eq!(!told.is_empty(), after.slots.owners(slot).contains(&5), "{slot}");
+                assert!(told.iter().all(|peer| *peer == 5), "{slot}: {told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_busiest_member_marks_what_it_loses() {
+        let mode = Mode::PrimaryBackup { backups: 1 };
+        let (before, after) = (Placed::new(view(5, 0), mode), Placed::new(view(5, 1), mode));
+        let me = busiest(&before, &after);
+        let held: usize = store(&before, me, 1).iter().map(HashMap::len).sum();
+        assert_eq!(held, SESSIONS);
+        let marked = walk(&before, &after, 1).marked;
+        assert!((SESSIONS / 10..2 * SESSIONS).contains(&marked), "{marked}");
+    }
+}
