@@ -60,11 +60,21 @@ impl Slots {
             Mode::PrimaryBackup { backups } => (eligible.len().min(usize::from(backups) + 1), zones(view)),
         };
         let mut owners = Vec::with_capacity(SLOTS * owners_per_slot);
+        let mut weighed = Vec::with_capacity(eligible.len());
         for slot in Slot::all() {
-            let ranked = rank(&name_hashes, slot, eligible.iter().copied());
+            weighed.clear();
+            weighed.extend(weigh(&name_hashes, slot, eligible.iter().copied()));
+            // With zones, the best of a zone may come anywhere in the order.
+            let first = if zones.is_some() { weighed.len() } else { owners_per_slot };
+            if first < weighed.len() {
+                weighed.select_nth_unstable(first);
+                weighed.truncate(first);
+            }
+            weighed.sort_unstable();
+            let ranked = weighed.iter().map(|(_, member)| *member);
             match &zones {
-                Some(zones) => choose_across_zones(&mut owners, &ranked, zones, owners_per_slot),
-                None => owners.extend(ranked.into_iter().take(owners_per_slot)),
+                Some(zones) => choose_across_zones(&mut owners, &ranked.collect::<Vec<_>>(), zones, owners_per_slot),
+                None => owners.extend(ranked),
             }
         }
         Self { view: view.hash(), name_hashes, owners, owners_per_slot }
@@ -98,9 +108,23 @@ impl Slots {
     pub fn ranking(&self, view: &View, slot: Slot) -> Vec<u16> {
         assert_eq!(self.view, view.hash(), "a table of slots is used with the view that it was computed from");
         let owners = self.owners(slot);
-        let mut others = rank(&self.name_hashes, slot, indices(view).filter(|member| !owners.contains(member)));
+        let others = indices(view).filter(|member| !owners.contains(member));
+        let mut weighed: Vec<_> = weigh(&self.name_hashes, slot, others).collect();
+        weighed.sort_unstable();
+        let mut others: Vec<u16> = weighed.into_iter().map(|(_, member)| member).collect();
         others.sort_by_key(|&member| is_leaving(view, member));
         [owners, &others].concat()
+    }
+
+    /// The other members, ascending, that own a slot together with `member`.
+    #[must_use]
+    pub fn co_owners(&self, member: u16) -> Vec<u16> {
+        let shared = Slot::all().map(|slot| self.owners(slot)).filter(|owners| owners.contains(&member));
+        let mut found = vec![false; self.name_hashes.len()];
+        for owner in shared.flatten() {
+            found[usize::from(*owner)] = *owner != member;
+        }
+        found.iter().zip(0..).filter(|(found, _)| **found).map(|(_, member)| member).collect()
     }
 
     /// The slots whose primary is `member`, ascending: where it mints ids.
@@ -151,12 +175,14 @@ fn choose_across_zones(owners: &mut Vec<u16>, ranked: &[u16], zones: &[u16], cou
     }
 }
 
-/// `members` by descending weight for `slot`; equal weights in the order of names, which is that of indices.
-fn rank(name_hashes: &[u64], slot: Slot, members: impl Iterator<Item = u16>) -> Vec<u16> {
-    let mut weighed: Vec<(Reverse<u64>, u16)> =
-        members.map(|member| (Reverse(weight(slot, name_hashes[usize::from(member)])), member)).collect();
-    weighed.sort_unstable();
-    weighed.into_iter().map(|(_, member)| member).collect()
+/// `members` with their weights for `slot`. Sorted, the highest weight comes first; equal weights in the order of names,
+/// which is that of indices.
+fn weigh(
+    name_hashes: &[u64],
+    slot: Slot,
+    members: impl Iterator<Item = u16>,
+) -> impl Iterator<Item = (Reverse<u64>, u16)> {
+    members.map(move |member| (Reverse(weight(slot, name_hashes[usize::from(member)])), member))
 }
 
 fn name_hash(name: &str) -> u64 {

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::slots::Mode;
+use sessionmesh_core::slots::{Mode, Slots};
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -270,7 +270,9 @@ fn new_node(
         state: MemberState::Joining,
     };
     let hash = me.node();
-    let alone = Topology::new(1, View::new([me]), mode, &config.name, &std::collections::BTreeMap::new(), Vec::new());
+    let view = View::new([me]);
+    let slots = Arc::new(Slots::new(&view, mode));
+    let alone = Topology::new(1, view, slots, &config.name, &std::collections::BTreeMap::new(), Vec::new());
     Node {
         mode,
         patience: Patience::new(sessionmesh_core::moment::millis(config.commit_deadline)),
@@ -280,6 +282,7 @@ fn new_node(
         network: builder.network.clone(),
         seal: builder.seal.clone(),
         started: builder.clock.elapsed(),
+        born: Instant::now(),
         clock: builder.clock.clone(),
         store: Store::new(user_index(builder).map(Users::new)),
         lamport: LamportClock::new(NodeHash::of(&config.name, incarnation)),

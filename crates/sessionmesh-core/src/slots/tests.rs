@@ -310,7 +310,20 @@ proptest! {
             let leading = owners.len().min(all.len());
             let used: BTreeSet<u16> = owners[..leading].iter().map(|&owner| zones[usize::from(owner)]).collect();
             prop_assert_eq!(used.len(), leading);
-            prop_assert_eq!(Some(owners[0]), rank(&slots.name_hashes, slot, indices(&view)).first().copied());
+            prop_assert_eq!(Some(owners[0]), weigh(&slots.name_hashes, slot, indices(&view)).min().map(|(_, member)| member));
+        }
+    }
+
+    #[test]
+    fn co_owners_share_a_slot_and_nobody_else_does(members in zoned(), mode in mode()) {
+        let view = View::new(members);
+        let slots = Slots::new(&view, mode);
+        for one in indices(&view) {
+            let co_owners = slots.co_owners(one);
+            for other in indices(&view) {
+                let share = |slot| [one, other].iter().all(|member| slots.owners(slot).contains(member));
+                prop_assert_eq!(co_owners.contains(&other), one != other && Slot::all().any(share));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{NodeHash, ViewHash};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::node::Node;
@@ -27,11 +27,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Audits whoever is due, and each pair once per interval, until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut next = Instant::now() + interval(&node);
+    let mut looks = node.ticks(LOOK);
     loop {
         tokio::select! {
             biased;
             () = node.stop.cancelled() => return,
-            () = sleep(LOOK) => {}
+            _ = looks.tick() => {}
         }
         let topology = node.topology();
         if Instant::now() >= next {

@@ -32,6 +32,10 @@ const ASKED_MAX: usize = 4096;
 /// The longest time between two looks at a session. It is the bound on how late a session ends in calm, with the two
 /// deadlines that the vote and the copies of the end may take.
 const SWEEP_MAX: Duration = Duration::from_secs(5);
+/// A round goes in so many steps, if there is time for them.
+const STEPS: u32 = 16;
+/// Steps are whole multiples of this apart, in step with the beats of the node.
+const STEP_UNIT: Duration = Duration::from_millis(50);
 /// An expired session is remembered for so long, at least: late copies of the same end are told from news.
 const EXPIRED_MS: u64 = 60_000;
 
@@ -89,20 +93,22 @@ impl Fences {
 /// Looks at all sessions, again and again, until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
     let round = (node.config.max_inactive / 20).clamp(Duration::from_millis(20), SWEEP_MAX);
-    let stripes = Store::stripes().count();
+    let units = u32::try_from((round / STEPS).as_millis() / STEP_UNIT.as_millis()).expect("a round is short");
+    let mut ticks = node.ticks(if units == 0 { round } else { STEP_UNIT * units });
+    let stripes: Vec<usize> = Store::stripes().collect();
+    let stripes_each = if units == 0 { stripes.len() } else { stripes.len().div_ceil(STEPS as usize) };
     loop {
-        for stripe in Store::stripes() {
-            // Several stripes go together when the round is too short for a pause after each.
-            let pause = round / u32::try_from(stripes).unwrap_or(1);
-            if pause >= Duration::from_millis(5) || stripe == 0 {
-                let pause = if pause >= Duration::from_millis(5) { pause } else { round };
-                tokio::select! {
-                    biased;
-                    () = node.stop.cancelled() => return,
-                    () = sleep(pause) => {}
-                }
+        for some in stripes.chunks(stripes_each) {
+            tokio::select! {
+                biased;
+                () = node.stop.cancelled() => return,
+                _ = ticks.tick() => {}
             }
-            look_at(&node, stripe);
+            for &stripe in some {
+                look_at(&node, stripe);
+                // Others have their turn between two stripes.
+                tokio::task::yield_now().await;
+            }
         }
         node.fences.sweep(node.now());
     }

@@ -39,6 +39,12 @@ impl Patience {
 }
 
 impl Patience {
+    /// How often a node looks at itself and its peers.
+    pub(crate) const fn beat_ms(&self) -> u64 {
+        let half = self.withhold_ms / 2;
+        if half == 0 { 1 } else { half }
+    }
+
     /// A node whose beats are so far apart was stalled.
     pub(crate) const fn stall_ms(&self) -> u64 {
         self.withhold_ms * 3

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use sessionmesh_core::acks::Holds;
 use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
 use sessionmesh_core::delta::Delta;
@@ -166,41 +167,46 @@ fn refusal(why: Refused) -> String {
 }
 
 async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin)) -> io::Error {
-    let mut ping_due = node.now();
+    let mut pings = node.ticks(Duration::from_millis(node.patience.ping_ms.max(1)));
     loop {
-        let now = node.now();
         let mut buffer = Vec::new();
         for message in peer.take_control() {
             frame::append(&mut buffer, &message);
         }
-        if now >= ping_due {
-            frame::append(&mut buffer, &ping(node, peer, now));
-            ping_due = now.plus_ms(node.patience.ping_ms);
+        if pings.tick().now_or_never().is_some() {
+            frame::append(&mut buffer, &ping(node, peer));
         }
         if lock(&peer.outbox).has_marks() {
             // Whoever else is ready to commit does so first, and travels along: under load a frame carries several
             // commits for one wake-up of either side, and alone a commit loses no time.
             tokio::task::yield_now().await;
         }
-        if let Some(batch) = next_batch(node, peer, now) {
+        if let Some(batch) = next_batch(node, peer, node.now()) {
             frame::append(&mut buffer, &batch);
         }
         if buffer.is_empty() {
-            let wait = Duration::from_millis(ping_due.ms_since(now).max(1));
-            // Not biased by accident: a wake-up that comes meanwhile is stored in the Notify.
-            let _ = timeout(wait, peer.wake.notified()).await;
-        } else if let Err(error) = async {
-            write.write_all(&buffer).await?;
-            write.flush().await
+            // A wake-up that comes meanwhile is stored in the Notify.
+            tokio::select! {
+                biased;
+                () = peer.wake.notified() => {}
+                _ = pings.tick() => frame::append(&mut buffer, &ping(node, peer)),
+            }
         }
-        .await
+        if !buffer.is_empty()
+            && let Err(error) = send(write, &buffer).await
         {
             return error;
         }
     }
 }
 
-fn ping(node: &Node, peer: &Peer, now: Moment) -> Vec<u8> {
+async fn send(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    write.write_all(bytes).await?;
+    write.flush().await
+}
+
+fn ping(node: &Node, peer: &Peer) -> Vec<u8> {
+    let now = node.now();
     lock(&peer.health).pinged(now);
     let topology = node.topology.load();
     let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;

@@ -16,6 +16,7 @@ use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::{LamportClock, Stamp};
 use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::expire::Fences;
@@ -46,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) seal: Arc<dyn ConnectionSeal>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: std::time::Duration,
+    /// What is done at intervals is done at multiples of a beat from here on, so that it shares its wake-ups.
+    pub(crate) born: tokio::time::Instant,
     pub(crate) store: Store,
     pub(crate) lamport: LamportClock,
     pub(crate) topology: ArcSwap<Topology>,
@@ -97,6 +100,14 @@ impl Node {
             self.lamport.jump(self.clock.wall_ms());
         }
         self.lamport.tick()
+    }
+
+    /// Ticks every `period`, in step with everything else of this node that has a multiple of that period. What was missed
+    /// is not made up for.
+    pub(crate) fn ticks(&self, period: std::time::Duration) -> Interval {
+        let mut ticks = interval_at(self.born, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
     }
 
     /// A number below `bound`, from the injected randomness.

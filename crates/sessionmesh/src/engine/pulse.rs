@@ -10,7 +10,6 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::node::Node;
@@ -19,15 +18,21 @@ use super::topology::Topology;
 
 /// Beats until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut beats = interval(Duration::from_millis((node.patience.withhold_ms / 2).max(1)));
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let period = Duration::from_millis(node.patience.beat_ms());
+    let (mut beats, mut slow_beats) = (node.ticks(period), node.ticks(period * 2));
     loop {
+        // While nobody owes an answer there is nobody to suspect.
+        let beats = if is_idle(&node) { &mut slow_beats } else { &mut beats };
         tokio::select! {
             biased;
             () = node.stop.cancelled() => return,
             _ = beats.tick() => beat(&node),
         }
     }
+}
+
+fn is_idle(node: &Node) -> bool {
+    node.topology.load().peers().all(|peer| lock(&peer.outbox).is_clear())
 }
 
 fn beat(node: &Arc<Node>) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::id::Slot;
 use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::view::MemberState;
 use tokio::sync::watch;
@@ -13,7 +12,6 @@ use tracing::{info, warn};
 
 use super::node::Node;
 use super::peer::{Peer, lock};
-use super::topology::Topology;
 use super::views::Evidence;
 use crate::membership::{HeardState, Membership};
 
@@ -73,7 +71,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     let mut skipped = Vec::new();
     for peer in topology.peers() {
         let health = lock(&peer.health);
-        let lacks = || health.leases(topology.hash(), now).is_none() || (is_co_owner(&topology, peer) && is_due(peer));
+        let lacks = || health.leases(topology.hash(), now).is_none() || (topology.is_co_owner(peer) && is_due(peer));
         if health.is_cut_off(&node.patience, now) {
             skipped.push(peer.member.name.to_string());
         } else if lacks() && !probe::planted(Bug::ReadyEarly) {
@@ -85,8 +83,4 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
 
 fn is_due(peer: &Peer) -> bool {
     peer.audit_due.load(Ordering::Acquire)
-}
-
-fn is_co_owner(topology: &Topology, peer: &Peer) -> bool {
-    Slot::all().any(|slot| topology.is_owner(slot) && topology.owners(slot).any(|owner| owner.node == peer.node))
 }

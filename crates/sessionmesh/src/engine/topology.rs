@@ -23,6 +23,8 @@ pub(crate) struct Topology {
     pub(crate) me: u16,
     /// The slots in which this node mints ids.
     pub(crate) home: Vec<Slot>,
+    /// The members, ascending, that own a slot together with this node.
+    co_owners: Vec<u16>,
     /// The peers by their index in the view; none for this node itself.
     members: Arc<[Option<Arc<Peer>>]>,
     by_node: BTreeMap<NodeHash, Arc<Peer>>,
@@ -47,17 +49,22 @@ impl Topology {
     pub(crate) fn new(
         epoch: u64,
         view: View,
-        mode: Mode,
+        slots: Arc<Slots>,
         name: &str,
         peers: &BTreeMap<NodeHash, Arc<Peer>>,
         former: Vec<Arc<Peer>>,
     ) -> Self {
-        let slots = Arc::new(Slots::new(&view, mode));
         let me = view.index_of(name).expect("a node is in its own view");
         let members: Arc<[_]> = view.members().iter().map(|member| peers.get(&member.node()).cloned()).collect();
         let by_node = members.iter().flatten().map(|peer| (peer.node, peer.clone())).collect();
         let home = slots.home_slots(me);
-        Self { epoch, view, slots, me, home, members, by_node, former, earlier: Vec::new() }
+        let co_owners = slots.co_owners(me);
+        Self { epoch, view, slots, me, home, co_owners, members, by_node, former, earlier: Vec::new() }
+    }
+
+    /// The owners under `view`: those of this topology, if the view has the same members in the same roles.
+    pub(crate) fn slots_of(&self, view: &View, mode: Mode) -> Arc<Slots> {
+        if view.hash() == self.hash() { self.slots.clone() } else { Arc::new(Slots::new(view, mode)) }
     }
 
     /// Remembers the owners under the topology that this one replaces at `now`, for as long as leases last.
@@ -129,6 +136,11 @@ impl Topology {
     /// Whether this node must hold the sessions of `slot`.
     pub(crate) fn is_owner(&self, slot: Slot) -> bool {
         self.slots.owners(slot).contains(&self.me)
+    }
+
+    /// Whether `peer` owns a slot together with this node.
+    pub(crate) fn is_co_owner(&self, peer: &Peer) -> bool {
+        self.view.index_of(&peer.member.name).is_some_and(|at| self.co_owners.binary_search(&at).is_ok())
     }
 
     /// Whether this node acts first for `slot`.

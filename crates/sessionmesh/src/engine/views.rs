@@ -11,7 +11,6 @@ use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Mode;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -164,8 +163,7 @@ impl Views {
     /// Computes views until the node stops.
     pub(crate) async fn run(mut self, mut evidence: mpsc::UnboundedReceiver<Evidence>) {
         let mut heard = self.membership.heard();
-        let mut reviews = interval(REVIEW);
-        reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reviews = self.node.ticks(REVIEW);
         loop {
             tokio::select! {
                 biased;
@@ -356,7 +354,8 @@ impl Views {
             }
         }
         let epoch = before.epoch + u64::from(moved);
-        let topology = Topology::new(epoch, view, self.node.mode, &self.node.config.name, &self.peers, former);
+        let slots = before.slots_of(&view, self.node.mode);
+        let topology = Topology::new(epoch, view, slots, &self.node.config.name, &self.peers, former);
         let topology = Arc::new(topology.replacing(before, &self.node.patience, now));
         {
             // Together, for readers that conclude from both.
@@ -446,8 +445,8 @@ impl Views {
             self.peers.remove(&peer.node);
         }
         let view = topology.view.clone();
-        let (mode, name) = (self.node.mode, &self.node.config.name);
-        let without = Topology::new(topology.epoch, view, mode, name, &self.peers, Vec::new());
+        let (slots, name) = (topology.slots.clone(), &self.node.config.name);
+        let without = Topology::new(topology.epoch, view, slots, name, &self.peers, Vec::new());
         let without = without.replacing(topology, &self.node.patience, now);
         self.node.topology.store(Arc::new(without));
     }

@@ -1,10 +1,10 @@
 //! After a change of the view: who must be sent what this node holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sessionmesh_core::id::{SLOTS, SessionId, Slot};
+use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug};
 use sessionmesh_core::stamp::Stamp;
@@ -18,16 +18,16 @@ use super::topology::Topology;
 
 /// Walks the store, stripe by stripe, and marks what other owners may lack.
 pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topology>, known: BTreeSet<NodeHash>) {
-    let plans: Vec<Plan> = Slot::all().map(|slot| plan(&before, &after, slot, &known)).collect();
-    debug_assert_eq!(plans.len(), SLOTS, "one plan for each slot");
     let mut marked = 0_usize;
     for stripe in Store::stripes() {
-        let concerned = |id: SessionId| !plans[id.slot().index()].is_empty() && !probe::planted(Bug::NoWalk);
+        let slots = Slot::all().filter(|slot| Store::stripe_of(*slot) == stripe);
+        let plans: BTreeMap<Slot, Plan> = slots.map(|slot| (slot, plan(&before, &after, slot, &known))).collect();
+        let concerned = |id: SessionId| !plans[&id.slot()].is_empty() && !probe::planted(Bug::NoWalk);
         let found = node.store.scan(stripe, |id, _| concerned(id).then_some(()));
         marked += found.len();
         let now = node.now();
         for (id, ()) in found {
-            for (peer, from) in &plans[id.slot().index()] {
+            for (peer, from) in &plans[&id.slot()] {
                 peer.mark(id, *from, Lane::Bulk, true, now);
             }
         }
@@ -46,7 +46,7 @@ type Plan = Vec<(Arc<Peer>, Stamp)>;
 /// that are new: nobody if a displaced owner does it, else the first that was an owner before. The others rely on the
 /// audit that follows every change of the view.
 fn plan(before: &Topology, after: &Topology, slot: Slot, known: &BTreeSet<NodeHash>) -> Plan {
-    let old = before.owner_nodes(slot);
+    let old: BTreeSet<NodeHash> = before.owner_nodes(slot).into_iter().collect();
     let whole_or_probe = |node: NodeHash| {
         if known.contains(&node) { Stamp::PROBE } else { Stamp::ZERO }
     };
@@ -63,11 +63,12 @@ fn plan(before: &Topology, after: &Topology, slot: Slot, known: &BTreeSet<NodeHa
         return after.owners(slot).map(|peer| (peer.clone(), Stamp::PROBE)).collect();
     }
     let new = after.owner_nodes(slot);
-    let displaced = old.iter().any(|node| !new.contains(node) && after.peer(*node).is_some());
     let first = new.iter().find(|node| old.contains(node) && !after.peer(**node).is_some_and(|peer| is_joining(peer)));
     if first != Some(&me) {
         return Plan::new();
     }
+    let new: BTreeSet<NodeHash> = new.into_iter().collect();
+    let displaced = old.iter().any(|node| !new.contains(node) && after.peer(*node).is_some());
     after
         .owners(slot)
         .filter(|peer| (is_new(peer) && !displaced) || is_joining(peer))
