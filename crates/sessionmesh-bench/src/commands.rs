@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{engine, http};
+use crate::{audit, engine, http};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Engine(RunArgs),
     /// Whole requests over HTTP: the same application without sessions, with what people use now, and with Sessionmesh
     Http(RunArgs),
+    /// What it costs that nodes compare their copies, where nothing differs
+    Audit(RunArgs),
     /// All of them; writes docs/performance.md with its plots
     All(AllArgs),
     /// Serves one variant, for `http`, which starts it
@@ -68,13 +70,14 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 2] = [("engine", engine::run), ("http", http::run)];
+const ALL: [(&str, Measure); 3] = [("engine", engine::run), ("http", http::run), ("audit", audit::run)];
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
+            Command::Audit(args) => single(audit::run, &args),
             Command::All(args) => all(&args),
             Command::Site(args) => {
                 tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(http::site::serve(args))

@@ -1,5 +1,6 @@
 //! Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 
+mod audit;
 mod cluster;
 mod commands;
 mod engine;
