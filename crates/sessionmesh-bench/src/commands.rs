@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{audit, engine, http};
+use crate::{audit, engine, footprint, http, idle, join, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -22,6 +22,12 @@ enum Command {
     Engine(RunArgs),
     /// Whole requests over HTTP: the same application without sessions, with what people use now, and with Sessionmesh
     Http(RunArgs),
+    /// How much memory a session takes, on each node
+    Memory(RunArgs),
+    /// How long a newcomer takes to get its sessions, and what readers notice of it
+    Join(RunArgs),
+    /// What nodes take that have nothing to do
+    Idle(RunArgs),
     /// What it costs that nodes compare their copies, where nothing differs
     Audit(RunArgs),
     /// All of them; writes docs/performance.md with its plots
@@ -29,6 +35,9 @@ enum Command {
     /// Serves one variant, for `http`, which starts it
     #[command(hide = true)]
     Site(http::site::SiteArgs),
+    /// Runs one node, for parts that kill it
+    #[command(hide = true)]
+    Node(node::NodeArgs),
 }
 
 /// How thoroughly a run measures.
@@ -70,15 +79,26 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 3] = [("engine", engine::run), ("http", http::run), ("audit", audit::run)];
+const ALL: [(&str, Measure); 6] = [
+    ("engine", engine::run),
+    ("http", http::run),
+    ("memory", footprint::run),
+    ("join", join::run),
+    ("idle", idle::run),
+    ("audit", audit::run),
+];
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
+            Command::Memory(args) => single(footprint::run, &args),
+            Command::Join(args) => single(join::run, &args),
+            Command::Idle(args) => single(idle::run, &args),
             Command::Audit(args) => single(audit::run, &args),
             Command::All(args) => all(&args),
+            Command::Node(args) => node::serve(&args),
             Command::Site(args) => {
                 tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(http::site::serve(args))
             }

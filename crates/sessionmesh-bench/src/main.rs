@@ -4,7 +4,16 @@ mod audit;
 mod cluster;
 mod commands;
 mod engine;
+mod footprint;
 mod http;
+mod idle;
+mod join;
+mod latencies;
+mod memory;
+mod monotonic;
+mod node;
+mod payload;
+mod pinned;
 mod processor;
 mod report;
 

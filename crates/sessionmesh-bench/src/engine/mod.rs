@@ -1,14 +1,14 @@
 //! The engine without HTTP: commits per second, their latency and what they cost.
 
 mod ping_pong;
-mod writers;
+pub(crate) mod writers;
 
 use std::time::Duration;
 
-use sessionmesh::{Ack, Mesh, ModeName};
+use sessionmesh::{AckName, Mesh, ModeName};
 use tokio::runtime::{Builder, Runtime};
 
-use self::writers::Done;
+use self::writers::{Done, Work};
 use crate::cluster;
 use crate::commands::RunArgs;
 use crate::report::{Bound, Chapter, Figures, Goal, Plot, Shape, Table};
@@ -25,12 +25,12 @@ const WRITERS: [usize; 2] = [1, 64];
 struct Placement {
     name: &'static str,
     mode: ModeName,
-    ack: Ack,
+    ack: AckName,
 }
 
 const PLACEMENTS: [Placement; 2] = [
-    Placement { name: "primary-backup", mode: ModeName::PrimaryBackup, ack: Ack::Copies(1) },
-    Placement { name: "all-to-all", mode: ModeName::AllToAll, ack: Ack::Owners },
+    Placement { name: "primary-backup", mode: ModeName::PrimaryBackup, ack: AckName::Copies },
+    Placement { name: "all-to-all", mode: ModeName::AllToAll, ack: AckName::Owners },
 ];
 
 const GOALS: [Goal; 4] = [
@@ -72,7 +72,8 @@ pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapt
         for (runtime, nodes, placement) in &clusters {
             for bytes in BYTES {
                 for count in WRITERS {
-                    let done = runtime.block_on(writers::run(nodes, placement.ack, bytes, count, window))?;
+                    let work = Work { writers: count, bytes, ack: placement.ack };
+                    let done = runtime.block_on(writers::run(&nodes[0], work, window))?;
                     note(figures, &name(nodes.len(), placement, bytes, count), &done);
                 }
             }
@@ -109,7 +110,7 @@ fn name(nodes: usize, placement: &Placement, bytes: usize, writers: usize) -> St
 fn note(figures: &mut Figures, name: &str, done: &Done) {
     figures.add(format!("{name}/rate"), "commits/s", done.rate);
     for (percentile, thousandths) in [("p50", 500), ("p99", 990), ("p99.9", 999)] {
-        figures.add(format!("{name}/{percentile}"), "us", done.percentile(thousandths) / 1_000.0);
+        figures.add(format!("{name}/{percentile}"), "us", done.latencies.percentile_us(thousandths));
     }
     figures.add(format!("{name}/cpu"), "us", done.cpu.as_nanos() as f64 / 1_000.0);
 }

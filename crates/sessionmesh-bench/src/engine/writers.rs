@@ -1,95 +1,176 @@
 //! Tasks that commit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::ensure;
-use sessionmesh::{Ack, Mesh, Session};
+use serde::{Deserialize, Serialize};
+use sessionmesh::{Ack, AckName, CommitError, Mesh, Session};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use crate::latencies::Latencies;
+use crate::payload::Payload;
 use crate::processor;
 
 /// Sessions of each writer, so that no two commits of one session follow each other closely.
 const SESSIONS_EACH: usize = 8;
 /// The attribute that is written.
-const KEY: &str = "a";
+pub(crate) const KEY: &str = "a";
 
-/// What was done within one window.
+/// What is written.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Work {
+    /// Tasks, each with one commit after the other.
+    pub(crate) writers: usize,
+    /// Of the value that each commit writes.
+    pub(crate) bytes: usize,
+    /// What a commit waits for.
+    pub(crate) ack: AckName,
+}
+
+/// `Copies` stands for one copy.
+pub(crate) const fn ack(name: AckName) -> Ack {
+    match name {
+        AckName::Local => Ack::Local,
+        AckName::Copies => Ack::Copies(1),
+        AckName::Owners => Ack::Owners,
+    }
+}
+
+/// What was done within some time.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     /// Commits per second.
     pub(crate) rate: f64,
-    /// Of each commit, in nanoseconds, ascending.
-    pub(crate) latencies_ns: Vec<u32>,
+    pub(crate) latencies: Latencies,
+    /// Commits that were not confirmed before their deadline.
+    pub(crate) timed_out: u64,
+    /// Commits that returned without a copy on another node, though not by a time-out.
+    pub(crate) without_copy: u64,
     /// Processor time of the whole process for each commit.
     pub(crate) cpu: Duration,
 }
 
-impl Done {
-    /// A percentile in nanoseconds; `thousandths` 990 is p99.
-    pub(crate) fn percentile(&self, thousandths: usize) -> f64 {
-        let at = (self.latencies_ns.len() * thousandths / 1_000).min(self.latencies_ns.len().saturating_sub(1));
-        self.latencies_ns.get(at).copied().unwrap_or_default().into()
+/// Writers at work.
+#[derive(Debug)]
+pub(crate) struct Writers {
+    running: JoinSet<anyhow::Result<()>>,
+    tallies: Vec<Arc<Mutex<Tally>>>,
+    sessions: Vec<Sessions>,
+    stop: Arc<AtomicBool>,
+    since: Instant,
+    cpu: Duration,
+}
+
+/// What one writer did since it was last asked.
+#[derive(Debug, Default)]
+struct Tally {
+    nanoseconds: Vec<u32>,
+    timed_out: u64,
+    without_copy: u64,
+}
+
+type Sessions = Arc<[Session]>;
+
+impl Writers {
+    /// Makes the sessions, and lets the writers begin.
+    pub(crate) async fn start(node: &Mesh, work: Work) -> anyhow::Result<Self> {
+        let mut sessions = Vec::new();
+        for _ in 0..work.writers {
+            sessions.push(prepare(node, work.bytes).await?);
+        }
+        let (since, cpu) = (Instant::now(), processor::time()?);
+        let (stop, mut running, mut tallies) = (Arc::new(AtomicBool::new(false)), JoinSet::new(), Vec::new());
+        for sessions in &sessions {
+            let tally = Arc::new(Mutex::new(Tally { nanoseconds: Vec::with_capacity(1 << 16), ..Tally::default() }));
+            running.spawn(write(sessions.clone(), work, tally.clone(), stop.clone()));
+            tallies.push(tally);
+        }
+        Ok(Self { running, tallies, sessions, stop, since, cpu })
+    }
+
+    /// What was done since the last lap. A commit counts when it returns.
+    pub(crate) fn lap(&mut self) -> anyhow::Result<Done> {
+        let (now, cpu) = (Instant::now(), processor::time()?);
+        let (elapsed, cpu_used) = (now - self.since, cpu.saturating_sub(self.cpu));
+        (self.since, self.cpu) = (now, cpu);
+        let mut all = Tally::default();
+        for tally in &self.tallies {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            all.nanoseconds.append(&mut tally.nanoseconds);
+            all.timed_out += std::mem::take(&mut tally.timed_out);
+            all.without_copy += std::mem::take(&mut tally.without_copy);
+        }
+        let count = u32::try_from(all.nanoseconds.len())?;
+        Ok(Done {
+            rate: f64::from(count) / elapsed.as_secs_f64(),
+            latencies: Latencies::of(all.nanoseconds),
+            timed_out: all.timed_out,
+            without_copy: all.without_copy,
+            cpu: cpu_used / count.max(1),
+        })
+    }
+
+    /// Waits for the commits under way, and ends the sessions. What was done since the last lap.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<Done> {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(done) = self.running.join_next().await {
+            done??;
+        }
+        let done = self.lap()?;
+        for session in self.sessions.iter().flat_map(|sessions| sessions.iter()) {
+            match session.invalidate().await {
+                Err(error) if !error.was_made() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(done)
     }
 }
 
-/// Lets `writers` tasks commit on the first node, each one commit after the other, for as long as `window`.
-pub(crate) async fn run(
-    nodes: &[Mesh],
-    ack: Ack,
-    bytes: usize,
-    writers: usize,
-    window: Duration,
-) -> anyhow::Result<Done> {
-    let mut sessions = Vec::new();
-    for _ in 0..writers {
-        sessions.push(prepare(&nodes[0], bytes).await?);
-    }
-    let (began, cpu) = (Instant::now(), processor::time()?);
-    let mut running = JoinSet::new();
-    for sessions in &sessions {
-        running.spawn(write(sessions.clone(), ack, bytes, began + window));
-    }
-    let mut latencies_ns = Vec::new();
-    while let Some(done) = running.join_next().await {
-        latencies_ns.extend(done??);
-    }
-    let (elapsed, cpu) = (began.elapsed(), processor::time()? - cpu);
-    for session in sessions.iter().flat_map(|sessions| sessions.iter()) {
-        session.invalidate().await?;
-    }
-    let count = u32::try_from(latencies_ns.len())?;
-    ensure!(count > 0, "no commit within {window:?}");
-    latencies_ns.sort_unstable();
-    Ok(Done { rate: f64::from(count) / elapsed.as_secs_f64(), latencies_ns, cpu: cpu / count })
+/// Writes on a node for as long as `window`. Only calm counts: a commit that has no copy is an error.
+pub(crate) async fn run(node: &Mesh, work: Work, window: Duration) -> anyhow::Result<Done> {
+    let writers = Writers::start(node, work).await?;
+    sleep(window).await;
+    let done = writers.stop().await?;
+    ensure!(done.latencies.count() > 0, "no commit within {window:?}");
+    ensure!(done.timed_out == 0, "{} commits timed out", done.timed_out);
+    ensure!(done.without_copy == 0, "{} commits have no copy", done.without_copy);
+    Ok(done)
 }
-
-type Sessions = std::sync::Arc<[Session]>;
 
 async fn prepare(node: &Mesh, bytes: usize) -> anyhow::Result<Sessions> {
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS_EACH {
         let session = node.create().await?;
-        session.insert_bytes(KEY, vec![0; bytes]);
+        session.insert_bytes(KEY, Payload::random(bytes).numbered(0));
         session.commit().await?;
         sessions.push(session);
     }
     Ok(sessions.into())
 }
 
-async fn write(sessions: Sessions, ack: Ack, bytes: usize, until: Instant) -> anyhow::Result<Vec<u32>> {
-    let mut latencies = Vec::with_capacity(1 << 16);
-    let mut value = vec![0; bytes];
-    for (number, session) in sessions.iter().cycle().enumerate() {
-        let began = Instant::now();
-        if began >= until {
-            break;
+async fn write(sessions: Sessions, work: Work, tally: Arc<Mutex<Tally>>, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+    let mut values: Vec<Payload> = sessions.iter().map(|_| Payload::random(work.bytes)).collect();
+    for number in 1.. {
+        for (session, value) in sessions.iter().zip(&mut values) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let began = Instant::now();
+            session.insert_bytes(KEY, value.numbered(number));
+            let committed = session.commit_with(ack(work.ack)).await;
+            let took = u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX);
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.nanoseconds.push(took);
+            match committed {
+                Ok(commit) => tally.without_copy += u64::from(commit.copies == 0),
+                Err(CommitError::TimedOut { .. }) => tally.timed_out += 1,
+                Err(error) => return Err(error.into()),
+            }
         }
-        value[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
-        session.insert_bytes(KEY, value.as_slice());
-        let commit = session.commit_with(ack).await?;
-        ensure!(commit.copies >= 1, "a commit has no copy");
-        latencies.push(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX));
     }
-    Ok(latencies)
+    Ok(())
 }

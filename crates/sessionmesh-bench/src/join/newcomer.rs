@@ -1,0 +1,104 @@
+//! A node that joins, and leaves again.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use sessionmesh::ModeName;
+use tokio::time::{Instant, sleep};
+
+use super::all_held;
+use crate::monotonic;
+use crate::node::{Answer, Command, NodeProcess, Processes};
+use crate::pinned::Pinned;
+
+/// The name of every newcomer: placement depends on it, so that each gets the same sessions.
+const NAME: &str = "newcomer";
+/// How long it may take until a newcomer that is ready has all that it must hold.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(30);
+/// How long handing over may take.
+const LEAVES_WITHIN: Duration = Duration::from_secs(50);
+
+/// When things happened, in nanoseconds of the clock that all processes share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    /// Its process was started.
+    pub(super) started_ns: u64,
+    /// The first donor had it in its view.
+    pub(super) seen_ns: u64,
+    /// It said that it has all.
+    pub(super) ready_ns: u64,
+    /// It was looked at, and had all, and no donor owed anybody anything.
+    pub(super) all_ns: u64,
+    /// What it must hold, and did.
+    pub(super) received: usize,
+}
+
+/// Starts a newcomer, on a certain core if one is given, and waits until it has all.
+pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usize>) -> anyhow::Result<Joined> {
+    let expect = Command::Expect { member: NAME.to_owned() };
+    for donor in &mut donors.nodes {
+        donor.ask(&expect).await?;
+    }
+    let started_ns = u64::try_from(monotonic::now().as_nanos())?;
+    {
+        // Held until its first line has come, though its threads have inherited the core before.
+        let _pinned = core.map(Pinned::to).transpose()?;
+        donors.add(NAME.to_owned()).await?;
+    }
+    let (newcomer, others) = donors.nodes.split_last_mut().context("there is no newcomer")?;
+    let ready_ns = at(newcomer, &Command::Ready).await?;
+    let mut seen_ns = u64::MAX;
+    for donor in others.iter_mut() {
+        seen_ns = seen_ns.min(at(donor, &Command::Arrived).await?);
+    }
+    let must = must_hold(others, newcomer.args().mode, count).await?;
+    let until = Instant::now() + COMPLETE_WITHIN;
+    let all_ns = loop {
+        let mut owed = 0;
+        for donor in others.iter_mut() {
+            owed += donor.stats().await?.outbox;
+        }
+        let stats = newcomer.stats().await?;
+        if stats.owned == must && stats.sessions == must && owed == 0 {
+            break stats.at_ns;
+        }
+        let (has, held) = (stats.owned, stats.sessions);
+        ensure!(Instant::now() < until, "the newcomer has {has} of {must} sessions, and holds {held}; {owed} are owed");
+        sleep(Duration::from_millis(2)).await;
+    };
+    Ok(Joined { started_ns, seen_ns, ready_ns, all_ns, received: must })
+}
+
+/// How many sessions the newcomer must hold, as those say that made them.
+async fn must_hold(donors: &mut [NodeProcess], mode: ModeName, count: usize) -> anyhow::Result<usize> {
+    let mut must = 0;
+    for donor in donors {
+        match donor.ask(&Command::OwnedBy { member: NAME.to_owned() }).await? {
+            Answer::Count(owned) => must += owned,
+            other => bail!("{} answers {other:?}", donor.name()),
+        }
+    }
+    // Two of three hold each session: 2/3 of them, by chance.
+    let plausible = match mode {
+        ModeName::AllToAll => must == count,
+        ModeName::PrimaryBackup => must > count / 2 && must < count,
+    };
+    ensure!(plausible, "the newcomer must hold {must} of {count} sessions");
+    Ok(must)
+}
+
+/// Lets the newcomer leave, and waits until all is as it was.
+pub(super) async fn leaves(donors: &mut Processes, count: usize) -> anyhow::Result<()> {
+    let deadline_ms = u64::try_from(LEAVES_WITHIN.as_millis())?;
+    let newcomer = donors.nodes.last_mut().filter(|node| node.name() == NAME).context("there is no newcomer")?;
+    newcomer.ask(&Command::Leave { deadline_ms }).await?;
+    donors.nodes.pop();
+    all_held(&donors.settled().await?, count)
+}
+
+async fn at(node: &mut NodeProcess, command: &Command) -> anyhow::Result<u64> {
+    match node.ask(command).await? {
+        Answer::At { at_ns } => Ok(at_ns),
+        other => bail!("{} answers {other:?}", node.name()),
+    }
+}

@@ -1,0 +1,134 @@
+//! What a node is started with.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use sessionmesh::{Discovery, Mesh, MeshBuilder, ModeName};
+use tokio::runtime::{Builder, Runtime};
+
+/// A seed that nobody listens at keeps the first node from multicast.
+const NOBODY: &str = "127.0.0.1:1";
+
+/// More than any part makes. The default is the million that some parts make.
+const MAX_SESSIONS: u64 = 10_000_000;
+
+/// One node in a process of its own.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeArgs {
+    #[arg(long)]
+    pub(crate) name: String,
+    #[arg(long)]
+    pub(crate) cluster: String,
+    /// Other nodes.
+    #[arg(long = "seed")]
+    pub(crate) seeds: Vec<SocketAddr>,
+    #[arg(long, value_parser = mode)]
+    pub(crate) mode: ModeName,
+    #[arg(long)]
+    pub(crate) backups: u8,
+    /// `per-core`, `current` (the runtime has no threads but its own), or how many.
+    #[arg(long, value_parser = threads)]
+    pub(crate) threads: Threads,
+}
+
+/// The runtime of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Tokio's usual one.
+    #[default]
+    PerCore,
+    /// The one that runs everything on the thread that waits for it.
+    Current,
+    /// Tokio's usual one, with so many threads.
+    Many(usize),
+}
+
+impl NodeArgs {
+    /// As they stand on the command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            ["node", "--name", &self.name, "--cluster", &self.cluster].map(String::from).into();
+        for seed in &self.seeds {
+            words.extend(["--seed".to_owned(), seed.to_string()]);
+        }
+        let mode = match self.mode {
+            ModeName::AllToAll => "all-to-all",
+            ModeName::PrimaryBackup => "primary-backup",
+        };
+        words.extend(["--mode", mode, "--backups", &self.backups.to_string()].map(String::from));
+        let threads = match self.threads {
+            Threads::PerCore => "per-core".to_owned(),
+            Threads::Current => "current".to_owned(),
+            Threads::Many(count) => count.to_string(),
+        };
+        words.extend(["--threads".to_owned(), threads]);
+        words
+    }
+
+    /// The node that they describe, not started. All else that matters to speed is as it is by default.
+    pub(super) fn builder(&self) -> MeshBuilder {
+        // Alone for sure: the first need not look around for long.
+        let window = Duration::from_millis(if self.seeds.is_empty() { 50 } else { 1_000 });
+        let seeds = [NOBODY.to_owned()].into_iter().chain(self.seeds.iter().map(ToString::to_string));
+        Mesh::builder()
+            .cluster(self.cluster.clone())
+            .name(self.name.clone())
+            .discovery(Discovery::seeds(seeds))
+            .discovery_window(window)
+            .mode(self.mode)
+            .max_sessions(MAX_SESSIONS)
+            .backups(self.backups)
+    }
+}
+
+impl Threads {
+    pub(super) fn runtime(self) -> std::io::Result<Runtime> {
+        match self {
+            Self::PerCore => Builder::new_multi_thread().enable_all().build(),
+            Self::Current => Builder::new_current_thread().enable_all().build(),
+            Self::Many(count) => Builder::new_multi_thread().worker_threads(count).enable_all().build(),
+        }
+    }
+}
+
+fn mode(text: &str) -> Result<ModeName, serde_json::Error> {
+    serde_json::from_value(text.into())
+}
+
+fn threads(text: &str) -> Result<Threads, String> {
+    match text {
+        "per-core" => Ok(Threads::PerCore),
+        "current" => Ok(Threads::Current),
+        _ => match text.parse() {
+            Ok(0) | Err(_) => Err(format!("`{text}` is neither `per-core`, `current` nor a number from 1 on")),
+            Ok(count) => Ok(Threads::Many(count)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        args: NodeArgs,
+    }
+
+    #[test]
+    fn arguments_arrive_as_they_were_sent() {
+        let seeds = vec!["127.0.0.1:7".parse().unwrap(), "127.0.0.1:8".parse().unwrap()];
+        for (mode, threads) in [(ModeName::AllToAll, Threads::Current), (ModeName::PrimaryBackup, Threads::Many(3))] {
+            let sent =
+                NodeArgs { name: "n".into(), cluster: "c".into(), seeds: seeds.clone(), mode, backups: 2, threads };
+            let args = Parsed::parse_from(sent.words()).args;
+            assert_eq!(format!("{args:?}"), format!("{sent:?}"));
+        }
+        assert!(threads("0").is_err());
+        assert_eq!(threads("per-core"), Ok(Threads::PerCore));
+    }
+}
