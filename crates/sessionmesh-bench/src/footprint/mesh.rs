@@ -39,7 +39,8 @@ impl Pair {
 async fn memory(nodes: &mut Processes) -> anyhow::Result<[u64; 2]> {
     nodes.settled().await?;
     let pids = [pid_of(nodes.nodes[0].pid())?, pid_of(nodes.nodes[1].pid())?];
-    Ok([at_rest(pids[0]).await?, at_rest(pids[1]).await?])
+    let (home, replica) = tokio::try_join!(at_rest(pids[0]), at_rest(pids[1]))?;
+    Ok([home, replica])
 }
 
 /// Sessions after they were made, after they were written some times, and after they have ended.

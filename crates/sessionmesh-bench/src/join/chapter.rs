@@ -40,9 +40,9 @@ pub(super) fn chapter(figures: &Figures, left_out: Vec<String>) -> Chapter {
          all; *all* is when it was looked at next, had exactly what it must hold, and no donor owed anything. Each \
          newcomer leaves again, and the next is empty.\n\nReaders: {TASKS} tasks on the donor of the all-to-all pair read \
          random sessions of its own by `Mesh::load`, before (until the newcomer's process starts) and during the join \
-         (from seen to ready). At the fixed pace ({} reads/s in all) a latency counts from when the read was due, and so \
-         includes what tokio's timer adds, up to a millisecond or two; it shows whether the donor keeps up. At full speed \
-         a latency counts from the beginning of the read. Readers at full speed leave no processor time idle, so whatever \
+         (from seen to ready). A latency counts from when the read was due: at the fixed pace ({} reads/s in all) it includes \
+         what tokio's timer adds, up to a millisecond or two; at full speed a read is due when its task has done the one \
+         before, so that it includes the turns of all other tasks, the node's own ones too. Readers at full speed leave no processor time idle, so whatever \
          else runs takes some of theirs. Where both nodes share all cores, that includes the work of the newcomer and of \
          the kernel for it, which in production is another machine's; with a core for each node only the donor's part is \
          left, and this is what the goal means.",

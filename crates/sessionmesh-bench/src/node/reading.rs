@@ -27,8 +27,9 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Lets them begin. At a fixed pace the latency of a read counts from when it was due, not from when its task got
-    /// around to it: what a node does not get done in time is late for the visitor, too.
+    /// Lets them begin. The latency of a read counts from when it was due, at a fixed pace or else as soon as its task has
+    /// done the one before, not from when the task got its turn: what a node does not get around to is late for the
+    /// visitor, too.
     pub(super) fn start(
         mesh: &Mesh,
         ids: &[SessionId],
@@ -78,10 +79,9 @@ impl Reader {
         let mut slices = Vec::new();
         let mut due = self.origin + self.pause.unwrap_or_default().mul_f64(random.random());
         while !self.stop.load(Ordering::Relaxed) {
-            let mut began = Instant::now();
+            let began = due;
             if let Some(pause) = self.pause {
                 sleep_until(due).await;
-                began = due;
                 due += pause;
             }
             let id = self.ids.choose(&mut random).context("there is no session to read")?;
@@ -94,6 +94,7 @@ impl Reader {
             }
             slices[slice].count(now - began);
             if self.pause.is_none() {
+                due = now;
                 // A read of a local session waits for nothing. Handlers of requests do, for their sockets at least, and
                 // so let the node's own tasks have a turn.
                 yield_now().await;
