@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{audit, engine, footprint, http, idle, join, node};
+use crate::{audit, engine, failover, footprint, http, idle, join, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Engine(RunArgs),
     /// Whole requests over HTTP: the same application without sessions, with what people use now, and with Sessionmesh
     Http(RunArgs),
+    /// What a crash, a hang and a slow peer cost: nodes as processes that are killed and stopped
+    Failover(RunArgs),
     /// How much memory a session takes, on each node
     Memory(RunArgs),
     /// How long a newcomer takes to get its sessions, and what readers notice of it
@@ -66,7 +68,12 @@ struct AllArgs {
 impl RunArgs {
     /// How often to measure: what was asked for, or else `usual`, or less for a quick run.
     pub(crate) fn rounds(&self, usual: u32) -> u32 {
-        self.rounds.unwrap_or(if self.quick { usual.min(2) } else { usual })
+        self.rounds_or(usual, usual.min(2))
+    }
+
+    /// How often to measure: what was asked for, or else `usual`, or `quick` for a quick run.
+    pub(crate) fn rounds_or(&self, usual: u32, quick: u32) -> u32 {
+        self.rounds.unwrap_or(self.pick(usual, quick))
     }
 
     /// `usual`, or `quick` for a quick run.
@@ -79,9 +86,10 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 6] = [
+const ALL: [(&str, Measure); 7] = [
     ("engine", engine::run),
     ("http", http::run),
+    ("failover", failover::run),
     ("memory", footprint::run),
     ("join", join::run),
     ("idle", idle::run),
@@ -93,6 +101,7 @@ impl Cli {
         match self.command {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
+            Command::Failover(args) => single(failover::run, &args),
             Command::Memory(args) => single(footprint::run, &args),
             Command::Join(args) => single(join::run, &args),
             Command::Idle(args) => single(idle::run, &args),

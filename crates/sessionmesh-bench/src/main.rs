@@ -4,6 +4,7 @@ mod audit;
 mod cluster;
 mod commands;
 mod engine;
+mod failover;
 mod footprint;
 mod http;
 mod idle;

@@ -1,6 +1,7 @@
 //! The engine without HTTP: commits per second, their latency and what they cost.
 
-mod ping_pong;
+pub(crate) mod ping_pong;
+mod processes;
 pub(crate) mod writers;
 
 use std::time::Duration;
@@ -60,11 +61,12 @@ const GOALS: [Goal; 4] = [
     },
 ];
 
-/// Measures in this process, on as many threads as there are cores.
+/// Measures in this process, on as many threads as there are cores, and then with nodes as processes.
 pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapter> {
     let window = Duration::from_millis(args.pick(1_500, 300));
     let rounds = args.rounds(5);
     let clusters = clusters(args)?;
+    let mut processes = processes::Clusters::start()?;
     for round in 0..=rounds {
         let mut unused = Figures::default();
         // The first round only warms up.
@@ -79,9 +81,9 @@ pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapt
             }
         }
         let runtime = Builder::new_multi_thread().enable_all().build()?;
-        if let Some(nanoseconds) = runtime.block_on(ping_pong::run(window))? {
-            figures.add("engine/ping-pong/p50", "us", nanoseconds / 1_000.0);
-        }
+        let latencies = runtime.block_on(ping_pong::run(window))?;
+        figures.add("engine/ping-pong/p50", "us", latencies.percentile_us(500));
+        processes.measure(window, figures)?;
         println!("engine: round {round} of {rounds}{}", if round == 0 { " (to warm up)" } else { "" });
     }
     Ok(chapter(figures))
@@ -121,7 +123,7 @@ fn chapter(figures: &Figures) -> Chapter {
                `primary-backup` waits for the one backup, `all-to-all` for every node. CPU time is that of all nodes and \
                writers together.";
     let mut chapter = Chapter { title: "The engine without HTTP", how: how.to_owned(), ..Chapter::default() };
-    chapter.goals = GOALS.to_vec();
+    chapter.goals = [&GOALS[..], &processes::GOALS].concat();
     let head =
         ["placement", "nodes", "bytes", "writers", "commits/s", "lowest to highest", "p50", "p99", "p99.9", "CPU"];
     let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
@@ -134,6 +136,7 @@ fn chapter(figures: &Figures) -> Chapter {
         }
     }
     chapter.tables.push(table);
+    chapter.tables.push(processes::table(figures));
     if let Some(p50) = figures.median("engine/ping-pong/p50") {
         chapter.how.push_str(&format!(" A bare ping-pong of as many bytes as such a commit takes: p50 {p50:.1} us."));
     }

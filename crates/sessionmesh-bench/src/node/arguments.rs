@@ -1,8 +1,11 @@
 //! What a node is started with.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use sessionmesh::{Discovery, Mesh, MeshBuilder, ModeName};
 use tokio::runtime::{Builder, Runtime};
@@ -28,7 +31,7 @@ pub(crate) struct NodeArgs {
     #[arg(long)]
     pub(crate) backups: u8,
     /// `per-core`, `current` (the runtime has no threads but its own), or how many.
-    #[arg(long, value_parser = threads)]
+    #[arg(long)]
     pub(crate) threads: Threads,
 }
 
@@ -57,12 +60,7 @@ impl NodeArgs {
             ModeName::PrimaryBackup => "primary-backup",
         };
         words.extend(["--mode", mode, "--backups", &self.backups.to_string()].map(String::from));
-        let threads = match self.threads {
-            Threads::PerCore => "per-core".to_owned(),
-            Threads::Current => "current".to_owned(),
-            Threads::Many(count) => count.to_string(),
-        };
-        words.extend(["--threads".to_owned(), threads]);
+        words.extend(["--threads".to_owned(), self.threads.to_string()]);
         words
     }
 
@@ -83,7 +81,7 @@ impl NodeArgs {
 }
 
 impl Threads {
-    pub(super) fn runtime(self) -> std::io::Result<Runtime> {
+    pub(crate) fn runtime(self) -> std::io::Result<Runtime> {
         match self {
             Self::PerCore => Builder::new_multi_thread().enable_all().build(),
             Self::Current => Builder::new_current_thread().enable_all().build(),
@@ -96,14 +94,28 @@ fn mode(text: &str) -> Result<ModeName, serde_json::Error> {
     serde_json::from_value(text.into())
 }
 
-fn threads(text: &str) -> Result<Threads, String> {
-    match text {
-        "per-core" => Ok(Threads::PerCore),
-        "current" => Ok(Threads::Current),
-        _ => match text.parse() {
-            Ok(0) | Err(_) => Err(format!("`{text}` is neither `per-core`, `current` nor a number from 1 on")),
-            Ok(count) => Ok(Threads::Many(count)),
-        },
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PerCore => f.write_str("per-core"),
+            Self::Current => f.write_str("current"),
+            Self::Many(count) => count.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Threads {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "per-core" => Ok(Self::PerCore),
+            "current" => Ok(Self::Current),
+            _ => match text.parse() {
+                Ok(0) | Err(_) => bail!("`{text}` is neither `per-core`, `current` nor a number from 1 on"),
+                Ok(count) => Ok(Self::Many(count)),
+            },
+        }
     }
 }
 
@@ -128,7 +140,7 @@ mod tests {
             let args = Parsed::parse_from(sent.words()).args;
             assert_eq!(format!("{args:?}"), format!("{sent:?}"));
         }
-        assert!(threads("0").is_err());
-        assert_eq!(threads("per-core"), Ok(Threads::PerCore));
+        assert!("0".parse::<Threads>().is_err());
+        assert_eq!("per-core".parse::<Threads>().unwrap(), Threads::PerCore);
     }
 }

@@ -1,11 +1,11 @@
 //! Several node processes of one cluster.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
 use sessionmesh::ModeName;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{NodeArgs, NodeProcess, NodeStats, Threads};
@@ -30,20 +30,36 @@ impl Processes {
         // Ports are taken again by others, and gossip goes on for a while: no two clusters have the same name.
         let cluster = format!("bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut processes = Self { nodes: Vec::new(), cluster, mode, backups, threads };
-        for number in 0..count {
-            processes.add(format!("n{number}")).await?;
+        processes.add("n0".to_owned()).await?;
+        // The others start at once: each takes a while to look for a node of its name.
+        let mut starting = JoinSet::new();
+        for number in 1..count {
+            starting.spawn(NodeProcess::start(processes.arguments(format!("n{number}"))));
         }
+        while let Some(node) = starting.join_next().await {
+            processes.nodes.push(node??);
+        }
+        processes.nodes.sort_by_key(|node| node.name()[1..].parse::<usize>().ok());
         processes.settled().await?;
         Ok(processes)
     }
 
     /// Starts one more node, without waiting until the others know it.
     pub(crate) async fn add(&mut self, name: String) -> anyhow::Result<&mut NodeProcess> {
-        let seeds: Vec<SocketAddr> = self.nodes.iter().map(NodeProcess::addr).collect();
-        let (cluster, mode, backups, threads) = (self.cluster.clone(), self.mode, self.backups, self.threads);
-        let node = NodeProcess::start(NodeArgs { name, cluster, seeds, mode, backups, threads }).await?;
+        let node = NodeProcess::start(self.arguments(name)).await?;
         self.nodes.push(node);
         Ok(self.nodes.last_mut().expect("it was just added"))
+    }
+
+    fn arguments(&self, name: String) -> NodeArgs {
+        NodeArgs {
+            name,
+            cluster: self.cluster.clone(),
+            seeds: self.nodes.iter().map(NodeProcess::addr).collect(),
+            mode: self.mode,
+            backups: self.backups,
+            threads: self.threads,
+        }
     }
 
     /// Waits until all nodes are ready, see each other and nobody else, suspect nobody, and owe each other nothing. What
@@ -76,4 +92,36 @@ pub(crate) fn are_settled(all: &[NodeStats]) -> bool {
         node.ready && node.outbox == 0 && node.suspected.is_empty() && node.members.len() == all.len()
     };
     all.iter().all(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_settled_when_no_node_has_anything_left_to_do() {
+        let node = NodeStats {
+            sessions: 0,
+            owned: 0,
+            outbox: 0,
+            members: vec!["n0".into(), "n1".into()],
+            ready: true,
+            suspected: Vec::new(),
+            commits: 0,
+            timeouts: 0,
+            rss_bytes: 0,
+            cpu_ms: 0.0,
+            at_ns: 0,
+        };
+        assert!(are_settled(&[node.clone(), node.clone()]));
+        assert!(!are_settled(&[node.clone()]), "a node that is gone is still in the view");
+        for other in [
+            NodeStats { outbox: 1, ..node.clone() },
+            NodeStats { ready: false, ..node.clone() },
+            NodeStats { suspected: vec!["n0".into()], ..node.clone() },
+            NodeStats { members: vec!["n1".into()], ..node.clone() },
+        ] {
+            assert!(!are_settled(&[node.clone(), other]));
+        }
+    }
 }

@@ -60,11 +60,6 @@ impl NodeProcess {
         self.process.id()
     }
 
-    /// What it was started with.
-    pub(crate) const fn args(&self) -> &NodeArgs {
-        &self.args
-    }
-
     /// Asks, and waits for the answer. That it could not be done is an error.
     pub(crate) async fn ask(&mut self, command: &Command) -> anyhow::Result<Answer> {
         self.send(command).await?;

@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Watch { peer: String, for_ms: u64 },
     /// Waits for what [`Command::Watch`] finds. [`Answer::Seen`]
     Seen,
+    /// Answers whatever is sent over one connection, without sessions: see [`crate::engine::ping_pong`].
+    /// [`Answer::Echoes`]
+    Echo,
+    /// Sends to such an echo, and waits for the answer, for a while. [`Answer::Rates`]
+    Ping { addr: SocketAddr, for_ms: u64 },
     /// [`Answer::Stats`]
     Stats,
     /// Writes so often into each session that was made here. [`Answer::Done`]
@@ -84,6 +89,9 @@ pub(crate) enum Answer {
         number: u64,
     },
     Numbers(Vec<Found>),
+    Echoes {
+        addr: SocketAddr,
+    },
     Stats(NodeStats),
     /// When it happened.
     At {

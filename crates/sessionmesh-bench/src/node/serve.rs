@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use sessionmesh::{Mesh, SessionId};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::arrival::Arrival;
@@ -12,6 +13,7 @@ use super::protocol::{Answer, Command, NodeStats, Rates};
 use super::reading::Readers;
 use super::watch::Watch;
 use super::{NodeArgs, bulk, sessions, stream};
+use crate::engine::ping_pong;
 use crate::engine::writers::{self, Writers};
 use crate::{memory, monotonic, processor};
 
@@ -110,6 +112,17 @@ impl Serving {
                 Answer::Done
             }
             Command::Seen => self.watch.take().context("nothing is watched")?.seen().await?,
+            Command::Echo => {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let addr = listener.local_addr()?;
+                tokio::spawn(ping_pong::echo(listener));
+                Answer::Echoes { addr }
+            }
+            Command::Ping { addr, for_ms } => {
+                let latencies = ping_pong::ping(addr, Duration::from_millis(for_ms)).await?;
+                let per_second = latencies.count() as f64 * 1_000.0 / for_ms.max(1) as f64;
+                Answer::Rates(Rates::new(per_second, &latencies))
+            }
             Command::Stats => Answer::Stats(stats(&self.mesh)?),
             Command::Rewrite { times, bytes, tasks } => {
                 bulk::rewrite(&self.mesh, &self.made, times, bytes, tasks).await?;

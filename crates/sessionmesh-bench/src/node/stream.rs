@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::{CommitError, Mesh, Session};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use super::protocol::Answer;
 use super::serve::say;
@@ -41,5 +41,8 @@ async fn write(mesh: Mesh, work: Work) -> anyhow::Result<Answer> {
             Err(CommitError::TimedOut { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        // A request ends here and the next one comes from a socket. A commit that waits for nothing would else keep the
+        // threads to itself, and nothing would ever be sent.
+        yield_now().await;
     }
 }

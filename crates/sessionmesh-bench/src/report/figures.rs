@@ -18,6 +18,11 @@ impl Figure {
         median(&self.rounds)
     }
 
+    /// Of all rounds: for what is counted.
+    pub(crate) fn sum(&self) -> f64 {
+        self.rounds.iter().sum()
+    }
+
     pub(crate) fn minimum(&self) -> f64 {
         self.rounds.iter().copied().fold(f64::INFINITY, f64::min)
     }
