@@ -6,9 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use anyhow::ensure;
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep};
 
 /// A write is large from here on. On idle links only an audit is: it names 4096 slots with a digest of 8 bytes each,
 /// where a ping takes some tens of bytes.
@@ -25,6 +28,16 @@ impl Written {
     /// Bytes, and large writes.
     pub(super) fn now(&self) -> (u64, u64) {
         (self.bytes.load(Ordering::Relaxed), self.large.load(Ordering::Relaxed))
+    }
+
+    /// Waits until there were so many large writes more.
+    pub(super) async fn wait_for_large(&self, more: u64, patience: Duration) -> anyhow::Result<()> {
+        let (until, enough) = (Instant::now() + patience, self.now().1 + more);
+        while self.now().1 < enough {
+            ensure!(Instant::now() < until, "no large write within {patience:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 }
 

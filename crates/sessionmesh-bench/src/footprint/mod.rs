@@ -83,14 +83,14 @@ fn pid_of(pid: Option<u32>) -> anyhow::Result<u32> {
 
 fn chapter(figures: &Figures, count: usize, left_out: Vec<String>) -> Chapter {
     let how = format!(
-        "{count} sessions with one value of {BYTES} B. By how much the resident memory (RSS) of a process grew, for each \
-         session: before the first session, and once nothing is under way and the memory is at rest. Sessionmesh: two \
-         nodes as processes, primary and backup, random bytes; all sessions are made on one node, so that it is the \
+        "{count} sessions with one value of {BYTES} B. By how much the resident memory (RSS) of a process grew, for \
+         each session: before the first session, and once nothing is under way and the memory is at rest. Sessionmesh: \
+         two nodes as processes, primary and backup, random bytes; all sessions are made on one node, so that it is the \
          primary and the other one the replica of all. The node that made them also keeps a list of their ids for this \
-         measurement, 16 B each. The peers get theirs over HTTP, as tower-sessions stores them. Freed memory stays with a \
-         process until its allocator (glibc's) gives it back: what was written {REWRITES} times shows fragmentation, and \
-         what is left after all have ended is mostly such memory. A tombstone's own size shows where each session is ended \
-         before the next is made."
+         measurement, 16 B each. The peers get theirs over HTTP, as tower-sessions stores them. Freed memory stays with \
+         a process until its allocator (glibc's) gives it back: what was written {REWRITES} times shows fragmentation, \
+         and what is left after all have ended is mostly such memory. A tombstone's own size shows where each session \
+         is ended before the next is made."
     );
     let mut chapter = Chapter { title: "Memory", how, left_out, goals: GOALS.to_vec(), ..Chapter::default() };
     let written = format!("Sessionmesh, {REWRITES} times written");

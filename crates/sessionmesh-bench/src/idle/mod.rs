@@ -84,8 +84,8 @@ fn note(figures: &mut Figures, percents: &[f64]) {
 
 fn chapter(figures: &Figures, window: Duration) -> Chapter {
     let how = format!(
-        "Nodes as processes on loopback, with default settings but for seeds in place of multicast; {SESSIONS} sessions of \
-         {BYTES} B in all; nobody reads or writes. Processor time of all threads of each process within {} s, as the \
+        "Nodes as processes on loopback, with default settings but for seeds in place of multicast; {SESSIONS} sessions \
+         of {BYTES} B in all; nobody reads or writes. Processor time of all threads of each process within {} s, as the \
          kernel's scheduler counts it, in percent of one core.",
         window.as_secs()
     );

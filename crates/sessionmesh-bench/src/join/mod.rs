@@ -108,10 +108,9 @@ async fn usual(args: &RunArgs, figures: &mut Figures, count: usize, left_out: &m
             newcomer::leaves(donors, count).await?;
         }
         for readers in Readers::ALL {
-            let donors = if readers == Readers::FastOnOwnCore { alone.as_mut() } else { Some(&mut one) };
+            let donors = if readers.on_own_core() { alone.as_mut() } else { Some(&mut one) };
             let Some(donors) = donors else { continue };
-            let core = (readers == Readers::FastOnOwnCore).then_some(1);
-            readers::measure(figures, readers, donors, count, core).await?;
+            readers::measure(figures, readers, donors, count).await?;
             newcomer::leaves(donors, count).await?;
         }
         println!("join: round {round} of {rounds}");
@@ -137,6 +136,8 @@ async fn many(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
 fn note(figures: &mut Figures, kind: Donors, count: usize, joined: &Joined) {
     let name = |what: &str| format!("join/{count}/{}/{what}", kind.name());
     figures.add(name("received"), "sessions", joined.received as f64);
+    figures.add(name("donors-cpu"), "ms", joined.donors_cpu.as_secs_f64() * 1e3);
+    figures.add(name("newcomer-cpu"), "ms", joined.newcomer_cpu.as_secs_f64() * 1e3);
     for (what, from, to) in [
         ("start-to-ready", joined.started_ns, joined.ready_ns),
         ("start-to-all", joined.started_ns, joined.all_ns),

@@ -9,6 +9,7 @@ use super::all_held;
 use crate::monotonic;
 use crate::node::{Answer, Command, NodeProcess, Processes};
 use crate::pinned::Pinned;
+use crate::processor::Threads;
 
 /// The name of every newcomer: placement depends on it, so that each gets the same sessions.
 const NAME: &str = "newcomer";
@@ -30,6 +31,9 @@ pub(super) struct Joined {
     pub(super) all_ns: u64,
     /// What it must hold, and did.
     pub(super) received: usize,
+    /// Processor time of the donors for it, and of the newcomer itself, from its start until it said that it has all.
+    pub(super) donors_cpu: Duration,
+    pub(super) newcomer_cpu: Duration,
 }
 
 /// Starts a newcomer, on a certain core if one is given, and waits until it has all.
@@ -38,6 +42,7 @@ pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usi
     for donor in &mut donors.nodes {
         donor.ask(&expect).await?;
     }
+    let before = donors.nodes.iter().map(spent).collect::<anyhow::Result<Vec<_>>>()?;
     let started_ns = u64::try_from(monotonic::now().as_nanos())?;
     {
         // Held until its first line has come, though its threads have inherited the core before.
@@ -46,6 +51,11 @@ pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usi
     }
     let (newcomer, others) = donors.nodes.split_last_mut().context("there is no newcomer")?;
     let ready_ns = at(newcomer, &Command::Ready).await?;
+    let newcomer_cpu = spent(newcomer)?.since(&Threads::default());
+    let mut donors_cpu = Duration::ZERO;
+    for (donor, before) in others.iter().zip(&before) {
+        donors_cpu += spent(donor)?.since(before);
+    }
     let mut seen_ns = u64::MAX;
     for donor in others.iter_mut() {
         seen_ns = seen_ns.min(at(donor, &Command::Arrived).await?);
@@ -65,7 +75,7 @@ pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usi
         ensure!(Instant::now() < until, "the newcomer has {has} of {must} sessions, and holds {held}; {owed} are owed");
         sleep(Duration::from_millis(2)).await;
     };
-    Ok(Joined { started_ns, seen_ns, ready_ns, all_ns, received: must })
+    Ok(Joined { started_ns, seen_ns, ready_ns, all_ns, received: must, donors_cpu, newcomer_cpu })
 }
 
 /// How many sessions the newcomer must hold, as those say that made them.
@@ -90,6 +100,10 @@ pub(super) async fn leaves(donors: &mut Processes, count: usize) -> anyhow::Resu
     newcomer.ask(&Command::Leave { deadline_ms }).await?;
     donors.nodes.pop();
     all_held(&donors.settled().await?, count)
+}
+
+fn spent(node: &NodeProcess) -> anyhow::Result<Threads> {
+    Threads::of(node.pid().context("a node has ended")?)
 }
 
 async fn at(node: &mut NodeProcess, command: &Command) -> anyhow::Result<u64> {

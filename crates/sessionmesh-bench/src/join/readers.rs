@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use tokio::time::sleep;
 
 use super::newcomer;
-use crate::node::{Answer, Command, Processes, Reads};
+use crate::node::{Answer, Command, Pace, Processes, Reads};
 use crate::report::Figures;
 
 /// Tasks that read.
@@ -26,17 +26,33 @@ pub(super) enum Readers {
     Fast,
     /// As fast as it goes, on a core that the donor has for itself; the newcomer has another one.
     FastOnOwnCore,
+    /// The same, with one read in a turn.
+    OneInATurnOnOwnCore,
 }
 
 impl Readers {
-    pub(super) const ALL: [Self; 3] = [Self::Paced, Self::Fast, Self::FastOnOwnCore];
+    pub(super) const ALL: [Self; 4] = [Self::Paced, Self::Fast, Self::FastOnOwnCore, Self::OneInATurnOnOwnCore];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Paced => "paced",
             Self::Fast => "fast",
             Self::FastOnOwnCore => "fast-own-core",
+            Self::OneInATurnOnOwnCore => "one-in-a-turn-own-core",
         }
+    }
+
+    const fn pace(self) -> Pace {
+        match self {
+            Self::Paced => Pace::Each(EACH_PER_SECOND),
+            Self::Fast | Self::FastOnOwnCore => Pace::Budget,
+            Self::OneInATurnOnOwnCore => Pace::OneInATurn,
+        }
+    }
+
+    /// Whether the donor has a core for itself, and the newcomer another one.
+    pub(super) const fn on_own_core(self) -> bool {
+        matches!(self, Self::FastOnOwnCore | Self::OneInATurnOnOwnCore)
     }
 }
 
@@ -46,11 +62,10 @@ pub(super) async fn measure(
     readers: Readers,
     donors: &mut Processes,
     count: usize,
-    core: Option<usize>,
 ) -> anyhow::Result<()> {
-    let each_per_second = (readers == Readers::Paced).then_some(EACH_PER_SECOND);
-    donors.nodes[0].ask(&Command::StartReading { tasks: TASKS, each_per_second }).await?;
+    donors.nodes[0].ask(&Command::StartReading { tasks: TASKS, pace: readers.pace() }).await?;
     sleep(BEFORE).await;
+    let core = readers.on_own_core().then_some(1);
     let joined = newcomer::joins(donors, count, core).await?;
     let reads = match donors.nodes[0].ask(&Command::StopReading).await? {
         Answer::Reads(reads) => reads,
@@ -58,9 +73,9 @@ pub(super) async fn measure(
     };
     let name = |what: &str| format!("join/{count}/readers/{}/{what}", readers.name());
     let mut note = |when: &str, reads: &Reads, from, to| {
-        let pace = reads.between(from, to).with_context(|| format!("no time to read {when} the join"))?;
-        figures.add(name(&format!("{when}/rate")), "reads/s", pace.per_second);
-        figures.add(name(&format!("{when}/p99")), "us", pace.p99_us);
+        let speed = reads.between(from, to).with_context(|| format!("no time to read {when} the join"))?;
+        figures.add(name(&format!("{when}/rate")), "reads/s", speed.per_second);
+        figures.add(name(&format!("{when}/p99")), "us", speed.p99_us);
         anyhow::Ok(())
     };
     note("before", &reads, reads.began_ns() + WARM_UP_NS, joined.started_ns)?;

@@ -114,7 +114,7 @@ mod tests {
             at_ns: 0,
         };
         assert!(are_settled(&[node.clone(), node.clone()]));
-        assert!(!are_settled(&[node.clone()]), "a node that is gone is still in the view");
+        assert!(!are_settled(std::slice::from_ref(&node)), "a node that is gone is still in the view");
         for other in [
             NodeStats { outbox: 1, ..node.clone() },
             NodeStats { ready: false, ..node.clone() },

@@ -19,5 +19,5 @@ pub(crate) use arguments::{NodeArgs, Threads};
 pub(crate) use cluster::{Processes, are_settled};
 pub(crate) use process::NodeProcess;
 pub(crate) use protocol::{Answer, Command, Found, NodeStats, Rates};
-pub(crate) use reading::Reads;
+pub(crate) use reading::{Pace, Reads};
 pub(crate) use serve::serve;

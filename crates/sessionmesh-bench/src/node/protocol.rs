@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::reading::Reads;
+use super::reading::{Pace, Reads};
 use crate::engine::writers::{Done, Work};
 use crate::latencies::Latencies;
 
@@ -48,9 +48,9 @@ pub(crate) enum Command {
     EndAll { tasks: usize },
     /// Makes sessions and ends each before the next. [`Answer::Done`]
     MakeAndEnd { count: usize, bytes: usize, tasks: usize },
-    /// Begins to read the sessions that were made here, at random, and goes on while other commands are done: each task
-    /// so often in a second, or as fast as it can. [`Answer::Done`]
-    StartReading { tasks: usize, each_per_second: Option<u32> },
+    /// Begins to read the sessions that were made here, at random, and goes on while other commands are done.
+    /// [`Answer::Done`]
+    StartReading { tasks: usize, pace: Pace },
     /// [`Answer::Reads`]
     StopReading,
     /// Begins to wait for this member. [`Answer::Done`]

@@ -10,13 +10,34 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use sessionmesh::{Mesh, SessionId};
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinSet, consume_budget, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use crate::monotonic;
 
 /// Reads are counted in slices of time.
 const SLICE: Duration = Duration::from_millis(5);
+
+/// How fast to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Pace {
+    /// So often in a second, each task.
+    Each(u32),
+    /// As fast as it goes, within the budget that tokio gives a task that could always go on: 128 reads in a turn.
+    Budget,
+    /// As fast as it goes, one read in a turn.
+    OneInATurn,
+}
+
+impl Pace {
+    fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Each(times) => Some(Duration::from_secs(1) / times.max(1)),
+            Self::Budget | Self::OneInATurn => None,
+        }
+    }
+}
 
 /// Readers at work.
 #[derive(Debug)]
@@ -30,20 +51,14 @@ impl Readers {
     /// Lets them begin. The latency of a read counts from when it was due, at a fixed pace or else as soon as its task has
     /// done the one before, not from when the task got its turn: what a node does not get around to is late for the
     /// visitor, too.
-    pub(super) fn start(
-        mesh: &Mesh,
-        ids: &[SessionId],
-        tasks: usize,
-        each_per_second: Option<u32>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn start(mesh: &Mesh, ids: &[SessionId], tasks: usize, pace: Pace) -> anyhow::Result<Self> {
         ensure!(!ids.is_empty(), "there is no session to read");
         let ids: Arc<[SessionId]> = ids.into();
         let stop = Arc::new(AtomicBool::new(false));
         let (origin, began) = (Instant::now(), monotonic::now());
-        let pause = each_per_second.map(|times| Duration::from_secs(1) / times.max(1));
         let mut running = JoinSet::new();
         for task in 0..tasks.max(1) {
-            let reader = Reader { mesh: mesh.clone(), ids: ids.clone(), origin, pause, stop: stop.clone() };
+            let reader = Reader { mesh: mesh.clone(), ids: ids.clone(), origin, pace, stop: stop.clone() };
             running.spawn(reader.run(task as u64));
         }
         Ok(Self { running, stop, began })
@@ -69,7 +84,7 @@ struct Reader {
     mesh: Mesh,
     ids: Arc<[SessionId]>,
     origin: Instant,
-    pause: Option<Duration>,
+    pace: Pace,
     stop: Arc<AtomicBool>,
 }
 
@@ -77,10 +92,10 @@ impl Reader {
     async fn run(self, seed: u64) -> anyhow::Result<Vec<Histogram>> {
         let mut random = StdRng::seed_from_u64(seed);
         let mut slices = Vec::new();
-        let mut due = self.origin + self.pause.unwrap_or_default().mul_f64(random.random());
+        let mut due = self.origin + self.pace.pause().unwrap_or_default().mul_f64(random.random());
         while !self.stop.load(Ordering::Relaxed) {
             let began = due;
-            if let Some(pause) = self.pause {
+            if let Some(pause) = self.pace.pause() {
                 sleep_until(due).await;
                 due += pause;
             }
@@ -93,12 +108,14 @@ impl Reader {
                 slices.resize_with(slice + 1, Histogram::default);
             }
             slices[slice].count(now - began);
-            if self.pause.is_none() {
-                due = now;
-                // A read of a local session waits for nothing. Handlers of requests do, for their sockets at least, and
-                // so let the node's own tasks have a turn.
-                yield_now().await;
+            // A read of a local session waits for nothing. Handlers of requests do, for their sockets at least, and so let
+            // the node's own tasks have a turn.
+            match self.pace {
+                Pace::Each(_) => continue,
+                Pace::Budget => consume_budget().await,
+                Pace::OneInATurn => yield_now().await,
             }
+            due = now;
         }
         Ok(slices)
     }
@@ -113,7 +130,7 @@ pub(crate) struct Reads {
 
 /// What was read within some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pace {
+pub(crate) struct Speed {
     pub(crate) per_second: f64,
     pub(crate) p99_us: f64,
 }
@@ -125,7 +142,7 @@ impl Reads {
     }
 
     /// What was read in the slices that lie wholly between these two moments; none if there is no such slice.
-    pub(crate) fn between(&self, from_ns: u64, to_ns: u64) -> Option<Pace> {
+    pub(crate) fn between(&self, from_ns: u64, to_ns: u64) -> Option<Speed> {
         let slice = u64::try_from(SLICE.as_nanos()).ok()?;
         let first = usize::try_from(from_ns.saturating_sub(self.began_ns).div_ceil(slice)).ok()?;
         let end = usize::try_from(to_ns.saturating_sub(self.began_ns) / slice).ok()?;
@@ -133,7 +150,7 @@ impl Reads {
         let mut sum = Histogram::default();
         slices.iter().for_each(|slice| sum.add(slice));
         let seconds = SLICE.as_secs_f64() * slices.len() as f64;
-        Some(Pace { per_second: sum.total() as f64 / seconds, p99_us: sum.percentile_ns(990)? as f64 / 1_000.0 })
+        Some(Speed { per_second: sum.total() as f64 / seconds, p99_us: sum.percentile_ns(990)? as f64 / 1_000.0 })
     }
 }
 
@@ -225,9 +242,9 @@ mod tests {
             histogram
         };
         let reads = Reads { began_ns: 1_000, slices: vec![of(1), of(5), of(15), of(100)] };
-        let pace = reads.between(1_001, 1_000 + 3 * slice).unwrap();
-        assert_eq!(pace.per_second, 20.0 / (2.0 * SLICE.as_secs_f64()));
-        assert_eq!(pace.p99_us, least(bucket(16_000)) as f64 / 1_000.0);
+        let speed = reads.between(1_001, 1_000 + 3 * slice).unwrap();
+        assert_eq!(speed.per_second, 20.0 / (2.0 * SLICE.as_secs_f64()));
+        assert_eq!(speed.p99_us, least(bucket(16_000)) as f64 / 1_000.0);
         assert_eq!(reads.between(1_001, 1_000 + slice), None);
         assert_eq!(reads.between(1_000, 1_000 + 5 * slice), None);
     }

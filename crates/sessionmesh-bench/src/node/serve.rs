@@ -136,8 +136,8 @@ impl Serving {
                 bulk::make_and_end(&self.mesh, count, bytes, tasks).await?;
                 Answer::Done
             }
-            Command::StartReading { tasks, each_per_second } => {
-                self.reading = Some(Readers::start(&self.mesh, &self.made, tasks, each_per_second)?);
+            Command::StartReading { tasks, pace } => {
+                self.reading = Some(Readers::start(&self.mesh, &self.made, tasks, pace)?);
                 Answer::Done
             }
             Command::StopReading => Answer::Reads(self.reading.take().context("nothing is read")?.stop().await?),
