@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What commits wait for. `Local` waits for nothing: it shows that the check finds what is lost.
 const ACKS: [(&str, AckName); 2] = [("owners", AckName::Owners), ("local", AckName::Local)];
 
-/// All acknowledged commits that were lost with the default acknowledgement.
+/// All sessions that lost an acknowledged commit, with the default acknowledgement.
 pub(super) fn lost(figures: &Figures) -> Option<f64> {
     Some(figures.get("failover/lost/owners/lost")?.sum())
 }
@@ -69,7 +69,7 @@ async fn once(name: &str, ack: AckName, round: usize, figures: &mut Figures) -> 
     figures.add(format!("{name}/sessions"), "sessions", acknowledged.numbers.len() as f64);
     figures.add(format!("{name}/missing"), "sessions", verdict.missing as f64);
     figures.add(format!("{name}/older"), "sessions", verdict.older as f64);
-    figures.add(format!("{name}/lost"), "commits", (verdict.missing + verdict.older) as f64);
+    figures.add(format!("{name}/lost"), "sessions", (verdict.missing + verdict.older) as f64);
     figures.add(format!("{name}/untold"), "reads", untold as f64);
     Ok(())
 }
@@ -148,7 +148,8 @@ impl Acknowledged {
 pub(super) fn table(figures: &Figures) -> Table {
     let title = format!(
         "{WRITERS} writers on one of {NODES} nodes, creations and updates mixed; it is killed in their midst, and each \
-         session of which a commit was acknowledged is read on a survivor. `local` waits for no copy, and shows that the \
+         session of which a commit was acknowledged is read on a survivor. Numbers in a session only grow, so what holds \
+         the last one that was acknowledged has lost none. `local` waits for no copy, and shows that the \
          check finds losses. Sums of all rounds:"
     );
     let columns = ["commits", "sessions", "missing", "older", "untold"];

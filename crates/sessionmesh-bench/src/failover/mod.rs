@@ -43,8 +43,8 @@ const GOALS: [Goal; 6] = [
         value: detection::stale,
     },
     Goal {
-        what: "acknowledged commits lost, of all rounds of SIGKILL in mid-stream",
-        unit: "commits",
+        what: "sessions that lost an acknowledged commit, of all rounds of SIGKILL in mid-stream",
+        unit: "sessions",
         bound: Bound::AtMost(0.0),
         value: lost::lost,
     },

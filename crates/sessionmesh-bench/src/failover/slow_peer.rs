@@ -74,8 +74,9 @@ async fn observe(writer: &NodeProcess, time: Duration) -> anyhow::Result<u64> {
 pub(super) fn table(figures: &Figures) -> Table {
     let growth = spread(figures, GROWTH);
     let title = format!(
-        "A peer hangs (SIGSTOP) while another of {NODES} nodes commits with {} writers, each on eight sessions in turns. The memory of the writing process \
-         grows by {growth} meanwhile, with four bytes for each commit that the measuring takes:",
+        "A peer hangs (SIGSTOP) while another of {NODES} nodes commits with {} writers, each on eight sessions in turns. \
+         The memory of the writing process grows by {growth} meanwhile, with four bytes for each commit that the \
+         measuring takes. A stopped process leaves its share of these cores to the others, so the rate can rise:",
         WORK.writers
     );
     let head = ["", "commits/s", "p99", "longest commit", "timed out"].map(str::to_owned).to_vec();
