@@ -19,7 +19,7 @@ const BYTES: usize = 1 << 10;
 /// How often each is written again.
 const REWRITES: u32 = 5;
 /// A process is at rest when its memory has not changed for so long, and must come to rest within so much.
-const CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_millis(700);
 const RESTS_WITHIN: Duration = Duration::from_secs(60);
 /// Memory that has changed by less has not changed: some pages come and go with every timer.
 const NOISE_BYTES: u64 = 128 << 10;

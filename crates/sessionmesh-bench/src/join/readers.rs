@@ -14,7 +14,7 @@ pub(super) const TASKS: usize = 16;
 /// Reads of each task in a second, at the fixed pace.
 pub(super) const EACH_PER_SECOND: u32 = 1_000;
 /// How long is read before the newcomer starts, and how much of it is not looked at.
-const BEFORE: Duration = Duration::from_millis(800);
+const BEFORE: Duration = Duration::from_millis(500);
 const WARM_UP_NS: u64 = 100_000_000;
 
 /// How the donor is read.
