@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{engine, failover, growth, http, micro, node};
+use crate::{audit, engine, failover, footprint, growth, http, idle, join, micro, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -24,6 +24,14 @@ enum Command {
     Http(RunArgs),
     /// What a crash, a hang and a slow peer cost: nodes as processes that are killed and stopped
     Failover(RunArgs),
+    /// How much memory a session takes, on each node
+    Memory(RunArgs),
+    /// How long a newcomer takes to get its sessions, and what readers notice of it
+    Join(RunArgs),
+    /// What nodes take that have nothing to do
+    Idle(RunArgs),
+    /// What it costs that nodes compare their copies, where nothing differs
+    Audit(RunArgs),
     /// What more nodes cost: commits and idling on 2 to 64 nodes, and a join at 1,000
     Growth(RunArgs),
     /// Single operations: time and allocations
@@ -82,11 +90,15 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 5] = [
-    ("engine", engine::run),
+const ALL: [(&str, Measure); 9] = [
     ("http", http::run),
+    ("engine", engine::run),
     ("failover", failover::run),
+    ("join", join::run),
+    ("memory", footprint::run),
+    ("idle", idle::run),
     ("growth", growth::run),
+    ("audit", audit::run),
     ("micro", micro::run),
 ];
 
@@ -96,6 +108,10 @@ impl Cli {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
             Command::Failover(args) => single(failover::run, &args),
+            Command::Memory(args) => single(footprint::run, &args),
+            Command::Join(args) => single(join::run, &args),
+            Command::Idle(args) => single(idle::run, &args),
+            Command::Audit(args) => single(audit::run, &args),
             Command::Growth(args) => single(growth::run, &args),
             Command::Micro(args) => single(micro::run, &args),
             Command::All(args) => all(&args),

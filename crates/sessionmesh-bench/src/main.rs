@@ -1,17 +1,22 @@
 //! Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 
+mod audit;
 mod cluster;
 mod commands;
 mod engine;
 mod failover;
+mod footprint;
 mod growth;
 mod http;
+mod idle;
+mod join;
 mod latencies;
 mod memory;
 mod micro;
 mod monotonic;
 mod node;
 mod payload;
+mod pinned;
 mod processor;
 mod report;
 

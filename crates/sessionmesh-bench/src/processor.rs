@@ -1,5 +1,8 @@
 //! Processor time of processes.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +14,7 @@ const TICKS_PER_SECOND: u64 = 100;
 /// How long the threads of a process have run, in user space and in the kernel, to a hundredth of a second.
 pub(crate) fn time_of(pid: u32) -> anyhow::Result<Duration> {
     let file = format!("/proc/{pid}/stat");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
     // The name, in brackets, may contain anything.
     let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
@@ -28,6 +31,53 @@ pub(crate) fn time() -> anyhow::Result<Duration> {
 pub(crate) fn precise_time() -> anyhow::Result<Duration> {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).context("the processor time of this process is negative")
+}
+
+/// How long each thread of a process has run, to the nanosecond: for what is too little for [`time_of`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Threads(BTreeMap<u32, Duration>);
+
+impl Threads {
+    /// All threads of a process.
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
+        Self::named(pid, "")
+    }
+
+    /// Those of its threads whose names begin like this.
+    pub(crate) fn named(pid: u32, prefix: &str) -> anyhow::Result<Self> {
+        let folder = format!("/proc/{pid}/task");
+        let mut threads = BTreeMap::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
+            let path = entry?.path();
+            let Some(thread) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
+            // A thread may end while its files are read.
+            let read = |file: &str| match fs::read_to_string(path.join(file)) {
+                Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+                read => read.map(Some).with_context(|| format!("cannot read {}/{file}", path.display())),
+            };
+            let (Some(name), Some(schedule)) = (read("comm")?, read("schedstat")?) else { continue };
+            if name.starts_with(prefix) {
+                let time = on_processor(&schedule).with_context(|| format!("{schedule:?} is not understood"))?;
+                threads.insert(thread, time);
+            }
+        }
+        Ok(Self(threads))
+    }
+
+    /// How long they ran since `before`. What ended meanwhile is not counted.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let ran =
+            |(thread, now): (&u32, &Duration)| now.saturating_sub(before.0.get(thread).copied().unwrap_or_default());
+        self.0.iter().map(ran).sum()
+    }
+}
+
+/// "No such process": what reading a file of a thread gives that has just ended.
+const ESRCH: i32 = 3;
+
+/// The first of the three numbers of a schedstat: nanoseconds on a processor.
+fn on_processor(schedule: &str) -> Option<Duration> {
+    schedule.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -61,5 +111,28 @@ mod tests {
         while time().unwrap() == before {
             assert!(began.elapsed() < Duration::from_secs(10), "a busy loop uses no processor time");
         }
+    }
+
+    #[test]
+    fn threads_are_told_apart_by_their_names() {
+        let busy = std::thread::Builder::new().name("busy-bee".to_owned()).spawn(|| {
+            let began = Instant::now();
+            let spent = || Threads::named(std::process::id(), "busy-bee").unwrap();
+            let before = spent();
+            while spent().since(&before) < Duration::from_millis(2) {
+                assert!(began.elapsed() < Duration::from_secs(10), "a busy loop uses no processor time");
+            }
+            (spent().since(&before), Threads::named(std::process::id(), "busy-bee").unwrap().0.len())
+        });
+        let (spent, threads) = busy.unwrap().join().unwrap();
+        assert!(spent >= Duration::from_millis(2));
+        assert_eq!(threads, 1);
+        assert!(Threads::named(std::process::id(), "no such thread").unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_schedstat_begins_with_the_time_on_a_processor() {
+        assert_eq!(on_processor("1500000 20 3\n"), Some(Duration::from_micros(1_500)));
+        assert_eq!(on_processor(""), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Whole requests over HTTP, all variants in turns.
 
-mod load;
-mod peers;
+pub(crate) mod load;
+pub(crate) mod peers;
 pub(crate) mod site;
 
 use std::time::Duration;

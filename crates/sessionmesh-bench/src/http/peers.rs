@@ -18,7 +18,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A Redis of our own, without persistence. It ends with this value.
 pub(crate) struct Redis {
-    _process: Child,
+    process: Child,
     _dir: TempDir,
     port: u16,
 }
@@ -47,13 +47,22 @@ impl Redis {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(Some(Self { _process: process, _dir: dir, port }))
+        Ok(Some(Self { process, _dir: dir, port }))
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process; none once it has ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.id()
     }
 }
 
 /// One variant: its nodes, of which the first gets the load. They end with this value.
 pub(crate) struct Sites {
-    _processes: Vec<Child>,
+    processes: Vec<Child>,
     addr: SocketAddr,
 }
 
@@ -65,7 +74,12 @@ impl Sites {
             let (second, _) = start_one(variant, "b", Some(replication), redis).await?;
             processes.push(second);
         }
-        Ok(Self { _processes: processes, addr: ready.http })
+        Ok(Self { processes, addr: ready.http })
+    }
+
+    /// The process that gets the load; none once it has ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.processes.first()?.id()
     }
 
     /// Where requests go.

@@ -13,6 +13,9 @@ use tokio::runtime::{Builder, Runtime};
 /// A seed that nobody listens at keeps the first node from multicast.
 const NOBODY: &str = "127.0.0.1:1";
 
+/// More than any part makes. The default is the million that some parts make.
+const MAX_SESSIONS: u64 = 10_000_000;
+
 /// One node in a process of its own.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NodeArgs {
@@ -61,7 +64,7 @@ impl NodeArgs {
         words
     }
 
-    /// The node that they describe, not started. All else is as it is by default.
+    /// The node that they describe, not started. All else that matters to speed is as it is by default.
     pub(super) fn builder(&self) -> MeshBuilder {
         // Alone for sure: the first need not look around for long.
         let window = Duration::from_millis(if self.seeds.is_empty() { 50 } else { 1_000 });
@@ -72,6 +75,7 @@ impl NodeArgs {
             .discovery(Discovery::seeds(seeds))
             .discovery_window(window)
             .mode(self.mode)
+            .max_sessions(MAX_SESSIONS)
             .backups(self.backups)
     }
 }

@@ -4,9 +4,12 @@
 //! its standard output; the first line says its address. It ends when its input does.
 
 mod arguments;
+mod arrival;
+mod bulk;
 mod cluster;
 mod process;
 mod protocol;
+mod reading;
 mod serve;
 mod sessions;
 mod stream;
@@ -16,4 +19,5 @@ pub(crate) use arguments::{NodeArgs, Threads};
 pub(crate) use cluster::{Processes, are_settled};
 pub(crate) use process::NodeProcess;
 pub(crate) use protocol::{Answer, Command, Found, NodeStats, Rates};
+pub(crate) use reading::{Pace, Reads};
 pub(crate) use serve::serve;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::reading::{Pace, Reads};
 use crate::engine::writers::{Done, Work};
 use crate::latencies::Latencies;
 
@@ -41,6 +42,25 @@ pub(crate) enum Command {
     Ping { addr: SocketAddr, for_ms: u64 },
     /// [`Answer::Stats`]
     Stats,
+    /// Writes so often into each session that was made here. [`Answer::Done`]
+    Rewrite { times: u32, bytes: usize, tasks: usize },
+    /// Ends all sessions that were made here. [`Answer::Done`]
+    EndAll { tasks: usize },
+    /// Makes sessions and ends each before the next. [`Answer::Done`]
+    MakeAndEnd { count: usize, bytes: usize, tasks: usize },
+    /// Begins to read the sessions that were made here, at random, and goes on while other commands are done.
+    /// [`Answer::Done`]
+    StartReading { tasks: usize, pace: Pace },
+    /// [`Answer::Reads`]
+    StopReading,
+    /// Begins to wait for this member. [`Answer::Done`]
+    Expect { member: String },
+    /// Waits until the member that was expected is in the view. [`Answer::At`]
+    Arrived,
+    /// Waits until this node is ready. [`Answer::At`]
+    Ready,
+    /// Of how many of the sessions that were made here this member is an owner. [`Answer::Count`]
+    OwnedBy { member: String },
     /// Leaves the cluster, with everything handed over. [`Answer::Left`]
     Leave { deadline_ms: u64 },
 }
@@ -73,6 +93,12 @@ pub(crate) enum Answer {
         addr: SocketAddr,
     },
     Stats(NodeStats),
+    /// When it happened.
+    At {
+        at_ns: u64,
+    },
+    Count(usize),
+    Reads(Reads),
     Left {
         took_us: f64,
     },

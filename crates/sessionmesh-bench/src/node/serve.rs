@@ -4,13 +4,15 @@ use std::io::{BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use sessionmesh::Mesh;
+use sessionmesh::{Mesh, SessionId};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::arrival::Arrival;
 use super::protocol::{Answer, Command, NodeStats, Rates};
+use super::reading::Readers;
 use super::watch::Watch;
-use super::{NodeArgs, sessions, stream};
+use super::{NodeArgs, bulk, sessions, stream};
 use crate::engine::ping_pong;
 use crate::engine::writers::{self, Writers};
 use crate::{memory, monotonic, processor};
@@ -20,7 +22,7 @@ pub(crate) fn serve(args: &NodeArgs) -> anyhow::Result<()> {
     args.threads.runtime()?.block_on(async {
         let mesh = args.builder().start().await?;
         say(&Answer::Started { addr: mesh.addr() })?;
-        let mut node = Serving { mesh, made: Vec::new(), writing: None, watch: None };
+        let mut node = Serving { mesh, made: Vec::new(), writing: None, watch: None, reading: None, arrival: None };
         let mut lines = lines();
         while let Some(line) = lines.recv().await {
             let answer = match serde_json::from_str(&line?) {
@@ -58,9 +60,11 @@ pub(super) fn say(answer: &Answer) -> anyhow::Result<()> {
 struct Serving {
     mesh: Mesh,
     /// The sessions that were made by `Create`.
-    made: Vec<String>,
+    made: Vec<SessionId>,
     writing: Option<Writers>,
     watch: Option<Watch>,
+    reading: Option<Readers>,
+    arrival: Option<Arrival>,
 }
 
 impl Serving {
@@ -71,10 +75,11 @@ impl Serving {
                 let ids = sessions::create(&self.mesh, count, bytes, tasks).await?;
                 let took_us = microseconds(began.elapsed());
                 self.made.extend_from_slice(&ids);
-                Answer::Created { ids: if tell { ids } else { Vec::new() }, took_us }
+                let told = if tell { ids.iter().map(SessionId::encode).collect() } else { Vec::new() };
+                Answer::Created { ids: told, took_us }
             }
             Command::Load { ids, tasks, for_ms } => {
-                let ids = if ids.is_empty() { &self.made } else { &ids };
+                let ids = if ids.is_empty() { self.made.clone() } else { sessions::decode(&ids)? };
                 Answer::Rates(sessions::load(&self.mesh, ids, tasks, Duration::from_millis(for_ms)).await?)
             }
             Command::Write { work, for_ms } => {
@@ -119,6 +124,33 @@ impl Serving {
                 Answer::Rates(Rates::new(per_second, &latencies))
             }
             Command::Stats => Answer::Stats(stats(&self.mesh)?),
+            Command::Rewrite { times, bytes, tasks } => {
+                bulk::rewrite(&self.mesh, &self.made, times, bytes, tasks).await?;
+                Answer::Done
+            }
+            Command::EndAll { tasks } => {
+                bulk::end(&self.mesh, std::mem::take(&mut self.made), tasks).await?;
+                Answer::Done
+            }
+            Command::MakeAndEnd { count, bytes, tasks } => {
+                bulk::make_and_end(&self.mesh, count, bytes, tasks).await?;
+                Answer::Done
+            }
+            Command::StartReading { tasks, pace } => {
+                self.reading = Some(Readers::start(&self.mesh, &self.made, tasks, pace)?);
+                Answer::Done
+            }
+            Command::StopReading => Answer::Reads(self.reading.take().context("nothing is read")?.stop().await?),
+            Command::Expect { member } => {
+                self.arrival = Some(Arrival::expect(&self.mesh, member)?);
+                Answer::Done
+            }
+            Command::Arrived => self.arrival.take().context("nobody is expected")?.seen().await?,
+            Command::Ready => {
+                self.mesh.ready().await;
+                Answer::At { at_ns: u64::try_from(monotonic::now().as_nanos())? }
+            }
+            Command::OwnedBy { member } => Answer::Count(bulk::owned_by(&self.mesh, &self.made, &member)),
             Command::Leave { deadline_ms } => {
                 let began = Instant::now();
                 self.mesh.leave(Duration::from_millis(deadline_ms)).await?;

@@ -18,7 +18,7 @@ use crate::processor;
 const TASKS: usize = 16;
 
 /// Makes `count` sessions, and returns their ids.
-pub(super) async fn create(mesh: &Mesh, count: usize, bytes: usize, tasks: usize) -> anyhow::Result<Vec<String>> {
+pub(super) async fn create(mesh: &Mesh, count: usize, bytes: usize, tasks: usize) -> anyhow::Result<Vec<SessionId>> {
     let tasks = tasks.max(1);
     let mut running = JoinSet::new();
     for task in 0..tasks {
@@ -30,7 +30,7 @@ pub(super) async fn create(mesh: &Mesh, count: usize, bytes: usize, tasks: usize
                 let session = mesh.create().await?;
                 session.insert_bytes(KEY, Payload::random(bytes).numbered(0));
                 session.commit().await?;
-                ids.push(session.id().encode());
+                ids.push(session.id());
                 consume_budget().await;
             }
             anyhow::Ok(ids)
@@ -44,8 +44,8 @@ pub(super) async fn create(mesh: &Mesh, count: usize, bytes: usize, tasks: usize
 }
 
 /// Reads these sessions in turns, for as long as `window`. A session that is not there is an error.
-pub(super) async fn load(mesh: &Mesh, ids: &[String], tasks: usize, window: Duration) -> anyhow::Result<Rates> {
-    let ids: Arc<[SessionId]> = decode(ids)?.into();
+pub(super) async fn load(mesh: &Mesh, ids: Vec<SessionId>, tasks: usize, window: Duration) -> anyhow::Result<Rates> {
+    let ids: Arc<[SessionId]> = ids.into();
     ensure!(!ids.is_empty(), "there is no session to read");
     let (began, cpu) = (Instant::now(), processor::time()?);
     let until = began + window;
@@ -125,7 +125,8 @@ pub(super) async fn numbers(mesh: &Mesh, ids: &[String]) -> anyhow::Result<Vec<F
     Ok(parts.concat())
 }
 
-fn decode(ids: &[String]) -> anyhow::Result<Vec<SessionId>> {
+/// Ids as they were told.
+pub(super) fn decode(ids: &[String]) -> anyhow::Result<Vec<SessionId>> {
     let decoded = ids.iter().map(|id| SessionId::decode(id)).collect::<Result<_, _>>();
     decoded.context("not a session id")
 }

@@ -1,0 +1,74 @@
+//! Sessionmesh's own memory.
+
+use anyhow::ensure;
+use sessionmesh::ModeName;
+
+use super::{BYTES, REWRITES, at_rest, note, pid_of};
+use crate::node::{Command, Processes, Threads};
+use crate::report::Figures;
+
+/// Tasks that make, write and end sessions.
+const TASKS: usize = 64;
+/// The nodes of a pair: all sessions are made on the first.
+const ROLES: [&str; 2] = ["home", "replica"];
+
+/// Two nodes, and their memory before there is any session.
+struct Pair {
+    nodes: Processes,
+    empty: [u64; 2],
+}
+
+impl Pair {
+    async fn start() -> anyhow::Result<Self> {
+        let mut nodes = Processes::start(ROLES.len(), ModeName::PrimaryBackup, 1, Threads::PerCore).await?;
+        let empty = memory(&mut nodes).await?;
+        Ok(Self { nodes, empty })
+    }
+
+    /// Notes what was added for each session since there was none.
+    async fn note(&mut self, figures: &mut Figures, what: &str, count: usize) -> anyhow::Result<()> {
+        let now = memory(&mut self.nodes).await?;
+        for ((role, before), after) in ROLES.iter().zip(self.empty).zip(now) {
+            note(figures, &format!("sessionmesh/{role}/{what}"), before, after, count);
+        }
+        Ok(())
+    }
+}
+
+/// The memory of both nodes, once they owe each other nothing and are at rest.
+async fn memory(nodes: &mut Processes) -> anyhow::Result<[u64; 2]> {
+    nodes.settled().await?;
+    let pids = [pid_of(nodes.nodes[0].pid())?, pid_of(nodes.nodes[1].pid())?];
+    let (home, replica) = tokio::try_join!(at_rest(pids[0]), at_rest(pids[1]))?;
+    Ok([home, replica])
+}
+
+/// Sessions after they were made, after they were written some times, and after they have ended.
+pub(super) async fn made_written_and_ended(figures: &mut Figures, count: usize) -> anyhow::Result<()> {
+    let mut pair = Pair::start().await?;
+    let create = Command::Create { count, bytes: BYTES, tasks: TASKS, tell: false };
+    pair.nodes.nodes[0].ask(&create).await?;
+    pair.note(figures, "made", count).await?;
+    for node in pair.nodes.settled().await? {
+        ensure!(node.owned == count, "a node holds {} of {count} sessions", node.owned);
+    }
+    pair.nodes.nodes[0].ask(&Command::Rewrite { times: REWRITES, bytes: BYTES, tasks: TASKS }).await?;
+    pair.note(figures, "written", count).await?;
+    pair.nodes.nodes[0].ask(&Command::EndAll { tasks: TASKS }).await?;
+    pair.note(figures, "ended", count).await?;
+    for node in pair.nodes.settled().await? {
+        ensure!(node.sessions == 0, "{} sessions did not end", node.sessions);
+    }
+    Ok(())
+}
+
+/// Tombstones alone.
+pub(super) async fn tombstones(figures: &mut Figures, count: usize) -> anyhow::Result<()> {
+    let mut pair = Pair::start().await?;
+    pair.nodes.nodes[0].ask(&Command::MakeAndEnd { count, bytes: BYTES, tasks: TASKS }).await?;
+    pair.note(figures, "tombstone", count).await?;
+    for node in pair.nodes.settled().await? {
+        ensure!(node.sessions == 0 && node.owned == count, "{} of {count} tombstones are there", node.owned);
+    }
+    Ok(())
+}
