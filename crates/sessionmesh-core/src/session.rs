@@ -185,7 +185,10 @@ impl Session {
                     return false;
                 }
                 self.digest ^= attribute_hash(&self.attributes[at]) ^ attribute_hash(&attribute);
-                self.attributes[at] = attribute;
+                // The key stays: it may be shared with other sessions.
+                let Attribute { key: _, value, stamp } = attribute;
+                let mine = &mut self.attributes[at];
+                (mine.value, mine.stamp) = (value, stamp);
             }
             Err(at) => {
                 self.digest ^= attribute_hash(&attribute);
@@ -194,6 +197,19 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Puts equal keys in the place of the keys, to share their memory.
+    ///
+    /// # Panics
+    ///
+    /// If `equal` returns another key.
+    pub fn replace_keys(&mut self, equal: impl Fn(&Arc<str>) -> Arc<str>) {
+        for attribute in &mut self.attributes {
+            let key = equal(&attribute.key);
+            assert_eq!(key, attribute.key, "a key is replaced by an equal one");
+            attribute.key = key;
+        }
     }
 
     /// Sets the idle limit, if the setting is newer. Says whether it was.

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError, ModeName};
 use crate::engine::health::Patience;
+use crate::engine::keys::Keys;
 use crate::engine::link;
 use crate::engine::node::Node;
 use crate::engine::store::Store;
@@ -285,6 +286,7 @@ fn new_node(
         born: Instant::now(),
         clock: builder.clock.clone(),
         store: Store::new(user_index(builder).map(Users::new)),
+        keys: Keys::default(),
         lamport: LamportClock::new(NodeHash::of(&config.name, incarnation)),
         topology: ArcSwap::from_pointee(alone),
         acks: Mutex::default(),

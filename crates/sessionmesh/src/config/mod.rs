@@ -139,7 +139,7 @@ pub struct Config {
     #[serde(with = "keys::duration")]
     pub discovery_window: Duration,
     /// Time between two comparisons of digests with each peer, 1 s to 1 day, default 60 s. They repair what every other
-    /// mechanism missed. In agreement one costs about 32 KiB at most.
+    /// mechanism missed. In agreement one costs about 40 KiB at most.
     #[serde(with = "keys::duration")]
     pub audit_interval: Duration,
     /// Sessions that a node holds at most, copies included, 1 to 1e12, default 1,000,000. Beyond it new sessions are

@@ -73,7 +73,11 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
             Some(entry) => (Some(entry.record), entry.access_told),
             None => (None, Moment::from_ms(0)),
         };
+        let keys = record.as_ref().map_or(0, |record| record.session.attributes().len());
         let applied = delta.apply_heard(&mut record, now, heard);
+        if let Some(record) = record.as_mut().filter(|record| record.session.attributes().len() > keys) {
+            node.keys.share(Arc::make_mut(&mut record.session));
+        }
         // Whoever sent this tells the other owners of the access.
         *held = record.map(|record| Entry { access_told: told.max(record.access), record });
         let after = Glance::of(held.as_ref());

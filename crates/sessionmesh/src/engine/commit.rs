@@ -316,8 +316,12 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             }
         };
         let session = Arc::make_mut(&mut record.session);
+        let keys = session.attributes().len();
         for (key, value) in puts {
             session.put(Attribute { key: key.clone(), value: value.clone(), stamp });
+        }
+        if session.attributes().len() > keys {
+            node.keys.share(session);
         }
         if let Some(ms) = change.idle_limit_ms {
             session.set_idle_limit(IdleLimit { stamp, ms });

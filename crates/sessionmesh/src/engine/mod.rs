@@ -6,6 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod expire;
 pub(crate) mod frame;
 pub(crate) mod health;
+pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod node;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::expire::Fences;
 use super::health::Patience;
+use super::keys::Keys;
 use super::peer::{Peer, lock};
 use super::store::{Entry, Store};
 use super::topology::Topology;
@@ -50,6 +51,7 @@ pub(crate) struct Node {
     /// What is done at intervals is done at multiples of a beat from here on, so that it shares its wake-ups.
     pub(crate) born: tokio::time::Instant,
     pub(crate) store: Store,
+    pub(crate) keys: Keys,
     pub(crate) lamport: LamportClock,
     pub(crate) topology: ArcSwap<Topology>,
     pub(crate) acks: Mutex<Acks<oneshot::Sender<usize>>>,

@@ -71,7 +71,8 @@ fn plan(before: &Topology, after: &Topology, slot: Slot, known: &BTreeSet<NodeHa
     let displaced = old.iter().any(|node| !new.contains(node) && after.peer(*node).is_some());
     after
         .owners(slot)
-        .filter(|peer| (is_new(peer) && !displaced) || is_joining(peer))
+        // What a displaced owner sends need not come twice; should it fail, a newcomer's audits ask for it.
+        .filter(|peer| if is_new(peer) { !displaced } else { is_joining(peer) })
         .map(|peer| (peer.clone(), if is_new(peer) { whole_or_probe(peer.node) } else { Stamp::PROBE }))
         .collect()
 }
