@@ -82,7 +82,7 @@ impl Writers {
         for _ in 0..work.writers {
             sessions.push(prepare(node, work.bytes).await?);
         }
-        let (since, cpu) = (Instant::now(), processor::time()?);
+        let (since, cpu) = (Instant::now(), processor::precise_time()?);
         let (stop, mut running, mut tallies) = (Arc::new(AtomicBool::new(false)), JoinSet::new(), Vec::new());
         for sessions in &sessions {
             let tally = Arc::new(Mutex::new(Tally { nanoseconds: Vec::with_capacity(1 << 16), ..Tally::default() }));
@@ -94,7 +94,7 @@ impl Writers {
 
     /// What was done since the last lap. A commit counts when it returns.
     pub(crate) fn lap(&mut self) -> anyhow::Result<Done> {
-        let (now, cpu) = (Instant::now(), processor::time()?);
+        let (now, cpu) = (Instant::now(), processor::precise_time()?);
         let (elapsed, cpu_used) = (now - self.since, cpu.saturating_sub(self.cpu));
         (self.since, self.cpu) = (now, cpu);
         let mut all = Tally::default();

@@ -32,7 +32,7 @@ use crate::network::ByteStream;
 use crate::seal::Side;
 
 /// A batch is closed when it has about so many bytes.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 64 << 10;
 /// A batch is closed when it has so many sessions.
 const BATCH_SESSIONS_MAX: usize = 2048;
 /// So many batches may wait for their answers.
