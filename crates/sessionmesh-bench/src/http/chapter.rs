@@ -1,6 +1,7 @@
 //! The figures, as a chapter of the report.
 
 use super::goals::GOALS;
+use super::running::HELD;
 use super::system::System;
 use super::workload::{BYTES, CONNECTIONS, Operation, SESSIONS, Workload};
 use crate::report::{Chapter, Figures, Plot, Shape, Table};
@@ -43,9 +44,9 @@ fn how(figures: &Figures) -> String {
     let held = |system: &System| figures.median(&Workload::NEW.figure(system, "held"));
     if let Some((theirs, ours)) = held(&System::BACKUP_ACK).zip(held(&System::MESH_LAYER)) {
         how.push_str(&format!(
-            " New sessions come on top of those that earlier windows made: at 16 connections the own layer held {ours:.0}, \
-             Tomcat's BackupManager {theirs:.0} (median). The latter counts all it holds for each new one, so its rate \
-             falls with their number."
+            " Each variant holds at least {HELD} sessions from the start, and new ones come on top: at 16 connections the \
+             own layer held {ours:.0}, Tomcat's BackupManager {theirs:.0} (median). The latter counts all it holds for \
+             each new one (`ManagerBase.add` asks for the size of the map), so its rate falls with their number."
         ));
     }
     how
@@ -132,6 +133,7 @@ fn lags(figures: &Figures) -> Table {
         ])
     };
     let title = "Replication lag without load, from the answer to a write at the first node until a read at the second one \
-                 has shown it, that read included; of the writes that were seen within 2 s:";
+                 has shown it, that read included; of the writes that were seen within 2 s. Each is of another session, \
+                 which both nodes had served before; Tomcat asks for a balancer that sends visitors to one node:";
     table(title.to_owned(), &head, System::ALL.iter().filter_map(row).collect())
 }

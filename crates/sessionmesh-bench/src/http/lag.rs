@@ -51,6 +51,12 @@ pub(crate) async fn run(system: &System, sites: &Sites, samples: usize, figures:
     let other = sites.other().context("there is no other node")?;
     let cookies = make_sessions(sites.addr(), BYTES, samples).await?;
     sites.rest().await?;
+    // Lag matters to visitors who come to both nodes, so they have been there before.
+    let mut connection = Connection::open(other).await?;
+    for cookie in &cookies {
+        connection.ask(&request("/read", Some(cookie))).await?;
+    }
+    sites.rest().await?;
     measure(sites.addr(), other, &cookies).await?.note(figures, system);
     Ok(())
 }

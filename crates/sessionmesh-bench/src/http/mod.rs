@@ -52,7 +52,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
         field.start(system, &peers, args).await?;
     }
     // A dozen systems share the time; without Tomcat it is half of them.
-    let window = Duration::from_millis(args.pick(if peers.tomcat.is_some() { 500 } else { 1_000 }, 200));
+    let window = Duration::from_millis(args.pick(if peers.tomcat.is_some() { 450 } else { 1_000 }, 180));
     let rounds = args.rounds(5);
     let mut rng = StdRng::seed_from_u64(1);
     for round in 1..=rounds {
@@ -99,7 +99,7 @@ async fn find_peers(left_out: &mut Vec<String>) -> anyhow::Result<Peers> {
 impl Field {
     async fn start(&mut self, system: System, peers: &Peers, args: &RunArgs) -> anyhow::Result<()> {
         // A virtual machine compiles what it has seen often enough.
-        let warm_up = if system.is_tomcat() { args.pick(1_500, 700) } else { 100 };
+        let warm_up = if system.is_tomcat() { args.pick(1_200, 500) } else { 100 };
         let started = async {
             let mut running = Running::start(system, peers).await?;
             running.warm_up(Duration::from_millis(warm_up)).await?;

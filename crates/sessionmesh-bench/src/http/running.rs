@@ -13,6 +13,8 @@ use super::tomcat::Tomcat;
 use super::workload::{BYTES, Operation, SESSIONS, Workload};
 use crate::report::Figures;
 
+/// Sessions that a system holds at least while it is measured: some get slower the more there are.
+pub(crate) const HELD: u64 = 10_000;
 /// Sessions that warm up the other node.
 const OTHER_SESSIONS: usize = 100;
 
@@ -64,7 +66,7 @@ impl Running {
         Ok(Self { system, sites, held: cookies.len() as u64, cookies })
     }
 
-    /// Everything once, for so long each; at the other node only reads.
+    /// Everything once, for so long each; at the other node only reads. Then it holds [`HELD`] sessions.
     pub(crate) async fn warm_up(&mut self, window: Duration) -> anyhow::Result<()> {
         for workload in Workload::ALL {
             self.load(&workload, window).await?;
@@ -73,6 +75,9 @@ impl Running {
             let cookies = make_sessions(addr, BYTES, OTHER_SESSIONS).await?;
             let load = Load { addr, connections: Workload::READ.connections, window };
             load.run(&Workload::READ.requests(&cookies)).await?;
+        }
+        while self.held < HELD {
+            self.load(&Workload::NEW, window).await?;
         }
         self.sites.rest().await
     }
@@ -116,7 +121,7 @@ impl Running {
         figures.add(name("p99"), "us", percentile(99).into());
         figures.add(name("cpu"), "us", cpu.as_secs_f64() * 1e6 / (done.total - done.failed) as f64);
         figures.add(name("failed"), "requests", done.failed as f64);
-        if workload.operation == Operation::New {
+        if workload.operation == Operation::New && self.system != System::BARE {
             figures.add(name("held"), "sessions", held as f64);
         }
         Ok(())

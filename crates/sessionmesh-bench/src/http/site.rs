@@ -117,6 +117,8 @@ async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
         .cluster(args.variant.name())
         .name(args.name.clone())
         .discovery(Discovery::seeds(seeds))
+        // The first one is alone for sure: it need not look around for long.
+        .discovery_window(Duration::from_millis(if args.seed.is_none() { 50 } else { 1_000 }))
         .backups(1)
         .ack(AckName::Copies)
         .ack_copies(1)

@@ -70,16 +70,13 @@ impl Tomcat {
         Ok(Some(Self { home, classes }))
     }
 
-    /// Starts a cluster of its own, or a single node, and waits until all nodes answer.
+    /// Starts a cluster of its own, or a single node, and waits until all nodes serve.
     pub(crate) async fn start(&self, manager: Manager, nodes: usize) -> anyhow::Result<Sites> {
         let multicast = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?.port();
-        let mut started = Vec::new();
-        for _ in 0..nodes {
-            started.push(Node::start(self, manager, multicast).await?);
-        }
         let mut sites = Sites::default();
-        for node in started {
-            node.ready(&mut sites).await?;
+        // One after the other: two that start together ask each other for the sessions, and wait a minute for them.
+        for _ in 0..nodes {
+            Node::start(self, manager, multicast).await?.ready(&mut sites).await?;
         }
         Ok(sites)
     }
