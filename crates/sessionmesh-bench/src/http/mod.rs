@@ -14,9 +14,10 @@ mod workload;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::peers::Redis;
 use self::running::{Peers, Running};
@@ -32,7 +33,15 @@ const LAG_ROUNDS: u32 = 3;
 /// Measures all systems that can be had here.
 pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapter> {
     // The load comes from one thread: the servers get what it leaves.
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(args, figures))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        // Who ends the run must not leave its servers behind: they end when they are dropped.
+        tokio::select! {
+            chapter = measure(args, figures) => chapter,
+            _ = interrupt.recv() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })
 }
 
 /// What is measured now, and what is not, with the reason.
@@ -52,7 +61,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
         field.start(system, &peers, args).await?;
     }
     // A dozen systems share the time; without Tomcat it is half of them.
-    let window = Duration::from_millis(args.pick(if peers.tomcat.is_some() { 450 } else { 1_000 }, 180));
+    let window = Duration::from_millis(args.pick(if peers.tomcat.is_some() { 400 } else { 1_000 }, 180));
     let rounds = args.rounds(5);
     let mut rng = StdRng::seed_from_u64(1);
     for round in 1..=rounds {
@@ -99,7 +108,7 @@ async fn find_peers(left_out: &mut Vec<String>) -> anyhow::Result<Peers> {
 impl Field {
     async fn start(&mut self, system: System, peers: &Peers, args: &RunArgs) -> anyhow::Result<()> {
         // A virtual machine compiles what it has seen often enough.
-        let warm_up = if system.is_tomcat() { args.pick(1_200, 500) } else { 100 };
+        let warm_up = if system.is_tomcat() { args.pick(1_000, 350) } else { 50 };
         let started = async {
             let mut running = Running::start(system, peers).await?;
             running.warm_up(Duration::from_millis(warm_up)).await?;

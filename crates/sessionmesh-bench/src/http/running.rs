@@ -66,10 +66,14 @@ impl Running {
         Ok(Self { system, sites, held: cookies.len() as u64, cookies })
     }
 
-    /// Everything once, for so long each; at the other node only reads. Then it holds [`HELD`] sessions.
+    /// Everything twice, for so long each: what a virtual machine compiles after the first time gets used in the second,
+    /// and compiled once more. At the other node only reads. Then it holds [`HELD`] sessions.
     pub(crate) async fn warm_up(&mut self, window: Duration) -> anyhow::Result<()> {
-        for workload in Workload::ALL {
-            self.load(&workload, window).await?;
+        for _ in 0..2 {
+            for workload in Workload::ALL {
+                self.load(&workload, window).await?;
+            }
+            self.sites.rest().await?;
         }
         if let Some(addr) = self.sites.other() {
             let cookies = make_sessions(addr, BYTES, OTHER_SESSIONS).await?;
