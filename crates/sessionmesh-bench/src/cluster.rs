@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 /// How long a cluster may take to come together.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 /// A seed that nobody listens at keeps the first node from multicast.
-const NOBODY: &str = "127.0.0.1:1";
+pub(crate) const NOBODY: &str = "127.0.0.1:1";
 
 /// Starts `count` nodes called `n0`, `n1` and so on, and waits until they know each other and owe each other nothing.
 /// All but the first start at once.

@@ -43,7 +43,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
     for round in 1..=rounds {
         mesh::made_written_and_ended(figures, count).await?;
         mesh::tombstones(figures, count).await?;
-        let sites = Sites::start(Variant::Memory, None).await?;
+        let sites = Sites::start(Variant::Memory, 1, None).await?;
         peers::memory_store(figures, &sites, count).await?;
         match Redis::start().await? {
             Some(redis) => peers::redis(figures, &redis, count).await?,

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::{BYTES, at_rest, note, pid_of};
-use crate::http::load;
+use crate::http::connection;
 use crate::http::peers::{Redis, Sites};
 use crate::http::site::Variant;
 use crate::report::Figures;
@@ -27,7 +27,7 @@ pub(super) async fn memory_store(figures: &mut Figures, sites: &Sites, count: us
 
 /// Redis, filled by tower-sessions.
 pub(super) async fn redis(figures: &mut Figures, redis: &Redis, count: usize) -> anyhow::Result<()> {
-    let sites = Sites::start(Variant::Redis, Some(redis)).await?;
+    let sites = Sites::start(Variant::Redis, 1, Some(redis)).await?;
     fill(&sites, CONNECTIONS).await?;
     let pid = pid_of(redis.pid())?;
     let (before, used) = (at_rest(pid).await?, used_memory(redis.port()).await?);
@@ -43,7 +43,7 @@ async fn fill(sites: &Sites, count: usize) -> anyhow::Result<()> {
     let mut running = JoinSet::new();
     for connection in 0..CONNECTIONS {
         let mine = count / CONNECTIONS + usize::from(connection < count % CONNECTIONS);
-        running.spawn(async move { load::cookies(addr, &format!("/new?n={BYTES}"), mine).await });
+        running.spawn(async move { connection::make_sessions(addr, BYTES, mine).await });
     }
     let mut made = 0;
     while let Some(cookies) = running.join_next().await {

@@ -4,17 +4,28 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::connection::{Connection, make_sessions};
 use super::site::Variant;
+use super::workload::request;
+use crate::processor;
 
 /// How long a process may take to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// How long the nodes of a cluster may take to find each other.
+const MEETS_WITHIN: Duration = Duration::from_secs(60);
+/// Processes that use less than [`REST_CPU`] in this time are at rest.
+const REST_WINDOW: Duration = Duration::from_millis(50);
+/// Two ticks of the clock that counts it.
+const REST_CPU: Duration = Duration::from_millis(20);
+/// How long they may take to come to rest.
+const RESTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A Redis of our own, without persistence. It ends with this value.
 pub(crate) struct Redis {
@@ -58,23 +69,33 @@ impl Redis {
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.id()
     }
+
+    /// Its processor time.
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        processor::time_of(self.process.id().context("redis-server has ended")?)
+    }
 }
 
-/// One variant: its nodes, of which the first gets the load. They end with this value.
+/// What is measured: its nodes, of which the first gets the load. They end with this value.
+#[derive(Default)]
 pub(crate) struct Sites {
     processes: Vec<Child>,
-    addr: SocketAddr,
+    addrs: Vec<SocketAddr>,
+    /// They are removed after the processes.
+    folders: Vec<TempDir>,
 }
 
 impl Sites {
-    pub(crate) async fn start(variant: Variant, redis: Option<&Redis>) -> anyhow::Result<Self> {
-        let (first, ready) = start_one(variant, "a", None, redis).await?;
-        let mut processes = vec![first];
-        if let Some(replication) = ready.replication {
-            let (second, _) = start_one(variant, "b", Some(replication), redis).await?;
-            processes.push(second);
+    /// Starts so many servers of the variant, a cluster if it can be one.
+    pub(crate) async fn start(variant: Variant, nodes: usize, redis: Option<&Redis>) -> anyhow::Result<Self> {
+        let mut sites = Self::default();
+        let mut seed = None;
+        for number in 0..nodes {
+            let (process, ready) = start_one(variant, &format!("n{number}"), seed, redis).await?;
+            sites.add(process, ready.http, None);
+            seed = seed.or(ready.replication);
         }
-        Ok(Self { processes, addr: ready.http })
+        Ok(sites)
     }
 
     /// The process that gets the load; none once it has ended.
@@ -82,9 +103,78 @@ impl Sites {
         self.processes.first()?.id()
     }
 
+    /// Adds a node that answers.
+    pub(crate) fn add(&mut self, process: Child, addr: SocketAddr, folder: Option<TempDir>) {
+        self.processes.push(process);
+        self.addrs.push(addr);
+        self.folders.extend(folder);
+    }
+
     /// Where requests go.
-    pub(crate) const fn addr(&self) -> SocketAddr {
-        self.addr
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// Another node of the same cluster.
+    pub(crate) fn other(&self) -> Option<SocketAddr> {
+        self.addrs.get(1).copied()
+    }
+
+    /// Processor time of all nodes, and of what they share.
+    pub(crate) fn cpu(&self, shared: Option<&Redis>) -> anyhow::Result<Duration> {
+        let mut all = shared.map_or(Ok(Duration::ZERO), Redis::cpu)?;
+        for process in &self.processes {
+            all += processor::time_of(process.id().context("a node has ended")?)?;
+        }
+        Ok(all)
+    }
+
+    /// Waits until every node serves a session that the first one has just made.
+    pub(crate) async fn meet(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + MEETS_WITHIN;
+        while !self.has_met().await? {
+            ensure!(Instant::now() < until, "{} nodes do not meet within {MEETS_WITHIN:?}", self.addrs.len());
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    async fn has_met(&self) -> anyhow::Result<bool> {
+        let members = request("/members", None);
+        let session = make_sessions(self.addr(), 64, 1).await?;
+        let read = request("/read", session.first().map(String::as_str));
+        for addr in &self.addrs {
+            let mut connection = Connection::open(*addr).await?;
+            // Whoever has this page counts its members by itself.
+            let counts = connection.ask(&members).await?.status == 200;
+            if counts && connection.number() != u64::try_from(self.addrs.len()).ok() {
+                return Ok(false);
+            }
+            if connection.ask(&read).await?.status != 200 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until the nodes have nothing left to do, so that whoever is measured next has the machine.
+    pub(crate) async fn rest(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + RESTS_WITHIN;
+        loop {
+            let before = self.cpu(None)?;
+            sleep(REST_WINDOW).await;
+            if self.cpu(None)? - before < REST_CPU || Instant::now() >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends all nodes, and waits until they have ended.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            process.kill().await?;
+        }
+        Ok(())
     }
 }
 
@@ -100,14 +190,14 @@ async fn start_one(
     redis: Option<&Redis>,
 ) -> anyhow::Result<(Child, Ready)> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["site", variant.name(), "--name", name]);
+    command.args(["site", variant.name(), "--name", name, "--attended"]);
     if let Some(seed) = seed {
         command.args(["--seed", &seed.to_string()]);
     }
     if let Some(redis) = redis {
         command.args(["--redis", &format!("redis://127.0.0.1:{}", redis.port)]);
     }
-    let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let output = process.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(output).lines();
     let line = timeout(STARTS_WITHIN, lines.next_line()).await.context("it takes too long to start")??;

@@ -20,6 +20,8 @@ use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer, SessionStore};
 use tower_sessions_redis_store::RedisStore;
 use tower_sessions_redis_store::fred::prelude::{ClientLike as _, Config, Pool};
 
+use crate::cluster;
+
 /// Connections to Redis.
 const REDIS_POOL: usize = 6;
 /// The attribute that is read and written.
@@ -43,8 +45,6 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 5] = [Self::Bare, Self::Memory, Self::Redis, Self::MeshStore, Self::MeshLayer];
-
     /// Its name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -53,17 +53,6 @@ impl Variant {
             Self::Redis => "redis",
             Self::MeshStore => "mesh-store",
             Self::MeshLayer => "mesh-layer",
-        }
-    }
-
-    /// Its name in the table.
-    pub(crate) const fn what(self) -> &'static str {
-        match self {
-            Self::Bare => "no session",
-            Self::Memory => "MemoryStore",
-            Self::Redis => "Redis store",
-            Self::MeshStore => "Sessionmesh, as store",
-            Self::MeshLayer => "Sessionmesh, own layer",
         }
     }
 }
@@ -79,10 +68,19 @@ pub(crate) struct SiteArgs {
     seed: Option<SocketAddr>,
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis: String,
+    /// End when standard input does: so it never outlives who started it.
+    #[arg(long)]
+    attended: bool,
 }
 
 /// Serves until it is killed. Says its addresses once it is ready.
 pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
+    if args.attended {
+        std::thread::spawn(|| {
+            let ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(i32::from(ended.is_err()));
+        });
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut ready = format!("ready {}", listener.local_addr()?);
     let mut mesh = None;
@@ -100,8 +98,8 @@ pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
             pool.wait_for_connect().await?;
             tower(RedisStore::new(pool))
         }
-        (Variant::MeshStore, Some(mesh)) => tower(MeshStore::new(mesh)),
-        (Variant::MeshLayer, Some(mesh)) => own(mesh)?,
+        (Variant::MeshStore, Some(mesh)) => tower(MeshStore::new(mesh.clone())).merge(members(mesh)),
+        (Variant::MeshLayer, Some(mesh)) => own(mesh.clone())?.merge(members(mesh)),
         (Variant::MeshStore | Variant::MeshLayer, None) => unreachable!("it was started above"),
     };
     println!("{ready}");
@@ -113,11 +111,14 @@ pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
 }
 
 async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
-    let seeds = args.seed.iter().map(ToString::to_string);
+    // The first one has a seed, too: without any it would meet by multicast whatever else runs on this machine.
+    let seeds = [cluster::NOBODY.to_owned()].into_iter().chain(args.seed.iter().map(ToString::to_string));
     let builder = Mesh::builder()
         .cluster(args.variant.name())
         .name(args.name.clone())
         .discovery(Discovery::seeds(seeds))
+        // The first one is alone for sure: it need not look around for long.
+        .discovery_window(Duration::from_millis(if args.seed.is_none() { 50 } else { 1_000 }))
         .backups(1)
         .ack(AckName::Copies)
         .ack_copies(1)
@@ -133,14 +134,20 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Another value each time: nobody gets away with writing nothing.
-    fn value(&self) -> String {
+    /// Another value each time, and its number: nobody gets away with writing nothing.
+    fn value(&self) -> (u64, String) {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut value = String::with_capacity(self.n + 20);
-        let _ = write!(value, "{};", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let _ = write!(value, "{number};");
         value.extend(std::iter::repeat_n('x', self.n.saturating_sub(value.len())));
-        value
+        (number, value)
     }
+}
+
+/// The answer to a write: which value a read will tell of.
+fn written(number: u64) -> String {
+    format!("ok {number}")
 }
 
 /// The answer to a read: short, so that not the answer is measured.
@@ -157,14 +164,24 @@ fn failed(error: impl std::fmt::Display) -> Failed {
     (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
+/// How many members a node sees, for who waits until all have come together.
+fn members(mesh: Mesh) -> Router {
+    let count = move || {
+        let mesh = mesh.clone();
+        async move { format!("members {}", mesh.members().len()) }
+    };
+    Router::new().route("/members", get(count))
+}
+
 /// The same work without anything stored.
 fn bare() -> Router {
     async fn read() -> (StatusCode, String) {
         told(Some("1;xxx"))
     }
-    async fn write(Query(wanted): Query<Wanted>) -> &'static str {
-        std::hint::black_box(wanted.value());
-        "ok"
+    async fn write(Query(wanted): Query<Wanted>) -> String {
+        let (number, value) = wanted.value();
+        std::hint::black_box(value);
+        written(number)
     }
     Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write))
 }
@@ -175,9 +192,10 @@ fn tower<S: SessionStore + Clone>(store: S) -> Router {
     async fn read(session: Session) -> Result<(StatusCode, String), Failed> {
         Ok(told(session.get::<String>(KEY).await.map_err(failed)?.as_deref()))
     }
-    async fn write(session: Session, Query(wanted): Query<Wanted>) -> Result<&'static str, Failed> {
-        session.insert(KEY, wanted.value()).await.map_err(failed)?;
-        Ok("ok")
+    async fn write(session: Session, Query(wanted): Query<Wanted>) -> Result<String, Failed> {
+        let (number, value) = wanted.value();
+        session.insert(KEY, value).await.map_err(failed)?;
+        Ok(written(number))
     }
     let expiry = Expiry::OnInactivity(time::Duration::try_from(IDLE).expect("two hours"));
     let layer = SessionManagerLayer::new(store).with_secure(false).with_expiry(expiry);
@@ -190,9 +208,10 @@ fn own(mesh: Mesh) -> anyhow::Result<Router> {
     async fn read(session: Session) -> Result<(StatusCode, String), Failed> {
         Ok(told(session.get::<String>(KEY).map_err(failed)?.as_deref()))
     }
-    async fn write(session: Session, Query(wanted): Query<Wanted>) -> Result<&'static str, Failed> {
-        session.insert(KEY, &wanted.value()).map_err(failed)?;
-        Ok("ok")
+    async fn write(session: Session, Query(wanted): Query<Wanted>) -> Result<String, Failed> {
+        let (number, value) = wanted.value();
+        session.insert(KEY, &value).map_err(failed)?;
+        Ok(written(number))
     }
     let layer = SessionLayer::new(mesh).cookie(SessionCookie::new("id").secure(false))?;
     Ok(Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer))
