@@ -412,7 +412,8 @@ impl Views {
             }
         }
         for member in before.view.members().iter().filter(|member| view.get(&member.name).is_none()) {
-            let planned = self.leaving.contains(&member.node());
+            // It said so itself, or a newcomer has heard it from others before it found nobody at its address.
+            let planned = self.leaving.contains(&member.node()) || member.state == MemberState::Leaving;
             if planned {
                 info!(name = %member.name, "member left");
             } else {
