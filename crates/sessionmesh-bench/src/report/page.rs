@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -31,7 +32,10 @@ impl Page<'_> {
             plot.draw(&plots)?;
         }
         let file = docs.join("performance.md");
-        let before = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let before = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => format!("# Performance\n\n{BEGIN}\n{END}\n"),
+            read => read.with_context(|| format!("cannot read {}", file.display()))?,
+        };
         let text = replace(&before, &self.markdown())
             .with_context(|| format!("{} has no lines {BEGIN} and {END}", file.display()))?;
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
@@ -63,6 +67,20 @@ fn replace(page: &str, measured: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_is_not_there_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::here();
+        let chapters = [Chapter { title: "Speed", how: "Measured.".to_owned(), ..Chapter::default() }];
+        let page = Page { machine: &machine, quick: true, figures: &Figures::default(), chapters: &chapters };
+        let docs = folder.path().join("docs");
+        page.write(&docs).unwrap();
+        page.write(&docs).unwrap();
+        let text = fs::read_to_string(docs.join("performance.md")).unwrap();
+        assert_eq!(text.matches("## Speed").count(), 1, "{text}");
+        assert!(text.contains("all --quick`"), "{text}");
+    }
 
     #[test]
     fn only_what_was_measured_is_replaced() {
