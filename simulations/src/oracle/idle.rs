@@ -18,7 +18,7 @@ const PASSED_ON_MS: u64 = 600;
 /// An end is told so long after it was decided, at most: a vote and the copies of it.
 const TOLD_MS: u64 = 1_100;
 /// The longest time between two looks at a session (the library's `engine::expire`).
-const SWEEP_MS_MAX: u64 = 20_000;
+const SWEEP_MS_MAX: u64 = 5_000;
 
 impl Oracle {
     /// Until when the session must live, by what clients know: `None` if they know nothing.

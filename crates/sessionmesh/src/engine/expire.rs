@@ -31,7 +31,7 @@ use crate::task;
 const ASKED_MAX: usize = 4096;
 /// The longest time between two looks at a session. It is the bound on how late a session ends in calm, with the two
 /// deadlines that the vote and the copies of the end may take.
-const SWEEP_MAX: Duration = Duration::from_secs(20);
+const SWEEP_MAX: Duration = Duration::from_secs(5);
 /// A round goes in so many steps, if there is time for them.
 const STEPS: u32 = 16;
 /// Steps are whole multiples of this apart, in step with the beats of the node.
