@@ -97,9 +97,9 @@ const ALL: [(&str, Measure); 9] = [
     ("join", join::run),
     ("memory", footprint::run),
     ("idle", idle::run),
-    ("growth", growth::run),
-    ("audit", audit::run),
     ("micro", micro::run),
+    ("audit", audit::run),
+    ("growth", growth::run),
 ];
 
 impl Cli {
@@ -139,9 +139,10 @@ fn all(args: &AllArgs) -> anyhow::Result<()> {
         let chapter = measure(&args.run, &mut figures).with_context(|| format!("`{name}` failed"))?;
         println!("\n{}", chapter.markdown(&figures, None));
         chapters.push(chapter);
+        // After each part, so that a run that ends early keeps what it has.
+        let page = Page { machine: &machine, quick: args.run.quick, figures: &figures, chapters: &chapters };
+        page.write(&args.docs)?;
     }
-    let page = Page { machine: &machine, quick: args.run.quick, figures: &figures, chapters: &chapters };
-    page.write(&args.docs)?;
     println!("written: {}", args.docs.join("performance.md").display());
     write_json(&args.run, &figures, &machine)
 }

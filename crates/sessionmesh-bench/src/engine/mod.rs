@@ -6,7 +6,7 @@ pub(crate) mod writers;
 
 use std::time::Duration;
 
-use sessionmesh::{AckName, Mesh, ModeName};
+use sessionmesh::{AckName, ModeName};
 use tokio::runtime::{Builder, Runtime};
 
 use self::writers::{Done, Work};
@@ -20,6 +20,9 @@ const NODES: [usize; 5] = [2, 3, 4, 5, 8];
 const BYTES: [usize; 2] = [256, 4_096];
 /// Tasks that commit, each one commit after the other.
 const WRITERS: [usize; 2] = [1, 64];
+
+/// How long each cluster works before it is measured.
+const WARM_UP: Duration = Duration::from_millis(200);
 
 /// How copies are placed, and what a commit waits for.
 #[derive(Clone, Copy, Debug)]
@@ -61,48 +64,44 @@ const GOALS: [Goal; 4] = [
     },
 ];
 
-/// Measures in this process, on as many threads as there are cores, and then with nodes as processes.
+/// Measures in this process, on as many threads as there are cores, and then with nodes as processes. Each cluster ends
+/// before the next one starts, so that no idle ones take part in its work.
 pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapter> {
-    let window = Duration::from_millis(args.pick(1_500, 300));
+    let window = Duration::from_millis(args.pick(700, 250));
+    let sizes: &[usize] = args.pick(&NODES, &[2, 4]);
     let rounds = args.rounds(5);
-    let clusters = clusters(args)?;
-    let mut processes = processes::Clusters::start()?;
-    for round in 0..=rounds {
-        let mut unused = Figures::default();
-        // The first round only warms up.
-        let figures = if round == 0 { &mut unused } else { &mut *figures };
-        for (runtime, nodes, placement) in &clusters {
-            for bytes in BYTES {
-                for count in WRITERS {
-                    let work = Work { writers: count, bytes, ack: placement.ack };
-                    let done = runtime.block_on(writers::run(&nodes[0], work, window))?;
-                    note(figures, &name(nodes.len(), placement, bytes, count), &done);
-                }
+    for round in 1..=rounds {
+        for placement in &PLACEMENTS {
+            for &count in sizes {
+                measure(placement, count, window, figures)?;
             }
         }
-        let runtime = Builder::new_multi_thread().enable_all().build()?;
-        let latencies = runtime.block_on(ping_pong::run(window))?;
+        let latencies = runtime()?.block_on(ping_pong::run(window))?;
         figures.add("engine/ping-pong/p50", "us", latencies.percentile_us(500));
-        processes.measure(window, figures)?;
-        println!("engine: round {round} of {rounds}{}", if round == 0 { " (to warm up)" } else { "" });
+        processes::Clusters::start()?.measure(window, figures)?;
+        println!("engine: round {round} of {rounds}");
     }
     Ok(chapter(figures))
 }
 
-type Clusters = Vec<(Runtime, Vec<Mesh>, Placement)>;
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
 
-/// All clusters, each with a runtime of its own, so that idle ones do not take part in the work of others.
-fn clusters(args: &RunArgs) -> anyhow::Result<Clusters> {
-    let sizes: &[usize] = args.pick(&NODES, &[2, 4]);
-    let mut clusters = Vec::new();
-    for placement in PLACEMENTS {
-        for &count in sizes {
-            let runtime = Builder::new_multi_thread().enable_all().build()?;
-            let nodes = runtime.block_on(cluster::start(count, |builder| builder.mode(placement.mode).backups(1)))?;
-            clusters.push((runtime, nodes, placement));
+/// One round of one cluster.
+fn measure(placement: &Placement, count: usize, window: Duration, figures: &mut Figures) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let nodes = cluster::start(count, |builder| builder.mode(placement.mode).backups(1)).await?;
+        let work = |writers, bytes| Work { writers, bytes, ack: placement.ack };
+        writers::run(&nodes[0], work(WRITERS[1], BYTES[0]), WARM_UP).await?;
+        for bytes in BYTES {
+            for writers in WRITERS {
+                let done = writers::run(&nodes[0], work(writers, bytes), window).await?;
+                note(figures, &name(count, placement, bytes, writers), &done);
+            }
         }
-    }
-    Ok(clusters)
+        Ok(())
+    })
 }
 
 fn name(nodes: usize, placement: &Placement, bytes: usize, writers: usize) -> String {
