@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Chapter, Figures, Machine, Page};
 use crate::{audit, engine, failover, footprint, growth, http, idle, join, micro, node};
@@ -104,6 +106,9 @@ const ALL: [(&str, Measure); 9] = [
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        if !matches!(self.command, Command::Node(_) | Command::Site(_)) {
+            end_on_signals()?;
+        }
         match self.command {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
@@ -122,6 +127,33 @@ impl Cli {
         }
     }
 }
+
+/// Ends the program by SIGINT and SIGTERM, in all its parts: the one over HTTP listens for them, too, to remove its
+/// servers, and whoever has listened once gets no more signals by default. Nodes end with their standard input.
+fn end_on_signals() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tokio::time::sleep(REMOVED_WITHIN).await;
+        });
+        eprintln!("error: ended by a signal");
+        std::process::exit(ENDED_BY_SIGNAL);
+    });
+    Ok(())
+}
+
+/// How long the part over HTTP may take to remove its servers.
+const REMOVED_WITHIN: Duration = Duration::from_secs(3);
+/// The exit code of shells for a program that SIGINT has ended.
+const ENDED_BY_SIGNAL: i32 = 130;
 
 fn single(measure: Measure, args: &RunArgs) -> anyhow::Result<()> {
     let mut figures = Figures::default();
