@@ -161,6 +161,11 @@ impl Outbox {
         !self.marks.is_empty()
     }
 
+    /// Whether something is dirty, and more than that is dirty or under way.
+    pub fn is_crowded(&self) -> bool {
+        !self.marks.is_empty() && self.marks.len() + self.under_way.len() > 1
+    }
+
     /// Dirty sessions, and sessions under way.
     pub fn len(&self) -> usize {
         self.marks.len() + self.under_way.values().map(Vec::len).sum::<usize>()

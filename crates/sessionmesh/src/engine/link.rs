@@ -176,9 +176,9 @@ async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin
         if pings.tick().now_or_never().is_some() {
             frame::append(&mut buffer, &ping(node, peer));
         }
-        if lock(&peer.outbox).has_marks() {
-            // Whoever else is ready to commit does so first, and travels along: under load a frame carries several
-            // commits for one wake-up of either side, and alone a commit loses no time.
+        if lock(&peer.outbox).is_crowded() {
+            // Whoever else is ready to commit does so first, and travels along: under load a frame carries more commits
+            // for one wake-up of either side. One that is alone leaves at once.
             tokio::task::yield_now().await;
         }
         if let Some(batch) = next_batch(node, peer, node.now()) {
