@@ -19,6 +19,7 @@ mod payload;
 mod pinned;
 mod processor;
 mod report;
+mod share;
 
 use std::process::ExitCode;
 

@@ -22,13 +22,8 @@ pub(crate) fn time_of(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis((ticks.0 + ticks.1) * 1_000 / TICKS_PER_SECOND))
 }
 
-/// [`time_of`] this process.
+/// How long the threads of this process have run, to the nanosecond.
 pub(crate) fn time() -> anyhow::Result<Duration> {
-    time_of(std::process::id())
-}
-
-/// [`time`], to the nanosecond: for spans in which a hundredth of a second counts.
-pub(crate) fn precise_time() -> anyhow::Result<Duration> {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).context("the processor time of this process is negative")
 }
@@ -86,17 +81,21 @@ mod tests {
 
     use super::*;
 
+    fn coarse_time() -> anyhow::Result<Duration> {
+        time_of(std::process::id())
+    }
+
     #[test]
     fn both_clocks_tell_of_the_work_of_other_threads() {
-        let (before, began) = (precise_time().unwrap(), Instant::now());
+        let (before, began) = (time().unwrap(), Instant::now());
         let work = Duration::from_millis(300);
         let burn = move || {
-            while precise_time().unwrap() - before < work {
+            while time().unwrap() - before < work {
                 assert!(began.elapsed() < Duration::from_secs(30), "a busy loop uses no processor time");
             }
         };
         std::thread::spawn(burn).join().unwrap();
-        let (low, middle, high) = (precise_time().unwrap(), time().unwrap(), precise_time().unwrap());
+        let (low, middle, high) = (time().unwrap(), coarse_time().unwrap(), time().unwrap());
         // `/proc` rounds two numbers down, and has not counted the tick in which a core is now.
         let cores = std::thread::available_parallelism().unwrap().get();
         let tick = Duration::from_millis(1_000 / TICKS_PER_SECOND);
@@ -106,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn work_takes_processor_time() {
-        let (before, began) = (time().unwrap(), Instant::now());
-        while time().unwrap() == before {
+    fn work_takes_processor_coarse_time() {
+        let (before, began) = (coarse_time().unwrap(), Instant::now());
+        while coarse_time().unwrap() == before {
             assert!(began.elapsed() < Duration::from_secs(10), "a busy loop uses no processor time");
         }
     }

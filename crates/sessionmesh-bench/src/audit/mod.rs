@@ -17,6 +17,7 @@ use crate::cluster;
 use crate::commands::RunArgs;
 use crate::processor::Threads;
 use crate::report::{Chapter, Figures, Table};
+use crate::share;
 
 /// Sessions on each node: so few that looking for idle ones takes next to nothing, and many.
 const FEW: usize = 10_000;
@@ -142,7 +143,7 @@ async fn make(node: &Mesh, count: usize) -> anyhow::Result<()> {
     let mut running = JoinSet::new();
     for maker in 0..MAKERS {
         let node = node.clone();
-        let share = count / MAKERS + usize::from(maker < count % MAKERS);
+        let share = share::of(count, maker, MAKERS);
         running.spawn(async move {
             let mut rng = StdRng::seed_from_u64(maker as u64);
             let mut value = [0; BYTES];
@@ -196,8 +197,8 @@ fn chapter(figures: &Figures, counts: [usize; 2]) -> Chapter {
         SWEEP.as_secs()
     );
     let mut chapter = Chapter { title: "Anti-entropy", how, ..Chapter::default() };
-    let head = ["", "sessions", "median", "lowest to highest"].map(str::to_owned).to_vec();
-    let mut table = Table { head, ..Table::default() };
+    let head = ["", "sessions", "median", "lowest to highest"];
+    let mut table = Table::new("", &head);
     for (what, label, unit, digits) in [
         ("cpu", "processor time of one comparison, both nodes", "us", 0),
         ("bytes", "bytes of one comparison, to and fro", "B", 0),

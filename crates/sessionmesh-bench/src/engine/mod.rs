@@ -125,7 +125,7 @@ fn chapter(figures: &Figures) -> Chapter {
     chapter.goals = [&GOALS[..], &processes::GOALS].concat();
     let head =
         ["placement", "nodes", "bytes", "writers", "commits/s", "lowest to highest", "p50", "p99", "p99.9", "CPU"];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table::new("", &head);
     for placement in &PLACEMENTS {
         for nodes in NODES {
             for bytes in BYTES {
@@ -165,7 +165,7 @@ fn row(figures: &Figures, nodes: usize, placement: &Placement, bytes: usize, wri
     let mut row = vec![placement.name.to_owned()];
     row.extend([nodes, bytes, writers].map(|number| number.to_string()));
     row.push(format!("{:.0}", rate.median()));
-    row.push(format!("{:.0} to {:.0}", rate.minimum(), rate.maximum()));
+    row.push(rate.spread(0));
     row.extend(["p50", "p99", "p99.9", "cpu"].map(us));
     Some(row)
 }

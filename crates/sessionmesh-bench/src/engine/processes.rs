@@ -94,7 +94,7 @@ pub(super) fn table(figures: &Figures) -> Table {
                  processes, on the same threads, with as many bytes as such a commit takes. CPU time is that of the writing node alone:";
     let head =
         ["nodes", "threads", "writers", "commits/s", "lowest to highest", "p50", "p99", "CPU", "p50 to ping-pong"];
-    let mut table = Table { title: title.to_owned(), head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table::new(title, &head);
     for (nodes, threads) in CLUSTERS {
         table.rows.extend(WRITERS.iter().filter_map(|writers| row(figures, nodes, threads, *writers)));
     }
@@ -117,7 +117,7 @@ fn row(figures: &Figures, nodes: usize, threads: Threads, writers: usize) -> Opt
         threads.to_string(),
         writers.to_string(),
         format!("{:.0}", rate.median()),
-        format!("{:.0} to {:.0}", rate.minimum(), rate.maximum()),
+        rate.spread(0),
         us("p50")?,
         us("p99")?,
         us("cpu")?,

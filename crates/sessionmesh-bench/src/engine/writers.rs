@@ -16,7 +16,7 @@ use crate::payload::Payload;
 use crate::processor;
 
 /// Sessions of each writer, so that no two commits of one session follow each other closely.
-const SESSIONS_EACH: usize = 8;
+pub(crate) const SESSIONS_EACH: usize = 8;
 /// The attribute that is written.
 pub(crate) const KEY: &str = "a";
 
@@ -73,16 +73,17 @@ struct Tally {
     without_copy: u64,
 }
 
-type Sessions = Arc<[Session]>;
+/// The sessions of one writer.
+pub(crate) type Sessions = Arc<[Session]>;
 
 impl Writers {
     /// Makes the sessions, and lets the writers begin.
     pub(crate) async fn start(node: &Mesh, work: Work) -> anyhow::Result<Self> {
         let mut sessions = Vec::new();
         for _ in 0..work.writers {
-            sessions.push(prepare(node, work.bytes).await?);
+            sessions.push(prepare(node, work.bytes, Ack::Owners).await?);
         }
-        let (since, cpu) = (Instant::now(), processor::precise_time()?);
+        let (since, cpu) = (Instant::now(), processor::time()?);
         let (stop, mut running, mut tallies) = (Arc::new(AtomicBool::new(false)), JoinSet::new(), Vec::new());
         for sessions in &sessions {
             let tally = Arc::new(Mutex::new(Tally { nanoseconds: Vec::with_capacity(1 << 16), ..Tally::default() }));
@@ -94,7 +95,7 @@ impl Writers {
 
     /// What was done since the last lap. A commit counts when it returns.
     pub(crate) fn lap(&mut self) -> anyhow::Result<Done> {
-        let (now, cpu) = (Instant::now(), processor::precise_time()?);
+        let (now, cpu) = (Instant::now(), processor::time()?);
         let (elapsed, cpu_used) = (now - self.since, cpu.saturating_sub(self.cpu));
         (self.since, self.cpu) = (now, cpu);
         let mut all = Tally::default();
@@ -142,12 +143,13 @@ pub(crate) async fn run(node: &Mesh, work: Work, window: Duration) -> anyhow::Re
     Ok(done)
 }
 
-async fn prepare(node: &Mesh, bytes: usize) -> anyhow::Result<Sessions> {
+/// Makes the sessions of one writer.
+pub(crate) async fn prepare(node: &Mesh, bytes: usize, ack: Ack) -> anyhow::Result<Sessions> {
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS_EACH {
         let session = node.create().await?;
         session.insert_bytes(KEY, Payload::random(bytes).numbered(0));
-        session.commit().await?;
+        session.commit_with(ack).await?;
         sessions.push(session);
     }
     Ok(sessions.into())

@@ -10,6 +10,7 @@ use super::{BYTES, NODES, cluster, spread};
 use crate::commands::RunArgs;
 use crate::node::{Command, NodeStats, are_settled};
 use crate::report::{Figures, Table};
+use crate::share;
 
 /// Sessions of the whole cluster.
 const SESSIONS: usize = 20_000;
@@ -25,7 +26,7 @@ pub(super) async fn measure(nodes: usize, args: &RunArgs, figures: &mut Figures)
     for _ in 0..args.rounds_or(4, 1) {
         let mut cluster = cluster(nodes).await?;
         for (number, node) in cluster.nodes.iter_mut().enumerate() {
-            let count = SESSIONS / nodes + usize::from(number < SESSIONS % nodes);
+            let count = share::of(SESSIONS, number, nodes);
             node.ask(&Command::Create { count, bytes: BYTES, tasks: 16, tell: false }).await?;
         }
         let before = cluster.settled().await?;
@@ -61,6 +62,6 @@ pub(super) fn table(figures: &Figures) -> Table {
         let missing = figures.median(&format!("{}/missing", name(nodes)))?;
         Some(vec![nodes.to_string(), format!("{missing:.0}"), spread(figures, &format!("{}/time", name(nodes)))])
     };
-    let head = ["nodes", "copies to make", "time"].map(str::to_owned).to_vec();
-    Table { title, head, rows: NODES.into_iter().filter_map(row).collect() }
+    let head = ["nodes", "copies to make", "time"];
+    Table { rows: NODES.into_iter().filter_map(row).collect(), ..Table::new(title, &head) }
 }

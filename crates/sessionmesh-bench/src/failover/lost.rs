@@ -162,7 +162,7 @@ pub(super) fn table(figures: &Figures) -> Table {
         }
         Some(row)
     };
-    Table { title, head: head.map(str::to_owned).to_vec(), rows: ACKS.into_iter().filter_map(row).collect() }
+    Table { rows: ACKS.into_iter().filter_map(row).collect(), ..Table::new(title, &head) }
 }
 
 #[cfg(test)]

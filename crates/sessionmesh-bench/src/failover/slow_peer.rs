@@ -79,12 +79,12 @@ pub(super) fn table(figures: &Figures) -> Table {
          measuring takes. A stopped process leaves its share of these cores to the others, so the rate can rise:",
         WORK.writers
     );
-    let head = ["", "commits/s", "p99", "longest commit", "timed out"].map(str::to_owned).to_vec();
+    let head = ["", "commits/s", "p99", "longest commit", "timed out"];
     let row = |phase: &str| {
         let name = format!("failover/slow-peer/{phase}");
         let mut row = vec![phase.to_owned(), format!("{:.0}", figures.median(&format!("{name}/rate"))?)];
         row.extend(["p99", "longest-commit", "timed-out"].map(|what| spread(figures, &format!("{name}/{what}"))));
         Some(row)
     };
-    Table { title, head, rows: PHASES.into_iter().filter_map(row).collect() }
+    Table { rows: PHASES.into_iter().filter_map(row).collect(), ..Table::new(title, &head) }
 }

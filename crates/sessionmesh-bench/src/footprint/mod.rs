@@ -47,9 +47,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
         peers::memory_store(figures, &sites, count).await?;
         match Redis::start().await? {
             Some(redis) => peers::redis(figures, &redis, count).await?,
-            None if left_out.is_empty() => left_out.push(
-                "Redis is left out: redis-server is not installed (Debian: apt-get install redis-server).".to_owned(),
-            ),
+            None if left_out.is_empty() => left_out.push(Redis::MISSING.to_owned()),
             None => {}
         }
         println!("memory: round {round} of {rounds}");
@@ -107,11 +105,11 @@ fn chapter(figures: &Figures, count: usize, left_out: Vec<String>) -> Chapter {
         ("Redis, RSS", "redis/resident"),
         ("Redis, used_memory", "redis/used"),
     ];
-    let head = ["for each session", "bytes", "lowest to highest"].map(str::to_owned).to_vec();
-    let mut table = Table { head, ..Table::default() };
+    let head = ["for each session", "bytes", "lowest to highest"];
+    let mut table = Table::new("", &head);
     for (label, name) in rows {
         let Some(figure) = figures.get(&format!("memory/{name}")) else { continue };
-        let spread = format!("{:.0} to {:.0}", figure.minimum(), figure.maximum());
+        let spread = figure.spread(0);
         table.rows.push(vec![label.to_owned(), format!("{:.0}", figure.median()), spread]);
     }
     chapter.tables.push(table);

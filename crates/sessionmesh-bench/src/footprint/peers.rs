@@ -10,6 +10,7 @@ use crate::http::connection;
 use crate::http::peers::{Redis, Sites};
 use crate::http::site::Variant;
 use crate::report::Figures;
+use crate::share;
 
 /// Connections over which sessions are made.
 const CONNECTIONS: usize = 8;
@@ -42,7 +43,7 @@ async fn fill(sites: &Sites, count: usize) -> anyhow::Result<()> {
     let addr = sites.addr();
     let mut running = JoinSet::new();
     for connection in 0..CONNECTIONS {
-        let mine = count / CONNECTIONS + usize::from(connection < count % CONNECTIONS);
+        let mine = share::of(count, connection, CONNECTIONS);
         running.spawn(async move { connection::make_sessions(addr, BYTES, mine).await });
     }
     let mut made = 0;

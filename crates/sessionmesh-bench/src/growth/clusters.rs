@@ -152,7 +152,7 @@ pub(super) fn tell(figures: &Figures, chapter: &mut Chapter) {
         "together after",
         "suspicions",
     ];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table::new("", &head);
     for placement in &PLACEMENTS {
         table.rows.extend(NODES.iter().filter_map(|&nodes| row(figures, placement, nodes)));
     }
@@ -180,7 +180,7 @@ fn row(figures: &Figures, placement: &Placement, nodes: usize) -> Option<Vec<Str
         nodes.to_string(),
         format!("{:.0}", median("rate")),
         format!("{:.1} us", cpu.median()),
-        format!("{:.1} to {:.1}", cpu.minimum(), cpu.maximum()),
+        cpu.spread(1),
         format!("{:.0}", median("bytes")),
         format!("{:.2} ms/s", median("idle/cpu")),
         format!("{:.0}", median("idle/stream-bytes")),

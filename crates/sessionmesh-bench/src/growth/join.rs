@@ -215,9 +215,8 @@ pub(super) fn tell(figures: &Figures, chapter: &mut Chapter) {
             format!("{median:.digits$} ({lowest:.digits$} to {highest:.digits$})")
         })
     };
-    let head = ["placement", "members", "Slots::new, ms", "table, KiB"].map(str::to_owned).to_vec();
-    let title = "Placement, computed once for each view:".to_owned();
-    let mut slots = Table { title, head, rows: Vec::new() };
+    let head = ["placement", "members", "Slots::new, ms", "table, KiB"];
+    let mut slots = Table::new("Placement, computed once for each view:", &head);
     for (mode, _) in MODES {
         for members in MEMBERS {
             let name = format!("growth/slots/{mode}/{members}");
@@ -238,7 +237,7 @@ pub(super) fn tell(figures: &Figures, chapter: &mut Chapter) {
     ];
     let title = "Node 1,001 joins, as the node sees it that has most to send, with 100,000 sessions; simulated with the \
                  library's parts, without network and encoding:";
-    let mut join = Table { title: title.to_owned(), head: head.map(str::to_owned).to_vec(), rows: Vec::new() };
+    let mut join = Table::new(title, &head);
     for (mode, _) in MODES {
         let name = format!("growth/join/{mode}");
         let share = |what: &str| format!("{:.2}", figures.median(&format!("{name}/{what}")).unwrap_or_default());

@@ -1,24 +1,20 @@
 //! What a cluster does within a span of time: nothing, or commits.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use sessionmesh::{Ack, Mesh, Session};
+use sessionmesh::{Ack, Mesh};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::network::{MemoryNetwork, Traffic};
+use crate::engine::writers::{self, KEY, Sessions};
 use crate::processor;
 
 /// Tasks that commit, each one commit after the other.
 pub(super) const WRITERS: usize = 16;
 /// Bytes of the value that each commit writes.
 pub(super) const BYTES: usize = 256;
-/// Sessions of each writer, so that no two commits of one session follow each other closely.
-const SESSIONS_EACH: usize = 8;
-/// The attribute that is written.
-const KEY: &str = "a";
 
 /// What all nodes together took and did.
 #[derive(Clone, Copy, Debug)]
@@ -64,11 +60,11 @@ struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     fn start(network: &'a MemoryNetwork) -> anyhow::Result<Self> {
-        Ok(Self { network, traffic: network.traffic(), cpu: processor::precise_time()?, began: Instant::now() })
+        Ok(Self { network, traffic: network.traffic(), cpu: processor::time()?, began: Instant::now() })
     }
 
     fn stop(self, commits: u64) -> anyhow::Result<Span> {
-        let (elapsed, cpu) = (self.began.elapsed(), processor::precise_time()? - self.cpu);
+        let (elapsed, cpu) = (self.began.elapsed(), processor::time()? - self.cpu);
         Ok(Span { elapsed, cpu, traffic: self.network.traffic().since(self.traffic), commits })
     }
 }
@@ -80,21 +76,11 @@ pub(super) async fn idle(network: &MemoryNetwork, window: Duration) -> anyhow::R
     meter.stop(0)
 }
 
-/// The sessions of one writer.
-pub(super) type Sessions = Arc<[Session]>;
-
 /// Makes the sessions of all writers.
 pub(super) async fn prepare(node: &Mesh, ack: Ack) -> anyhow::Result<Vec<Sessions>> {
     let mut all = Vec::new();
     for _ in 0..WRITERS {
-        let mut sessions = Vec::new();
-        for _ in 0..SESSIONS_EACH {
-            let session = node.create().await?;
-            session.insert_bytes(KEY, vec![0; BYTES]);
-            session.commit_with(ack).await?;
-            sessions.push(session);
-        }
-        all.push(sessions.into());
+        all.push(writers::prepare(node, BYTES, ack).await?);
     }
     Ok(all)
 }
@@ -138,7 +124,10 @@ async fn write(sessions: Sessions, ack: Ack, until: Instant) -> anyhow::Result<u
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::engine::writers::SESSIONS_EACH;
 
     #[test]
     fn what_an_idle_cluster_takes_is_not_charged_to_commits() {

@@ -52,10 +52,6 @@ fn how(figures: &Figures) -> String {
     how
 }
 
-fn table(title: String, head: &[&str], rows: Vec<Vec<String>>) -> Table {
-    Table { title, head: head.iter().map(|cell| (*cell).to_owned()).collect(), rows }
-}
-
 fn rates(figures: &Figures, connections: u16) -> Table {
     let head = ["", "variant", "requests/s", "lowest to highest", "to no session", "p50", "p99", "CPU", "failed"];
     let mut rows = Vec::new();
@@ -65,7 +61,7 @@ fn rates(figures: &Figures, connections: u16) -> Table {
             rows.extend(System::ALL.iter().filter_map(|system| row(figures, workload, system)));
         }
     }
-    table(format!("{connections} connections:"), &head, rows)
+    Table { rows, ..Table::new(format!("{connections} connections:"), &head) }
 }
 
 fn row(figures: &Figures, workload: &Workload, system: &System) -> Option<Vec<String>> {
@@ -77,7 +73,7 @@ fn row(figures: &Figures, workload: &Workload, system: &System) -> Option<Vec<St
         workload.what().to_owned(),
         system.what.to_owned(),
         format!("{:.0}", rate.median()),
-        format!("{:.0} to {:.0}", rate.minimum(), rate.maximum()),
+        rate.spread(0),
         format!("{:.2}", figures.ratio(&name("rate"), &workload.figure(&System::BARE, "rate"))?),
         milliseconds(median("p50")),
         milliseconds(median("p99")),
@@ -108,11 +104,8 @@ fn four_nodes(figures: &Figures) -> Table {
         Some(row)
     };
     let pairs = [(System::MESH_LAYER, System::MESH_LAYER_4), (System::BACKUP_ACK, System::BACKUP_ACK_4)];
-    table(
-        "Writes with 2 and with 4 nodes, 16 connections:".to_owned(),
-        &head,
-        pairs.into_iter().filter_map(row).collect(),
-    )
+    let rows = pairs.into_iter().filter_map(row).collect();
+    Table { rows, ..Table::new("Writes with 2 and with 4 nodes, 16 connections:", &head) }
 }
 
 fn lags(figures: &Figures) -> Table {
@@ -135,5 +128,5 @@ fn lags(figures: &Figures) -> Table {
     let title = "Replication lag without load, from the answer to a write at the first node until a read at the second one \
                  has shown it, that read included; of the writes that were seen within 2 s. Each is of another session, \
                  which both nodes had served before; Tomcat asks for a balancer that sends visitors to one node:";
-    table(title.to_owned(), &head, System::ALL.iter().filter_map(row).collect())
+    Table { rows: System::ALL.iter().filter_map(row).collect(), ..Table::new(title, &head) }
 }

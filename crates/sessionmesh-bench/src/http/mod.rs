@@ -95,8 +95,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
 async fn find_peers(left_out: &mut Vec<String>) -> anyhow::Result<Peers> {
     let peers = Peers { redis: Redis::start().await?, tomcat: Tomcat::find().await? };
     if peers.redis.is_none() {
-        left_out
-            .push("Redis is left out: redis-server is not installed (Debian: apt-get install redis-server).".into());
+        left_out.push(Redis::MISSING.to_owned());
     }
     if peers.tomcat.is_none() {
         let how = "Debian: apt-get install tomcat10 default-jdk-headless; elsewhere set CATALINA_HOME";

@@ -35,6 +35,10 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
+    /// What the report says where there is none.
+    pub(crate) const MISSING: &str =
+        "Redis is left out: redis-server is not installed (Debian: apt-get install redis-server).";
+
     /// Starts one on a free port; none if it is not installed.
     pub(crate) async fn start() -> anyhow::Result<Option<Self>> {
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();

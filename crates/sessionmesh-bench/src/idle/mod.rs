@@ -9,6 +9,7 @@ use crate::commands::RunArgs;
 use crate::node::{Command, NodeProcess, Processes, Threads};
 use crate::processor;
 use crate::report::{Bound, Chapter, Figures, Goal, Table};
+use crate::share;
 
 /// Cluster sizes.
 const NODES: [usize; 2] = [3, 10];
@@ -62,7 +63,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
 async fn start(count: usize) -> anyhow::Result<Processes> {
     let mut cluster = Processes::start(count, ModeName::PrimaryBackup, 1, Threads::PerCore).await?;
     for (number, node) in cluster.nodes.iter_mut().enumerate() {
-        let share = SESSIONS / count + usize::from(number < SESSIONS % count);
+        let share = share::of(SESSIONS, number, count);
         node.ask(&Command::Create { count: share, bytes: BYTES, tasks: 16, tell: false }).await?;
     }
     cluster.settled().await?;
@@ -91,13 +92,13 @@ fn chapter(figures: &Figures, window: Duration) -> Chapter {
     );
     let mut chapter = Chapter { title: "Idle nodes", how, goals: GOALS.to_vec(), ..Chapter::default() };
     let head = ["nodes", "median node", "lowest to highest round", "busiest node", "lowest to highest round"];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table::new("", &head);
     for count in NODES {
         let mut row = vec![count.to_string()];
         for what in ["median", "maximum"] {
             let Some(figure) = figures.get(&format!("idle/{count}/{what}")) else { continue };
             row.push(format!("{:.2} %", figure.median()));
-            row.push(format!("{:.2} to {:.2}", figure.minimum(), figure.maximum()));
+            row.push(figure.spread(2));
         }
         table.rows.push(row);
     }

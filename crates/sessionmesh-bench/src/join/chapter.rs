@@ -63,7 +63,7 @@ fn joins(figures: &Figures) -> Table {
         "CPU of donors",
         "of newcomer",
     ];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table::new("", &head);
     for kind in Donors::ALL {
         for count in [SESSIONS_QUICK, SESSIONS, SESSIONS_MANY] {
             table.rows.extend(joins_row(figures, kind, count));
@@ -81,7 +81,7 @@ fn joins_row(figures: &Figures, kind: Donors, count: usize) -> Option<Vec<String
     for what in ["start-to-ready", "start-to-all", "seen-to-ready"] {
         row.push(format!("{:.0} ms", figures.median(&name(what))?));
     }
-    row.push(format!("{:.0} to {:.0}", transfer.minimum(), transfer.maximum()));
+    row.push(transfer.spread(0));
     row.push(format!("{:.0}", megabytes / (transfer.median() / 1e3)));
     for what in ["donors-cpu", "newcomer-cpu"] {
         row.push(format!("{:.0} ms", figures.median(&name(what))?));
@@ -91,7 +91,7 @@ fn joins_row(figures: &Figures, kind: Donors, count: usize) -> Option<Vec<String
 
 fn readers(figures: &Figures) -> Table {
     let head = ["readers", "sessions", "reads/s before", "during", "ratio", "p99 before", "during", "seen to ready"];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table::new("", &head);
     for readers in Readers::ALL {
         for count in [SESSIONS_QUICK, SESSIONS] {
             table.rows.extend(readers_row(figures, readers, count));

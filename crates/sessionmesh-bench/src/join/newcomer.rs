@@ -43,7 +43,7 @@ pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usi
         donor.ask(&expect).await?;
     }
     let before = donors.nodes.iter().map(spent).collect::<anyhow::Result<Vec<_>>>()?;
-    let started_ns = u64::try_from(monotonic::now().as_nanos())?;
+    let started_ns = monotonic::now_ns();
     {
         // Held until its first line has come, though its threads have inherited the core before.
         let _pinned = core.map(Pinned::to).transpose()?;

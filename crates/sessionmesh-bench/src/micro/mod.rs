@@ -55,7 +55,7 @@ fn chapter(figures: &Figures) -> Chapter {
                with a copy are of both nodes and their links. The nodes are connected by real sockets.";
     let head = ["operation", "ns", "lowest to highest", "allocations", "bytes allocated"];
     let rows = OPERATIONS.iter().filter_map(|(name, what)| row(figures, name, what)).collect();
-    let table = Table { head: head.map(str::to_owned).to_vec(), rows, ..Table::default() };
+    let table = Table { rows, ..Table::new("", &head) };
     Chapter { title: "Single operations", how: how.to_owned(), tables: vec![table], ..Chapter::default() }
 }
 

@@ -22,7 +22,7 @@ impl Arrival {
             loop {
                 let event = events.next().await.context("this node ended before anybody came")?;
                 if matches!(&event, Event::MemberUp { name } if **name == *expected) {
-                    return Ok(Answer::At { at_ns: u64::try_from(monotonic::now().as_nanos())? });
+                    return Ok(Answer::At { at_ns: monotonic::now_ns() });
                 }
             }
         })))

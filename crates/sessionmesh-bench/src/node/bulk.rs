@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::engine::writers::KEY;
 use crate::payload::Payload;
+use crate::share;
 
 /// Writes `times` into each, all of them once before any is written again.
 pub(super) async fn rewrite(
@@ -58,7 +59,7 @@ pub(super) async fn make_and_end(mesh: &Mesh, count: usize, bytes: usize, tasks:
     let mut running = JoinSet::new();
     for task in 0..tasks {
         let mesh = mesh.clone();
-        let mine = count / tasks + usize::from(task < count % tasks);
+        let mine = share::of(count, task, tasks);
         running.spawn(async move {
             for _ in 0..mine {
                 let session = mesh.create().await?;

@@ -148,7 +148,7 @@ impl Serving {
             Command::Arrived => self.arrival.take().context("nobody is expected")?.seen().await?,
             Command::Ready => {
                 self.mesh.ready().await;
-                Answer::At { at_ns: u64::try_from(monotonic::now().as_nanos())? }
+                Answer::At { at_ns: monotonic::now_ns() }
             }
             Command::OwnedBy { member } => Answer::Count(bulk::owned_by(&self.mesh, &self.made, &member)),
             Command::Leave { deadline_ms } => {
@@ -174,7 +174,7 @@ fn stats(mesh: &Mesh) -> anyhow::Result<NodeStats> {
         timeouts: stats.commit_timeouts,
         rss_bytes: memory::resident(pid)?,
         cpu_ms: microseconds(processor::time()?) / 1_000.0,
-        at_ns: u64::try_from(monotonic::now().as_nanos())?,
+        at_ns: monotonic::now_ns(),
     })
 }
 

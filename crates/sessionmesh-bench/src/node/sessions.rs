@@ -13,6 +13,7 @@ use crate::engine::writers::KEY;
 use crate::latencies::Latencies;
 use crate::payload::{self, Payload};
 use crate::processor;
+use crate::share;
 
 /// Tasks that read or write what was listed.
 const TASKS: usize = 16;
@@ -23,7 +24,7 @@ pub(super) async fn create(mesh: &Mesh, count: usize, bytes: usize, tasks: usize
     let mut running = JoinSet::new();
     for task in 0..tasks {
         let mesh = mesh.clone();
-        let mine = count / tasks + usize::from(task < count % tasks);
+        let mine = share::of(count, task, tasks);
         running.spawn(async move {
             let mut ids = Vec::with_capacity(mine);
             for _ in 0..mine {

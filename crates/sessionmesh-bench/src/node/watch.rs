@@ -28,7 +28,7 @@ impl Watch {
             while !found.is_closed() && Instant::now() < until {
                 let removed = !mesh.members().iter().any(|member| *member.name == *peer);
                 if removed || mesh.suspected().contains(&peer) {
-                    let at_ns = u64::try_from(monotonic::now().as_nanos()).ok();
+                    let at_ns = Some(monotonic::now_ns());
                     let _ = found.send(Answer::Seen { at_ns, removed });
                     return;
                 }

@@ -45,8 +45,8 @@ impl Chapter {
 /// The goals that were measured, with verdicts; none if none was.
 pub(crate) fn goals_table<'a>(goals: impl IntoIterator<Item = &'a Goal>, figures: &Figures) -> Option<Table> {
     let rows: Vec<_> = goals.into_iter().filter_map(|goal| goal.row(figures)).collect();
-    let head = ["goal", "measured", "to reach", ""].map(str::to_owned).to_vec();
-    (!rows.is_empty()).then(|| Table { title: String::new(), head, rows })
+    let head = ["goal", "measured", "to reach", ""];
+    (!rows.is_empty()).then(|| Table { rows, ..Table::new("", &head) })
 }
 
 /// A table of text.
@@ -59,6 +59,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// A table without rows yet.
+    pub(crate) fn new(title: impl Into<String>, head: &[&str]) -> Self {
+        let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+        Self { title: title.into(), head, rows: Vec::new() }
+    }
+
     /// Markdown that also reads well on a terminal: the columns are aligned.
     pub(crate) fn markdown(&self) -> String {
         let mut widths: Vec<usize> = self.head.iter().map(|cell| cell.chars().count()).collect();

@@ -27,6 +27,11 @@ impl Figure {
         self.rounds.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
+    /// The lowest and the highest, with so many digits.
+    pub(crate) fn spread(&self, digits: usize) -> String {
+        format!("{:.digits$} to {:.digits$}", self.minimum(), self.maximum())
+    }
+
     pub(crate) fn maximum(&self) -> f64 {
         self.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
