@@ -265,7 +265,7 @@ impl Mesh {
         loop {
             let topology = node.topology();
             let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
-            let walked = node.walked.load(Ordering::Acquire) == topology.epoch;
+            let walked = node.walked.get() == topology.epoch;
             let stays = |member: &Member| member.state != MemberState::Leaving;
             let nobody_stays = !topology.view.members().iter().any(stays);
             let empty = node.store.live() + node.store.ended() == 0 || probe::planted(Bug::LeaveWithoutWaiting);

@@ -24,6 +24,7 @@ use crate::engine::health::Patience;
 use crate::engine::keys::Keys;
 use crate::engine::link;
 use crate::engine::node::Node;
+use crate::engine::progress::HighWaterMark;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
 use crate::engine::trust::Trust;
@@ -297,7 +298,7 @@ fn new_node(
         events: broadcast::Sender::new(EVENTS_MAX),
         counters: Counters::default(),
         evidence,
-        walked: AtomicU64::new(1),
+        walked: HighWaterMark::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
         trust: Trust::default(),
         stall: Mutex::default(),

@@ -34,18 +34,21 @@ pub(crate) async fn run(node: Arc<Node>) {
             () = node.stop.cancelled() => return,
             _ = looks.tick() => {}
         }
-        let topology = node.topology();
         if Instant::now() >= next {
             next = Instant::now() + interval(&node);
-            for peer in topology.peers() {
-                peer.audit_due.store(true, Ordering::Release);
+            for peer in node.topology.load().peers() {
+                peer.audits.want();
             }
         }
-        for peer in topology.peers() {
-            if peer.audit_due.load(Ordering::Acquire) && starts(&node, &topology, peer) {
-                with(&node, &topology, peer).await;
-            } else if !starts_ever(&node, &topology, peer) {
-                peer.audit_due.store(false, Ordering::Release);
+        for peer in node.topology().peers() {
+            // Asked first: a change of the view that comes meanwhile wants an audit of its own.
+            let Some(round) = peer.audits.due() else { continue };
+            let topology = node.topology();
+            if !starts_ever(&node, &topology, peer) {
+                peer.audits.done(round);
+            } else if starts(&node, &topology, peer) && with(&node, &topology, peer).await {
+                peer.audits.done(round);
+                node.changed.notify_waiters();
             }
         }
     }
@@ -66,28 +69,29 @@ fn starts_ever(node: &Node, topology: &Topology, peer: &Peer) -> bool {
 fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
     starts_ever(node, topology, peer)
         && peer.is_connected()
-        && node.walked.load(Ordering::Acquire) == topology.epoch
+        && node.walked.get() == topology.epoch
         && lock(&peer.outbox).owed() == 0
         && lock(&peer.health).leases(topology.hash(), node.now()).is_some()
 }
 
-async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) {
+/// One comparison. Whether that was all there is to compare.
+async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) -> bool {
     let slots: Vec<(u16, u64)> = Slot::all()
         .filter(|slot| common(topology, peer.node, *slot))
         .map(|slot| (slot.number(), node.store.slot_digest(slot)))
         .collect();
     let view = topology.hash().0;
     let Some(answer) = peer.ask(|request| Message::Audit(Audit { request, view, slots })) else {
-        return;
+        return false;
     };
     let Ok(Ok(bytes)) = timeout(node.config.commit_deadline * 2, answer).await else {
-        return;
+        return false;
     };
     let Ok(Message::AuditDiffers(differs)) = codec::decode(&bytes) else {
-        return;
+        return false;
     };
     if !differs.comparable || node.topology.load().epoch != topology.epoch {
-        return;
+        return false;
     }
     if !differs.slots.is_empty() {
         probe::reached(Path::AuditDifference);
@@ -95,10 +99,7 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) {
         debug!(peer = %peer.member.name, slots = differs.slots.len(), "audit found differences");
         repair(node, peer, &differs).await;
     }
-    if !differs.more {
-        peer.audit_due.store(false, Ordering::Release);
-        node.changed.notify_waiters();
-    }
+    !differs.more
 }
 
 /// Sends what the other lacks, and asks for what this node lacks. What both have differently is sent: if the other has
@@ -135,7 +136,7 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
     let topology = node.topology.load();
     let mut answer =
         AuditDiffers { request: asked.request, comparable: false, slots: Vec::new(), more: false, held: Vec::new() };
-    if ViewHash(asked.view) != topology.hash() || node.walked.load(Ordering::Acquire) != topology.epoch {
+    if ViewHash(asked.view) != topology.hash() || node.walked.get() != topology.epoch {
         return answer;
     }
     answer.comparable = true;

@@ -93,7 +93,7 @@ async fn connect_and_serve(node: &Node, peer: &Peer) -> io::Error {
     let mut reader = FrameReader::new(read, MESSAGE_BYTES_MAX);
     lock(&peer.health).progressed(node.now());
     peer.link_up();
-    peer.audit_due.store(true, Ordering::Release);
+    peer.audits.want();
     node.report(Evidence::Connected(peer.node));
     tokio::select! {
         biased;

@@ -11,6 +11,7 @@ pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod node;
 pub(crate) mod peer;
+pub(crate) mod progress;
 pub(crate) mod pulse;
 pub(crate) mod read;
 pub(crate) mod ready;

@@ -23,6 +23,7 @@ use super::expire::Fences;
 use super::health::Patience;
 use super::keys::Keys;
 use super::peer::{Peer, lock};
+use super::progress::HighWaterMark;
 use super::store::{Entry, Store};
 use super::topology::Topology;
 use super::trust::Trust;
@@ -65,7 +66,7 @@ pub(crate) struct Node {
     /// What links learn about members, for whoever computes the view.
     pub(crate) evidence: mpsc::UnboundedSender<Evidence>,
     /// The epoch whose walk through the store is complete.
-    pub(crate) walked: AtomicU64,
+    pub(crate) walked: HighWaterMark,
     /// The last beat, to notice that this node itself was stalled.
     pub(crate) beat: AtomicU64,
     /// Whether the other members let this node answer for its own copies.
@@ -317,9 +318,7 @@ impl Node {
             let health = lock(&peer.health);
             health.view != Some(topology.hash()) && !health.is_silent(&self.patience, now)
         };
-        self.walked.load(Ordering::Acquire) != topology.epoch
-            || !topology.former.is_empty()
-            || topology.peers().any(disagrees)
+        self.walked.get() != topology.epoch || !topology.former.is_empty() || topology.peers().any(disagrees)
     }
 
     /// Whether nothing is owed to `peer` under the view of `topology`; noted, so that it counts from then on.
@@ -328,7 +327,7 @@ impl Node {
         if lock(&peer.health).is_settled(view) {
             return true;
         }
-        let done = self.walked.load(Ordering::Acquire) == topology.epoch && lock(&peer.outbox).owed() == 0;
+        let done = self.walked.get() == topology.epoch && lock(&peer.outbox).owed() == 0;
         let mut health = lock(&peer.health);
         if done && !health.is_suspected() {
             health.settle(view);

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::health::{Health, Patience};
+use super::progress::Rounds;
 
 /// Messages other than batches that may wait for a link. More are refused: the asker counts the peer as silent.
 const CONTROL_MESSAGES_MAX: usize = 4096;
@@ -37,8 +38,8 @@ pub(crate) struct Peer {
     pub(crate) stop: CancellationToken,
     control: Mutex<Control>,
     connected: AtomicBool,
-    /// An audit with it is wanted.
-    pub(crate) audit_due: AtomicBool,
+    /// Audits with it, as they are wanted and done.
+    pub(crate) audits: Rounds,
     was_left_out: AtomicBool,
 }
 
@@ -60,7 +61,7 @@ impl Peer {
             stop,
             control: Mutex::default(),
             connected: AtomicBool::new(false),
-            audit_due: AtomicBool::new(true),
+            audits: Rounds::wanted(),
             was_left_out: AtomicBool::new(false),
         }
     }

@@ -1,7 +1,6 @@
 //! From joining to ready: when a node has all that its slots hold.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::probe::{self, Bug, Path};
@@ -64,8 +63,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     let topology = node.topology.load();
     let now = node.now();
     // A node that is leaving meanwhile does not become ready.
-    if !topology.is_joining(topology.me) || !node.is_awake(now) || node.walked.load(Ordering::Acquire) != topology.epoch
-    {
+    if !topology.is_joining(topology.me) || !node.is_awake(now) || node.walked.get() != topology.epoch {
         return None;
     }
     let mut skipped = Vec::new();
@@ -82,5 +80,5 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
 }
 
 fn is_due(peer: &Peer) -> bool {
-    peer.audit_due.load(Ordering::Acquire)
+    peer.audits.due().is_some()
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::moment::{Moment, millis};
@@ -376,7 +375,7 @@ impl Views {
         lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
         for peer in topology.peers() {
             lock(&peer.outbox).unpark();
-            peer.audit_due.store(true, Ordering::Release);
+            peer.audits.want();
             peer.wake.notify_one();
         }
         let waiting = lock(&node.acks).sessions();
@@ -385,7 +384,7 @@ impl Views {
             node.spread(id, sessionmesh_core::stamp::Stamp::PROBE, sessionmesh_core::outbox::Lane::Awaited);
         }
         node.review_acks();
-        probe::reached_if(Path::WalkInterrupted, || node.walked.load(Ordering::Acquire) != before.epoch);
+        probe::reached_if(Path::WalkInterrupted, || node.walked.get() != before.epoch);
         self.walk.cancel();
         self.walk = node.stop.child_token();
         let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.known.clone());

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::outbox::Lane;
@@ -34,7 +33,7 @@ pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topol
         tokio::task::yield_now().await;
     }
     debug!(epoch = after.epoch, marked, "walked the store");
-    node.walked.store(after.epoch, Ordering::Release);
+    node.walked.raise(after.epoch);
     node.changed.notify_waiters();
 }
 
