@@ -7,4 +7,5 @@ pub mod control;
 pub mod gate;
 pub mod hanging;
 pub mod process;
+pub mod rounds;
 pub mod web;

@@ -54,6 +54,11 @@ impl Keeping {
         self.heard.retain(|id, _| !changed(id.slot()));
     }
 
+    /// The sessions about which something was heard, ascending.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.heard.keys().copied().collect()
+    }
+
     /// Sessions about which something was heard.
     pub fn len(&self) -> usize {
         self.heard.len()

@@ -13,6 +13,7 @@ pub(crate) mod arbitrary;
 pub mod codec;
 pub mod delta;
 pub mod id;
+pub mod incarnation;
 pub mod keeping;
 pub mod message;
 pub mod moment;

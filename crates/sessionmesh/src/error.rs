@@ -182,6 +182,25 @@ pub struct ValueError {
     pub source: serde_json::Error,
 }
 
+/// Why a node stopped by itself. It serves nothing any more: each load answers "cannot tell", each commit is refused with
+/// [`CommitError::Left`]. What it held and no other node holds is lost, as in a crash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A later life of this node's name takes part in the cluster: the node was started elsewhere while this process was
+    /// frozen or cut off.
+    #[error(
+        "a later life of `{name}` (incarnation {incarnation}) took this node's place while it was frozen or cut off; it \
+         has stopped, and what only it held is lost; end this process, and give each node its own `name`"
+    )]
+    Replaced {
+        /// The name of both.
+        name: String,
+        /// The number of the later life.
+        incarnation: u64,
+    },
+}
+
 /// A node left, but could not hand over all that it held.
 #[derive(Debug, thiserror::Error)]
 #[error("left after {waited:?} with {remaining} sessions not handed over; those without another copy are lost")]

@@ -55,7 +55,9 @@ pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};
 pub use config::{AckName, Config, ConfigError, ModeName};
 pub use discovery::Discovery;
-pub use error::{CommitError, CreateError, LeaveError, LimitExceeded, LoadError, StartError, UserError, ValueError};
+pub use error::{
+    CommitError, CreateError, Failure, LeaveError, LimitExceeded, LoadError, StartError, UserError, ValueError,
+};
 pub use event::Event;
 pub use freshness::Read;
 pub use mesh::{Events, Mesh};

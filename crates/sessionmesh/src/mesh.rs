@@ -25,7 +25,7 @@ use crate::engine::read::{self, Access};
 use crate::engine::store::Store;
 use crate::engine::users::Users;
 use crate::engine::views::Evidence;
-use crate::error::{CreateError, LeaveError, LoadError};
+use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
 use crate::freshness::Read;
 use crate::membership::{HeardState, Membership};
@@ -133,10 +133,26 @@ impl Mesh {
         let _ = self.running.ready.clone().wait_for(|ready| *ready).await;
     }
 
-    /// Whether this node has all that it must hold.
+    /// Whether this node has all that it must hold, and serves it.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.running.ready.borrow()
+        *self.running.ready.borrow() && self.node.failure.get().is_none()
+    }
+
+    /// Why this node stopped by itself; `None` while it runs, and after [`Mesh::leave`].
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.node.failure.get().cloned()
+    }
+
+    /// Waits until this node stops by itself, and says why. A program should end then, for its supervisor to start it
+    /// anew. A node that leaves does not fail, so this goes on waiting.
+    pub async fn failed(&self) -> Failure {
+        self.node.stop.cancelled().await;
+        match self.failure() {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
     }
 
     /// This node's name.
@@ -225,7 +241,7 @@ impl Mesh {
     pub async fn leave(&self, deadline: Duration) -> Result<(), LeaveError> {
         let node = &self.node;
         let until = Instant::now() + deadline;
-        node.report(Evidence::Own(MemberState::Leaving));
+        node.report(Evidence::LeavingMyself);
         self.running.membership.set_state(HeardState::Leaving).await;
         info!(sessions = node.store.live(), "leaving");
         let handing_over = async {

@@ -1,19 +1,23 @@
 //! From a builder to a running node.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
+use sessionmesh_core::incarnation;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::{Mode, Slots};
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,13 +27,14 @@ use crate::config::{Config, ConfigError, ModeName};
 use crate::engine::health::Patience;
 use crate::engine::keys::Keys;
 use crate::engine::link;
+use crate::engine::lives::Lives;
 use crate::engine::node::Node;
 use crate::engine::progress::HighWaterMark;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
 use crate::engine::trust::Trust;
 use crate::engine::users::Users;
-use crate::engine::views::{Evidence, Views};
+use crate::engine::views::{Evidence, STRANGERS_MAX, Views};
 use crate::engine::{audit, expire, pulse, ready, serve};
 use crate::error::StartError;
 use crate::membership::{Heard, HeardState, Membership, MembershipConfig, PlainSeal};
@@ -44,6 +49,8 @@ use crate::user_index::UserIndex;
 const EVENTS_MAX: usize = 4096;
 /// How often a port is tried that is free for TCP and for UDP, when any port will do.
 const PORTS_TRIED: usize = 20;
+/// Addresses of earlier lives of this name that are asked at once whether they live; they are dead but for one at most.
+const TWINS_ASKED_MAX: usize = 64;
 /// Time between two beacons.
 const BEACON: Duration = Duration::from_millis(500);
 /// Time between two resolutions of a name.
@@ -58,24 +65,24 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
         Some(seed) => StdRng::seed_from_u64(seed),
         None => StdRng::from_os_rng(),
     };
-    let mut incarnation = builder.clock.wall_ms().max(1);
+    let mut incarnation = incarnation::first(builder.clock.wall_ms(), rng.next_u64());
     let mut bind = builder.config.bind;
     loop {
         let mut attempt = Attempt::open(&builder, &mut rng, incarnation, bind).await?;
         match attempt.look_around().await {
             Ok(Around::Free) => return Ok(attempt.go()),
-            // An earlier incarnation of this node, dead by now, had a larger number: the clock was set back.
+            // An earlier life of this name had a larger number: the clock was set back.
             Ok(Around::Outnumbered(known)) => {
                 probe::reached(Path::ClockSetBack);
-                incarnation = known + 1;
+                incarnation = incarnation::after(known);
             }
             Err(error) => {
-                attempt.close();
+                attempt.close().await;
                 return Err(error);
             }
         }
         bind = attempt.node_addr;
-        attempt.close();
+        attempt.close().await;
     }
 }
 
@@ -91,7 +98,9 @@ struct Attempt {
     node: Arc<Node>,
     membership: Arc<Membership>,
     evidence: mpsc::UnboundedReceiver<Evidence>,
+    strangers: mpsc::Receiver<SocketAddr>,
     node_addr: SocketAddr,
+    accepting: JoinHandle<()>,
 }
 
 enum Around {
@@ -123,9 +132,10 @@ impl Attempt {
             }
         };
         let (report, evidence) = mpsc::unbounded_channel();
-        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), report));
-        task::spawn(serve::accept(node.clone(), listener));
-        Ok(Self { node, membership: Arc::new(membership), evidence, node_addr: addr })
+        let (meet, strangers) = mpsc::channel(STRANGERS_MAX);
+        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), report, meet));
+        let accepting = task::spawn(serve::accept(node.clone(), listener));
+        Ok(Self { node, membership: Arc::new(membership), evidence, strangers, node_addr: addr, accepting })
     }
 
     /// Waits until another node was heard, or nobody for the length of the discovery window, and makes sure that
@@ -134,16 +144,18 @@ impl Attempt {
         let deadline = Instant::now() + self.node.config.discovery_window;
         let mut heard = self.membership.heard();
         let mut company_since = None;
+        let mut asked = BTreeSet::new();
         loop {
             let members = heard.borrow_and_update().clone();
             let others = members.iter().any(|member| *member.name != *self.node.config.name && member.alive);
-            for twin in members.iter().filter(|member| self.is_twin(member)) {
-                if self.is_live(twin).await {
-                    return Err(StartError::NameTaken { name: self.node.config.name.clone(), addr: twin.addr });
-                }
-                if twin.incarnation >= self.node.incarnation {
-                    return Ok(Around::Outnumbered(twin.incarnation));
-                }
+            let twins: Vec<&Heard> = members.iter().filter(|member| self.is_twin(member)).collect();
+            if let Some(addr) = self.live_twin(&twins, &mut asked).await {
+                return Err(StartError::NameTaken { name: self.node.config.name.clone(), addr });
+            }
+            // Whatever has become of them: no two lives of one name may have one number.
+            let known = twins.iter().map(|twin| twin.incarnation).filter(|known| *known < u64::MAX).max();
+            if let Some(known) = known.filter(|known| *known >= self.node.incarnation) {
+                return Ok(Around::Outnumbered(known));
             }
             if others {
                 company_since.get_or_insert_with(Instant::now);
@@ -157,21 +169,29 @@ impl Attempt {
         }
     }
 
+    /// Whether this is another life of this node's name.
     fn is_twin(&self, member: &Heard) -> bool {
         let earlier = (member.incarnation, member.addr) < (self.node.incarnation, self.node.advertise);
         // Of two that start at once, the later one gives way.
         let yields = member.state == HeardState::Probing && !earlier;
-        *member.name == *self.node.config.name
-            && member.addr != self.node.advertise
-            && member.state != HeardState::Left
-            && !yields
+        *member.name == *self.node.config.name && !yields
     }
 
-    /// Whether a node of this name answers at the address of `twin`.
-    async fn is_live(&self, twin: &Heard) -> bool {
+    /// Where one of the lives that were not asked yet answers, if one does. All are asked at once, the latest first, each
+    /// address once: a name that was started again and again must not delay its next start.
+    async fn live_twin(&self, twins: &[&Heard], asked: &mut BTreeSet<SocketAddr>) -> Option<SocketAddr> {
+        let may_live = twins.iter().rev().filter(|twin| twin.state != HeardState::Left);
+        let elsewhere = may_live.map(|twin| twin.addr).filter(|addr| *addr != self.node.advertise);
+        let addrs: Vec<SocketAddr> = elsewhere.filter(|addr| asked.insert(*addr)).take(TWINS_ASKED_MAX).collect();
+        let answers = join_all(addrs.iter().map(|addr| self.is_live_at(*addr))).await;
+        addrs.into_iter().zip(answers).find(|(_, live)| *live).map(|(addr, _)| addr)
+    }
+
+    /// Whether a node of this name answers at this address.
+    async fn is_live_at(&self, addr: SocketAddr) -> bool {
         let node = &self.node;
         let ask = async {
-            let stream = node.network.connect(twin.addr).await.ok()?;
+            let stream = node.network.connect(addr).await.ok()?;
             let mut stream = node.seal.wrap(stream, Side::Dialler).await.ok()?;
             link::shake_hands(node, &mut stream, 0).await.ok()
         };
@@ -181,7 +201,7 @@ impl Attempt {
 
     /// Takes part.
     fn go(self) -> Mesh {
-        let Self { node, membership, evidence, .. } = self;
+        let Self { node, membership, evidence, strangers, .. } = self;
         info!(name = %node.config.name, addr = %node.advertise, incarnation = node.incarnation, "node started");
         if let Some(error) = membership.multicast_error() {
             warn!(%error, "multicast is not available; the other ways of discovery go on");
@@ -190,7 +210,7 @@ impl Attempt {
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
         let mut views = Views::new(node.clone(), membership.clone());
         views.review(&membership.heard().borrow().clone());
-        task::spawn(views.run(evidence));
+        task::spawn(views.run(evidence, strangers));
         task::spawn(pulse::run(node.clone()));
         task::spawn(audit::run(node.clone()));
         task::spawn(expire::run(node.clone()));
@@ -198,9 +218,12 @@ impl Attempt {
         Mesh::new(node, membership, is_ready)
     }
 
-    fn close(self) {
+    /// Ends it, and waits until its port is free.
+    async fn close(self) {
         self.node.stop.cancel();
-        self.membership.stop();
+        // A panic of it would be no reason not to go on.
+        let _ = self.accepting.await;
+        self.membership.close().await;
     }
 }
 
@@ -258,6 +281,7 @@ fn new_node(
     advertise: SocketAddr,
     rng: StdRng,
     evidence: mpsc::UnboundedSender<Evidence>,
+    strangers: mpsc::Sender<SocketAddr>,
 ) -> Node {
     let config = builder.config.clone();
     let mode = match config.mode {
@@ -298,16 +322,20 @@ fn new_node(
         events: broadcast::Sender::new(EVENTS_MAX),
         counters: Counters::default(),
         evidence,
+        strangers,
         walked: HighWaterMark::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
         trust: Trust::default(),
         stall: Mutex::default(),
         recovering: AtomicBool::new(false),
         changed: Notify::new(),
+        joins: AtomicU64::new(0),
         rejoin: Notify::new(),
         closed: AtomicBool::new(false),
         vanished: Mutex::default(),
         stop: CancellationToken::new(),
+        failure: OnceLock::new(),
+        lives: Lives::default(),
         config,
     }
 }

@@ -147,9 +147,17 @@ pub(crate) async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, e
         Message::Welcome(welcome) => {
             Ok(Greeted { name: welcome.name.to_owned(), incarnation: welcome.incarnation, counter: welcome.counter })
         }
-        Message::Refused(why) => Err(io::Error::other(refusal(why))),
+        Message::Refused(why) => Err(refused(node, why)),
         _ => Err(io::Error::other("the other side broke the handshake")),
     }
+}
+
+/// What a refusal means: for this node, and in words.
+fn refused(node: &Node, why: Refused) -> io::Error {
+    if let Refused::Stale { known } = why {
+        node.outlived(known);
+    }
+    io::Error::other(refusal(why))
 }
 
 fn refusal(why: Refused) -> String {
@@ -303,6 +311,7 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, read
             Message::ExpireVotes(votes) => peer.answer(votes.request, &bytes),
             Message::AuditDiffers(differs) => peer.answer(differs.request, &bytes),
             Message::ToldUser(told) => peer.answer(told.request, &bytes),
+            Message::Refused(why) => return refused(node, why),
             _ => return io::Error::new(io::ErrorKind::InvalidData, "a message that only diallers send"),
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod frame;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod link;
+pub(crate) mod lives;
 pub(crate) mod login;
 pub(crate) mod node;
 pub(crate) mod peer;

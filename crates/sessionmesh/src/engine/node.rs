@@ -1,7 +1,7 @@
 //! The state that all tasks of a node share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use rand::Rng as _;
@@ -18,10 +18,12 @@ use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use super::expire::Fences;
 use super::health::Patience;
 use super::keys::Keys;
+use super::lives::Lives;
 use super::peer::{Peer, lock};
 use super::progress::HighWaterMark;
 use super::store::{Entry, Store};
@@ -30,6 +32,7 @@ use super::trust::Trust;
 use super::views::Evidence;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::Failure;
 use crate::event::Event;
 use crate::network::Network;
 use crate::seal::ConnectionSeal;
@@ -65,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) counters: Counters,
     /// What links learn about members, for whoever computes the view.
     pub(crate) evidence: mpsc::UnboundedSender<Evidence>,
+    /// Where strangers that dialled take links, for whoever talks to gossip.
+    pub(crate) strangers: mpsc::Sender<std::net::SocketAddr>,
     /// The epoch whose walk through the store is complete.
     pub(crate) walked: HighWaterMark,
     /// The last beat, to notice that this node itself was stalled.
@@ -77,13 +82,19 @@ pub(crate) struct Node {
     pub(crate) recovering: AtomicBool,
     /// Something changed that readiness, a drain or a reader may wait for.
     pub(crate) changed: Notify,
-    /// The node has discarded what it held and is joining anew.
+    /// How often the node has discarded what it held and joined anew.
+    pub(crate) joins: AtomicU64,
+    /// It has done so just now.
     pub(crate) rejoin: Notify,
     /// The node has handed over what it held and takes no commits any more.
     pub(crate) closed: AtomicBool,
     /// Members that vanished without leaving, see [`super::views`].
     pub(crate) vanished: Mutex<super::views::Vanished>,
     pub(crate) stop: CancellationToken,
+    /// Why the node stopped by itself, if it did.
+    pub(crate) failure: OnceLock<Failure>,
+    /// The latest life of each name.
+    pub(crate) lives: Lives,
 }
 
 impl Node {
@@ -233,9 +244,13 @@ impl Node {
     }
 
     /// Drops the copy of a session that this node does not own, if all owners keep it.
+    ///
+    /// Not while one of them is joining: newcomers that die before they are ready must take nothing with them. Once they
+    /// are ready [`super::walk::let_go_of_what_is_kept`] asks again.
     pub(crate) fn let_go(&self, id: SessionId) {
         let topology = self.topology.load();
-        if topology.is_owner(id.slot()) || lock(&self.acks).waits_for(id) {
+        let waits = || lock(&self.acks).waits_for(id);
+        if topology.is_owner(id.slot()) || topology.has_joining_owner(id.slot()) || waits() {
             return;
         }
         let owners = topology.owner_nodes(id.slot());
@@ -333,6 +348,26 @@ impl Node {
             health.settle(view);
         }
         health.is_settled(view)
+    }
+
+    /// Stops at once, as in a crash: nothing is served or handed over any more. The first failure is the one that is told.
+    pub(crate) fn fail(&self, failure: Failure) {
+        if self.stop.is_cancelled() || self.failure.set(failure).is_err() {
+            return;
+        }
+        self.closed.store(true, Ordering::SeqCst);
+        self.stop.cancel();
+        self.changed.notify_waiters();
+        if let Some(failure) = self.failure.get() {
+            error!(name = %self.config.name, %failure, "the node has stopped");
+        }
+    }
+
+    /// A member knows a life of this node's name with the number `known`.
+    pub(crate) fn outlived(&self, known: u64) {
+        if known > self.incarnation {
+            self.fail(Failure::Replaced { name: self.config.name.clone(), incarnation: known });
+        }
     }
 
     /// Tells whoever listens; nobody listening is no fault.

@@ -161,6 +161,10 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     if !topology.is_owner(id.slot()) || node.fences.holds(id, now) || !node.is_current(&topology, now) {
         return None;
     }
+    // What is held stays held while a node leaves; one that has stopped serves nothing.
+    if node.closed.load(Ordering::Acquire) && node.stop.is_cancelled() {
+        return None;
+    }
     let look = |entry: &mut Entry| match entry.record.status() {
         Status::Live if entry.record.is_past_limit(now) => None,
         Status::Live => {

@@ -1,10 +1,10 @@
 //! From joining to ready: when a node has all that its slots hold.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -19,16 +19,20 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: wat
     let stop = node.stop.clone();
     let joining = async {
         loop {
+            let join = node.joins.load(Ordering::Acquire);
             membership.set_state(HeardState::Joining).await;
             ready.send_replace(false);
             let skipped = wait_for_all(&node, &membership).await;
+            if join != node.joins.load(Ordering::Acquire) {
+                continue;
+            }
             probe::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
             if !skipped.is_empty() {
                 probe::reached(Path::DonorSkipped);
                 warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
             }
             info!(sessions = node.store.live(), "ready");
-            node.report(Evidence::Own(MemberState::Ready));
+            node.report(Evidence::Ready(join));
             membership.set_state(HeardState::Ready).await;
             ready.send_replace(true);
             node.rejoin.notified().await;

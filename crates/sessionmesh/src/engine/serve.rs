@@ -32,6 +32,13 @@ const SILENT_DEADLINES: u32 = 20;
 /// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
+/// Who dialled.
+struct Dialler {
+    node: NodeHash,
+    name: String,
+    incarnation: u64,
+}
+
 /// Accepts connections until the node stops.
 pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
     let open = Arc::new(());
@@ -97,13 +104,13 @@ async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>) -> io::Result<()> 
     };
     tokio::select! {
         biased;
-        ended = reading(node, from, &mut reader, &answers, &room) => ended,
+        ended = reading(node, &from, &mut reader, &answers, &room) => ended,
         ended = writing => ended,
     }
 }
 
 /// Answers the handshake: a welcome, or why not.
-async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<NodeHash> {
+async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<Dialler> {
     let bytes = {
         let mut reader = FrameReader::new(&mut *stream, HANDSHAKE_BYTES_MAX);
         reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?
@@ -132,9 +139,10 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<No
         && node.topology.load().peer(from).is_none()
         && let Ok(addr) = hello.addr.parse()
     {
-        node.report(Evidence::Met(addr));
+        // If there is no room gossip will tell of it.
+        let _ = node.strangers.try_send(addr);
     }
-    Ok(from)
+    Ok(Dialler { node: from, name: hello.name.to_owned(), incarnation: hello.incarnation })
 }
 
 fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
@@ -147,14 +155,14 @@ fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
     if hello.digest_version != DIGEST_VERSION {
         return Some(Refused::Digest { version: DIGEST_VERSION });
     }
-    let topology = node.topology.load();
-    let known = topology.view.get(hello.name).map_or(0, |member| member.incarnation);
-    (hello.expects != 0 && known > hello.incarnation).then_some(Refused::Stale { known })
+    // Who only asks who is there takes no part.
+    let later = node.lives.later(hello.name, hello.incarnation).filter(|_| hello.expects != 0)?;
+    Some(Refused::Stale { known: later })
 }
 
 async fn reading<R: AsyncRead + Unpin>(
     node: &Arc<Node>,
-    from: NodeHash,
+    from: &Dialler,
     reader: &mut FrameReader<R>,
     answers: &tokio::sync::mpsc::Sender<Vec<u8>>,
     room: &tokio::sync::Semaphore,
@@ -177,14 +185,19 @@ async fn reading<R: AsyncRead + Unpin>(
 }
 
 /// Acts on one message, and encodes the answer if it has one.
-fn handle(node: &Arc<Node>, from: NodeHash, message: Message<'_>) -> io::Result<Option<Vec<u8>>> {
+fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Result<Option<Vec<u8>>> {
+    let from = dialler.node;
     let encoded = match message {
         Message::Batch(batch) => {
             let codes = apply::batch(node, from, &batch);
             let view = node.topology.load().hash().0;
             codec::encode(&Message::Answers(Answers { seq: batch.seq, counter: node.lamport.now(), view, codes }))
         }
-        Message::Ping(ping) => codec::encode(&Message::Pong(pong(node, from, ping))),
+        Message::Ping(ping) => match node.lives.later(&dialler.name, dialler.incarnation) {
+            None => codec::encode(&Message::Pong(pong(node, from, ping))),
+            // It was frozen or cut off while another one of its name was started, and has kept its connection.
+            Some(known) => codec::encode(&Message::Refused(Refused::Stale { known })),
+        },
         Message::Ask(ask) => read::tell(node, &ask),
         Message::ExpireAsk(ask) => codec::encode(&Message::ExpireVotes(expire::vote(node, from, &ask))),
         Message::Audit(asked) => codec::encode(&Message::AuditDiffers(audit::compare(node, from, &asked))),

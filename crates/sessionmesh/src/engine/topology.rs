@@ -165,6 +165,11 @@ impl Topology {
         ranking.into_iter().skip(owners).filter_map(|at| self.members[usize::from(at)].as_ref())
     }
 
+    /// Whether an owner of `slot` may lack what it holds.
+    pub(crate) fn has_joining_owner(&self, slot: Slot) -> bool {
+        self.slots.owners(slot).iter().any(|&at| self.is_joining(at))
+    }
+
     /// Whether the member may lack what its slots hold.
     pub(crate) fn is_joining(&self, at: u16) -> bool {
         self.view.members()[usize::from(at)].state == MemberState::Joining

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::moment::{Moment, millis};
@@ -34,11 +35,14 @@ pub(crate) enum Evidence {
     Leaving(NodeHash),
     /// It has left.
     Left(NodeHash),
-    /// A node that is not in the view dialled from a node that takes links here.
-    Met(SocketAddr),
-    /// This node's own state is another one.
-    Own(MemberState),
+    /// This node has all that it must hold, since it joined for the time with this number (see [`Node::joins`]).
+    Ready(u64),
+    /// This node hands over what it holds, and will stop.
+    LeavingMyself,
 }
+
+/// Addresses of strangers that wait to be introduced to gossip. More are dropped: gossip finds them by itself.
+pub(crate) const STRANGERS_MAX: usize = 64;
 
 /// How often the view is computed even if nothing was reported.
 const REVIEW: Duration = Duration::from_millis(100);
@@ -125,20 +129,34 @@ pub(crate) struct Views {
     gone: BTreeSet<NodeHash>,
     /// Incarnations that were in the view once, and so may hold what they held then.
     known: BTreeSet<NodeHash>,
-    /// The last heartbeat of each incarnation, and when it came.
-    heartbeats: BTreeMap<NodeHash, (u64, Moment)>,
+    /// Incarnations to which a link was up once.
+    reached: BTreeSet<NodeHash>,
+    /// What gossip counted of each incarnation.
+    heartbeats: BTreeMap<NodeHash, Heartbeat>,
     former_since: Option<Moment>,
     /// Since when this node is alone, though it knows of others.
     alone_since: Option<Moment>,
     own: MemberState,
+    /// Earlier lives of this node's own name that a warning was given about.
+    earlier_lives_told: BTreeSet<u64>,
     walk: CancellationToken,
 }
 
+/// A member whose port refuses.
 struct Refusal {
-    name: Arc<str>,
-    incarnation: u64,
     since: Moment,
     heartbeat: u64,
+    /// Gossip has heard it for so long since that it lives all the same.
+    lives: bool,
+}
+
+/// The last heartbeat of an incarnation.
+#[derive(Clone, Copy)]
+struct Heartbeat {
+    count: u64,
+    since: Moment,
+    /// It was counted up while this node listened, so the incarnation lived then.
+    moved: bool,
 }
 
 impl Views {
@@ -151,25 +169,32 @@ impl Views {
             leaving: BTreeSet::new(),
             gone: BTreeSet::new(),
             known: BTreeSet::new(),
+            reached: BTreeSet::new(),
             heartbeats: BTreeMap::new(),
             former_since: None,
             alone_since: None,
             own: MemberState::Joining,
+            earlier_lives_told: BTreeSet::new(),
             walk: CancellationToken::new(),
         }
     }
 
     /// Computes views until the node stops.
-    pub(crate) async fn run(mut self, mut evidence: mpsc::UnboundedReceiver<Evidence>) {
+    pub(crate) async fn run(
+        mut self,
+        mut evidence: mpsc::UnboundedReceiver<Evidence>,
+        mut strangers: mpsc::Receiver<SocketAddr>,
+    ) {
         let mut heard = self.membership.heard();
         let mut reviews = self.node.ticks(REVIEW);
         loop {
             tokio::select! {
                 biased;
                 () = self.node.stop.cancelled() => break,
-                Some(evidence) = evidence.recv() => self.note(evidence).await,
+                Some(evidence) = evidence.recv() => self.note(evidence),
+                Some(addr) = strangers.recv() => self.membership.introduce(addr).await,
                 changed = heard.changed() => if changed.is_err() { break },
-                _ = reviews.tick() => self.check_refused().await,
+                _ = reviews.tick() => {}
             }
             let heard = heard.borrow_and_update().clone();
             self.review(&heard);
@@ -177,19 +202,22 @@ impl Views {
         for peer in self.peers.values() {
             peer.stop.cancel();
         }
+        // A node that stopped by itself must not be heard any more.
+        self.membership.stop();
     }
 
-    async fn note(&mut self, evidence: Evidence) {
+    fn note(&mut self, evidence: Evidence) {
         let now = self.node.now();
         match evidence {
             Evidence::Refused(node) => {
-                let Some(peer) = self.peers.get(&node) else { return };
-                let (name, incarnation) = (peer.member.name.clone(), peer.member.incarnation);
-                let heartbeat = self.membership.heartbeat(&name, incarnation).await.unwrap_or(0);
-                self.refused.entry(node).or_insert(Refusal { name, incarnation, since: now, heartbeat });
+                if self.peers.contains_key(&node) {
+                    let heartbeat = self.heartbeats.get(&node).map_or(0, |heartbeat| heartbeat.count);
+                    self.refused.entry(node).or_insert(Refusal { since: now, heartbeat, lives: false });
+                }
             }
             Evidence::Connected(node) => {
                 self.refused.remove(&node);
+                self.reached.insert(node);
             }
             Evidence::Replaced(node) => {
                 self.gone.insert(node);
@@ -201,43 +229,67 @@ impl Views {
                 self.leaving.insert(node);
                 self.gone.insert(node);
             }
-            Evidence::Met(addr) => self.membership.introduce(addr).await,
-            Evidence::Own(state) => self.own = state,
+            // A node that discarded what it held meanwhile, or that is leaving, is not ready.
+            Evidence::Ready(join) => {
+                if self.own == MemberState::Joining && join == self.node.joins.load(Ordering::Acquire) {
+                    self.own = MemberState::Ready;
+                }
+            }
+            Evidence::LeavingMyself => self.own = MemberState::Leaving,
         }
     }
 
     /// A process that is gone is not heard any more, once what gossip relayed has arrived. One that is heard for
-    /// longer lives, though its port refuses: it is suspected, not removed.
-    async fn check_refused(&mut self) {
-        let now = self.node.now();
-        let mut alive = Vec::new();
+    /// longer lives, though its port refuses: it is suspected, not removed, unless nobody here ever reached it.
+    fn check_refused(&mut self, now: Moment) {
         for (node, refusal) in &mut self.refused {
-            let heartbeat = self.membership.heartbeat(&refusal.name, refusal.incarnation).await.unwrap_or(0);
-            if heartbeat > refusal.heartbeat {
-                refusal.heartbeat = heartbeat;
-                if now.ms_since(refusal.since) > REFUSED_BUT_HEARD_MS {
-                    alive.push(*node);
+            let heartbeat = self.heartbeats.get(node).map_or(0, |heartbeat| heartbeat.count);
+            if heartbeat <= refusal.heartbeat {
+                continue;
+            }
+            refusal.heartbeat = heartbeat;
+            let lives = now.ms_since(refusal.since) > REFUSED_BUT_HEARD_MS && self.reached.contains(node);
+            if lives && !refusal.lives {
+                refusal.lives = true;
+                probe::reached(Path::RefusedButHeard);
+                if let Some(peer) = self.peers.get(node) {
+                    super::pulse::suspect(&self.node, peer);
                 }
             }
         }
-        for node in alive {
-            self.refused.remove(&node);
-            if let Some(peer) = self.peers.get(&node) {
-                probe::reached(Path::RefusedButHeard);
-                super::pulse::suspect(&self.node, peer);
-            }
+    }
+
+    /// Forgets incarnations that gossip has forgotten: a name that is started again and again must cost nothing for good.
+    fn forget(&mut self, heard: &[(NodeHash, &Heard)], before: &Topology) {
+        let heard: BTreeSet<NodeHash> = heard.iter().map(|(node, _)| *node).collect();
+        let is_known = |node: &NodeHash| heard.contains(node) || before.peer(*node).is_some();
+        self.heartbeats.retain(|node, _| heard.contains(node));
+        self.refused.retain(|node, _| is_known(node));
+        for nodes in [&mut self.leaving, &mut self.gone, &mut self.known, &mut self.reached] {
+            nodes.retain(is_known);
         }
+        self.node
+            .lives
+            .retain(|name, incarnation| *name == *self.node.config.name || is_known(&NodeHash::of(name, incarnation)));
     }
 
     /// Computes the view from what was heard, and adopts it if it is another one.
     pub(crate) fn review(&mut self, heard: &[Heard]) {
         let before = self.node.topology();
+        let heard: Vec<(NodeHash, &Heard)> =
+            heard.iter().map(|heard| (NodeHash::of(&heard.name, heard.incarnation), heard)).collect();
+        let heard = heard.as_slice();
+        self.listen(heard);
+        self.forget(heard, &before);
+        self.check_refused(self.node.now());
+        self.look_for_lives_of_this_name(heard);
         let mut view = self.compute(heard, &before);
         if self.missed_too_much(&view, &before) {
             probe::reached(Path::CopiesDiscarded);
             warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
             self.node.store.clear();
             self.own = MemberState::Joining;
+            self.node.joins.fetch_add(1, Ordering::AcqRel);
             self.node.rejoin.notify_one();
             view = self.compute(heard, &before);
         }
@@ -248,9 +300,40 @@ impl Views {
         self.adopt(view, &before);
     }
 
-    fn compute(&mut self, heard: &[Heard], before: &Topology) -> View {
+    /// Notes whose heartbeats were counted up.
+    fn listen(&mut self, heard: &[(NodeHash, &Heard)]) {
         let now = self.node.now();
-        self.heartbeats.retain(|node, _| heard.iter().any(|h| NodeHash::of(&h.name, h.incarnation) == *node));
+        for (node, heard) in heard {
+            let first = Heartbeat { count: heard.heartbeat, since: now, moved: false };
+            let heartbeat = self.heartbeats.entry(*node).or_insert(first);
+            if heartbeat.count != heard.heartbeat {
+                *heartbeat = Heartbeat { count: heard.heartbeat, since: now, moved: true };
+            }
+        }
+    }
+
+    /// Another life of this node's name may have been started while this process was frozen or cut off, or both were
+    /// started where they could not hear each other. The later one goes on.
+    fn look_for_lives_of_this_name(&mut self, heard: &[(NodeHash, &Heard)]) {
+        let takes_part = |state| matches!(state, HeardState::Joining | HeardState::Ready | HeardState::Leaving);
+        for (node, heard) in heard.iter().filter(|(_, heard)| *heard.name == *self.node.config.name) {
+            let lives = heard.alive && self.heartbeats.get(node).is_some_and(|heartbeat| heartbeat.moved);
+            if !lives || !takes_part(heard.state) {
+                continue;
+            }
+            if heard.incarnation > self.node.incarnation {
+                self.node.outlived(heard.incarnation);
+            } else if self.earlier_lives_told.insert(heard.incarnation) {
+                warn!(name = %heard.name, addr = %heard.addr, incarnation = heard.incarnation,
+                    "an earlier life of this node's name is running; it stops as soon as it hears of this one. \
+                     Give each node its own name");
+            }
+        }
+        self.earlier_lives_told.retain(|told| heard.iter().any(|(_, heard)| heard.incarnation == *told));
+    }
+
+    fn compute(&mut self, heard: &[(NodeHash, &Heard)], before: &Topology) -> View {
+        let now = self.node.now();
         let me = Member {
             name: Arc::from(self.node.config.name.as_str()),
             incarnation: self.node.incarnation,
@@ -260,8 +343,7 @@ impl Views {
         };
         let mut members = vec![me];
         let own_name = self.node.config.name.clone();
-        for heard in heard.iter().filter(|heard| *heard.name != *own_name) {
-            let node = NodeHash::of(&heard.name, heard.incarnation);
+        for &(node, heard) in heard.iter().filter(|(_, heard)| *heard.name != *own_name) {
             let state = match heard.state {
                 HeardState::Probing => continue,
                 HeardState::Joining => MemberState::Joining,
@@ -275,9 +357,10 @@ impl Views {
                 }
             };
             let state = if self.leaving.contains(&node) { MemberState::Leaving } else { state };
-            if self.is_alive(heard, before.peer(node), now)
-                && !self.refused.contains_key(&node)
+            if self.is_alive(node, heard, before.peer(node), now)
+                && self.refused.get(&node).is_none_or(|refusal| refusal.lives)
                 && !self.gone.contains(&node)
+                && self.node.lives.later(&heard.name, heard.incarnation).is_none()
             {
                 let (name, zone) = (heard.name.clone(), heard.zone.clone());
                 members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state });
@@ -308,13 +391,9 @@ impl Views {
 
     /// Two witnesses: gossip with its failure detector, and the link. A member that answers on its link lives, whatever
     /// gossip says; one that is silent on its link goes as soon as its heartbeat stands still, too.
-    fn is_alive(&mut self, heard: &Heard, peer: Option<&Arc<Peer>>, now: Moment) -> bool {
-        let node = NodeHash::of(&heard.name, heard.incarnation);
-        let beat = self.heartbeats.entry(node).or_insert((heard.heartbeat, now));
-        if beat.0 != heard.heartbeat {
-            *beat = (heard.heartbeat, now);
-        }
-        let stands_still = now.ms_since(beat.1) > millis(self.node.config.gossip_interval) * STILL_INTERVALS;
+    fn is_alive(&self, node: NodeHash, heard: &Heard, peer: Option<&Arc<Peer>>, now: Moment) -> bool {
+        let still_since = self.heartbeats.get(&node).map_or(now, |heartbeat| heartbeat.since);
+        let stands_still = now.ms_since(still_since) > millis(self.node.config.gossip_interval) * STILL_INTERVALS;
         let Some(peer) = peer else { return heard.alive && !stands_still };
         let health = lock(&peer.health);
         let silent = self.node.is_awake(now) && health.is_silent(&self.node.patience, now);
@@ -328,8 +407,9 @@ impl Views {
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
-            if self.gone.contains(&peer.node) || self.refused.contains_key(&peer.node) {
-                probe::reached_if(Path::RefusedRemoved, || self.refused.contains_key(&peer.node));
+            let refused = self.refused.get(&peer.node).is_some_and(|refusal| !refusal.lives);
+            if self.gone.contains(&peer.node) || refused {
+                probe::reached_if(Path::RefusedRemoved, || refused);
                 peer.stop.cancel();
             } else {
                 former.push(peer.clone());
@@ -365,6 +445,17 @@ impl Views {
         if moved {
             self.owners_changed(before, &topology);
         }
+        let became_ready = |member: &Member| {
+            let was = before.view.get(&member.name).filter(|was| was.incarnation == member.incarnation);
+            member.state != MemberState::Joining && was.is_some_and(|was| was.state == MemberState::Joining)
+        };
+        if topology.view.members().iter().any(became_ready) {
+            let (node, stop) = (self.node.clone(), self.node.stop.child_token());
+            task::spawn(async move { stop.run_until_cancelled(walk::let_go_of_what_is_kept(node)).await });
+        }
+        for member in topology.view.members() {
+            self.node.lives.took_part(&member.name, member.incarnation);
+        }
         self.known.extend(nodes);
         self.node.changed.notify_waiters();
     }
@@ -399,7 +490,7 @@ impl Views {
             let was = before.view.get(&member.name);
             if let Some(was) = was.filter(|was| was.incarnation != member.incarnation) {
                 probe::reached(Path::QuickRestart);
-                if !self.leaving.contains(&was.node()) {
+                if !self.leaving.contains(&was.node()) && was.state != MemberState::Joining {
                     vanished.add(was.name.clone(), was.incarnation, now, idle_ms);
                 }
             }
@@ -417,7 +508,10 @@ impl Views {
                 info!(name = %member.name, "member left");
             } else {
                 warn!(name = %member.name, "member down");
-                vanished.add(member.name.clone(), member.incarnation, now, idle_ms);
+                // Nobody has let go of anything because of a node that was not ready.
+                if member.state != MemberState::Joining {
+                    vanished.add(member.name.clone(), member.incarnation, now, idle_ms);
+                }
                 let me = &before.view.members()[usize::from(before.me)];
                 let nobody_knows = view.members().iter().all(|member| member.state == MemberState::Joining);
                 if before.is_joining(before.me) && nobody_knows {

@@ -11,7 +11,7 @@ use sessionmesh_core::view::NodeHash;
 use tracing::debug;
 
 use super::node::Node;
-use super::peer::Peer;
+use super::peer::{Peer, lock};
 use super::store::Store;
 use super::topology::Topology;
 
@@ -35,6 +35,20 @@ pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topol
     debug!(epoch = after.epoch, marked, "walked the store");
     node.walked.raise(after.epoch);
     node.changed.notify_waiters();
+}
+
+/// Sessions that are looked at before others get their turn.
+const LOOKED_AT_ONCE: usize = 256;
+
+/// Owners are ready that were joining: what they keep need not be held here any more.
+pub(crate) async fn let_go_of_what_is_kept(node: Arc<Node>) {
+    let kept = lock(&node.keeping).sessions();
+    for ids in kept.chunks(LOOKED_AT_ONCE) {
+        for id in ids {
+            node.let_go(*id);
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 type Plan = Vec<(Arc<Peer>, Stamp)>;

@@ -79,7 +79,14 @@ impl Gossip {
 
     /// Sets the own state and gossips to every live member at once.
     pub(super) async fn set_state(&self, state: HeardState) {
-        *self.state.lock().expect("no holder panics") = state;
+        {
+            let mut own = self.state.lock().expect("no holder panics");
+            // A node that has said that it leaves takes that back never, whichever of its tasks speaks last.
+            if *own >= HeardState::Leaving && state < *own {
+                return;
+            }
+            *own = state;
+        }
         for addr in self.live_addrs().await {
             self.reach(addr);
         }
@@ -97,16 +104,6 @@ impl Gossip {
         })
         .await
         .unwrap_or_default()
-    }
-
-    /// The heartbeats counted for an incarnation.
-    pub(super) async fn heartbeat(&self, name: &str, incarnation: u64) -> Option<u64> {
-        self.with(|chitchat| {
-            let mut states = chitchat.node_states().iter();
-            let same = |id: &ChitchatId| &*id.node_id == name && id.generation_id == incarnation;
-            states.find(|(id, _)| same(id)).map(|(_, state)| state.heartbeat().into())
-        })
-        .await?
     }
 
     /// Where the other live members receive gossip.
@@ -140,9 +137,8 @@ impl Gossip {
 
     /// Puts a new server into the place of one that panicked.
     ///
-    /// The library panics over some of what it receives: a delta whose last version is below that of its own keys, a key
-    /// that starts outside ASCII. A member must not fall silent for good because of one datagram, so everything known is
-    /// carried over. (Looking for such deltas beforehand would mean to decompress and decode them a second time.)
+    /// The library may panic over what it receives. A member must not fall silent for good because of one datagram, so
+    /// everything known is carried over.
     pub(super) async fn restart(&self) -> io::Result<()> {
         let Some(old) = self.server() else { return Ok(()) };
         let (own_heartbeat, own_version, live, states) = old
@@ -176,10 +172,20 @@ impl Gossip {
         Ok(())
     }
 
-    /// Ends the gossip.
+    /// Ends the gossip. The socket is closed a moment later.
     pub(super) fn stop(&self) {
         if let Some(server) = self.server.lock().expect("no holder panics").take() {
             server.abort();
+        }
+    }
+
+    /// Ends the gossip, and waits until its socket is not in use any more.
+    pub(super) async fn close(&self) {
+        let server = self.server();
+        self.stop();
+        if let Some(server) = server {
+            // That it was ended from outside is no news.
+            let _ = server.termination_watcher().await;
         }
     }
 }

@@ -148,11 +148,6 @@ impl Membership {
         self.heard.clone()
     }
 
-    /// The heartbeats counted by an incarnation so far: more than before is evidence that gossip still hears it.
-    pub(crate) async fn heartbeat(&self, name: &str, incarnation: u64) -> Option<u64> {
-        self.gossip.heartbeat(name, incarnation).await
-    }
-
     /// Sets the own state and tells every live member at once.
     ///
     /// Telling needs an answer, so a member that stops at the next instruction may not have been heard.
@@ -168,6 +163,17 @@ impl Membership {
     /// Why multicast does not work although it is configured. The other discoveries do.
     pub(crate) fn multicast_error(&self) -> Option<String> {
         self.multicast_error.clone()
+    }
+
+    /// Ends everything, and waits until the port is free. Others notice by silence.
+    pub(crate) async fn close(&self) {
+        let tasks: Vec<_> = self.tasks.lock().expect("no holder panics").drain(..).collect();
+        for task in tasks {
+            task.abort();
+            // It ends by being aborted, which is no news.
+            let _ = task.await;
+        }
+        self.gossip.close().await;
     }
 
     /// Ends everything; others notice by silence. The port is free a moment later.
