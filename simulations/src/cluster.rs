@@ -689,7 +689,8 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         Discovery::Seeds => Ways::seeds(others.map(|other| SocketAddr::from((addrs[other], PORT)).to_string())),
         Discovery::Names => Ways::seeds(others.map(|other| format!("n{other}:{PORT}"))),
     };
-    let (mode, backups) = match scenario.mode {
+    let mode = if life > 1 { scenario.later_mode.unwrap_or(scenario.mode) } else { scenario.mode };
+    let (mode, backups) = match mode {
         Mode::AllToAll => (ModeName::AllToAll, 1),
         Mode::PrimaryBackup(backups) => (ModeName::PrimaryBackup, backups),
     };

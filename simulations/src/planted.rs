@@ -36,11 +36,12 @@ const RARE: [Bug; 11] = [
     Bug::VoteForAnyone,
 ];
 /// For these it takes a hundred seeds or more.
-const SELDOM: [Bug; 7] = [
+const SELDOM: [Bug; 8] = [
     Bug::AccessNotPassedOn,
     Bug::AnswerToEarlierSend,
     Bug::MissBelieved,
     Bug::NoWalk,
+    Bug::OwnMode,
     Bug::RenewalForgetsLateWrites,
     Bug::StalledOwnerAnswers,
     Bug::VanishedForgotten,

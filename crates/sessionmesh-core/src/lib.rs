@@ -1,7 +1,7 @@
 //! The pure heart of Sessionmesh: no task, no socket, no clock.
 //!
 //! Three rules carry everything. A session is a value that merges ([`session`], [`delta`]). Owners are computed, not
-//! announced ([`view`], [`slots`]). Whoever holds a copy sees to it that every owner has it, and lets go only when
+//! announced ([`view`], [`terms`], [`slots`]). Whoever holds a copy sees to it that every owner has it, and lets go only when
 //! the owners say that they keep it ([`outbox`], [`acks`], [`keeping`]).
 //!
 //! Time enters as a [`moment::Moment`] argument and randomness as a generator, so a test of anything here is a plain
@@ -23,5 +23,6 @@ pub mod probe;
 pub mod session;
 pub mod slots;
 pub mod stamp;
+pub mod terms;
 pub mod users;
 pub mod view;

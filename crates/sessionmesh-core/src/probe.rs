@@ -85,6 +85,8 @@ table! {
         DeadlineIgnored = "deadline-ignored",
         /// The store is not walked when the view changes.
         NoWalk = "no-walk",
+        /// A node places sessions as its own settings say, whatever those of the other members do.
+        OwnMode = "own-mode",
         /// A newcomer says that it is ready before it was given all.
         ReadyEarly = "ready-early",
         /// "Nothing" from one owner is believed at once, whatever it may have missed.
@@ -209,6 +211,8 @@ table! {
         AuditDifference = "audit-difference",
         /// A walk was interrupted by another change of the view.
         WalkInterrupted = "walk-interrupted",
+        /// Members of a view differed in settings that they should have alike.
+        SettingsDiffer = "settings-differ",
         /// "Kept" came under an older view and did not count for letting go.
         KeptTooLate = "kept-too-late",
         /// A copy was let go after all owners kept it.

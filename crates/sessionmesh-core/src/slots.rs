@@ -8,6 +8,7 @@
 //! - No owner list names a member twice, and all lists of one table have the same length.
 //! - The incarnation, the address and joining or ready never change an owner.
 //! - When one member joins, it is the only new owner any slot gets. When one leaves, only its own slots get a new one.
+//! - More backups are more owners besides those that a slot had, and the primary stays the same.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -15,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     id::{SLOTS, Slot},
+    terms::Mode,
     view::{MemberState, View, ViewHash},
 };
 
@@ -23,18 +25,6 @@ mod tests;
 
 /// The seed of all placement hashes. Part of the protocol.
 const PLACEMENT_SEED: u64 = u64::from_be_bytes(*b"sessmesh");
-
-/// How many members hold a copy of each session. The same on all members of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Every member holds every session. For a few members; the ranking only says who acts first.
-    AllToAll,
-    /// A primary and this many backups, as far as there are members.
-    PrimaryBackup {
-        /// The number of backups. So many crashes at once lose nothing that they all hold; zero keeps no second copy.
-        backups: u8,
-    },
-}
 
 /// The owners of every slot under one view. Members appear as their index in [`View::members`].
 #[derive(Clone, Debug, PartialEq, Eq)]

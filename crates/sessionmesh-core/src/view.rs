@@ -4,6 +4,8 @@ use std::{cmp::Reverse, fmt, net::SocketAddr, sync::Arc};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::terms::Terms;
+
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,8 @@ pub struct Member {
     pub zone: Arc<str>,
     /// Where it is in its life.
     pub state: MemberState,
+    /// What its settings say about things that concern all members. The same for all the life of an incarnation.
+    pub terms: Terms,
 }
 
 impl Member {
@@ -76,7 +80,7 @@ impl fmt::Debug for NodeHash {
 
 /// All of a view that placement depends on, in 64 bits. Part of the protocol.
 ///
-/// Two nodes with the same hash name the same owners for every slot, given the same mode.
+/// Two nodes with the same hash name the same owners for every slot.
 #[derive(
     Clone,
     Copy,
@@ -93,7 +97,7 @@ impl fmt::Debug for NodeHash {
 pub struct ViewHash(pub u64);
 
 impl ViewHash {
-    fn of(members: &[Member]) -> Self {
+    fn of(members: &[Member], in_force: &Terms) -> Self {
         let mut bytes = Vec::new();
         for member in members {
             for text in [&member.name, &member.zone] {
@@ -103,6 +107,7 @@ impl ViewHash {
             bytes.extend(member.incarnation.to_le_bytes());
             bytes.push(u8::from(member.state == MemberState::Leaving));
         }
+        bytes.push(in_force.mode.number());
         Self(xxh3_64(&bytes))
     }
 }
@@ -117,6 +122,7 @@ impl fmt::Debug for ViewHash {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     members: Vec<Member>,
+    in_force: Terms,
     hash: ViewHash,
 }
 
@@ -133,8 +139,9 @@ impl View {
         });
         members.dedup_by(|later, kept| later.name == kept.name);
         members.truncate(MEMBERS_MAX);
-        let hash = ViewHash::of(&members);
-        Self { members, hash }
+        let in_force = members.iter().map(|member| member.terms).reduce(Terms::largest).unwrap_or(Terms::NONE);
+        let hash = ViewHash::of(&members, &in_force);
+        Self { members, in_force, hash }
     }
 
     /// The members, sorted by name. Slots name members by their index in this slice.
@@ -155,7 +162,21 @@ impl View {
         self.find(name).map(|at| u16::try_from(at).expect("MEMBERS_MAX fits in 16 bits"))
     }
 
-    /// The hash of (name, incarnation, zone, whether it is leaving) of all members.
+    /// What is in force for all members: of each of their terms the largest. Those of leaving members count, too: until
+    /// they are gone others go by them.
+    #[must_use]
+    pub fn in_force(&self) -> &Terms {
+        &self.in_force
+    }
+
+    /// The shortest time, in milliseconds, for which a member may have kept tombstones that it made while it saw no other
+    /// one: who was away for longer may have missed ends of which nobody knows any more.
+    #[must_use]
+    pub fn shortest_retention_ms(&self) -> u64 {
+        self.members.iter().map(|member| member.terms.tombstone_retention_ms).min().unwrap_or(0)
+    }
+
+    /// The hash of (name, incarnation, zone, whether it is leaving) of all members, and of the mode in force.
     ///
     /// Joining or ready makes no difference to it, nor does the address, because neither changes an owner.
     #[must_use]

@@ -68,6 +68,7 @@ pub use sessionmesh_core::id::{InvalidSessionId, SessionId};
 #[doc(hidden)]
 pub use sessionmesh_core::probe;
 pub use sessionmesh_core::session::Value;
+pub use sessionmesh_core::terms::{Difference, Mode, Terms};
 pub use sessionmesh_core::view::{Member, MemberState};
 pub use stats::Stats;
 #[cfg(sessionmesh_probes)]

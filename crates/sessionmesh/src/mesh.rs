@@ -10,6 +10,7 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::millis;
 use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::terms::{Difference, Terms};
 use sessionmesh_core::view::{Member, MemberState};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -171,6 +172,20 @@ impl Mesh {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.node.config
+    }
+
+    /// What is in force in the cluster as this node sees it. [`Mesh::config`] says what this node was started with, and
+    /// [`Member::terms`] what each member asks for; where they differ the largest counts.
+    #[must_use]
+    pub fn in_force(&self) -> Terms {
+        *self.node.topology.load().view.in_force()
+    }
+
+    /// The settings that members should have alike and do not, with the values and who has them. During a rolling restart
+    /// that changes a setting this is as it should be; later it is a mistake in somebody's configuration.
+    #[must_use]
+    pub fn differences(&self) -> Vec<Difference> {
+        Difference::all(&self.node.topology.load().view)
     }
 
     /// The members that hold session `id` when all is well, the primary first.

@@ -13,8 +13,9 @@ use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::incarnation;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::slots::{Mode, Slots};
+use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::LamportClock;
+use sessionmesh_core::terms::Terms;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::builder::MeshBuilder;
-use crate::config::{Config, ConfigError, ModeName};
+use crate::config::{Config, ConfigError};
 use crate::engine::health::Patience;
 use crate::engine::keys::Keys;
 use crate::engine::link;
@@ -93,6 +94,11 @@ fn user_index(builder: &MeshBuilder) -> Option<UserIndex> {
     builder.user_index.clone().or_else(set)
 }
 
+/// What the node says to others about things that concern them, too.
+fn terms(builder: &MeshBuilder) -> Terms {
+    builder.config.terms(user_index(builder).map_or(0, |index| index.fingerprint()))
+}
+
 /// A node that listens and gossips, but takes no part yet.
 struct Attempt {
     node: Arc<Node>,
@@ -120,7 +126,8 @@ impl Attempt {
             tries += 1;
             let (listener, addr) = listen(builder, bind).await?;
             let advertise = advertised(&builder.config, addr);
-            let config = membership_config(&builder.config, incarnation, addr, advertise, rng.next_u64());
+            let seed = rng.next_u64();
+            let config = membership_config(&builder.config, terms(builder), incarnation, addr, advertise, seed);
             match Membership::start(builder.network.clone(), Arc::new(PlainSeal::new(&builder.config.cluster)), config)
                 .await
             {
@@ -245,6 +252,7 @@ fn advertised(config: &Config, bound: SocketAddr) -> SocketAddr {
 
 fn membership_config(
     config: &Config,
+    terms: Terms,
     incarnation: u64,
     bind: SocketAddr,
     advertise: SocketAddr,
@@ -264,6 +272,7 @@ fn membership_config(
         bind,
         advertise,
         zone: config.zone.clone(),
+        terms,
         multicast: config.multicast_enabled().then_some(multicast),
         seeds: config.seeds.clone(),
         dns: config.dns.clone(),
@@ -284,23 +293,21 @@ fn new_node(
     strangers: mpsc::Sender<SocketAddr>,
 ) -> Node {
     let config = builder.config.clone();
-    let mode = match config.mode {
-        ModeName::AllToAll => Mode::AllToAll,
-        ModeName::PrimaryBackup => Mode::PrimaryBackup { backups: config.backups },
-    };
+    let terms = terms(builder);
     let me = Member {
         name: Arc::from(config.name.as_str()),
         incarnation,
         addr: advertise,
         zone: Arc::from(config.zone.as_str()),
         state: MemberState::Joining,
+        terms,
     };
     let hash = me.node();
     let view = View::new([me]);
-    let slots = Arc::new(Slots::new(&view, mode));
+    let slots = Arc::new(Slots::new(&view, terms.mode));
     let alone = Topology::new(1, view, slots, &config.name, &std::collections::BTreeMap::new(), Vec::new());
     Node {
-        mode,
+        terms,
         patience: Patience::new(sessionmesh_core::moment::millis(config.commit_deadline)),
         incarnation,
         me: hash,

@@ -52,6 +52,7 @@ const REQUIRED: &[&str] = &[
     "ready-with-sessions",
     "refused-removed",
     "returned-after-cut",
+    "settings-differ",
     "stall-noticed",
     "stand-in-confirmed",
     "strict-alone",

@@ -47,6 +47,7 @@ impl Scenario {
         // With every node an owner of all, the messages of fifty nodes take minutes to simulate.
         let mode = if mode == Mode::AllToAll { Mode::PrimaryBackup(1) } else { mode };
         let mut scenario = Self::sized(rng, seed, kind, mode, LARGE);
+        scenario.later_mode = None;
         scenario.tick_ms = 10;
         scenario.episodes.truncate(1);
         for episode in &mut scenario.episodes {
@@ -73,6 +74,7 @@ impl Scenario {
             nodes,
             late,
             mode,
+            later_mode: later_mode(seed, mode),
             discovery: pick(rng, &[Discovery::Multicast, Discovery::Multicast, Discovery::Seeds, Discovery::Names]),
             ack: match rng.random_range(0..20) {
                 0..3 => Ack::Copies(1),
@@ -90,6 +92,15 @@ impl Scenario {
             episodes: episodes(rng, kind, mode, nodes, late),
         }
     }
+}
+
+/// Another mode for nodes that start again, in some runs. Drawn apart, so that all else of a seed stays as it is.
+fn later_mode(seed: u64, mode: Mode) -> Option<Mode> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x6d0d_e5e7);
+    let modes = [Mode::AllToAll, Mode::PrimaryBackup(1), Mode::PrimaryBackup(2)];
+    let others: Vec<Mode> = modes.into_iter().filter(|other| *other != mode).collect();
+    let other = pick(&mut rng, &others);
+    rng.random_bool(0.2).then_some(other)
 }
 
 /// A weight, or none in this run.

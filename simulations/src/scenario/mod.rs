@@ -207,6 +207,10 @@ pub struct Scenario {
     pub late: usize,
     /// Which of them hold copies.
     pub mode: Mode,
+    /// What nodes are set to when they start again; none for the same. So a rolling restart changes it, and a crash leaves
+    /// nodes behind that differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later_mode: Option<Mode>,
     /// How they find each other.
     pub discovery: Discovery,
     /// What commits wait for.
@@ -235,13 +239,14 @@ pub struct Scenario {
 pub const IDLE_NEVER_MS: u64 = 1_800_000;
 
 impl Scenario {
-    /// How many nodes may crash without loss when all owners have a copy.
+    /// How many nodes may crash without loss when all owners have a copy, whatever the nodes are set to at that time.
     #[must_use]
     pub fn spare_copies(&self) -> usize {
-        match self.mode {
+        let spare = |mode| match mode {
             Mode::AllToAll => self.nodes - 1,
             Mode::PrimaryBackup(backups) => usize::from(backups).min(self.nodes - 1),
-        }
+        };
+        spare(self.mode).min(self.later_mode.map_or(usize::MAX, spare))
     }
 
     /// Whether sessions end by themselves in this run.

@@ -57,7 +57,9 @@ impl Scenario {
         demand(late < nodes, || format!("late is {late}: at least one of {nodes} nodes must be there from the start"))?;
         let skews = self.skew_ms.len();
         demand(skews == nodes, || format!("skew_ms has {skews} entries for {nodes} nodes"))?;
-        demand(self.mode != Mode::PrimaryBackup(0), || "mode: at least one backup is needed".to_owned())?;
+        for mode in [Some(self.mode), self.later_mode] {
+            demand(mode != Some(Mode::PrimaryBackup(0)), || "mode: at least one backup is needed".to_owned())?;
+        }
         demand(self.ack != Ack::Copies(0), || "ack: Copies(0) is called Local".to_owned())?;
         for (name, ms) in [("tick_ms", self.tick_ms), ("audit_ms", self.audit_ms), ("idle_ms", self.idle_ms)] {
             demand(ms > 0, || format!("{name} must not be 0"))?;

@@ -162,6 +162,7 @@ fn settings(scenario: &Scenario) -> Vec<Scenario> {
         Box::new(|candidate| candidate.skew_ms.fill(0)),
         Box::new(|candidate| candidate.set_back_ms = 0),
         Box::new(|candidate| candidate.late = 0),
+        Box::new(|candidate| candidate.later_mode = None),
         Box::new(|candidate| {
             candidate.idle_ms = IDLE_NEVER_MS;
             candidate.load.mix.absent = 0;

@@ -12,8 +12,9 @@ use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Lane, Outbox};
 use sessionmesh_core::session::{IdleLimit, Record, Session};
-use sessionmesh_core::slots::{Mode, Slots};
+use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::terms::{Mode, Terms};
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 
 use crate::commands::RunArgs;
@@ -89,6 +90,7 @@ fn view(members: u16, joining: u16) -> View {
         addr: (Ipv4Addr::LOCALHOST, number).into(),
         zone: Arc::from(""),
         state: if number < members { MemberState::Ready } else { MemberState::Joining },
+        terms: Terms::NONE,
     }))
 }
 

@@ -13,8 +13,9 @@ use sessionmesh_core::message::{Batch, Message};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Lane, Outbox};
 use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session};
-use sessionmesh_core::slots::{Mode, Slots};
+use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::terms::{Mode, Terms};
 use sessionmesh_core::view::{Member, MemberState, View};
 
 use super::timing::Timer;
@@ -54,6 +55,7 @@ fn member(number: u16) -> Member {
         addr: (Ipv4Addr::LOCALHOST, number).into(),
         zone: Arc::from(""),
         state: MemberState::Ready,
+        terms: Terms::NONE,
     }
 }
 

@@ -13,6 +13,7 @@ fn member(name: &str, zone: &str) -> Member {
         addr: "127.0.0.1:4000".parse().unwrap(),
         zone: zone.into(),
         state: MemberState::Ready,
+        terms: crate::terms::Terms::NONE,
     }
 }
 
@@ -311,6 +312,18 @@ proptest! {
             let used: BTreeSet<u16> = owners[..leading].iter().map(|&owner| zones[usize::from(owner)]).collect();
             prop_assert_eq!(used.len(), leading);
             prop_assert_eq!(Some(owners[0]), weigh(&slots.name_hashes, slot, indices(&view)).min().map(|(_, member)| member));
+        }
+    }
+
+    #[test]
+    fn more_copies_are_more_owners_behind_the_same_primary(members in zoned(), few in 0..5_u8, more in 1..5_u8) {
+        let view = View::new(members);
+        let of = |mode| Slots::new(&view, mode);
+        let (few, more, all) = (of(backups(few)), of(backups(few + more)), of(Mode::AllToAll));
+        for slot in Slot::all() {
+            prop_assert!(more.owners(slot).starts_with(few.owners(slot)));
+            prop_assert!(more.owners(slot).iter().all(|owner| all.owners(slot).contains(owner)));
+            prop_assert_eq!(all.primary(slot), few.primary(slot));
         }
     }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::terms::Mode;
 
 fn member(name: &str, incarnation: u64) -> Member {
     Member {
@@ -9,7 +10,13 @@ fn member(name: &str, incarnation: u64) -> Member {
         addr: "127.0.0.1:4000".parse().unwrap(),
         zone: "".into(),
         state: MemberState::Ready,
+        terms: Terms { mode: Mode::PrimaryBackup { backups: 1 }, ..Terms::NONE },
     }
+}
+
+fn asking_for(mode: Mode, name: &str) -> Member {
+    let member = member(name, 1);
+    Member { terms: Terms { mode, ..member.terms }, ..member }
 }
 
 fn hash_with(change: impl FnOnce(&mut Member)) -> ViewHash {
@@ -23,9 +30,9 @@ fn hash_with(change: impl FnOnce(&mut Member)) -> ViewHash {
 fn the_hashes_are_part_of_the_protocol() {
     assert_eq!(NodeHash::of("app-1", 1), NodeHash(0x0956_ed18_df79_0cf9));
     assert_eq!(NodeHash::of("", 0), NodeHash(0xc77b_3abb_6f87_acd9));
-    assert_eq!(View::new([]).hash(), ViewHash(0x2d06_8005_38d3_94c2));
+    assert_eq!(View::new([]).hash(), ViewHash(0xc44b_dff4_074e_ecdb));
     let leaving = Member { zone: "eu-1".into(), state: MemberState::Leaving, ..member("app-2", 9) };
-    assert_eq!(View::new([member("app-1", 1), leaving]).hash(), ViewHash(0x0e68_c27f_129f_a36d));
+    assert_eq!(View::new([member("app-1", 1), leaving]).hash(), ViewHash(0x4bca_5c5f_e4bd_69f1));
 }
 
 #[test]
@@ -59,6 +66,35 @@ fn the_hash_sees_exactly_what_placement_and_ownership_depend_on() {
     assert_ne!(hash, hash_with(|m| m.state = MemberState::Leaving));
     assert_eq!(hash, hash_with(|m| m.state = MemberState::Joining));
     assert_eq!(hash, hash_with(|m| m.addr = "10.0.0.1:1".parse().unwrap()));
+}
+
+#[test]
+fn the_mode_in_force_is_the_largest_that_a_member_asks_for_while_it_is_there() {
+    let modes = [1, 2].map(|backups| Mode::PrimaryBackup { backups });
+    let view =
+        |modes: &[Mode]| View::new(["a", "b", "c"].iter().zip(modes).map(|(name, mode)| asking_for(*mode, name)));
+    let [one, two] = modes;
+    let hashes = [[one, one, one], [one, two, one], [Mode::AllToAll, two, one]].map(|modes| {
+        let (view, largest) = (view(&modes), modes.into_iter().max().unwrap());
+        assert_eq!(view.in_force().mode, largest);
+        view.hash()
+    });
+    assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+    assert_eq!(view(&[one, two, one]).hash(), view(&[two, two, two]).hash(), "the same owners");
+    let leaving = Member { state: MemberState::Leaving, ..asking_for(two, "b") };
+    assert_eq!(View::new([asking_for(one, "a"), leaving]).in_force().mode, two);
+    assert_eq!(View::new([asking_for(one, "a")]).in_force().mode, one);
+}
+
+#[test]
+fn tombstones_are_kept_for_the_longest_time_and_trusted_for_the_shortest() {
+    let keeping = |name: &str, tombstone_retention_ms| {
+        let member = member(name, 1);
+        Member { terms: Terms { tombstone_retention_ms, ..member.terms }, ..member }
+    };
+    let view = View::new([keeping("a", 60_000), keeping("b", 86_400_000), keeping("c", 3_600_000)]);
+    assert_eq!(view.in_force().tombstone_retention_ms, 86_400_000);
+    assert_eq!(view.shortest_retention_ms(), 60_000);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub use error::{ConfigError, Origin};
 pub use keys::{Allowed, ENV_PREFIX, KEYS};
 
 use serde::{Deserialize, Serialize};
+use sessionmesh_core::moment::millis;
+use sessionmesh_core::terms::{Mode, Terms};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -59,7 +61,9 @@ pub enum AckName {
 /// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
 ///
 /// Durations are written with a unit, as `"500ms"`, `"30min"` or `"24h"`. Nodes of one cluster should have the same
-/// settings except `name`, `bind`, `advertise` and `zone`; `cluster`, `mode` and `backups` have to be the same.
+/// settings except `name`, `bind`, `advertise` and `zone`; `cluster` has to be the same. All others can be changed by a
+/// rolling restart. While nodes differ in `mode`, `backups`, `tombstone_retention` or a limit of sessions the largest
+/// value counts on all of them, a warning names the values, and so does [`crate::Mesh::differences`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -82,10 +86,12 @@ pub struct Config {
     /// Failure domain (rack, availability zone) of this node: 0 to 64 of the characters of `name`. Default empty.
     /// Backups go to other zones than their primary while there are any. Set it on all nodes or on none.
     pub zone: String,
-    /// Which nodes hold a copy of a session: `all-to-all` or `primary-backup`. Default `primary-backup`.
+    /// Which nodes hold a copy of a session: `all-to-all` or `primary-backup`. Default `primary-backup`. While nodes
+    /// differ it is `all-to-all`.
     pub mode: ModeName,
     /// Copies of a session besides the primary's, 1 to 8, default 1. That many nodes may crash at the same moment.
-    /// Each one costs a message per write and the memory of a copy. Only for `primary-backup`.
+    /// Each one costs a message per write and the memory of a copy. Only for `primary-backup`. While nodes differ the
+    /// largest number counts.
     pub backups: u8,
     /// When a commit returns: `local`, `copies` or `owners`. Default `owners`.
     pub ack: AckName,
@@ -97,7 +103,8 @@ pub struct Config {
     pub strict: bool,
     /// The longest a commit waits, 50 ms to 60 s, default 500 ms. A peer that missed it is suspected and no longer waited
     /// for. Short: long garbage collection or network pauses look like failures. Long: a hung peer delays responses by as
-    /// much once. Read leases (3/5 of it) and suspicion (after 7/10) follow from it.
+    /// much once. Read leases (3/5 of it) and suspicion (after 7/10) follow from it; while nodes differ, leases between two
+    /// of them from the shorter one.
     #[serde(with = "keys::duration")]
     pub commit_deadline: Duration,
     /// The longest a read asks other nodes before it fails with "cannot tell", 50 ms to 60 s, default 500 ms.
@@ -147,7 +154,9 @@ pub struct Config {
     pub max_sessions: u64,
     /// Attribute in whose JSON the user of a session stands, 1 to 256 bytes, such as `axum-login.data` or
     /// `actix_identity.user_id`. Default none: nothing is kept about users, and [`crate::Mesh::sessions_of`] is refused.
-    /// The same on all nodes. An indexed session takes about 60 bytes more.
+    /// The same on all nodes: while they differ, as in a rolling restart that changes it, lists of a user's sessions and
+    /// ending all of them fail with "cannot tell", and a limit is not enforced. An indexed session takes about 60 bytes
+    /// more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_attribute: Option<String>,
     /// Where in that JSON the user stands: a JSON pointer (RFC 6901) such as `/user_id`, of at most 256 bytes. Default
@@ -169,7 +178,8 @@ pub struct Config {
     /// Keys and values of one session in bytes, 1 to 16 MiB (the protocol's limit), default 4 MiB.
     pub max_session_bytes: u32,
     /// How long an ended session's id is remembered, 1 min to 365 days, default 24 h; never less than its idle limit. A
-    /// node cut off for longer discards its copies when it returns. Longer costs memory for each ended session.
+    /// node cut off for longer discards its copies when it returns. Longer costs memory for each ended session. While
+    /// nodes differ, ids are remembered for the longest time, and a node that was cut off goes by the shortest.
     #[serde(with = "keys::duration")]
     pub tombstone_retention: Duration,
     /// Whether addresses beyond loopback are allowed without protection. Default false. Traffic is then neither
@@ -247,6 +257,26 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// What this node says to the others about things that concern them, too.
+    pub(crate) fn terms(&self, user_rule: u64) -> Terms {
+        Terms {
+            mode: match self.mode {
+                ModeName::AllToAll => Mode::AllToAll,
+                ModeName::PrimaryBackup => Mode::PrimaryBackup { backups: self.backups },
+            },
+            commit_deadline_ms: millis(self.commit_deadline),
+            gossip_interval_ms: millis(self.gossip_interval),
+            max_inactive_ms: millis(self.max_inactive),
+            tombstone_retention_ms: millis(self.tombstone_retention),
+            max_attributes: self.max_attributes.into(),
+            max_key_bytes: self.max_key_bytes.into(),
+            max_value_bytes: self.max_value_bytes.into(),
+            max_session_bytes: self.max_session_bytes.into(),
+            max_sessions_per_user: self.max_sessions_per_user.into(),
+            user_rule,
+        }
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {

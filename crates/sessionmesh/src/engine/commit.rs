@@ -132,7 +132,7 @@ pub(crate) async fn end(
 ) -> Result<Ended, CommitError> {
     let deadline = Instant::now() + wait.deadline;
     let now = node.now();
-    let retention = sessionmesh_core::moment::millis(node.config.tombstone_retention);
+    let retention = node.topology.load().view.in_force().tombstone_retention_ms;
     let mut overtaken = None;
     let ended = node.store.update(id, |held| {
         check_open(node)?;
@@ -400,14 +400,16 @@ fn check_limits(
     session: Option<&Session>,
     puts: &[&(Arc<str>, Option<Value>)],
 ) -> Result<(), CommitError> {
-    let config = &node.config;
-    let exceeded = |what, found: usize, allowed: u32| exceeded(what, found as u64, u64::from(allowed));
+    let topology = node.topology.load();
+    // What one node lets a visitor store, he can go on with on each other one.
+    let limits = topology.view.in_force();
+    let exceeded = |what, found: usize, allowed| exceeded(what, found as u64, allowed);
     let mut keys = session.map_or(0, |session| session.attributes().len());
     let mut bytes = session.map_or(0, Session::bytes);
     for (key, value) in puts {
-        exceeded("bytes of a key (max_key_bytes)", key.len(), config.max_key_bytes)?;
+        exceeded("bytes of a key (max_key_bytes)", key.len(), limits.max_key_bytes)?;
         let value_bytes = value.as_ref().map_or(0, |value| value.len());
-        exceeded("bytes of a value (max_value_bytes)", value_bytes, config.max_value_bytes)?;
+        exceeded("bytes of a value (max_value_bytes)", value_bytes, limits.max_value_bytes)?;
         let before = session.and_then(|session| session.attribute(key));
         if before.is_none() {
             keys += 1;
@@ -416,8 +418,8 @@ fn check_limits(
         bytes -= before.and_then(|a| a.value.as_ref()).map_or(0, |value| value.len());
         bytes += value_bytes;
     }
-    exceeded("attributes, removed ones too (max_attributes)", keys, config.max_attributes)?;
-    exceeded("bytes of a session (max_session_bytes)", bytes, config.max_session_bytes)
+    exceeded("attributes, removed ones too (max_attributes)", keys, limits.max_attributes)?;
+    exceeded("bytes of a session (max_session_bytes)", bytes, limits.max_session_bytes)
 }
 
 fn exceeded(what: &'static str, found: u64, allowed: u64) -> Result<(), CommitError> {

@@ -11,7 +11,7 @@ use sessionmesh_core::acks::Ack;
 use sessionmesh_core::codec;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
-use sessionmesh_core::moment::{Moment, millis};
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{Expired, Invalidated, Status, access_tolerance_ms};
@@ -253,7 +253,9 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
 pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_core::message::ExpireVotes {
     let now = node.now();
     let topology = node.topology.load();
-    let fence = now.plus_ms(millis(node.config.commit_deadline) * 2);
+    // For as long as both the votes and the copies of the end may take, where it is decided.
+    let theirs = topology.peer(from).map_or(0, |peer| peer.member.terms.commit_deadline_ms);
+    let fence = now.plus_ms(node.terms.commit_deadline_ms.max(theirs) * 2);
     let vote_on = |item: &ExpireItem| {
         // A node that was away for a while may not know who decides now, nor that it has been decided.
         let decides = topology.owner_nodes(item.id.slot()).first() == Some(&from)

@@ -39,6 +39,12 @@ impl Patience {
 }
 
 impl Patience {
+    /// How long a lease may be relied on that was granted by somebody with this patience, who waits no longer than his own
+    /// lease lasts before he goes on alone.
+    pub(crate) fn lease_from(&self, granter: &Self) -> u64 {
+        self.lease_ms.min(granter.lease_ms)
+    }
+
     /// How often a node looks at itself and its peers.
     pub(crate) const fn beat_ms(&self) -> u64 {
         let half = self.withhold_ms / 2;
@@ -172,7 +178,7 @@ impl Health {
             self.view = Some(pong.view);
             self.doubted = self.doubted.filter(|_| pong.view != pong.mine);
         }
-        self.lease = pong.granted.then(|| (pong.sent.plus_ms(patience.lease_ms), pong.view));
+        self.lease = pong.granted.then(|| (pong.sent.plus_ms(pong.lease_ms), pong.view));
         let Some(suspicion) = self.suspected else {
             if now.ms_since(self.progress) > BACK_OFF_MS_MAX {
                 self.strikes = 0;
@@ -237,6 +243,8 @@ pub(crate) struct PongSeen {
     /// This node's own view.
     pub(crate) mine: ViewHash,
     pub(crate) granted: bool,
+    /// How long the lease lasts: see [`Patience::lease_from`].
+    pub(crate) lease_ms: u64,
     /// This node owes nothing to the peer.
     pub(crate) nothing_owed: bool,
 }
@@ -253,7 +261,7 @@ mod tests {
     }
 
     fn pong(sent: u64, granted: bool) -> PongSeen {
-        PongSeen { sent: at(sent), view: VIEW, mine: VIEW, granted, nothing_owed: true }
+        PongSeen { sent: at(sent), view: VIEW, mine: VIEW, granted, lease_ms: 300, nothing_owed: true }
     }
 
     #[test]
@@ -266,6 +274,20 @@ mod tests {
         // Asked before a stall of 600 ms, read after it: no lease, though the pong was only just read.
         health.ponged(&pong(100, true), &PATIENCE, at(700));
         assert_eq!(health.leases(VIEW, at(700)), None);
+    }
+
+    #[test]
+    fn no_lease_is_relied_on_for_longer_than_its_granter_waits_for_it() {
+        for (granter, asker) in [(100, 500), (500, 100), (500, 500)].map(|(g, a)| (Patience::new(g), Patience::new(a)))
+        {
+            let (mut granting, mut asking) = (Health::new(at(0)), Health::new(at(0)));
+            granting.settle(VIEW);
+            assert!(granting.grant(true, VIEW, &granter, at(1)));
+            asking.ponged(&PongSeen { lease_ms: asker.lease_from(&granter), ..pong(0, true) }, &asker, at(2));
+            granting.suspect(&granter, at(2));
+            let left_out = (0..).find(|ms| granting.is_left_out(at(*ms))).unwrap();
+            assert_eq!(asking.leases(VIEW, at(left_out)), None, "left out after {left_out} ms");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ const BATCH_BYTES: usize = 64 << 10;
 const BATCH_SESSIONS_MAX: usize = 2048;
 /// So many batches may wait for their answers.
 const BATCHES_UNDER_WAY_MAX: usize = 4;
+/// The shortest time between two pings, in milliseconds, whatever deadline a peer says it has.
+const PING_MS_MIN: u64 = 10;
 /// The largest handshake message, in bytes.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
 /// The first and the longest pause before a broken link is dialled again. The first is short: a process that dies may
@@ -175,7 +177,9 @@ fn refusal(why: Refused) -> String {
 }
 
 async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin)) -> io::Error {
-    let mut pings = node.ticks(Duration::from_millis(node.patience.ping_ms.max(1)));
+    // Often enough for leases by either deadline.
+    let ping_ms = node.patience.ping_ms.min(peer.patience.ping_ms).max(PING_MS_MIN);
+    let mut pings = node.ticks(Duration::from_millis(ping_ms));
     loop {
         let mut buffer = Vec::new();
         for message in peer.take_control() {
@@ -323,7 +327,8 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
     let nothing_owed = lock(&peer.outbox).owed() == 0;
     let view = ViewHash(pong.view);
     let mine = node.topology.load().hash();
-    let seen = PongSeen { sent: Moment::from_ms(pong.sent), view, mine, granted: pong.granted, nothing_owed };
+    let lease_ms = node.patience.lease_from(&peer.patience);
+    let seen = PongSeen { sent: Moment::from_ms(pong.sent), view, mine, granted: pong.granted, lease_ms, nothing_owed };
     let changed = {
         let mut health = lock(&peer.health);
         let before = health.view;

@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod commit;
+pub(crate) mod differences;
 pub(crate) mod expire;
 pub(crate) mod frame;
 pub(crate) mod health;

@@ -12,8 +12,8 @@ use sessionmesh_core::keeping::Keeping;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Lane, Sent};
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::slots::Mode;
 use sessionmesh_core::stamp::{LamportClock, Stamp};
+use sessionmesh_core::terms::Terms;
 use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
@@ -42,7 +42,8 @@ use crate::stats::Counters;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) config: Config,
-    pub(crate) mode: Mode,
+    /// What this node says about things that concern all members; what is in force is in the view.
+    pub(crate) terms: Terms,
     pub(crate) patience: Patience,
     pub(crate) incarnation: u64,
     pub(crate) me: NodeHash,

@@ -30,6 +30,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Peer {
     pub(crate) member: Member,
     pub(crate) node: NodeHash,
+    /// The times that this peer goes by.
+    pub(crate) patience: Patience,
     pub(crate) outbox: Mutex<Outbox>,
     pub(crate) health: Mutex<Health>,
     /// Wakes the link: there is something to send.
@@ -54,6 +56,7 @@ impl Peer {
     pub(crate) fn new(member: Member, now: Moment, stop: CancellationToken) -> Self {
         Self {
             node: member.node(),
+            patience: Patience::new(member.terms.commit_deadline_ms),
             member,
             outbox: Mutex::default(),
             health: Mutex::new(Health::new(now)),

@@ -284,7 +284,8 @@ pub(super) fn topology_and_blindness(node: &Node, now: Moment) -> (Arc<Topology>
     // Together: the cluster may be whole again when the answers are in, but it was not asked.
     let vanished = lock(&node.vanished);
     let topology = node.topology();
-    let blind = vanished.too_many(node.mode, topology.view.len(), now) && !probe::planted(Bug::VanishedForgotten);
+    let blind = vanished.too_many(topology.view.in_force().mode, topology.view.len(), now)
+        && !probe::planted(Bug::VanishedForgotten);
     (topology, blind)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sessionmesh_core::id::Slot;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Bug};
-use sessionmesh_core::slots::{Mode, Slots};
+use sessionmesh_core::slots::Slots;
 use sessionmesh_core::view::{MemberState, NodeHash, View, ViewHash};
 
 use super::health::Patience;
@@ -63,8 +63,13 @@ impl Topology {
     }
 
     /// The owners under `view`: those of this topology, if the view has the same members in the same roles.
-    pub(crate) fn slots_of(&self, view: &View, mode: Mode) -> Arc<Slots> {
-        if view.hash() == self.hash() { self.slots.clone() } else { Arc::new(Slots::new(view, mode)) }
+    pub(crate) fn slots_of(&self, view: &View) -> Arc<Slots> {
+        if view.hash() == self.hash() {
+            return self.slots.clone();
+        }
+        let own = || self.view.members()[usize::from(self.me)].terms.mode;
+        let mode = if probe::planted(Bug::OwnMode) { own() } else { view.in_force().mode };
+        Arc::new(Slots::new(view, mode))
     }
 
     /// Remembers the owners under the topology that this one replaces at `now`, for as long as leases last.

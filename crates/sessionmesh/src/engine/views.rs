@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::moment::{Moment, millis};
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::slots::Mode;
+use sessionmesh_core::terms::Mode;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::differences::Differences;
 use super::node::Node;
 use super::peer::{Peer, lock};
 use super::topology::Topology;
@@ -60,6 +61,9 @@ const FORMER_MS_MAX: u64 = 10_000;
 pub(crate) struct Vanished {
     since: BTreeMap<Arc<str>, Gone>,
     until: Option<Moment>,
+    /// The fewest copies that a member asked for, and when the view last changed while they asked for different numbers:
+    /// so many have all sessions, though more are in force.
+    fewest: Option<(Mode, Moment)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +80,7 @@ impl Vanished {
     pub(crate) fn too_many(&self, mode: Mode, present: usize, now: Moment) -> bool {
         // This node may be the one that was cut off: not with half of the others gone.
         let half = ((present + self.since.len()).saturating_sub(1) / 2).max(1);
-        let spare = match mode {
+        let spare = match self.fewest.map_or(mode, |(fewest, _)| fewest.min(mode)) {
             Mode::PrimaryBackup { backups } => usize::from(backups).min(half),
             Mode::AllToAll => half,
         };
@@ -114,7 +118,15 @@ impl Vanished {
     fn settled(&mut self, mode: Mode, present: usize, now: Moment) {
         if !self.too_many(mode, present, now) {
             self.since.retain(|_, gone| now.ms_since(gone.at) < VANISHED_TOGETHER_MS);
+            self.fewest.take_if(|(_, at)| now.ms_since(*at) >= VANISHED_TOGETHER_MS);
         }
+    }
+
+    /// Whoever said anything in the views before or after a change that asks for fewer copies than are in force.
+    fn asked_for(&mut self, before: &View, after: &View, now: Moment) {
+        let asked = before.members().iter().chain(after.members()).map(|member| member.terms.mode).min();
+        let fewest = self.fewest.map(|(fewest, _)| fewest).into_iter().chain(asked).min();
+        self.fewest = fewest.filter(|fewest| *fewest < after.in_force().mode).map(|fewest| (fewest, now));
     }
 }
 
@@ -139,6 +151,7 @@ pub(crate) struct Views {
     own: MemberState,
     /// Earlier lives of this node's own name that a warning was given about.
     earlier_lives_told: BTreeSet<u64>,
+    differences: Differences,
     walk: CancellationToken,
 }
 
@@ -175,6 +188,7 @@ impl Views {
             alone_since: None,
             own: MemberState::Joining,
             earlier_lives_told: BTreeSet::new(),
+            differences: Differences::default(),
             walk: CancellationToken::new(),
         }
     }
@@ -340,6 +354,7 @@ impl Views {
             addr: self.node.advertise,
             zone: Arc::from(self.node.config.zone.as_str()),
             state: self.own,
+            terms: self.node.terms,
         };
         let mut members = vec![me];
         let own_name = self.node.config.name.clone();
@@ -362,8 +377,8 @@ impl Views {
                 && !self.gone.contains(&node)
                 && self.node.lives.later(&heard.name, heard.incarnation).is_none()
             {
-                let (name, zone) = (heard.name.clone(), heard.zone.clone());
-                members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state });
+                let (name, zone, terms) = (heard.name.clone(), heard.zone.clone(), heard.terms);
+                members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state, terms });
             }
         }
         probe::reached_if(Path::TwoIncarnations, || {
@@ -383,7 +398,7 @@ impl Views {
             }
             return false;
         }
-        let retention = millis(self.node.config.tombstone_retention);
+        let retention = view.shortest_retention_ms();
         let Some(since) = self.alone_since.take() else { return false };
         let first = view.members().first().is_some_and(|member| *member.name == *self.node.config.name);
         now.ms_since(since) > retention && (view.len() > 2 || !first)
@@ -393,7 +408,8 @@ impl Views {
     /// gossip says; one that is silent on its link goes as soon as its heartbeat stands still, too.
     fn is_alive(&self, node: NodeHash, heard: &Heard, peer: Option<&Arc<Peer>>, now: Moment) -> bool {
         let still_since = self.heartbeats.get(&node).map_or(now, |heartbeat| heartbeat.since);
-        let stands_still = now.ms_since(still_since) > millis(self.node.config.gossip_interval) * STILL_INTERVALS;
+        let interval = self.node.terms.gossip_interval_ms.max(heard.terms.gossip_interval_ms);
+        let stands_still = now.ms_since(still_since) > interval * STILL_INTERVALS;
         let Some(peer) = peer else { return heard.alive && !stands_still };
         let health = lock(&peer.health);
         let silent = self.node.is_awake(now) && health.is_silent(&self.node.patience, now);
@@ -433,7 +449,7 @@ impl Views {
             }
         }
         let epoch = before.epoch + u64::from(moved);
-        let slots = before.slots_of(&view, self.node.mode);
+        let slots = before.slots_of(&view);
         let topology = Topology::new(epoch, view, slots, &self.node.config.name, &self.peers, former);
         let topology = Arc::new(topology.replacing(before, &self.node.patience, now));
         {
@@ -442,6 +458,7 @@ impl Views {
             self.announce(&topology.view, before, &mut vanished, now);
             self.node.topology.store(topology.clone());
         }
+        self.differences.look_at(&topology.view);
         if moved {
             self.owners_changed(before, &topology);
         }
@@ -485,7 +502,8 @@ impl Views {
 
     fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {
         let node = &self.node;
-        let idle_ms = millis(node.config.max_inactive);
+        let idle_ms = before.view.in_force().largest(*view.in_force()).max_inactive_ms;
+        vanished.asked_for(&before.view, view, now);
         for member in view.members() {
             let was = before.view.get(&member.name);
             if let Some(was) = was.filter(|was| was.incarnation != member.incarnation) {
@@ -527,7 +545,7 @@ impl Views {
         let now = self.node.now();
         let settled = self.node.is_current(topology, now);
         if settled {
-            lock(&self.node.vanished).settled(self.node.mode, topology.view.len(), now);
+            lock(&self.node.vanished).settled(topology.view.in_force().mode, topology.view.len(), now);
         }
         let old = self.former_since.is_some_and(|since| now.ms_since(since) > FORMER_MS_MAX);
         if topology.former.is_empty() || !(settled || old) {

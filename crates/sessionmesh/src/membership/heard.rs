@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sessionmesh_core::terms::Terms;
+
 /// What a member says it is doing, in the order of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum HeardState {
@@ -48,6 +50,7 @@ pub(crate) struct Heard {
     pub(crate) addr: SocketAddr,
     pub(crate) zone: Arc<str>,
     pub(crate) state: HeardState,
+    pub(crate) terms: Terms,
     /// Whether the failure detector hears it.
     pub(crate) alive: bool,
     /// Heartbeats it has counted. More than before: it lived meanwhile.

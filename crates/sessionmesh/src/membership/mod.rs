@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sessionmesh_core::terms::Terms;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -53,6 +54,8 @@ pub(crate) struct MembershipConfig {
     pub(crate) advertise: SocketAddr,
     /// May be empty.
     pub(crate) zone: String,
+    /// What this member says about things that concern all members.
+    pub(crate) terms: Terms,
     /// Discovery by beacons.
     pub(crate) multicast: Option<MulticastBind>,
     /// Discovery by fixed members: `IP:port`, or `host:port`, which is treated as one of `dns`.

@@ -5,6 +5,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Event, Level, Metadata, span};
 
 use super::*;
+use crate::config::Config;
 use crate::network::TokioNetwork;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -25,6 +26,7 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
         bind,
         advertise: bind,
         zone: format!("zone-of-{name}"),
+        terms: Config::default().terms(7),
         multicast: None,
         seeds: Vec::new(),
         dns: Vec::new(),

@@ -9,6 +9,7 @@ use crate::membership::{Heard, HeardState, MembershipConfig};
 const ADDR: &str = "addr";
 const ZONE: &str = "zone";
 const STATE: &str = "state";
+const TERMS: &str = "terms";
 
 /// Own versions beyond this were not counted up by us.
 const VERSION_MAX: u64 = u64::MAX / 2;
@@ -19,6 +20,7 @@ pub(super) fn say(own: &mut NodeState, config: &MembershipConfig, state: HeardSt
         own.set(ADDR, config.advertise);
         own.set(ZONE, &config.zone);
         own.set(STATE, state.name());
+        own.set(TERMS, config.terms);
     }
 }
 
@@ -30,6 +32,7 @@ pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<H
         addr: state.get(ADDR)?.parse().ok()?,
         zone: state.get(ZONE)?.into(),
         state: HeardState::from_name(state.get(STATE)?)?,
+        terms: state.get(TERMS)?.parse().ok()?,
         alive,
         heartbeat: state.heartbeat().into(),
     })
