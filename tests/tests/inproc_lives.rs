@@ -1,10 +1,12 @@
 //! The lives of one name: whatever the clocks say, the latest goes on, and those that never got in take nothing along.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sessionmesh::network::{DatagramBind, Network as _, TokioNetwork};
+use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
 use sessionmesh::{Clock, Discovery, Failure, Mesh, ModeName, SystemClock};
 use sessionmesh_tests::cluster::{
     Cluster, MODES, PATIENCE, check, create_sessions, eventually, eventually_async, settled_and_exact, unique_name,
@@ -69,6 +71,79 @@ async fn a_life_with_a_clock_set_back_follows_lives_that_crashed_and_that_stoppe
     }
     // each with a larger number than all before it.
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+}
+
+/// The network of a node that gets no answer where earlier lives of its name were, as from machines that are gone.
+#[derive(Debug, Default)]
+struct Ghosts {
+    real: TokioNetwork,
+    gone: Vec<SocketAddr>,
+    /// How many of them are being asked, and how many were at the same time.
+    asked: AtomicUsize,
+    at_once: AtomicUsize,
+}
+
+/// Counts until it is dropped, as a question is that is given up.
+struct Asking<'a>(&'a AtomicUsize);
+
+impl<'a> Asking<'a> {
+    fn begin(asked: &'a AtomicUsize) -> Self {
+        asked.fetch_add(1, Ordering::SeqCst);
+        Self(asked)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Network for Ghosts {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
+        Box::pin(async move {
+            if self.gone.contains(&to) {
+                let asking = Asking::begin(&self.asked);
+                self.at_once.fetch_max(asking.0.load(Ordering::SeqCst), Ordering::SeqCst);
+                std::future::pending::<()>().await;
+                drop(asking);
+            }
+            self.real.connect(to).await
+        })
+    }
+
+    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        self.real.listen(at)
+    }
+
+    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        self.real.datagrams(bind)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move { self.real.resolve(&host).await })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn earlier_lives_at_addresses_that_answer_nothing_are_asked_at_the_same_time() {
+    // Given a name that lived at five addresses before
+    let mut cluster = Cluster::start(1, ModeName::PrimaryBackup).await;
+    let mut gone = Vec::new();
+    for _ in 0..5 {
+        let life = cluster.join("restless").await;
+        gone.push(life.addr());
+        drop(life);
+        cluster.crash("restless");
+    }
+    // When it is started again, and none of them answers
+    let ghosts = Arc::new(Ghosts { gone, ..Ghosts::default() });
+    let network = ghosts.clone();
+    cluster.launch("restless", |builder| builder.network(network)).await;
+    // Then they were all asked together, each once.
+    assert_eq!(ghosts.at_once.load(Ordering::SeqCst), 5);
+    cluster.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
