@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// The number of slots. Placement is decided per slot, never per session. Part of the protocol.
 pub const SLOTS: usize = 1 << SLOT_BITS;
@@ -11,6 +11,11 @@ pub const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 12;
 const SLOT_MASK: u16 = (1 << SLOT_BITS) - 1;
 const ENCODED_CHARS: usize = 22;
+/// Bytes of an id before its check.
+const CHECKED_BYTES: usize = 14;
+/// The seeds of the check and of heirs. Part of the protocol.
+const CHECK_SEED: u64 = u64::from_be_bytes(*b"id-check");
+const HEIR_SEED: u64 = u64::from_be_bytes(*b"id--heir");
 
 /// One of the [`SLOTS`] groups of sessions that are placed together.
 ///
@@ -62,7 +67,10 @@ impl fmt::Display for Slot {
     }
 }
 
-/// The secret name of a session: its [`Slot`] in the top 12 bits, and 116 random bits.
+/// The secret name of a session: its [`Slot`] in the top 12 bits, 100 random bits, and a check of 16 bits over both.
+///
+/// The check is no secret and no protection against who reads this page. It tells at once, and without asking anybody,
+/// that an id which was made up or mistyped is nobody's: see [`SessionId::is_minted`].
 ///
 /// Whoever knows it *is* the user, so `Debug` and `Display` print only a short hash such as `#1f3a9c02`.
 /// [`SessionId::encode`] is the one way to text that a cookie can carry. Serialising it (serde or wincode, the same
@@ -83,14 +91,34 @@ impl fmt::Display for Slot {
 pub struct SessionId([u8; 16]);
 
 impl SessionId {
-    /// A new id in `slot`: 128 random bits, the top 12 overwritten by the slot.
+    /// A new id in `slot`: random bits, the top 12 overwritten by the slot, the last 16 by the check.
     pub fn mint<R: rand::RngCore + rand::CryptoRng + ?Sized>(rng: &mut R, slot: Slot) -> Self {
         let mut bytes = [0; 16];
         rng.fill_bytes(&mut bytes);
+        Self::checked(bytes, slot)
+    }
+
+    fn checked(mut bytes: [u8; 16], slot: Slot) -> Self {
         let [high, low] = (slot.0 << 4).to_be_bytes();
         bytes[0] = high;
         bytes[1] = low | (bytes[1] & 0x0f);
+        let check = check_of(&bytes);
+        bytes[CHECKED_BYTES..].copy_from_slice(&check);
         Self(bytes)
+    }
+
+    /// Whether this id can have been minted: its check fits. If not, no session ever had it. One in 65,536 of those that
+    /// are made up passes.
+    #[must_use]
+    pub fn is_minted(&self) -> bool {
+        self.0[CHECKED_BYTES..] == check_of(&self.0)
+    }
+
+    /// The id in the same slot under which a session is kept whose own id has ended though nobody wanted that: see the
+    /// record stores of `sessionmesh`. Always the same one; it leads back to nothing.
+    #[must_use]
+    pub fn heir(&self) -> Self {
+        Self::checked(xxh3_128_with_seed(&self.0, HEIR_SEED).to_be_bytes(), self.slot())
     }
 
     /// The slot that this id lies in, for good.
@@ -136,6 +164,11 @@ impl SessionId {
     pub fn short_hash(&self) -> u32 {
         (xxh3_64(&self.0) >> 32) as u32
     }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the check has 16 bits")]
+fn check_of(bytes: &[u8; 16]) -> [u8; 2] {
+    (xxh3_64_with_seed(&bytes[..CHECKED_BYTES], CHECK_SEED) as u16).to_be_bytes()
 }
 
 impl FromStr for SessionId {
@@ -213,6 +246,35 @@ mod tests {
     }
 
     #[test]
+    fn the_check_and_the_heir_are_part_of_the_protocol() {
+        let id = SessionId::checked(BYTES, Slot(0xabc));
+        assert_eq!(id.encode(), "q80CAwQFBgcICQoLDA1pTg");
+        assert_eq!(id.heir().encode(), "q8bMH2X1wvIfnwuFJdyR-Q");
+        assert!(!SessionId::from_bytes(BYTES).is_minted());
+    }
+
+    #[test]
+    fn an_id_that_was_made_up_is_known_as_such() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut made_up = || {
+            let mut bytes = [0; 16];
+            rand::RngCore::fill_bytes(&mut rng, &mut bytes);
+            SessionId::from_bytes(bytes)
+        };
+        let passed = (0..10_000).filter(|_| made_up().is_minted()).count();
+        assert!(passed <= 3, "{passed} of 10,000 passed");
+    }
+
+    #[test]
+    fn every_bit_of_an_id_counts_for_its_check() {
+        let id = SessionId::mint(&mut StdRng::seed_from_u64(3), Slot(7));
+        for bit in 0..128 {
+            let other = u128::from_be_bytes(*id.as_bytes()) ^ (1 << bit);
+            assert!(!SessionId::from_bytes(other.to_be_bytes()).is_minted(), "bit {bit}");
+        }
+    }
+
+    #[test]
     fn all_bits_outside_the_slot_are_drawn() {
         let mut rng = StdRng::seed_from_u64(1);
         let (mut ones, mut zeros) = (0_u128, 0_u128);
@@ -228,6 +290,9 @@ mod tests {
         fn a_minted_id_lies_in_its_slot(slot in 0..4096_u16, seed: u64) {
             let id = SessionId::mint(&mut StdRng::seed_from_u64(seed), Slot(slot));
             prop_assert_eq!(id.slot(), Slot(slot));
+            prop_assert!(id.is_minted());
+            let heir = id.heir();
+            prop_assert!(heir.is_minted() && heir != id && heir.slot() == id.slot());
         }
 
         #[test]

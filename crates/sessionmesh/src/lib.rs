@@ -39,6 +39,7 @@ mod engine;
 mod error;
 mod event;
 mod freshness;
+pub mod json;
 mod membership;
 mod mesh;
 pub mod network;

@@ -15,6 +15,7 @@ use crate::engine::login::{self, Login};
 use crate::engine::peer::lock;
 use crate::engine::read;
 use crate::error::{CommitError, ValueError};
+use crate::json::{from_json, to_json};
 use crate::mesh::Mesh;
 
 mod another_id;
@@ -70,7 +71,7 @@ impl Session {
     ///
     /// What is stored is not a `T`.
     pub fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
-        self.get_bytes(key).map(|value| decode(key, &value)).transpose()
+        self.get_bytes(key).map(|value| from_json(key, &value)).transpose()
     }
 
     /// The attribute `key` as it is stored.
@@ -99,9 +100,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `value` cannot be JSON, for example because a map's keys are no text.
+    /// `value` cannot be JSON, for example because a map's keys are no text; or it is nested deeper than
+    /// [`crate::json::JSON_DEPTH_MAX`], and could not be read again.
     pub fn insert<T: serde::Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), ValueError> {
-        let value = encode(key, value)?;
+        let value = to_json(key, value)?;
         self.insert_bytes(key, value);
         Ok(())
     }
@@ -170,7 +172,7 @@ impl Session {
             (
                 state.id,
                 state.record.clone(),
-                Change { attributes, idle_limit_ms: state.idle_limit_ms, create, inherit: None },
+                Change { attributes, idle_limit_ms: state.idle_limit_ms, create, ..Change::default() },
             )
         };
         let committed = login::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
@@ -214,9 +216,9 @@ impl Session {
             (state.id, state.record.clone())
         };
         let step = |before: Option<&Value>| {
-            let before = before.map(|value| decode(key, value)).transpose()?;
+            let before = before.map(|value| from_json(key, value)).transpose()?;
             let after = change(before);
-            let value = after.as_ref().map(|after| encode(key, after)).transpose()?;
+            let value = after.as_ref().map(|after| to_json(key, after)).transpose()?;
             Ok((value, after))
         };
         let key = Arc::from(key);
@@ -270,13 +272,4 @@ impl fmt::Debug for Session {
         let state = lock(&self.state);
         f.debug_struct("Session").field("id", &state.id).field("changes", &state.changes.len()).finish_non_exhaustive()
     }
-}
-
-fn encode<T: serde::Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
-    let bytes = serde_json::to_vec(value);
-    bytes.map(Value::from).map_err(|source| ValueError { key: key.to_owned(), action: "written", source })
-}
-
-fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, ValueError> {
-    serde_json::from_slice(value).map_err(|source| ValueError { key: key.to_owned(), action: "read", source })
 }

@@ -59,6 +59,8 @@ pub(crate) async fn app(
         .route("/renew", web::get().to(async |session: Session| renew(&session)))
         .route("/purge", web::get().to(async |session: Session| purge(&session)))
         .route("/login", web::get().to(login))
+        .route("/login_with_bytes", web::get().to(login_with_bytes))
+        .route("/login_with_depth", web::get().to(login_with_depth))
         .route("/slow_put", web::get().to(slow_put))
         .route("/slow_renew", web::get().to(slow_renew))
         .route("/slow_login", web::get().to(slow_login))
@@ -100,6 +102,19 @@ async fn login(session: Session) -> actix_web::Result<&'static str> {
     session.insert("user", 1)?;
     session.renew();
     Ok("logged in")
+}
+
+/// The login stores a text of so many bytes, too.
+async fn login_with_bytes(session: Session, ask: web::Query<Ask>) -> actix_web::Result<&'static str> {
+    session.insert("profile", "x".repeat(ask.value as usize))?;
+    login(session).await
+}
+
+/// The login stores a list that is nested so deep, too.
+async fn login_with_depth(session: Session, ask: web::Query<Ask>) -> actix_web::Result<&'static str> {
+    let nested = (1..ask.value).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]));
+    session.insert("menu", nested)?;
+    login(session).await
 }
 
 async fn slow_put(session: Session, ask: web::Query<Ask>, gate: web::Data<Gate>) -> actix_web::Result<&'static str> {

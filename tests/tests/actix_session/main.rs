@@ -4,5 +4,6 @@ mod app;
 mod behaviours;
 mod imitation;
 mod races;
+mod refused;
 mod users;
 mod visitor;

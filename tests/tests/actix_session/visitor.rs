@@ -34,7 +34,14 @@ impl Visitor {
         if let Some(cookie) = &self.cookie {
             request = request.cookie(cookie.clone());
         }
-        let response = app.call(request.to_request()).await.expect("errors become answers");
+        let response = match app.call(request.to_request()).await {
+            Ok(response) => response,
+            // The server makes an answer of what the middleware refuses.
+            Err(error) => {
+                let status = error.as_response_error().status_code();
+                return Reply { status, body: error.to_string(), cookie: None };
+            }
+        };
         let cookie = response.response().cookies().next().map(Cookie::into_owned);
         if let Some(cookie) = &cookie {
             let is_removal = cookie.max_age() == Some(Duration::ZERO);

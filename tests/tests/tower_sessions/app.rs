@@ -106,6 +106,10 @@ macro_rules! version {
                     .route("/slow_login", get(slow_login))
                     .route("/login", get(login))
                     .route("/cycle_slowly", get(cycle_slowly))
+                    .route("/login_with_bytes", get(login_with_bytes))
+                    .route("/login_with_depth", get(login_with_depth))
+                    .route("/put_depth", get(put_depth))
+                    .route("/save_twice_slowly", get(save_twice_slowly))
                     .layer(layer)
                     .with_state(gate.clone())
             }
@@ -177,6 +181,32 @@ macro_rules! version {
             async fn login(session: Session) -> Result<(), Failed> {
                 session.cycle_id().await?;
                 Ok(session.insert("user", 1).await?)
+            }
+
+            /// The login stores a text of so many bytes, too.
+            async fn login_with_bytes(session: Session, Query(ask): Query<Ask>) -> Result<(), Failed> {
+                session.insert("profile", "x".repeat(ask.value as usize)).await?;
+                login(session).await
+            }
+
+            /// The login stores a list that is nested so deep, too.
+            async fn login_with_depth(session: Session, query: Query<Ask>) -> Result<(), Failed> {
+                put_depth(session.clone(), query).await?;
+                login(session).await
+            }
+
+            async fn put_depth(session: Session, Query(ask): Query<Ask>) -> Result<(), Failed> {
+                let nested = (1..ask.value).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]));
+                session.insert_value("menu", nested).await?;
+                Ok(())
+            }
+
+            async fn save_twice_slowly(State(gate): State<Gate>, session: Session) -> Result<(), Failed> {
+                session.insert("passing", 1).await?;
+                session.save().await?;
+                gate.pass().await;
+                session.remove_value("passing").await?;
+                Ok(())
             }
 
             async fn cycle_slowly(State(gate): State<Gate>, session: Session) -> Result<(), Failed> {

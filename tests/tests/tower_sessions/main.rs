@@ -2,7 +2,9 @@
 
 mod app;
 mod behaviours;
+mod blind;
 mod races;
+mod refused;
 mod renewals;
 mod users;
 mod visitor;

@@ -9,7 +9,8 @@ use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sessionmesh::{SessionId, Value, ValueError};
+use sessionmesh::SessionId;
+use sessionmesh::json::{from_json, to_json};
 
 use super::commit::Commit;
 use super::error::{Reason, SessionError};
@@ -47,7 +48,7 @@ impl Session {
     /// [`Reason::Value`]: what is stored is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
         let value = self.visit.state().get(key);
-        value.map(|value| decode(key, &value)).transpose().map_err(|error| self.visit.error(error.into()))
+        value.map(|value| from_json(key, &value)).transpose().map_err(|error| self.visit.error(error.into()))
     }
 
     /// Writes an attribute, as JSON, which still reads after a field was added to `T`.
@@ -56,7 +57,7 @@ impl Session {
     ///
     /// [`Reason::Value`]: `value` cannot be JSON, for example because a map's keys are no text.
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
-        let value = encode(key, value).map_err(|error| self.visit.error(error.into()))?;
+        let value = to_json(key, value).map_err(|error| self.visit.error(error.into()))?;
         self.visit.state().changes.insert(Arc::from(key), Some(value));
         Ok(())
     }
@@ -213,13 +214,4 @@ impl fmt::Debug for Session {
         let id = state.session.as_ref().map(|session| session.id());
         f.debug_struct("Session").field("id", &id).field("changes", &state.changes.len()).finish_non_exhaustive()
     }
-}
-
-fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
-    let bytes = serde_json::to_vec(value);
-    bytes.map(Value::from).map_err(|source| ValueError { key: key.to_owned(), action: "written", source })
-}
-
-fn decode<T: DeserializeOwned>(key: &str, value: &Value) -> Result<T, ValueError> {
-    serde_json::from_slice(value).map_err(|source| ValueError { key: key.to_owned(), action: "read", source })
 }

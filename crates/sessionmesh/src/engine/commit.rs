@@ -35,6 +35,8 @@ pub(crate) struct Change {
     pub(crate) create: Option<u64>,
     /// A new session takes over the attributes of this one, with their stamps, so that late writes to it still merge.
     pub(crate) inherit: Option<Arc<Session>>,
+    /// A new session takes the place of one that has ended or will, so it is none more.
+    pub(crate) replaces: bool,
 }
 
 /// What a commit waits for, and how long.
@@ -107,6 +109,8 @@ async fn resolve(node: &Arc<Node>, successor: SessionId, deadline: Instant) -> (
 pub(crate) struct Ended {
     /// What the session held, as far as this node and the caller know, if it is this call that ended it.
     pub(crate) content: Option<Arc<Session>>,
+    /// This node knows of an earlier end.
+    pub(crate) before: bool,
     /// Other nodes that hold the tombstone, or why that is not enough. The session has ended either way.
     pub(crate) copies: Result<usize, CommitError>,
 }
@@ -167,7 +171,7 @@ pub(crate) async fn end(
     }
     let copies = replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
-    Ok(Ended { content, copies })
+    Ok(Ended { content, before: was.is_some(), copies })
 }
 
 /// Two ends of one session met. The merge has chosen the winner. What the loser made is ended: by a logout for good; by
@@ -290,7 +294,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         let is_new = |key: &str, value: &Option<Value>| session.and_then(|session| session.get(key)) != value.as_ref();
         let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| is_new(key, value)).collect();
         check_limits(node, session, &puts)?;
-        if known.is_none() && change.inherit.is_none() {
+        if known.is_none() && !change.replaces {
             // Checked at creation, too; but several may have been created before the first was committed.
             let (found, allowed) = (node.store.live() as u64 + 1, node.config.max_sessions);
             exceeded("sessions (max_sessions)", found, allowed)?;

@@ -44,28 +44,31 @@ pub(crate) async fn load(
     id: SessionId,
     access: Access,
 ) -> Result<Option<(SessionId, Record)>, LoadError> {
-    if let Some(Found::Live(record)) = at_once(node, id, access) {
-        return Ok(Some((id, record)));
+    match look(node, id, access).await? {
+        (id, Found::Live(record)) => Ok(Some((id, record))),
+        _ => Ok(None),
     }
-    // Most reads end above, and need not carry what the others take.
-    Box::pin(load_by_asking(node, id, access)).await
 }
 
-async fn load_by_asking(
-    node: &Arc<Node>,
-    id: SessionId,
-    access: Access,
-) -> Result<Option<(SessionId, Record)>, LoadError> {
+/// [`load`], with what is known of a session that does not live.
+pub(crate) async fn look(node: &Arc<Node>, id: SessionId, access: Access) -> Result<(SessionId, Found), LoadError> {
+    if let Some(Found::Live(record)) = at_once(node, id, access) {
+        return Ok((id, Found::Live(record)));
+    }
+    // Most reads end above, and need not carry what the others take.
+    Box::pin(look_by_asking(node, id, access)).await
+}
+
+async fn look_by_asking(node: &Arc<Node>, id: SessionId, access: Access) -> Result<(SessionId, Found), LoadError> {
     let deadline = Instant::now() + node.config.read_deadline;
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
         match find_until(node, id, access, deadline).await? {
-            Found::Live(record) => return Ok(Some((id, record))),
             Found::Moved(successor) => id = successor,
-            Found::Renewed(_) | Found::Ended | Found::Nothing => break,
+            found => return Ok((id, found)),
         }
     }
-    Ok(None)
+    Ok((id, Found::Nothing))
 }
 
 /// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
@@ -117,35 +120,15 @@ pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Res
 }
 
 async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
-    if let Some(found) = at_once(node, id, access) {
+    if let Some(found) = before_asking(node, id, access) {
         return Ok(found);
     }
-    node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
     loop {
-        if node.stop.is_cancelled() {
-            return Err(LoadError::CannotTell { id, why: "this node has left the cluster" });
-        }
-        let round = ask_all(node, id, access, deadline).await;
-        let late = Instant::now() >= deadline;
-        // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or
-        // it could never be let go.
-        let owner = round.topology.is_owner(id.slot());
-        let noted = round.complete && !owner;
-        let why = match round.verdict(node) {
-            Verdict::Live(record) => {
-                if owner {
-                    keep(node, id, &record);
-                }
-                if access == Access::Note && !noted {
-                    note(node, id);
-                }
-                return Ok(Found::Live(record));
-            }
-            Verdict::Ended(found) => return Ok(found),
-            Verdict::NoSuchSession => return Ok(Found::Nothing),
-            Verdict::Unclear(why) => why,
+        let why = match find_by_asking_once(node, id, access, deadline).await {
+            Ok(found) => return Ok(found),
+            Err(why) => why,
         };
-        if late {
+        if Instant::now() >= deadline || node.stop.is_cancelled() {
             probe::reached(Path::CannotTell);
             node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why });
@@ -154,7 +137,58 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
     }
 }
 
-/// What this node can say without asking; `None` if it must ask.
+/// What can be told of session `id` with one round of questions; `None` if that leaves it open. For whoever can go on
+/// without knowing it.
+pub(crate) async fn find_once(node: &Arc<Node>, id: SessionId, access: Access) -> Option<Found> {
+    if let Some(found) = before_asking(node, id, access) {
+        return Some(found);
+    }
+    let deadline = Instant::now() + node.config.read_deadline;
+    Box::pin(find_by_asking_once(node, id, access, deadline)).await.ok()
+}
+
+/// Asks everybody once; why it is not known, if it is not.
+async fn find_by_asking_once(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+    deadline: Instant,
+) -> Result<Found, &'static str> {
+    if node.stop.is_cancelled() {
+        return Err("this node has left the cluster");
+    }
+    let round = ask_all(node, id, access, deadline).await;
+    // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or it
+    // could never be let go.
+    let owner = round.topology.is_owner(id.slot());
+    let noted = round.complete && !owner;
+    match round.verdict(node) {
+        Verdict::Live(record) => {
+            if owner {
+                keep(node, id, &record);
+            }
+            if access == Access::Note && !noted {
+                note(node, id);
+            }
+            Ok(Found::Live(record))
+        }
+        Verdict::Ended(found) => Ok(found),
+        Verdict::NoSuchSession => Ok(Found::Nothing),
+        Verdict::Unclear(why) => Err(why),
+    }
+}
+
+/// What this node can say without asking, also of an id that nobody can have; `None` if it must ask.
+fn before_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
+    let nobodys = || (!id.is_minted() && !node.stop.is_cancelled()).then_some(Found::Nothing);
+    let found = at_once(node, id, access).or_else(nobodys);
+    if found.is_none() {
+        node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
+    }
+    found
+}
+
+/// What this node can say by its own copy; `None` if it must ask.
 fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let topology = node.topology.load();
     let now = node.now();

@@ -1,6 +1,6 @@
 //! Why a record could not be kept.
 
-use crate::error::{CommitError, CreateError, LoadError};
+use crate::error::{CommitError, CreateError, LoadError, ValueError};
 
 /// Why a record could not be saved, created or deleted. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -15,4 +15,10 @@ pub enum RecordError {
     /// A limit would be exceeded, or this node has left the cluster.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// A value could not be read again.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// What the record wrote when it was saved before is not known any more, so neither is what it removed since.
+    #[error("the record was saved too long ago to tell what it removed since; nothing was changed, load it again")]
+    TooOld,
 }

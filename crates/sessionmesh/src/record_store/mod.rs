@@ -49,11 +49,18 @@
 //! # Renewal as "delete, then create"
 //!
 //! The session crates have no renewal. They delete the old id and create a new one from the same record.
-//! [`RecordStore::delete`] therefore remembers for a while what it ended (the last 1024 sessions, at most 8 MiB), and
-//! [`RecordStore::create`] merges the record with that: what other requests had written before the deletion goes along,
-//! also if this request never saw it. What remains different from [`crate::Session::renew_id`]:
+//! [`RecordStore::delete`] therefore remembers for a quarter of an hour what it ended, and [`RecordStore::create`] merges
+//! the record with that: what other requests had written before the deletion goes along, also if this request never saw
+//! it. The store keeps at most 32 MiB of what sessions held, beyond that the record goes along as it was loaded; and 16 MiB
+//! of the fact that they were ended (some 100,000), beyond that an old deletion may have been a logout, and counts as one.
 //!
-//! - Between the two steps the session is nowhere. A crash then loses it.
+//! **A renewal that is refused loses nothing.** It takes the place of the old session, so `max_sessions` does not refuse
+//! it. If another limit does, or a value that could not be read again, the crate answers with an error; and the store
+//! keeps what the session held before, and finds it by the old id, which the visitor still has.
+//!
+//! What remains different from [`crate::Session::renew_id`]:
+//!
+//! - Between the two steps the session is nowhere. A crash, or a node that leaves, then loses it.
 //! - What other requests write to the old id after the deletion is dropped.
 //! - Two renewals at the same time make two sessions; each visitor's cookie names one of them.
 //!

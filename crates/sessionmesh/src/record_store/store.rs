@@ -10,7 +10,7 @@ use sessionmesh_core::session::Record;
 use tracing::{debug, warn};
 
 use super::base::{BASE_KEY, Base, BaseWriter, base_in, rebase, source_of};
-use super::endings::{Deleted, Endings, Heritage};
+use super::endings::{Deceased, Deleted, Endings, Heritage};
 use super::error::RecordError;
 use super::merge::{Puts, added, three_way};
 use super::recent::Recent;
@@ -18,7 +18,7 @@ use super::value::RecordValue;
 use crate::engine::commit::{self, Change};
 use crate::engine::login;
 use crate::engine::peer::lock;
-use crate::engine::read::{self, Access, Found};
+use crate::engine::read::{self, Access, Found, SUCCESSORS_MAX};
 use crate::error::{CommitError, LoadError};
 use crate::mesh::Mesh;
 
@@ -40,12 +40,23 @@ pub struct RecordStore {
 }
 
 /// What happened lately in this store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lately {
     endings: Endings,
     /// What records were when they were saved last, by their loading: a request may save more than once, and cannot be
     /// given another base in between.
     saved: Recent<u64, Base>,
+    /// Of loadings up to this one it may be forgotten that they saved.
+    forgotten: Option<u64>,
+}
+
+/// Bytes that may be taken by what records were when they were saved.
+const SAVED_BYTES_MAX: usize = 32 << 20;
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self { endings: Endings::default(), saved: Recent::new(SAVED_BYTES_MAX), forgotten: None }
+    }
 }
 
 impl RecordStore {
@@ -67,7 +78,7 @@ impl RecordStore {
     ///
     /// As [`Mesh::load`].
     pub async fn load<V: RecordValue>(&self, id: SessionId) -> Result<Option<LoadedRecord<V>>, LoadError> {
-        let Some((_, record)) = read::load(&self.mesh.node, id, Access::Peek).await? else { return Ok(None) };
+        let Some((id, record)) = self.look(id).await? else { return Ok(None) };
         let session = &record.session;
         let count = session.attributes().len();
         let mut writer = BaseWriter::new(source_of(id), count);
@@ -91,38 +102,98 @@ impl RecordStore {
     /// of the new session. A record that was loaded from a session that was deleted since is a renewal: see the
     /// [module's documentation](crate::record_store).
     ///
-    /// The id is minted by the mesh with 116 random bits in a slot that this node owns, so it is nobody else's.
+    /// The id is minted by the mesh with 100 random bits in a slot that this node owns, so it is nobody else's.
     ///
     /// # Errors
     ///
-    /// [`RecordError::Create`] and [`RecordError::Commit`].
+    /// [`RecordError::Create`], [`RecordError::Commit`] and [`RecordError::Value`]. A renewal that is refused by a limit, or
+    /// by a value that could not be read again, loses nothing: the session is found by the id that was deleted, as it was
+    /// then. `max_sessions` refuses no renewal.
     pub async fn create<V: RecordValue>(
         &self,
         values: &mut HashMap<String, V>,
         ttl: Duration,
     ) -> Result<SessionId, RecordError> {
-        let id = self.mesh.create().await?.id();
-        let base = base_in(values);
-        let heritage = base.as_ref().map(|base| lock(&self.lately).endings.heritage(base.source));
-        let (attributes, inherit) = match (&base, heritage) {
-            (Some(base), Some(Heritage::All(Some(content)))) => {
-                (three_way(Some(base), Some(&content), values), Some(content))
-            }
-            (Some(base), Some(Heritage::Nothing)) => {
-                warn!(session = %id, "a session was renewed that had been logged out; only what was just added is kept");
-                let added = added(base, values);
-                if added.is_empty() {
-                    return Ok(id);
-                }
-                (added, None)
-            }
-            _ => (three_way(None, None, values), None),
+        let Some(base) = base_in(values) else {
+            return self.create_new(three_way(None, None, values)?, values, ttl).await;
         };
+        match self.heritage(base.source) {
+            Heritage::All(deceased) => match self.renew(&base, &deceased, values, ttl).await {
+                Ok(id) => Ok(id),
+                Err(error) => {
+                    self.restore(&deceased, &error).await;
+                    Err(error)
+                }
+            },
+            Heritage::Nothing => {
+                warn!("a session was renewed that had been logged out; only what was just added is kept");
+                let added = added(&base, values)?;
+                if added.is_empty() {
+                    return Ok(self.mesh.node.mint());
+                }
+                self.create_new(added, values, ttl).await
+            }
+        }
+    }
+
+    fn heritage(&self, source: u64) -> Heritage {
+        lock(&self.lately).endings.heritage(source)
+    }
+
+    async fn create_new<V: RecordValue>(
+        &self,
+        attributes: Puts,
+        values: &mut HashMap<String, V>,
+        ttl: Duration,
+    ) -> Result<SessionId, RecordError> {
+        let id = self.mesh.create().await?.id();
         let limit = limit_ms(ttl);
-        let change = Change { attributes, idle_limit_ms: Some(limit), create: Some(limit), inherit };
+        let change = Change { attributes, idle_limit_ms: Some(limit), create: Some(limit), ..Change::default() };
         self.commit(id, None, &change).await?;
         rebase(source_of(id), values);
         Ok(id)
+    }
+
+    /// The second half of a renewal: a new session that takes the place of `deceased`.
+    async fn renew<V: RecordValue>(
+        &self,
+        base: &Base,
+        deceased: &Deceased,
+        values: &mut HashMap<String, V>,
+        ttl: Duration,
+    ) -> Result<SessionId, RecordError> {
+        let inherit = deceased.content.clone();
+        let attributes = three_way(inherit.is_some().then_some(base), inherit.as_deref(), values)?;
+        let id = self.mesh.node.mint();
+        let limit = limit_ms(ttl);
+        let (idle_limit_ms, create) = (Some(limit), Some(limit));
+        self.commit(id, None, &Change { attributes, idle_limit_ms, create, inherit, replaces: true }).await?;
+        if deceased.has_heir {
+            self.end(deceased.id.heir(), None).await?;
+        }
+        rebase(source_of(id), values);
+        Ok(id)
+    }
+
+    /// Keeps what `deceased` held, since what was to replace it was refused. Its own id has ended for good, so it goes on
+    /// as the heir of that id, which this store looks for under the old one.
+    async fn restore(&self, deceased: &Deceased, error: &RecordError) {
+        let Some(content) = deceased.content.clone() else { return };
+        let is_refused = matches!(error, RecordError::Commit(CommitError::Limit(_)) | RecordError::Value(_));
+        let mut has_heir = deceased.has_heir;
+        if is_refused && !has_heir {
+            warn!(session = %deceased.id, %error, "a renewal was refused; the session goes on as it was, under its old id");
+            let create = Some(content.idle_limit().ms);
+            let change = Change { create, inherit: Some(content), replaces: true, ..Change::default() };
+            has_heir = match self.commit(deceased.id.heir(), None, &change).await {
+                Ok(()) => true,
+                Err(error) => {
+                    warn!(session = %deceased.id, %error, "a session whose renewal was refused could not be kept");
+                    false
+                }
+            };
+        }
+        lock(&self.lately).endings.give_back(deceased.id, has_heir);
     }
 
     /// Merges what `values` changed since they were loaded into session `id`. It is an access, and the session ends when
@@ -139,15 +210,41 @@ impl RecordStore {
     ) -> Result<(), RecordError> {
         let Some((id, record)) = self.find(id).await? else { return Ok(()) };
         let loaded = base_in(values);
-        let saved = loaded.as_ref().and_then(|loaded| lock(&self.lately).saved.get(loaded.load).cloned());
-        let puts = three_way(saved.as_ref().or(loaded.as_ref()), Some(&record.session), values);
+        let saved = loaded.as_ref().map(|loaded| self.saved_before(loaded, &record, values)).transpose()?.flatten();
+        let puts = three_way(saved.as_ref().or(loaded.as_ref()), Some(&record.session), values)?;
         let is_changed = !puts.is_empty();
         self.commit(id, Some(&record), &self.change(puts, &record, ttl)).await?;
         if let Some(loaded) = loaded.filter(|_| is_changed) {
-            let now = Base::of(loaded.source, loaded.load, values);
-            lock(&self.lately).saved.insert(loaded.load, now, values.len() * size_of::<[u64; 2]>());
+            let saved = Base::of(loaded.source, loaded.load, values);
+            let bytes = values.len() * size_of::<[u64; 2]>();
+            let now = self.mesh.node.now();
+            let mut lately = lock(&self.lately);
+            let dropped = lately.saved.insert(loaded.load, saved, bytes, now);
+            lately.forgotten = lately.forgotten.max(dropped);
         }
         Ok(())
+    }
+
+    /// What a record was when it was saved before, if it was.
+    ///
+    /// Where that may be forgotten, an attribute that it has not got may be one that it wrote and removed again, or one
+    /// that another request of this node has written meanwhile. Then nothing is done, rather than the wrong thing.
+    fn saved_before<V: RecordValue>(
+        &self,
+        loaded: &Base,
+        record: &Record,
+        values: &HashMap<String, V>,
+    ) -> Result<Option<Base>, RecordError> {
+        let lately = lock(&self.lately);
+        let saved = lately.saved.get(loaded.load).cloned();
+        if saved.is_some() || lately.forgotten < Some(loaded.load) {
+            return Ok(saved);
+        }
+        let me = self.mesh.node.me.0;
+        let live = record.session.attributes().iter().filter(|attribute| attribute.value.is_some());
+        let is_unclear = |key: &str| !loaded.has(key) && !values.contains_key(key);
+        let unclear = live.filter(|attribute| attribute.stamp.node == me && is_unclear(&attribute.key)).count();
+        if unclear > 0 { Err(RecordError::TooOld) } else { Ok(None) }
     }
 
     /// An access to session `id`, which ends when `ttl` has passed without another one.
@@ -160,42 +257,83 @@ impl RecordStore {
         self.commit(id, Some(&record), &self.change(Puts::new(), &record, ttl)).await
     }
 
-    /// Ends session `id` for good, on every node.
+    /// Ends session `id` for good, on every node. An end needs no knowledge of what it ends: if it cannot be told whether
+    /// there is such a session, it has ended all the same on the nodes that can be reached, and on the others as soon as
+    /// they can be. An id that nobody can have (see [`SessionId::is_minted`]), such as session crates make up for visitors
+    /// without a session, asks nobody.
     ///
     /// # Errors
     ///
-    /// [`RecordError::Load`] if it is not known whether there is such a session; [`RecordError::Commit`] if this node has
-    /// left the cluster.
+    /// [`RecordError::Commit`] if this node has left the cluster.
     pub async fn delete(&self, id: SessionId) -> Result<(), RecordError> {
-        let deleted = match read::find(&self.mesh.node, id, Access::Peek).await? {
-            Found::Live(record) => self.end(id, Some(&record)).await?,
+        if !id.is_minted() {
+            return Ok(());
+        }
+        let deleted = match read::find_once(&self.mesh.node, id, Access::Peek).await {
+            Some(Found::Nothing) => Deleted::Nothing,
+            Some(Found::Ended) => Deleted::Ended,
+            Some(Found::Live(record)) => self.end(id, Some(&record)).await?,
             // A logout beats a renewal, and so ends the successor, too.
-            Found::Renewed(_) | Found::Moved(_) => self.end(id, None).await?,
-            Found::Ended => Deleted::Ended,
-            Found::Nothing => Deleted::Nothing,
+            Some(Found::Renewed(_) | Found::Moved(_)) | None => self.end(id, None).await?,
         };
-        lock(&self.lately).endings.note(source_of(id), deleted);
+        let heir = if matches!(deleted, Deleted::Ended) { self.heir(id, Access::Peek).await } else { None };
+        let (id, deleted) = match heir {
+            Some((heir, record)) => (heir, self.end(heir, Some(&record)).await?),
+            None => (id, deleted),
+        };
+        lock(&self.lately).endings.note(id, deleted, self.mesh.node.now());
         Ok(())
     }
 
     async fn end(&self, id: SessionId, record: Option<&Record>) -> Result<Deleted, RecordError> {
         let ended = commit::end(&self.mesh.node, id, record, None, self.mesh.wait()).await?;
         tolerate(id, ended.copies.map(drop))?;
-        Ok(ended.content.map_or(Deleted::Ended, Deleted::Live))
+        Ok(match ended.content {
+            Some(content) => Deleted::Live(content),
+            None if ended.before => Deleted::Ended,
+            None => Deleted::Nothing,
+        })
+    }
+
+    /// The session `id` to read it. This is no access.
+    async fn look(&self, id: SessionId) -> Result<Option<(SessionId, Record)>, LoadError> {
+        match read::look(&self.mesh.node, id, Access::Peek).await? {
+            (id, Found::Live(record)) => Ok(Some((id, record))),
+            (id, Found::Ended) => Ok(self.heir(id, Access::Peek).await),
+            _ => Ok(None),
+        }
     }
 
     /// The session that is to be changed, after its renewals. Finding it is an access.
     async fn find(&self, id: SessionId) -> Result<Option<(SessionId, Record)>, LoadError> {
         let node = &self.mesh.node;
-        let (id, record) = match read::find(node, id, Access::Note).await? {
-            Found::Live(record) => (id, Some(record)),
-            Found::Renewed(successor) | Found::Moved(successor) => read::resolve(node, successor).await?,
-            Found::Ended | Found::Nothing => (id, None),
+        let found = match read::find(node, id, Access::Note).await? {
+            Found::Live(record) => Some((id, record)),
+            Found::Renewed(successor) | Found::Moved(successor) => {
+                let (id, record) = read::resolve(node, successor).await?;
+                record.map(|record| (id, record))
+            }
+            Found::Ended => self.heir(id, Access::Note).await,
+            Found::Nothing => None,
         };
-        if record.is_none() {
+        if found.is_none() {
             debug!(session = %id, "a session that has ended, or is unknown, was saved; nothing was changed");
         }
-        Ok(record.map(|record| (id, record)))
+        Ok(found)
+    }
+
+    /// The session that goes on as the heir of one that has ended, if there is one: see [`RecordStore::create`].
+    async fn heir(&self, ended: SessionId, access: Access) -> Option<(SessionId, Record)> {
+        let mut id = ended;
+        for _ in 0..SUCCESSORS_MAX {
+            id = id.heir();
+            match read::find_once(&self.mesh.node, id, access).await? {
+                Found::Live(record) => return Some((id, record)),
+                Found::Ended => {}
+                Found::Nothing | Found::Renewed(_) | Found::Moved(_) => return None,
+            }
+        }
+        None
     }
 
     fn change(&self, puts: Puts, record: &Record, ttl: Duration) -> Change {

@@ -130,7 +130,7 @@ impl Session {
             return Err(CommitError::Ended);
         }
         let create = Some(newest.session.idle_limit().ms);
-        let whole = Change { create, inherit: Some(newest.session.clone()), ..change.clone() };
+        let whole = Change { create, inherit: Some(newest.session.clone()), replaces: true, ..change.clone() };
         let login = Login::coming(node, Some(record), &change.attributes).await;
         // The new session is kept first; only then does the old one end.
         let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;

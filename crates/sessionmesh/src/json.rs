@@ -1,0 +1,115 @@
+//! Attributes as JSON text. For adapters: whatever writes attributes by these two reads what the others wrote.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
+use sessionmesh_core::session::Value;
+
+use crate::error::ValueError;
+
+/// How many arrays and objects may lie in each other. What is nested deeper could be written, but the parser would
+/// refuse to read it.
+pub const JSON_DEPTH_MAX: usize = 127;
+
+/// The JSON text of an attribute, which still reads after a field was added to `T`. A number that is infinite or none
+/// becomes `null`, as always in JSON.
+///
+/// # Errors
+///
+/// `value` cannot be JSON, for example because a map's keys are no text; or it is nested deeper than [`JSON_DEPTH_MAX`].
+pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
+    let bytes = serde_json::to_vec(value).map_err(|source| unwritten(key, source))?;
+    check_depth(key, &bytes)?;
+    Ok(Value::from(bytes))
+}
+
+/// The value that [`to_json`] wrote.
+///
+/// # Errors
+///
+/// What is stored is not a `T`.
+pub fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, ValueError> {
+    serde_json::from_slice(value).map_err(|source| ValueError { key: key.to_owned(), action: "read", source })
+}
+
+/// Refuses JSON text that could not be read again.
+pub(crate) fn check_depth(key: &str, json: &[u8]) -> Result<(), ValueError> {
+    let depth = depth(json);
+    if depth <= JSON_DEPTH_MAX {
+        return Ok(());
+    }
+    let why = format!("it is nested {depth} deep, and can be read up to {JSON_DEPTH_MAX}");
+    Err(unwritten(key, serde_json::Error::custom(why)))
+}
+
+fn unwritten(key: &str, source: serde_json::Error) -> ValueError {
+    ValueError { key: key.to_owned(), action: "written", source }
+}
+
+/// How many arrays and objects lie in each other.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next().filter(|byte| **byte != b'"') {
+                    if *byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(depth: usize, open: &str, close: &str) -> String {
+        format!("{}1{}", open.repeat(depth), close.repeat(depth))
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_could_not_be_read_is_refused_by_name() {
+        for depth in [1, 2, JSON_DEPTH_MAX - 1, JSON_DEPTH_MAX, JSON_DEPTH_MAX + 1, 400] {
+            for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"[":"#, "}]")] {
+                let text = nested(depth, open, close);
+                let readable = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+                let written = check_depth("menu", text.as_bytes());
+                assert_eq!(written.is_ok(), readable, "{open} {depth} deep");
+                if let Err(error) = written {
+                    assert!(error.to_string().contains("`menu`") && error.action == "written", "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_in_texts_nest_nothing() {
+        for text in [r#""[[[""#, r#""\"[[""#, r#"{"[":"\\"}"#, r#"["\\\"[",1]"#] {
+            assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
+            assert!(depth(text.as_bytes()) <= 1, "{text}");
+        }
+        assert_eq!((depth(b"1"), depth(b"[[],[[]]]"), depth(b"\"")), (0, 3, 0));
+    }
+
+    #[test]
+    fn a_value_that_nests_too_deep_is_refused_when_it_is_written() {
+        let mut value = serde_json::Value::Null;
+        for _ in 0..JSON_DEPTH_MAX {
+            value = serde_json::json!([value]);
+        }
+        let written = to_json("a", &value).unwrap();
+        assert_eq!(from_json::<serde_json::Value>("a", &written).unwrap(), value);
+        assert!(to_json("a", &[value]).is_err());
+    }
+}
