@@ -56,6 +56,73 @@ async fn a_session_whose_owners_all_vanished_is_not_called_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_of_slots_whose_owners_vanished_it_cannot_tell_at_once_and_until_it_is_told_to_forget_them() {
+    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let lost: Vec<_> = ids.iter().filter(|(_, gone)| *gone == 2).map(|(id, _)| *id).collect();
+    // An id in a slot that `n0` owns.
+    let told = cluster[0].create().await.expect("far from full").id();
+    assert!(cluster.nodes().iter().all(|node| node.blindness().is_none() && node.stats().blindness.is_none()));
+    let both = (cluster.take("n3"), cluster.take("n4"));
+    drop(both);
+    cluster.settled().await;
+    let node = &cluster[0];
+    let blindness = node.blindness().expect("two nodes and their common slots are missed");
+    let missing: Vec<&str> = blindness.missing.iter().map(|name| &**name).collect();
+    assert_eq!((missing, blindness.cut_off), (vec!["n3", "n4"], false));
+    assert!((0.05..0.15).contains(&blindness.share()), "{blindness:?}");
+    assert!(blindness.at_most <= node.config().max_inactive && blindness.at_most > Duration::from_secs(60));
+    assert_eq!(node.stats().blindness.map(|blindness| blindness.missing), Some(blindness.missing));
+
+    // Nobody needs to wait to hear it: a hundred questions take less than four waits would.
+    let deadline = node.config().read_deadline;
+    eventually_async(PATIENCE, async || {
+        let (began, mut lasting) = (Instant::now(), true);
+        for at in 0..100 {
+            let found = node.load(lost[at % lost.len()]).await;
+            lasting &= matches!(found, Err(LoadError::CannotTell { lasting: true, .. }));
+        }
+        let took = began.elapsed();
+        check(lasting && took < deadline * 4, || format!("lasting: {lasting}, {took:?} for 100 questions"))
+    })
+    .await;
+    // Of all other slots it can tell.
+    eventually_async(PATIENCE, async || {
+        let found = node.load(told).await;
+        check(matches!(found, Ok(None)), || format!("{found:?} for an id that nobody had"))
+    })
+    .await;
+
+    for node in cluster.nodes() {
+        assert!(node.forget_lost().is_some() && node.blindness().is_none() && node.forget_lost().is_none());
+        eventually_async(PATIENCE, async || {
+            let found = node.load(lost[0]).await;
+            check(matches!(found, Ok(None)), || format!("{found:?} after the missing were given up"))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_can_tell_again_once_the_missing_are_back_without_their_copies() {
+    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let lost: Vec<_> = ids.iter().filter(|(_, gone)| *gone == 2).map(|(id, _)| *id).collect();
+    let both = (cluster.take("n3"), cluster.take("n4"));
+    drop(both);
+    cluster.settled().await;
+    assert!(matches!(cluster[1].load(lost[0]).await, Err(LoadError::CannotTell { .. })));
+    cluster.join("n3").await;
+    assert!(matches!(cluster[1].load(lost[0]).await, Err(LoadError::CannotTell { .. })), "n4 may hold it");
+    cluster.join("n4").await;
+    for node in cluster.nodes() {
+        eventually_async(PATIENCE, async || {
+            let found = node.load(lost[0]).await;
+            check(matches!(found, Ok(None)), || format!("{found:?} on {}", node.name()))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_that_vanished_takes_no_session_along_and_none_is_said_again_soon() {
     let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
     cluster.crash("n4");

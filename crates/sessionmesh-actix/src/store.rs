@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time;
 use sessionmesh::record_store::RecordStore;
-use sessionmesh::{Mesh, SessionId};
+use sessionmesh::{Mesh, SessionId, WhenUnsure};
 use tracing::debug;
 
 /// The sessions of a [`Mesh`], as a [`SessionStore`] of actix-session 0.11. Clones are the same store; make one before
@@ -37,6 +37,13 @@ impl MeshStore {
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
         Self { records: RecordStore::new(mesh) }
+    }
+
+    /// What becomes of a visitor whose session may have been lost with nodes that vanished; [`WhenUnsure::Refuse`], which
+    /// answers 500 and keeps the cookie, if this is not called.
+    #[must_use]
+    pub fn when_unsure(self, when_unsure: WhenUnsure) -> Self {
+        Self { records: self.records.when_unsure(when_unsure) }
     }
 
     /// The mesh that holds the sessions.

@@ -52,7 +52,7 @@ pub enum CreateError {
 }
 
 /// Why it is not known whether a session exists. The visitor must not be treated as logged out: answer 503 and let
-/// the client come again.
+/// the client come again; or see [`crate::WhenUnsure`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -63,7 +63,19 @@ pub enum LoadError {
         id: SessionId,
         /// What is missing.
         why: &'static str,
+        /// It stays so: all nodes that had copies may have vanished, see [`crate::Mesh::blindness`]. If not, it is
+        /// usually known a moment later.
+        lasting: bool,
     },
+}
+
+impl LoadError {
+    /// Whether it stays so for a while: see [`LoadError::CannotTell`].
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        let Self::CannotTell { lasting, .. } = self;
+        *lasting
+    }
 }
 
 /// Why the sessions of a user are not known.

@@ -29,8 +29,9 @@
 //!
 //! A [`Session`] collects changes; [`Session::commit`] makes them visible together and says how many copies exist.
 //! [`Mesh::load`] finds a session from any node, says `None` only if there is none, and
-//! [`LoadError::CannotTell`] if that cannot be known.
+//! [`LoadError::CannotTell`] if that cannot be known; [`Mesh::blindness`] says for how long that may last.
 
+mod blindness;
 mod builder;
 mod clock;
 pub mod config;
@@ -52,6 +53,7 @@ mod task;
 mod user;
 mod user_index;
 
+pub use blindness::{Blindness, WhenUnsure};
 pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};
 pub use config::{AckName, Config, ConfigError, ModeName};

@@ -240,6 +240,7 @@ impl Mesh {
             users_indexed: self.node.store.users().map_or(0, Users::len),
             following: self.node.following.load(Ordering::Relaxed),
             suspected: self.suspected(),
+            blindness: self.blindness(),
             ..Stats::default()
         };
         self.node.counters.fill(&mut stats);

@@ -33,6 +33,8 @@ macro_rules! counters {
             pub following: usize,
             /// Peers that are suspected and not waited for.
             pub suspected: Vec<String>,
+            /// What this node cannot know because too many others vanished: see [`crate::Mesh::blindness`].
+            pub blindness: Option<crate::Blindness>,
             $($(#[doc = $doc])* pub $name: u64),*
         }
 

@@ -5,7 +5,7 @@ use super::in_both_versions;
 mod cases {
     use axum::Router;
     use axum::http::StatusCode;
-    use sessionmesh::{Mesh, ModeName, SessionId};
+    use sessionmesh::{Mesh, ModeName, SessionId, WhenUnsure};
     use sessionmesh_axum::MeshStore;
     use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async};
 
@@ -81,9 +81,31 @@ mod cases {
             .await;
         }
     }
+
+    pub(super) async fn who_may_have_had_a_session_is_treated_as_new_where_that_is_wanted<V: Version>() {
+        let (cluster, lost) = blinded().await;
+        let app = |node: &Mesh| {
+            let store = MeshStore::new(node.clone()).when_unsure(WhenUnsure::TreatAsNew);
+            V::app(store, Setup::default(), &Gate::default())
+        };
+        let apps: Vec<_> = cluster.nodes().iter().map(app).collect();
+        for (round, id) in lost.iter().enumerate() {
+            let app = &apps[round % 3];
+            let mut visitor = Visitor::with_cookie(&id.encode());
+            // Right after the loss nothing is settled yet, and then everybody is asked to come again.
+            eventually_async(PATIENCE, async || {
+                let reply = visitor.get(app, "/login").await;
+                check(reply.status == StatusCode::OK, || format!("{reply:?}"))
+            })
+            .await;
+            assert_ne!(visitor.cookie, Some(id.encode()));
+            assert_eq!(visitor.text(&apps[(round + 1) % 3], "/get?key=user").await, "1");
+        }
+    }
 }
 
 in_both_versions!(
     a_login_without_a_session_asks_nobody_and_leaves_no_tombstone,
     who_has_no_session_logs_in_while_the_mesh_cannot_tell,
+    who_may_have_had_a_session_is_treated_as_new_where_that_is_wanted,
 );

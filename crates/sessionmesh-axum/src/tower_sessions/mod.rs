@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sessionmesh::record_store::{RecordError, RecordStore};
-use sessionmesh::{LoadError, Mesh, SessionId};
+use sessionmesh::{LoadError, Mesh, SessionId, WhenUnsure};
 use time::OffsetDateTime;
 
 /// The sessions of a [`Mesh`], as a `SessionStore` of tower-sessions 0.14 and 0.15 alike: whichever of the features
@@ -48,6 +48,13 @@ impl MeshStore {
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
         Self { records: RecordStore::new(mesh) }
+    }
+
+    /// What becomes of a visitor whose session may have been lost with nodes that vanished; [`WhenUnsure::Refuse`], which
+    /// answers 500 and keeps the cookie, if this is not called.
+    #[must_use]
+    pub fn when_unsure(self, when_unsure: WhenUnsure) -> Self {
+        Self { records: self.records.when_unsure(when_unsure) }
     }
 
     /// The mesh that holds the sessions.

@@ -23,5 +23,6 @@ pub(crate) mod store;
 pub(crate) mod topology;
 pub(crate) mod trust;
 pub(crate) mod users;
+pub(crate) mod vanished;
 pub(crate) mod views;
 pub(crate) mod walk;

@@ -89,8 +89,8 @@ pub(crate) struct Node {
     pub(crate) rejoin: Notify,
     /// The node has handed over what it held and takes no commits any more.
     pub(crate) closed: AtomicBool,
-    /// Members that vanished without leaving, see [`super::views`].
-    pub(crate) vanished: Mutex<super::views::Vanished>,
+    /// Members that vanished without leaving, see [`super::vanished`].
+    pub(crate) vanished: Mutex<super::vanished::Vanished>,
     pub(crate) stop: CancellationToken,
     /// Why the node stopped by itself, if it did.
     pub(crate) failure: OnceLock<Failure>,

@@ -23,6 +23,7 @@ use super::node::Node;
 use super::peer::{Peer, lock};
 use super::store::Entry;
 use super::topology::Topology;
+use super::vanished::Vanished;
 use crate::error::LoadError;
 
 /// Whether a read counts as an access of the session.
@@ -124,14 +125,14 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
         return Ok(found);
     }
     loop {
-        let why = match find_by_asking_once(node, id, access, deadline).await {
+        let Unclear { why, lasting } = match find_by_asking_once(node, id, access, deadline).await {
             Ok(found) => return Ok(found),
-            Err(why) => why,
+            Err(unclear) => unclear,
         };
-        if Instant::now() >= deadline || node.stop.is_cancelled() {
+        if lasting || Instant::now() >= deadline || node.stop.is_cancelled() {
             probe::reached(Path::CannotTell);
             node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
-            return Err(LoadError::CannotTell { id, why });
+            return Err(LoadError::CannotTell { id, why, lasting });
         }
         let _ = node.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
     }
@@ -153,9 +154,9 @@ async fn find_by_asking_once(
     id: SessionId,
     access: Access,
     deadline: Instant,
-) -> Result<Found, &'static str> {
+) -> Result<Found, Unclear> {
     if node.stop.is_cancelled() {
-        return Err("this node has left the cluster");
+        return Err(Unclear { why: "this node has left the cluster", lasting: false });
     }
     let round = ask_all(node, id, access, deadline).await;
     // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or it
@@ -174,7 +175,7 @@ async fn find_by_asking_once(
         }
         Verdict::Ended(found) => Ok(found),
         Verdict::NoSuchSession => Ok(Found::Nothing),
-        Verdict::Unclear(why) => Err(why),
+        Verdict::Unclear(unclear) => Err(unclear),
     }
 }
 
@@ -267,7 +268,7 @@ struct Round {
     complete: bool,
     /// Somebody who did not answer may still do so.
     pending: bool,
-    /// More members had vanished than there are copies, when everybody was asked.
+    /// All members that had copies may have vanished, when everybody was asked.
     blind: bool,
 }
 
@@ -275,19 +276,33 @@ enum Verdict {
     Live(Record),
     Ended(Found),
     NoSuchSession,
-    Unclear(&'static str),
+    Unclear(Unclear),
+}
+
+impl Verdict {
+    const fn unclear(why: &'static str) -> Self {
+        Self::Unclear(Unclear { why, lasting: false })
+    }
+}
+
+/// Why something is not known, and whether asking again can change that.
+struct Unclear {
+    why: &'static str,
+    lasting: bool,
 }
 
 impl Round {
     fn verdict(self, node: &Node) -> Verdict {
         let now = node.now();
         let Some(record) = self.best else {
-            if !self.nowhere && !self.blind {
-                return Verdict::Unclear("not all of its owners answered, or the cluster is changing");
-            }
             if self.blind {
                 probe::reached(Path::TooManyVanished);
-                return Verdict::Unclear("more nodes vanished than there are copies");
+                // Those that are left have nothing more to say.
+                let lasting = self.nowhere;
+                return Verdict::Unclear(Unclear { why: "more nodes vanished than there are copies", lasting });
+            }
+            if !self.nowhere {
+                return Verdict::unclear("not all of its owners answered, or the cluster is changing");
             }
             probe::reached(Path::MissTold);
             return Verdict::NoSuchSession;
@@ -299,7 +314,7 @@ impl Round {
             // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
             // of each access, so all must have answered.
             let ended = self.complete || (self.decisive && probe::planted(Bug::LimitByOneOwner));
-            return if ended { Verdict::NoSuchSession } else { Verdict::Unclear("it may have been used elsewhere") };
+            return if ended { Verdict::NoSuchSession } else { Verdict::unclear("it may have been used elsewhere") };
         }
         // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
         // is silent for so long that it is suspected.
@@ -308,25 +323,25 @@ impl Round {
             probe::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && self.complete);
             Verdict::Live(record)
         } else {
-            Verdict::Unclear("not all of its owners answered")
+            Verdict::unclear("not all of its owners answered")
         }
     }
 }
 
-/// The members to ask, and whether more have vanished than there are copies.
-pub(super) fn topology_and_blindness(node: &Node, now: Moment) -> (Arc<Topology>, bool) {
+/// The members to ask, and what those that vanished hide.
+pub(super) fn with_topology(node: &Node, hides: impl FnOnce(&Vanished, &Topology) -> bool) -> (Arc<Topology>, bool) {
     // Together: the cluster may be whole again when the answers are in, but it was not asked.
     let vanished = lock(&node.vanished);
     let topology = node.topology();
-    let blind = vanished.too_many(topology.view.in_force().mode, topology.view.len(), now)
-        && !probe::planted(Bug::VanishedForgotten);
+    let blind = hides(&vanished, &topology) && !probe::planted(Bug::VanishedForgotten);
     (topology, blind)
 }
 
 /// Asks all who may hold the session, at once, and merges what they say.
 async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Round {
     let now = node.now();
-    let (topology, blind) = topology_and_blindness(node, now);
+    let hides = |vanished: &Vanished, topology: &Topology| vanished.hides(id.slot(), topology.view.len(), now);
+    let (topology, blind) = with_topology(node, hides);
     let held = node.store.get(id).map(|entry| entry.record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());
     let owner = topology.is_owner(id.slot());

@@ -89,7 +89,7 @@ struct Round {
     settling: bool,
     /// Somebody who gave signs of life did not answer.
     missing: bool,
-    /// More members had vanished than there are copies.
+    /// Of some slots all copies may have vanished.
     blind: bool,
     /// A list was cut short.
     cut: bool,
@@ -130,7 +130,8 @@ impl Round {
 /// Asks all members, and those of earlier views while a change of it settles.
 async fn call(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant) -> Round {
     let now = node.now();
-    let (topology, blind) = read::topology_and_blindness(node, now);
+    let (topology, blind) =
+        read::with_topology(node, |vanished, topology| vanished.hides_any(topology.view.len(), now));
     let settling = node.is_settling(&topology, now);
     let mut round = Round {
         topology: topology.clone(),

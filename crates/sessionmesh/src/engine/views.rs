@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::terms::Mode;
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use super::differences::Differences;
 use super::node::Node;
 use super::peer::{Peer, lock};
 use super::topology::Topology;
+use super::vanished::Vanished;
 use super::{link, walk};
 use crate::event::Event;
 use crate::membership::{Heard, HeardState, Membership};
@@ -51,84 +51,8 @@ const REVIEW: Duration = Duration::from_millis(100);
 const STILL_INTERVALS: u64 = 4;
 /// A member whose port refuses, but that gossip still hears after so long, is alive after all.
 const REFUSED_BUT_HEARD_MS: u64 = 2_000;
-/// Members that vanished within this of each other count together.
-const VANISHED_TOGETHER_MS: u64 = 5_000;
 /// Links to former members are kept for so long at most.
 const FORMER_MS_MAX: u64 = 10_000;
-
-/// Members that vanished without leaving since the cluster was last whole, with the incarnation that did.
-#[derive(Debug, Default)]
-pub(crate) struct Vanished {
-    since: BTreeMap<Arc<str>, Gone>,
-    until: Option<Moment>,
-    /// The fewest copies that a member asked for, and when the view last changed while they asked for different numbers:
-    /// so many have all sessions, though more are in force.
-    fewest: Option<(Mode, Moment)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Gone {
-    at: Moment,
-    incarnation: u64,
-    /// It came back as another incarnation, so what it held is lost for certain.
-    empty: bool,
-}
-
-impl Vanished {
-    /// Whether sessions may exist of which no node in the view knows, because more members vanished than there are
-    /// copies. Then "no such session" cannot be said; at most for as long as a session may be idle.
-    pub(crate) fn too_many(&self, mode: Mode, present: usize, now: Moment) -> bool {
-        // This node may be the one that was cut off: not with half of the others gone.
-        let half = ((present + self.since.len()).saturating_sub(1) / 2).max(1);
-        let spare = match self.fewest.map_or(mode, |(fewest, _)| fewest.min(mode)) {
-            Mode::PrimaryBackup { backups } => usize::from(backups).min(half),
-            Mode::AllToAll => half,
-        };
-        // Those that came back empty leave fewer copies, but nothing to wait for.
-        let awaited = self.since.values().any(|gone| !gone.empty);
-        self.since.len() > spare && awaited && self.until.is_some_and(|until| now < until)
-    }
-
-    fn add(&mut self, name: Arc<str>, incarnation: u64, now: Moment, idle_ms: u64) {
-        self.since.insert(name, Gone { at: now, incarnation, empty: false });
-        self.until = Some(now.plus_ms(idle_ms));
-    }
-
-    /// This newcomer has not got its copies yet, and those that could give them have vanished.
-    fn add_myself(&mut self, name: Arc<str>, incarnation: u64, now: Moment) {
-        self.since.insert(name, Gone { at: now, incarnation, empty: true });
-    }
-
-    fn returned(&mut self, name: &str, incarnation: u64) {
-        let Some(gone) = self.since.get_mut(name) else { return };
-        gone.empty |= gone.incarnation != incarnation;
-        if !gone.empty {
-            self.since.remove(name);
-        }
-    }
-
-    /// It had said that it leaves, and that is heard only now.
-    fn left(&mut self, name: &str, incarnation: u64) {
-        if self.since.get(name).is_some_and(|gone| gone.incarnation == incarnation) {
-            self.since.remove(name);
-        }
-    }
-
-    /// The cluster has settled: what vanished some time ago, within what the copies allow, has been made good.
-    fn settled(&mut self, mode: Mode, present: usize, now: Moment) {
-        if !self.too_many(mode, present, now) {
-            self.since.retain(|_, gone| now.ms_since(gone.at) < VANISHED_TOGETHER_MS);
-            self.fewest.take_if(|(_, at)| now.ms_since(*at) >= VANISHED_TOGETHER_MS);
-        }
-    }
-
-    /// Whoever said anything in the views before or after a change that asks for fewer copies than are in force.
-    fn asked_for(&mut self, before: &View, after: &View, now: Moment) {
-        let asked = before.members().iter().chain(after.members()).map(|member| member.terms.mode).min();
-        let fewest = self.fewest.map(|(fewest, _)| fewest).into_iter().chain(asked).min();
-        self.fewest = fewest.filter(|fewest| *fewest < after.in_force().mode).map(|fewest| (fewest, now));
-    }
-}
 
 /// The task that computes views.
 pub(crate) struct Views {
@@ -456,6 +380,7 @@ impl Views {
             // Together, for readers that conclude from both.
             let mut vanished = lock(&self.node.vanished);
             self.announce(&topology.view, before, &mut vanished, now);
+            vanished.placed(&topology, now);
             self.node.topology.store(topology.clone());
         }
         self.differences.look_at(&topology.view);
@@ -503,13 +428,12 @@ impl Views {
     fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {
         let node = &self.node;
         let idle_ms = before.view.in_force().largest(*view.in_force()).max_inactive_ms;
-        vanished.asked_for(&before.view, view, now);
         for member in view.members() {
             let was = before.view.get(&member.name);
             if let Some(was) = was.filter(|was| was.incarnation != member.incarnation) {
                 probe::reached(Path::QuickRestart);
-                if !self.leaving.contains(&was.node()) && was.state != MemberState::Joining {
-                    vanished.add(was.name.clone(), was.incarnation, now, idle_ms);
+                if !self.leaving.contains(&was.node()) {
+                    vanished.add(was, true, now, idle_ms);
                 }
             }
             vanished.returned(&member.name, member.incarnation);
@@ -526,15 +450,8 @@ impl Views {
                 info!(name = %member.name, "member left");
             } else {
                 warn!(name = %member.name, "member down");
-                // Nobody has let go of anything because of a node that was not ready.
-                if member.state != MemberState::Joining {
-                    vanished.add(member.name.clone(), member.incarnation, now, idle_ms);
-                }
-                let me = &before.view.members()[usize::from(before.me)];
-                let nobody_knows = view.members().iter().all(|member| member.state == MemberState::Joining);
-                if before.is_joining(before.me) && nobody_knows {
-                    vanished.add_myself(me.name.clone(), me.incarnation, now);
-                }
+                let dead = self.refused.contains_key(&member.node()) || self.gone.contains(&member.node());
+                vanished.add(member, dead, now, idle_ms);
             }
             node.emit(Event::MemberDown { name: member.name.clone(), planned });
         }
@@ -545,7 +462,7 @@ impl Views {
         let now = self.node.now();
         let settled = self.node.is_current(topology, now);
         if settled {
-            lock(&self.node.vanished).settled(topology.view.in_force().mode, topology.view.len(), now);
+            lock(&self.node.vanished).settled(topology, now);
         }
         let old = self.former_since.is_some_and(|since| now.ms_since(since) > FORMER_MS_MAX);
         if topology.former.is_empty() || !(settled || old) {

@@ -15,6 +15,7 @@ use super::error::RecordError;
 use super::merge::{Puts, added, three_way};
 use super::recent::Recent;
 use super::value::RecordValue;
+use crate::blindness::WhenUnsure;
 use crate::engine::commit::{self, Change};
 use crate::engine::login;
 use crate::engine::peer::lock;
@@ -36,6 +37,7 @@ pub struct LoadedRecord<V> {
 #[derive(Clone, Debug)]
 pub struct RecordStore {
     mesh: Mesh,
+    when_unsure: WhenUnsure,
     lately: Arc<Mutex<Lately>>,
 }
 
@@ -63,7 +65,15 @@ impl RecordStore {
     /// The sessions of `mesh`.
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
-        Self { mesh, lately: Arc::default() }
+        Self { mesh, when_unsure: WhenUnsure::default(), lately: Arc::default() }
+    }
+
+    /// What [`RecordStore::load`] does with who may have had a session on nodes that vanished; [`WhenUnsure::Refuse`] if this
+    /// is not called.
+    #[must_use]
+    pub const fn when_unsure(mut self, when_unsure: WhenUnsure) -> Self {
+        self.when_unsure = when_unsure;
+        self
     }
 
     /// The mesh that holds the sessions.
@@ -72,13 +82,22 @@ impl RecordStore {
         &self.mesh
     }
 
-    /// The session `id`; `None` if there is no such session, or it has ended. This is no access.
+    /// The session `id`; `None` if there is no such session, or it has ended; or with [`WhenUnsure::TreatAsNew`] if it may have
+    /// been lost. This is no access.
     ///
     /// # Errors
     ///
     /// As [`Mesh::load`].
     pub async fn load<V: RecordValue>(&self, id: SessionId) -> Result<Option<LoadedRecord<V>>, LoadError> {
-        let Some((id, record)) = self.look(id).await? else { return Ok(None) };
+        let (id, record) = match self.look(id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_lasting() && self.when_unsure == WhenUnsure::TreatAsNew => {
+                debug!(%error, "its visitor goes on as one without a session");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let session = &record.session;
         let count = session.attributes().len();
         let mut writer = BaseWriter::new(source_of(id), count);
