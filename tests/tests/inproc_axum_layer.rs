@@ -1,11 +1,12 @@
 //! Sessions of the axum layer, with requests of one visitor on several nodes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
-use sessionmesh::ModeName;
+use axum::routing::{get, post};
+use sessionmesh::{Mesh, ModeName, SessionId};
 use sessionmesh_axum::{RouteCookie, Session, SessionCookie, SessionLayer};
 use sessionmesh_tests::browser::{Browser, routes, site};
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually_async};
@@ -196,7 +197,7 @@ async fn who_planted_an_id_and_logs_in_slowly_with_it_shares_nothing_with_the_vi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_served_by_another_node_after_a_crash_is_still_logged_in_and_routed_to_it() {
     let mut cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
-    let routed = |node: &sessionmesh::Mesh| {
+    let routed = |node: &Mesh| {
         let cookie = SessionCookie::new("sid").secure(false);
         let layer = SessionLayer::new(node.clone()).cookie(cookie).expect("a plain name");
         routes().layer(layer.route_cookie(RouteCookie::new("route")).expect("a plain name"))
@@ -221,4 +222,122 @@ async fn who_is_served_by_another_node_after_a_crash_is_still_logged_in_and_rout
     })
     .await;
     assert_eq!(set(second), ["route=n1"]);
+}
+
+const NAME: &str = "__Host-session";
+
+fn cookie(id: SessionId) -> String {
+    format!("{NAME}={}", id.encode())
+}
+
+/// The session cookies that an answer sets, and its body, for a request with these cookies.
+async fn raw(site: &Router, method: &str, path: &str, cookies: &[String]) -> (Vec<String>, String) {
+    let request = axum::http::Request::builder().method(method).uri(path).header("cookie", cookies.join("; "));
+    let request = request.body(axum::body::Body::empty()).expect("a request");
+    let Ok(response) = tower::ServiceExt::oneshot(site.clone(), request).await;
+    let (head, body) = response.into_parts();
+    let set = head.headers.get_all("set-cookie").iter();
+    let set = set.map(|set| set.to_str().expect("ASCII").to_owned()).collect();
+    let body = axum::body::to_bytes(body, 1_000).await.expect("it is in memory");
+    (set, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_comes_with_the_id_from_before_a_login_makes_no_session_on_any_node() {
+    for mode in MODES {
+        let (cluster, sites) = sites(mode, routes).await;
+        for (a, b) in pairs() {
+            let mut browser = Browser::default();
+            browser.post(&sites[a], "/write/cart/tea").await;
+            let before = cookie(browser.id().expect("a session"));
+            browser.post(&sites[b], "/login/ada").await;
+            let sessions: usize = cluster.nodes().iter().map(|node| node.stats().sessions).sum();
+            for (at, site) in sites.iter().enumerate() {
+                let (set, _) = raw(site, "POST", "/write/late/change", std::slice::from_ref(&before)).await;
+                assert!(set.is_empty(), "{mode:?}: login on {b}, late on {at}: {set:?}");
+                assert_eq!(browser.get(site, "/read/user").await, "ada");
+                assert_eq!(browser.get(site, "/read/late").await, "none");
+            }
+            let after: usize = cluster.nodes().iter().map(|node| node.stats().sessions).sum();
+            assert!(after <= sessions, "{mode:?}: {after} sessions, {sessions} before");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stale_and_made_up_cookies_hide_the_good_one_on_no_node() {
+    for mode in MODES {
+        let (_cluster, sites) = sites(mode, routes).await;
+        let mut cookies = Vec::new();
+        for number in 0..4 {
+            let mut stale = Browser::default();
+            stale.post(&sites[number % 3], "/login/eve").await;
+            cookies.push(cookie(stale.id().expect("a session")));
+            stale.post(&sites[number % 3], "/logout").await;
+        }
+        cookies.extend((0..3).map(|n| cookie(SessionId::from_bytes([n; 16]))));
+        for a in 0..3 {
+            let mut good = Browser::default();
+            good.post(&sites[a], "/login/ada").await;
+            let mut presented = cookies.clone();
+            presented.push(cookie(good.id().expect("a session")));
+            for (b, site) in sites.iter().enumerate() {
+                let (set, user) = raw(site, "GET", "/read/user", &presented).await;
+                assert_eq!((set.len(), user.as_str()), (0, "ada"), "{mode:?}: in on {a}, read on {b}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_sessions_every_node_takes_the_first_and_a_logout_ends_both() {
+    for mode in MODES {
+        let (_cluster, sites) = sites(mode, routes).await;
+        for (a, b) in pairs() {
+            let (mut one, mut other) = (Browser::default(), Browser::default());
+            one.post(&sites[a], "/login/ada").await;
+            other.post(&sites[b], "/login/bob").await;
+            let both = [cookie(one.id().expect("a session")), cookie(other.id().expect("a session"))];
+            for site in &sites {
+                assert_eq!(raw(site, "GET", "/read/user", &both).await.1, "ada", "{mode:?}: {a} and {b}");
+            }
+            raw(&sites[b], "POST", "/logout", &both).await;
+            for site in &sites {
+                assert_eq!(raw(site, "GET", "/read/user", &both).await.1, "none", "{mode:?}: {a} and {b}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_request_brings_no_old_cookie_back_from_any_node() {
+    let gate = Arc::new(Barrier::new(2));
+    for mode in MODES {
+        let cluster = Cluster::start(3, mode).await;
+        let site = |node: &Mesh| {
+            let waiting = gate.clone();
+            let slow = get(async move |_: Session| {
+                waiting.wait().await;
+                waiting.wait().await;
+            });
+            let cookie = SessionCookie::default().max_age(Duration::from_secs(3_600));
+            let layer = SessionLayer::new(node.clone()).cookie(cookie).expect("the default name");
+            routes().route("/slow", slow).layer(layer)
+        };
+        let sites: Vec<Router> = cluster.nodes().iter().map(site).collect();
+        for (a, b) in pairs() {
+            let mut browser = Browser::default();
+            browser.post(&sites[a], "/write/cart/tea").await;
+            let before = [cookie(browser.id().expect("a session"))];
+            let login = async {
+                gate.wait().await;
+                browser.post(&sites[a], "/login/ada").await;
+                gate.wait().await;
+            };
+            let ((set, _), ()) = tokio::join!(raw(&sites[b], "GET", "/slow", &before), login);
+            assert!(set.is_empty(), "{mode:?}: login on {a}, slow on {b}: {set:?}");
+            let good = cookie(browser.id().expect("a session"));
+            assert_eq!(raw(&sites[b], "GET", "/read/user", &[good]).await.0.len(), 1, "the good one slides");
+        }
+    }
 }

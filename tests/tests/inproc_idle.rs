@@ -221,3 +221,83 @@ async fn writing_and_touching_are_accesses() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_that_is_kept_and_touched_keeps_its_session_alive_from_every_node() {
+    both_at_once(async |mode| {
+        let cluster = cluster(mode, LIMIT).await;
+        let (mut touched, mut committed) = (Vec::new(), Vec::new());
+        for node in cluster.nodes() {
+            for handles in [&mut touched, &mut committed] {
+                let id = fresh(&cluster, 0).await;
+                handles.push((node.name(), node.load(id).await.expect("calm").expect("it lives")));
+            }
+        }
+        let mut ticks = interval(LIMIT / 8);
+        let start = Instant::now();
+        while start.elapsed() < LIMIT * 3 {
+            ticks.tick().await;
+            touched.iter().for_each(|(_, handle)| handle.touch());
+            for (name, handle) in &committed {
+                let commit = handle.commit().await.unwrap_or_else(|error| panic!("{mode:?}: {name}: {error}"));
+                assert!(!commit.changed);
+            }
+        }
+        for (name, handle) in touched.iter().chain(&committed) {
+            assert!(cluster[1].peek(handle.id()).await.expect("calm").is_some(), "{mode:?}: used on {name}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_touch_does_not_bring_an_ended_session_back() {
+    both_at_once(async |mode| {
+        let cluster = cluster(mode, LIMIT).await;
+        let mut ears = cluster.listen();
+        let id = fresh(&cluster, 0).await;
+        let mut handles = Vec::new();
+        for node in cluster.nodes() {
+            handles.push(node.peek(id).await.expect("calm").expect("it lives"));
+        }
+        eventually(PATIENCE, || check(expired(&mut ears, id) == 1, || format!("{mode:?}: not ended"))).await;
+        handles.iter().for_each(sessionmesh::Session::touch);
+        for node in cluster.nodes() {
+            assert!(node.peek(id).await.expect("calm").is_none(), "{mode:?}: {}", node.name());
+        }
+        cluster.settled().await;
+        assert_eq!(expired(&mut ears, id), 1, "{mode:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_accesses_of_commits_without_changes_outlive_a_crash() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    both_at_once(async |mode| {
+        let mut cluster = cluster(mode, LIMIT).await;
+        let id = fresh(&cluster, 1).await;
+        assert_eq!(&*cluster[0].owners(id)[0], "n1");
+        let handle = cluster.node("n1").load(id).await.expect("calm").expect("it lives");
+        let mut ticks = interval(Duration::from_millis(130));
+        let start = Instant::now();
+        let mut used = start;
+        while start.elapsed() < LIMIT {
+            ticks.tick().await;
+            used = Instant::now();
+            assert!(!handle.commit().await.expect("it lives").changed);
+        }
+        drop(handle);
+        eventually(LIMIT, || check(cluster.node("n1").stats().outbox == 0, || "untold".to_owned())).await;
+        cluster.crash("n1");
+        // It lives for nine tenths of its limit at least.
+        eventually_async(PATIENCE, async || {
+            let found = cluster[0].peek(id).await;
+            let age = used.elapsed();
+            assert!(!matches!(found, Ok(None)) || age >= LIMIT - LIMIT / 10, "{mode:?}: gone after {age:?}");
+            check(matches!(found, Ok(None)), || format!("{mode:?}: it lives after {age:?}"))
+        })
+        .await;
+    })
+    .await;
+}

@@ -70,19 +70,38 @@
 //!
 //! If the session has ended meanwhile, by a logout elsewhere, the response goes out as it is, nothing is stored, and no
 //! cookie is set. The same holds if another request renewed its id: what was written follows into the renewed session, but
-//! only the request that renewed it tells the new id. A session that was moved ([`sessionmesh::Session::move_home`]) goes on:
+//! only the request that renewed it tells the new id. A request that comes with an id which was renewed in the last minute
+//! has no session, stores nothing and gets no cookie, since its cookie would replace the good one
+//! ([`Session::was_renewed_elsewhere`]). A session that was moved ([`sessionmesh::Session::move_home`]) goes on:
 //! every request with the old id tells the new one. For other failures see [`Reason`] and [`SessionLayer::error_page`].
 //!
-//! The body of a response is streamed after that. What it changes is committed by [`Session::commit`] only; it can neither
-//! make a session nor renew one, since the visitor could not be told.
+//! The body of a response is streamed after that. What it changes is committed by [`Session::commit`], or when its last
+//! handle is dropped; it can neither make a session nor renew one, since the visitor could not be told. Each use of the handle
+//! is an access: see [`Session`].
 //!
 //! # The cookie
 //!
-//! [`SessionCookie`] says what it looks like. Reading a session counts as an access, at no cost; with
+//! [`SessionCookie`] says what it looks like, and what happens if there are several of its name. Reading a session counts as an access, at no cost; with
 //! [`SessionCookie::max_age`] the cookie is sent again with every response to a request that used the session, so the
 //! browser's copy lives on as the session does. A response with a `Set-Cookie` of this layer gets `Cache-Control: no-store`
 //! unless it says `private` or `no-store` itself: a shared cache that keeps one would log everybody in as the same visitor.
-//! (A page that shows what a session holds should say so too, also when no cookie is set.)
+//! Other responses to requests that used the session get `Cache-Control: private, no-cache`, unless the handler sets that
+//! header, and all of them `Vary: Cookie`; see [`SessionLayer::cache_headers`].
+//!
+//! "Remember me" is [`Session::remember_for`], at the login:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use sessionmesh_axum::{Session, SessionError};
+//! async fn log_in(session: Session, user: &str, stay: bool) -> Result<(), SessionError> {
+//!     session.renew();
+//!     session.insert("user", user)?;
+//!     if stay {
+//!         session.remember_for(Duration::from_secs(30 * 24 * 60 * 60));
+//!     }
+//!     Ok(())
+//! }
+//! ```
 //!
 //! # Behind a balancer
 //!
@@ -169,7 +188,7 @@ mod tower_sessions;
 
 #[cfg(feature = "layer")]
 pub use layer::{
-    Asked, Commit, CookieError, Key, Reason, RouteCookie, SameSite, Session, SessionCookie, SessionError,
+    Asked, Commit, CookieError, Key, Priority, Reason, RouteCookie, SameSite, Session, SessionCookie, SessionError,
     SessionFuture, SessionLayer, SessionOptions, SessionOptionsService, SessionService,
 };
 #[cfg(feature = "tower-sessions")]

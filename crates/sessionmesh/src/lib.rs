@@ -41,6 +41,7 @@ mod error;
 mod event;
 mod freshness;
 pub mod json;
+mod look_up;
 mod membership;
 mod mesh;
 pub mod network;
@@ -63,6 +64,7 @@ pub use error::{
 };
 pub use event::Event;
 pub use freshness::Read;
+pub use look_up::LookUp;
 pub use mesh::{Events, Mesh};
 pub use seal::{ConnectionSeal, PlainConnections, Side};
 pub use session::{Commit, Session};

@@ -10,6 +10,7 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::millis;
 use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::session::Record;
 use sessionmesh_core::terms::{Difference, Terms};
 use sessionmesh_core::view::{Member, MemberState};
 use tokio::sync::{broadcast, watch};
@@ -22,13 +23,14 @@ use crate::config::{AckName, Config};
 use crate::engine::commit::Wait;
 use crate::engine::node::Node;
 use crate::engine::peer::lock;
-use crate::engine::read::{self, Access};
+use crate::engine::read::{self, Access, Found};
 use crate::engine::store::Store;
 use crate::engine::users::Users;
 use crate::engine::views::Evidence;
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
 use crate::freshness::Read;
+use crate::look_up::LookUp;
 use crate::membership::{HeardState, Membership};
 use crate::session::Session;
 use crate::stats::Stats;
@@ -48,6 +50,15 @@ struct Running {
     ready: watch::Receiver<bool>,
     _stop: DropGuard,
 }
+
+/// Two are equal if they are the same running node.
+impl PartialEq for Mesh {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+
+impl Eq for Mesh {}
 
 impl Mesh {
     /// A builder with the default settings.
@@ -95,9 +106,7 @@ impl Mesh {
     /// As [`Mesh::load`].
     pub async fn load_with(&self, id: SessionId, read: Read) -> Result<Option<Session>, LoadError> {
         match read {
-            Read::Held if let Some(record) = read::held(&self.node, id) => {
-                Ok(Some(Session::loaded(self.clone(), id, record)))
-            }
+            Read::Held if let Some(record) = read::held(&self.node, id) => Ok(Some(self.held(id, record))),
             Read::Held | Read::Current => self.load(id).await,
         }
     }
@@ -111,9 +120,55 @@ impl Mesh {
         self.read(id, Access::Peek).await
     }
 
+    /// [`Mesh::load_with`], which also tells what became of an id that has no session any more.
+    ///
+    /// For layers that set cookies: a request that was under way with the id from before a login must neither be taken for
+    /// a new visitor, whose new cookie would replace the good one, nor learn the new id, for it may come from somebody who
+    /// planted the old one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mesh::load`].
+    pub async fn look_up(&self, id: SessionId, read: Read) -> Result<LookUp, LoadError> {
+        if read == Read::Held
+            && let Some(record) = read::held(&self.node, id)
+        {
+            return Ok(LookUp::Live(self.held(id, record)));
+        }
+        Ok(match read::look(&self.node, id, Access::Note).await? {
+            (id, Found::Live(record)) => LookUp::Live(self.read_now(id, record)),
+            (_, found) => LookUp::of_ended(&found),
+        })
+    }
+
+    /// What [`Mesh::look_up`] would say if this node knows it without asking anybody; else `None`. It is no access.
+    #[must_use]
+    pub fn look_up_here(&self, id: SessionId) -> Option<LookUp> {
+        match read::without_asking(&self.node, id, Access::Peek)? {
+            // Where it moved to may be at home elsewhere.
+            Found::Moved(_) => None,
+            Found::Live(record) => Some(LookUp::Live(self.held(id, record))),
+            found => Some(LookUp::of_ended(&found)),
+        }
+    }
+
     async fn read(&self, id: SessionId, access: Access) -> Result<Option<Session>, LoadError> {
         let found = read::load(&self.node, id, access).await?;
-        Ok(found.map(|(id, record)| Session::loaded(self.clone(), id, record)))
+        Ok(found.map(|(id, record)| match access {
+            Access::Note => self.read_now(id, record),
+            Access::Peek => self.held(id, record),
+        }))
+    }
+
+    /// A session whose owners know of this very access.
+    fn read_now(&self, id: SessionId, record: Record) -> Session {
+        Session::loaded(self.clone(), id, record, self.node.now())
+    }
+
+    /// A session that was read without a word to its owners.
+    fn held(&self, id: SessionId, record: Record) -> Session {
+        let told = record.access;
+        Session::loaded(self.clone(), id, record, told)
     }
 
     /// What happens from now on.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::moment::millis;
+use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::session::{Record, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
 use crate::engine::login::{self, Login};
+use crate::engine::node::Node;
 use crate::engine::peer::lock;
 use crate::engine::read;
 use crate::error::{CommitError, ValueError};
@@ -35,6 +36,10 @@ struct State {
     record: Option<Record>,
     changes: BTreeMap<Arc<str>, Option<Value>>,
     idle_limit_ms: Option<u64>,
+    /// The last access by this handle of which the owners know.
+    told: Moment,
+    /// When [`Session::touch`] was called last.
+    used: Moment,
 }
 
 /// What a commit reached.
@@ -50,12 +55,18 @@ pub struct Commit {
 
 impl Session {
     pub(crate) fn fresh(mesh: Mesh, id: SessionId) -> Self {
-        let state = State { id, record: None, changes: BTreeMap::new(), idle_limit_ms: None };
-        Self { mesh, state: Mutex::new(state) }
+        let told = mesh.node.now();
+        Self::of(mesh, id, None, told)
     }
 
-    pub(crate) fn loaded(mesh: Mesh, id: SessionId, record: Record) -> Self {
-        let state = State { id, record: Some(record), changes: BTreeMap::new(), idle_limit_ms: None };
+    /// A session as it was read. `told` is the last access of which its owners know.
+    pub(crate) fn loaded(mesh: Mesh, id: SessionId, record: Record, told: Moment) -> Self {
+        Self::of(mesh, id, Some(record), told)
+    }
+
+    fn of(mesh: Mesh, id: SessionId, record: Option<Record>, told: Moment) -> Self {
+        let used = Moment::from_ms(0);
+        let state = State { id, record, changes: BTreeMap::new(), idle_limit_ms: None, told, used };
         Self { mesh, state: Mutex::new(state) }
     }
 
@@ -146,7 +157,7 @@ impl Session {
     }
 
     /// Makes the changes of this handle visible, all at once, and waits for the copies that the configuration asks
-    /// for. Without changes nothing is sent; a new session is always created.
+    /// for. Without changes it is an access, as [`Session::touch`]; a new session is always created.
     ///
     /// # Errors
     ///
@@ -165,6 +176,9 @@ impl Session {
     }
 
     async fn commit_waiting(&self, wait: Wait) -> Result<Commit, CommitError> {
+        if self.is_old() {
+            Box::pin(self.look_again()).await?;
+        }
         let (id, record, change) = {
             let state = lock(&self.state);
             let attributes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -177,6 +191,14 @@ impl Session {
         };
         let committed = login::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
         self.adopt(committed, &change)
+    }
+
+    /// Whether the handle was read so long ago that the session may have ended since, on a node that holds nothing of it.
+    fn is_old(&self) -> bool {
+        let node = &self.mesh.node;
+        let state = lock(&self.state);
+        let is_old = state.record.as_ref().is_some_and(|record| record.is_past_limit(node.now()));
+        is_old && node.store.read(state.id, |held| held.is_none())
     }
 
     /// Takes over what was committed. What was changed meanwhile through this handle stays a change.
@@ -192,6 +214,12 @@ impl Session {
         }
         state.id = committed.id;
         state.record = Some(committed.record);
+        if committed.changed {
+            // The access rides on the change.
+            state.told = self.mesh.node.now();
+        } else {
+            state.touch(&self.mesh.node);
+        }
         Ok(Commit { copies: committed.copies?, changed: committed.changed, id: committed.id })
     }
 
@@ -211,6 +239,9 @@ impl Session {
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send,
     {
+        if self.is_old() {
+            Box::pin(self.look_again()).await?;
+        }
         let (id, record) = {
             let state = lock(&self.state);
             (state.id, state.record.clone())
@@ -232,9 +263,12 @@ impl Session {
         Ok(after)
     }
 
-    /// Notes an access. Loading a session has done so already.
+    /// Notes an access, so that the idle time starts anew. Loading a session has done so already, and so does each commit:
+    /// this is for handles that are kept for longer, as in a stream, a WebSocket or an upload. It waits for nothing, and
+    /// costs other nodes nothing unless a twentieth of the idle limit (or a tenth less a second, if that is longer) has
+    /// passed since they last heard of one. A session that has ended is not brought back.
     pub fn touch(&self) {
-        read::note(&self.mesh.node, self.id());
+        lock(&self.state).touch(&self.mesh.node);
     }
 
     /// Ends the session for good, on every node: no request that is still under way can bring it back. If it has moved or
@@ -264,6 +298,16 @@ impl Session {
         let (here, there) = futures::future::join(here, there).await;
         there?;
         Ok(Commit { copies: here?, changed: true, id })
+    }
+}
+
+impl State {
+    fn touch(&mut self, node: &Arc<Node>) {
+        let now = node.now();
+        if let Some(record) = self.record.as_ref().filter(|_| now != self.used) {
+            self.used = now;
+            read::note_again(node, self.id, record.session.idle_limit().ms, &mut self.told);
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessionmesh::{Ack, CommitError, Session, SessionId, Value};
+use sessionmesh::{Ack, CommitError, LookUp, Read, Session, SessionId, Value};
 
 use super::error::Reason;
+use super::find::find_others;
 use super::moves::Moves;
 use super::visit::{State, Tell, Visit};
 
@@ -21,9 +22,9 @@ pub struct Commit {
 }
 
 /// What one commit is to do.
-struct Task {
+pub(super) struct Task {
     /// None: make one.
-    session: Option<Arc<Session>>,
+    pub(super) session: Option<Arc<Session>>,
     changes: BTreeMap<Arc<str>, Option<Value>>,
     max_inactive: Option<Duration>,
     renew: bool,
@@ -33,12 +34,15 @@ struct Task {
 }
 
 impl State {
-    fn task(&self, moves: &Moves) -> Result<Option<Task>, Reason> {
+    pub(super) fn task(&self, moves: &Moves) -> Result<Option<Task>, Reason> {
         if !self.is_changed() {
             return Ok(None);
         }
         if self.over {
-            return Err(Reason::Ended);
+            return Err(if self.renewed_ago.is_some() { Reason::Renewed } else { Reason::Ended });
+        }
+        if self.is_late() {
+            return Err(Reason::Renewed);
         }
         let renew = self.renew && self.session.is_some();
         if self.answered && (renew || self.session.is_none()) {
@@ -66,6 +70,19 @@ impl State {
         self.moves_home = false;
     }
 
+    /// Another request renewed the id before this one could. Then the id that this request came with counts no more, which
+    /// is all that a mere renewal is for; the request goes on with what it has read. What it was to store goes nowhere: one
+    /// of the two may come from somebody who had planted the id.
+    fn outpaced(&mut self, task: &Task, renewed_ago: Option<Duration>) -> Result<Commit, Reason> {
+        self.renewed_ago = renewed_ago;
+        if !task.only_renews() {
+            self.lose();
+            return Err(Reason::Renewed);
+        }
+        (self.renew, self.over, self.tell) = (false, true, Tell::Nothing);
+        Ok(Commit::default())
+    }
+
     /// The request has no session any more, and gets no other.
     fn lose(&mut self) -> Reason {
         self.session = None;
@@ -77,7 +94,12 @@ impl State {
 }
 
 impl Task {
-    async fn commit(&self, session: &Session) -> Result<sessionmesh::Commit, CommitError> {
+    /// Whether it does nothing but give the session another id.
+    fn only_renews(&self) -> bool {
+        self.renew && self.changes.is_empty() && self.max_inactive.is_none()
+    }
+
+    pub(super) async fn commit(&self, session: &Session) -> Result<sessionmesh::Commit, CommitError> {
         for (key, value) in &self.changes {
             match value {
                 Some(value) => session.insert_bytes(key, value.clone()),
@@ -115,8 +137,13 @@ impl Visit {
         let outcome = task.commit(&session).await;
         let after = session.id();
         let moved = if task.renew && outcome.is_ok() { None } else { self.moved(before, after).await };
+        let renewed_ago = match &outcome {
+            Err(CommitError::Ended) if task.renew => self.renewed_ago(before).await,
+            _ => None,
+        };
         let mut state = self.state();
         match outcome {
+            Err(CommitError::Ended) if renewed_ago.is_some() => return state.outpaced(&task, renewed_ago),
             Err(CommitError::Ended | CommitError::Unknown) => return Err(state.lose()),
             Err(CommitError::CannotTell(error)) => return Err(Reason::CannotTell(Arc::new(error))),
             Err(error) if !error.was_made() => return Err(Reason::Commit(Arc::new(error))),
@@ -147,6 +174,14 @@ impl Visit {
             return None;
         }
         self.site.mesh.peek(before).await.ok().flatten().map(|session| session.id())
+    }
+
+    /// How long ago another request renewed `id`, if that is how it ended.
+    async fn renewed_ago(&self, id: SessionId) -> Option<Duration> {
+        match self.site.mesh.look_up(id, Read::Current).await {
+            Ok(LookUp::Renewed { ago }) => Some(ago),
+            _ => None,
+        }
     }
 
     /// Reads, changes and writes one attribute at once, in a session that exists. None if there is no session.
@@ -188,7 +223,7 @@ impl Visit {
             let mut state = self.state();
             state.changes.clear();
             (state.max_inactive, state.renew, state.moves_home) = (None, false, false);
-            if state.session.is_none() && state.presented.named {
+            if state.session.is_none() && state.presented.named > 0 {
                 // What the cookie named has ended before.
                 (state.tell, state.over) = (Tell::Gone, false);
             }
@@ -204,7 +239,18 @@ impl Visit {
             let mut state = self.state();
             (state.session, state.tell) = (None, Tell::Gone);
         }
+        self.invalidate_others(session.id()).await;
         self.judged(outcome)
+    }
+
+    /// Who logs out and came with several sessions has none afterwards: the next one would still look like a login.
+    async fn invalidate_others(&self, ended: SessionId) {
+        let presented = self.state().presented.clone();
+        for other in find_others(&self.site.mesh, &presented, ended, &self.site.asks).await {
+            if let Err(error) = other.invalidate().await {
+                tracing::warn!(%error, "at a logout: the session of another cookie of the visitor");
+            }
+        }
     }
 
     /// What was made with fewer copies than wanted is a success, unless the site says otherwise.

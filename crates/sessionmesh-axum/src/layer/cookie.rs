@@ -20,9 +20,17 @@ const SIGNATURE_CHARS: usize = 44;
 /// to reach several hosts of a domain, `__Secure-` is the next best. Over plain HTTP, for tests, give another name and
 /// [`secure(false)`](Self::secure).
 ///
-/// A request may carry several cookies of this name, of other paths or domains, or left behind by an older version of the
-/// site. The first that belongs to a session is taken, of at most four that can be ids at all. What cannot be an id, by
-/// its form or its signature, is no cookie.
+/// A request may carry several cookies of this name, of other paths or domains, left behind by an older version of the
+/// site, or planted by a neighbour. Each is looked at; what cannot be an id, by its form or its signature, is no cookie. The
+/// first that belongs to a session is taken, in the order in which the browser sends them: longer paths first, then the
+/// older ones. For ids that this node knows nothing of it asks others, for eight of a request at most, and with more of
+/// them beginning with another one each time.
+///
+/// A logout ends the sessions of all of them, and takes all back that can be reached: those of the configured path and
+/// domain and, if the request brought more than one, those of this very host and of the configured domain, with each path
+/// above what was asked for (the first four parts of it, as the layer sees the path). Cookies that were set for another
+/// domain, or are `Partitioned` where this one is not, stay in the browser: they name no session any more. A name that begins
+/// with `__Host-` has no such duplicates.
 #[derive(Clone)]
 pub struct SessionCookie {
     pub(super) name: Cow<'static, str>,
@@ -31,7 +39,9 @@ pub struct SessionCookie {
     pub(super) same_site: SameSite,
     pub(super) secure: bool,
     http_only: bool,
-    max_age: Option<Duration>,
+    partitioned: bool,
+    priority: Option<Priority>,
+    pub(super) max_age: Option<Duration>,
     /// Without, cookies are not signed.
     key: Option<Key>,
     accepted: Vec<Key>,
@@ -54,6 +64,8 @@ impl SessionCookie {
             same_site: SameSite::Lax,
             secure: true,
             http_only: true,
+            partitioned: false,
+            priority: None,
             max_age: None,
             key: None,
             accepted: Vec::new(),
@@ -95,8 +107,25 @@ impl SessionCookie {
         self
     }
 
+    /// Keeps a jar of its own for each site that embeds this one, as in a frame (CHIPS). Browsers want it `Secure`, and it
+    /// needs `SameSite=None` to be sent at all in a frame of another site. The route cookie is alike. Default false.
+    #[must_use]
+    pub const fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// Which cookies of the site go last when the browser has too many: Chromium looks at it, others do not. Without, it is
+    /// [`Priority::Medium`].
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
     /// Lets it outlive the browser, for so long after the last response to a request that used the session. Not shorter
-    /// than the session's idle limit; whole seconds, at least one. Without, it ends with the browser.
+    /// than the session's idle limit; whole seconds, at least one. Without, it ends with the browser. A session can have
+    /// another one ([`Session::set_cookie_max_age`](super::Session::set_cookie_max_age)).
     #[must_use]
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
@@ -121,11 +150,6 @@ impl SessionCookie {
         self
     }
 
-    /// Whether the browser's copy has a time of its own, which slides with each use.
-    pub(super) const fn slides(&self) -> bool {
-        self.max_age.is_some()
-    }
-
     /// The id in a cookie of this name.
     pub(super) fn id(&self, value: &str) -> Option<SessionId> {
         let Some(key) = &self.key else {
@@ -139,24 +163,49 @@ impl SessionCookie {
         SessionId::decode([key].into_iter().chain(&self.accepted).find_map(verified)?.value()).ok()
     }
 
-    /// `Set-Cookie` for session `id`.
-    pub(super) fn give(&self, id: SessionId) -> HeaderValue {
+    /// `Set-Cookie` for session `id`, which outlives the browser by `max_age`.
+    pub(super) fn give(&self, id: SessionId, max_age: Option<Duration>) -> HeaderValue {
         let cookie = self.build(id.encode());
         // What does not fit into the 400 days that browsers grant is cut there by them.
         let max_age =
-            self.max_age.map(|age| ::cookie::time::Duration::try_from(age).unwrap_or(::cookie::time::Duration::MAX));
+            max_age.map(|age| ::cookie::time::Duration::try_from(age).unwrap_or(::cookie::time::Duration::MAX));
         let mut cookie = max_age.into_iter().fold(cookie, CookieBuilder::max_age).build();
         if let Some(key) = &self.key {
             let mut jar = CookieJar::new();
             jar.signed_mut(key).add(cookie.clone());
             cookie = jar.get(&self.name).cloned().unwrap_or(cookie);
         }
-        header(&cookie)
+        self.header(&cookie)
     }
 
-    /// `Set-Cookie` that takes it back.
-    pub(super) fn take_back(&self) -> HeaderValue {
-        header(&self.build(String::new()).max_age(::cookie::time::Duration::ZERO).build())
+    /// `Set-Cookie`s that take it back; and, with the path that was asked for, also others of its name which came along.
+    pub(super) fn take_back(&self, asked: Option<&str>) -> Vec<HeaderValue> {
+        let expired = self.build(String::new()).max_age(::cookie::time::Duration::ZERO).build();
+        let mut headers = vec![self.header(&expired)];
+        // A name that browsers tie to one host and path has no others.
+        let Some(asked) = asked.filter(|_| !begins_with(&self.name, "__Host-")) else { return headers };
+        for domain in [None, self.domain.as_deref()] {
+            for path in paths_above(asked).chain([&*self.path]) {
+                let mut cookie = expired.clone();
+                cookie.set_path(path.to_owned());
+                cookie.unset_domain();
+                if let Some(domain) = domain {
+                    cookie.set_domain(domain.to_owned());
+                }
+                let header = self.header(&cookie);
+                if !headers.contains(&header) {
+                    headers.push(header);
+                }
+            }
+        }
+        headers
+    }
+
+    fn header(&self, cookie: &Cookie<'_>) -> HeaderValue {
+        match self.priority {
+            Some(priority) => text_of(format!("{cookie}; Priority={}", priority.name())),
+            None => header(cookie),
+        }
     }
 
     fn build(&self, value: String) -> CookieBuilder<'static> {
@@ -166,6 +215,7 @@ impl SessionCookie {
     /// Where it is sent, which the route cookie shares.
     pub(super) fn with_scope(&self, cookie: CookieBuilder<'static>) -> CookieBuilder<'static> {
         let cookie = cookie.path(self.path.clone().into_owned()).same_site(self.same_site).secure(self.secure);
+        let cookie = if self.partitioned { cookie.partitioned(true) } else { cookie };
         self.domain.iter().fold(cookie, |cookie, domain| cookie.domain(domain.clone().into_owned()))
     }
 
@@ -174,15 +224,15 @@ impl SessionCookie {
     /// What browsers would not take.
     pub(super) fn check(&self) -> Result<(), CookieError> {
         self.check_name(&self.name)?;
-        let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && c != ';');
-        if !self.path.starts_with('/') || !plain(&self.path) {
+        if !self.path.starts_with('/') || !is_plain(&self.path) {
             return Err(CookieError::Path(self.path.clone().into_owned()));
         }
         match &self.domain {
-            Some(domain) if domain.is_empty() || !plain(domain) => {
+            Some(domain) if domain.is_empty() || !is_plain(domain) => {
                 Err(CookieError::Domain(domain.clone().into_owned()))
             }
             _ if self.same_site == SameSite::None && !self.secure => Err(CookieError::CrossSiteNotSecure),
+            _ if self.partitioned && !self.secure => Err(CookieError::PartitionedNotSecure),
             _ => Ok(()),
         }
     }
@@ -193,7 +243,7 @@ impl SessionCookie {
         if name.is_empty() || !name.chars().all(token) {
             return Err(CookieError::Name(name.to_owned()));
         }
-        let prefix = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let prefix = |prefix| begins_with(name, prefix);
         if prefix("__Secure-") && !self.secure {
             return Err(CookieError::SecurePrefix(name.to_owned()));
         }
@@ -213,15 +263,64 @@ impl fmt::Debug for SessionCookie {
             .field("same_site", &self.same_site)
             .field("secure", &self.secure)
             .field("http_only", &self.http_only)
+            .field("partitioned", &self.partitioned)
+            .field("priority", &self.priority)
             .field("max_age", &self.max_age)
             .field("signed", &self.key.is_some())
             .finish_non_exhaustive()
     }
 }
 
+/// Which cookies go last when a browser has too many of a site: see [`SessionCookie::priority`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// It goes first.
+    Low,
+    /// What cookies have that do not say.
+    Medium,
+    /// It goes last.
+    High,
+}
+
+impl Priority {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::High => "High",
+        }
+    }
+}
+
+/// Whether `text` can stand in an attribute of a cookie.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_graphic() && c != ';')
+}
+
+/// Browsers do not mind the case of a prefix.
+fn begins_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// So many parts of a path are tried, so that the cookies which are taken back fit into a head.
+const PARTS_MAX: usize = 4;
+
+/// The paths, with and without a final slash, whose cookies a browser sends with a request for `path`.
+fn paths_above(path: &str) -> impl Iterator<Item = &str> {
+    let slashes = path.match_indices('/').map(|(at, _)| at);
+    let ends = slashes.flat_map(|at| [at, at + 1]).chain([path.len()]).filter(|end| *end > 0);
+    let mut last = 0;
+    let ends = ends.filter(move |end| std::mem::replace(&mut last, *end) != *end);
+    ends.map(|end| &path[..end]).take(2 * PARTS_MAX).filter(|path| is_plain(path))
+}
+
 /// The text of a checked cookie whose value is an id, a signature or a node's name.
 pub(super) fn header(cookie: &Cookie<'_>) -> HeaderValue {
-    HeaderValue::from_str(&cookie.to_string()).expect("names, paths and domains were checked, and values are base64")
+    text_of(cookie.to_string())
+}
+
+fn text_of(cookie: String) -> HeaderValue {
+    HeaderValue::try_from(cookie).expect("names, paths and domains were checked, and values are base64")
 }
 
 /// Why browsers would not take such a cookie. Nothing was changed.
@@ -248,6 +347,9 @@ pub enum CookieError {
     /// `SameSite=None` asks for `Secure`.
     #[error("browsers take a cookie with SameSite=None only if it is secure")]
     CrossSiteNotSecure,
+    /// `Partitioned` asks for `Secure`.
+    #[error("browsers take a partitioned cookie only if it is secure")]
+    PartitionedNotSecure,
     /// The session cookie and the route cookie have one name.
     #[error("the session cookie and the route cookie cannot both be called `{0}`")]
     SameName(String),

@@ -29,12 +29,17 @@ pub enum Reason {
     /// 503: this node takes no more sessions. None was made.
     #[error(transparent)]
     Full(Arc<CreateError>),
-    /// 401: the session has ended, or another request has renewed its id. Nothing more is stored with it. Only
-    /// what is awaited in the handler says so; a commit at the end of a request passes over it.
+    /// 401: the session has ended, or another request has renewed its id and got what this one had stored until then. Nothing
+    /// more is stored with it. Only what is awaited in the handler says so; a commit at the end of a request passes over it.
     #[error("the session has ended or was renewed by another request; nothing was changed")]
     Ended,
+    /// 409: another request has just renewed the id that this one came with. Nothing of this one is stored, but the visitor
+    /// has a session, and the browser gets its cookie with the answer to that other request: let it send this one again. Only
+    /// what is awaited in the handler says so; a commit at the end of a request passes over it.
+    #[error("another request has just renewed the session's id; nothing of this one was stored, send it again")]
+    Renewed,
     /// 503: the id could not be renewed in time. The old one goes on, without the changes.
-    #[error("the session's id could not be renewed ({0}); the old one goes on, nothing was changed")]
+    #[error("the session's id could not be renewed: {}; the old one goes on, nothing was changed", not_renewed(.0))]
     NotRenewed(Arc<CommitError>),
     /// The commit failed. 503 for [`CommitError::Left`], and for what was made with [too few
     /// copies](super::SessionLayer::refuse_fewer_copies); 500 for all else, such as a limit.
@@ -62,8 +67,19 @@ impl Reason {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Ended => StatusCode::UNAUTHORIZED,
+            Self::Renewed => StatusCode::CONFLICT,
             Self::Commit(_) | Self::Value(_) | Self::HeadSent | Self::NoLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+/// What was wrong with the new session, which was taken back: what the error says of a change that stays is not true of it.
+fn not_renewed(error: &CommitError) -> String {
+    match error {
+        CommitError::TimedOut { copies } => format!("a new one had only {copies} copies before the deadline"),
+        CommitError::NoOtherNode => "there is no other node to hold a copy, and `strict` asks for one".to_owned(),
+        CommitError::TooFewCopies { copies, wanted } => format!("a new one had {copies} copies of {wanted}"),
+        other => other.to_string(),
     }
 }
 
@@ -121,7 +137,8 @@ impl SessionError {
         &self.reason
     }
 
-    /// The status that says so to the visitor: 503 (come again), 401 (the session has ended) or 500.
+    /// The status that says so to the visitor: 503 (come again), 409 (come again with the new cookie), 401 (the session has
+    /// ended) or 500.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.reason.status()
@@ -144,6 +161,9 @@ impl IntoResponse for SessionError {
             StatusCode::SERVICE_UNAVAILABLE => {
                 (status, [(RETRY_AFTER, "1")], "Your session cannot be reached just now. Please try again.\n")
                     .into_response()
+            }
+            StatusCode::CONFLICT => {
+                (status, [(RETRY_AFTER, "1")], "Your session was renewed just now. Please try again.\n").into_response()
             }
             StatusCode::UNAUTHORIZED => (status, "Your session has ended.\n").into_response(),
             _ => (status, "Something went wrong with your session.\n").into_response(),

@@ -6,7 +6,10 @@
 
 mod commit;
 mod cookie;
+mod cookie_age;
 mod error;
+mod find;
+mod leftovers;
 mod moves;
 mod options;
 mod presented;
@@ -22,7 +25,7 @@ mod visit;
 pub use ::cookie::{Key, SameSite};
 
 pub use commit::Commit;
-pub use cookie::{CookieError, SessionCookie};
+pub use cookie::{CookieError, Priority, SessionCookie};
 pub use error::{Asked, Reason, SessionError};
 pub use options::{SessionOptions, SessionOptionsService};
 pub use route_cookie::RouteCookie;

@@ -7,15 +7,18 @@ use sessionmesh::SessionId;
 
 use super::settings::Site;
 
-/// So many ids of one request are looked for. Each may cost a question to other nodes.
-const IDS_MAX: usize = 4;
+/// So many different ids of one request are looked at: more than a browser keeps cookies for a site (180), so that who
+/// plants some cannot push the good one out.
+const IDS_MAX: usize = 256;
 
 /// What a request brought.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Presented {
-    ids: [Option<SessionId>; IDS_MAX],
-    /// It had a cookie of the session's name, of whatever content.
-    pub(super) named: bool,
+    first: Option<SessionId>,
+    /// Empty, and without memory of its own, for nearly everybody.
+    more: Vec<SessionId>,
+    /// So many cookies of the session's name, of whatever content.
+    pub(super) named: usize,
     /// Its route cookie names this node.
     pub(super) routed_here: bool,
     /// It had a route cookie with another name.
@@ -32,7 +35,7 @@ impl Presented {
             let Ok(pair) = str::from_utf8(pair) else { continue };
             let Ok(cookie) = Cookie::parse(pair) else { continue };
             if cookie.name() == site.cookie.name {
-                presented.named = true;
+                presented.named += 1;
                 presented.add(site.cookie.id(cookie.value()));
             } else if Some(cookie.name()) == route {
                 let is_here = cookie.value() == site.mesh.name();
@@ -44,11 +47,11 @@ impl Presented {
     }
 
     fn add(&mut self, id: Option<SessionId>) {
-        if id.is_none() || self.ids.contains(&id) {
-            return;
-        }
-        if let Some(free) = self.ids.iter_mut().find(|known| known.is_none()) {
-            *free = id;
+        let Some(id) = id else { return };
+        if self.first.is_none() {
+            self.first = Some(id);
+        } else if self.more.len() + 1 < IDS_MAX && !self.has(id) {
+            self.more.push(id);
         }
     }
 
@@ -59,11 +62,16 @@ impl Presented {
 
     /// Whether the browser has this id.
     pub(super) fn has(&self, id: SessionId) -> bool {
-        self.ids.contains(&Some(id))
+        self.first == Some(id) || self.more.contains(&id)
     }
 
     /// The ids, in the order in which they came.
     pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> + Send {
-        self.ids.into_iter().flatten()
+        self.first.into_iter().chain(self.more.iter().copied())
+    }
+
+    /// The only id, if there is one and no other.
+    pub(super) fn only(&self) -> Option<SessionId> {
+        self.first.filter(|_| self.more.is_empty())
     }
 }

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::error::Reason;
+use super::options::SessionOptions;
 use super::settings::Site;
 use super::visit::Visit;
 
@@ -44,10 +45,25 @@ where
         if self.site.ignores(request.uri()) {
             return SessionFuture { stage: Stage::Serving { serving: self.inner.call(request), visit: None } };
         }
-        let visit = Arc::new(Visit::new(self.site.clone()));
+        let around = request.extensions().get::<Arc<Visit>>().cloned();
+        if let Some(visit) = joined(around.as_ref(), &self.site) {
+            // The layer that made it commits, and sets the cookie.
+            let extensions = request.extensions_mut();
+            extensions.insert(visit);
+            let outer = extensions.get::<SessionOptions>().copied().unwrap_or_default();
+            extensions.insert(self.site.options.or(outer));
+            return SessionFuture { stage: Stage::Serving { serving: self.inner.call(request), visit: None } };
+        }
+        let visit = Arc::new(Visit::new(self.site.clone(), request.uri().clone(), around));
         request.extensions_mut().insert(visit.clone());
         SessionFuture { stage: Stage::Serving { serving: self.inner.call(request), visit: Some(visit) } }
     }
+}
+
+/// The visit of a layer around this one that has the same cookie and mesh.
+fn joined(around: Option<&Arc<Visit>>, site: &Site) -> Option<Arc<Visit>> {
+    let mut visits = std::iter::successors(around, |visit| visit.outer.as_ref());
+    visits.find(|visit| visit.site.is_same(site)).cloned()
 }
 
 pin_project! {
@@ -93,8 +109,11 @@ where
                     let mut response = ready!(serving.poll(context))?.into_response();
                     match visit.take().filter(|visit| visit.is_used()) {
                         None => return Poll::Ready(Ok(response)),
-                        Some(visit) if visit.has_work(response.status()) => Box::pin(finish(visit, response)),
+                        Some(visit) if visit.has_work(response.status()) || visit.must_look() => {
+                            Box::pin(finish(visit, response))
+                        }
                         Some(visit) => {
+                            visit.state().drop_changes();
                             visit.sign_off(response.headers_mut());
                             return Poll::Ready(Ok(response));
                         }
@@ -108,12 +127,19 @@ where
 
 /// Commits what the request changed, then lets the head go.
 async fn finish(visit: Arc<Visit>, mut response: Response) -> Response {
-    match visit.commit().await {
-        Ok(_) => {}
-        // Logged out, or renewed elsewhere, while the request was under way: nobody is served worse by this response.
-        Err(Reason::Ended) => tracing::debug!("the session ended before its request did; its changes are dropped"),
-        Err(reason) => response = visit.error(reason).into_response(),
+    let committed = if visit.has_work(response.status()) { Some(visit.commit().await) } else { None };
+    if !matches!(committed, Some(Ok(_))) {
+        visit.state().drop_changes();
     }
+    match committed {
+        // Logged out, or renewed by another request: nobody is served worse by this response.
+        Some(Err(reason @ (Reason::Ended | Reason::Renewed))) => {
+            tracing::debug!(%reason, "the session is another request's by now; the changes of this one are dropped");
+        }
+        Some(Err(reason)) => response = visit.error(reason).into_response(),
+        Some(Ok(_)) | None => {}
+    }
+    visit.look_again().await;
     visit.sign_off(response.headers_mut());
     response
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use axum_core::extract::FromRequestParts;
@@ -13,9 +13,10 @@ use sessionmesh::SessionId;
 use sessionmesh::json::{from_json, to_json};
 
 use super::commit::Commit;
+use super::cookie_age;
 use super::error::{Reason, SessionError};
 use super::options::SessionOptions;
-use super::visit::Visit;
+use super::visit::{State, Visit};
 
 /// The session of the visitor: an extractor. All clones and extractors of one request are the same session.
 ///
@@ -24,6 +25,21 @@ use super::visit::Visit;
 /// attribute is stored.
 ///
 /// What is changed is seen by this request at once, and by others after the commit at its end.
+///
+/// # Streams, WebSockets and uploads
+///
+/// A handle can be kept for as long as the body of a response, a WebSocket or an upload takes. Each use of it ([`get`],
+/// [`insert`], [`remove`], [`keys`] and [`touch`]) is an access, so the session does not end by idleness meanwhile; who only
+/// keeps it calls [`touch`] now and then. Once the head of the response has left, what is changed is committed by [`commit`]
+/// (which says how it went), or else when the last handle of the request is dropped: soon, and with no more than a line in
+/// the log if it fails. Then no session can be made, which [`insert`] says, nor renewed, which [`commit`] says.
+///
+/// [`get`]: Self::get
+/// [`insert`]: Self::insert
+/// [`remove`]: Self::remove
+/// [`keys`]: Self::keys
+/// [`touch`]: Self::touch
+/// [`commit`]: Self::commit
 #[derive(Clone)]
 pub struct Session {
     visit: Arc<Visit>,
@@ -47,7 +63,7 @@ impl Session {
     ///
     /// [`Reason::Value`]: what is stored is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
-        let value = self.visit.state().get(key);
+        let value = self.used().get(key);
         value.map(|value| from_json(key, &value)).transpose().map_err(|error| self.visit.error(error.into()))
     }
 
@@ -55,16 +71,24 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Reason::Value`]: `value` cannot be JSON, for example because a map's keys are no text.
+    /// [`Reason::Value`]: `value` cannot be JSON, for example because a map's keys are no text. Once the head of the response
+    /// has left, and there is no session to write to, [`Reason::HeadSent`], [`Reason::Ended`] or [`Reason::Renewed`].
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
         let value = to_json(key, value).map_err(|error| self.visit.error(error.into()))?;
-        self.visit.state().changes.insert(Arc::from(key), Some(value));
-        Ok(())
+        let refused = {
+            let mut state = self.used();
+            let refused = state.takes_nothing();
+            if refused.is_none() {
+                state.changes.insert(Arc::from(key), Some(value));
+            }
+            refused
+        };
+        refused.map_or(Ok(()), |reason| Err(self.visit.error(reason)))
     }
 
     /// Removes an attribute. The session goes on, also if it was the last one.
     pub fn remove(&self, key: &str) {
-        let mut state = self.visit.state();
+        let mut state = self.used();
         if state.get(key).is_some() {
             state.changes.insert(Arc::from(key), None);
         }
@@ -113,7 +137,7 @@ impl Session {
     /// The keys of all attributes, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<Arc<str>> {
-        let state = self.visit.state();
+        let state = self.used();
         let mut keys: BTreeSet<Arc<str>> = state.session.iter().flat_map(|session| session.keys()).collect();
         for (key, value) in &state.changes {
             match value {
@@ -121,7 +145,19 @@ impl Session {
                 None => keys.remove(key),
             };
         }
-        keys.into_iter().collect()
+        keys.into_iter().filter(|key| **key != *cookie_age::KEY).collect()
+    }
+
+    /// Notes that the session is used, so that its idle time starts anew: for handles that are kept for long. It waits for
+    /// nothing. A session that has ended is not brought back.
+    pub fn touch(&self) {
+        drop(self.used());
+    }
+
+    fn used(&self) -> MutexGuard<'_, State> {
+        let state = self.visit.state();
+        state.note_use();
+        state
     }
 
     /// The id. None for a visitor without a session, also if one is about to be made: it has its id from the commit.
@@ -140,12 +176,26 @@ impl Session {
     #[must_use]
     pub fn is_new(&self) -> bool {
         let state = self.visit.state();
-        state.session.is_none() && !state.over && state.is_changed()
+        state.session.is_none() && !state.over && !state.is_late() && state.is_changed()
+    }
+
+    /// Whether another request renewed the id that this one came with, a short while ago or while this one was under way. The
+    /// visitor then has a session, and a cookie with its new id is on its way to the browser; but this request cannot be
+    /// given it, since the old id may have been planted by somebody. Who answers 401 to visitors without a session should
+    /// let this one come again, for example with 409 and `Retry-After`. What such a request stores is dropped, and no cookie
+    /// is set.
+    #[must_use]
+    pub fn was_renewed_elsewhere(&self) -> bool {
+        self.visit.state().renewed_ago.is_some()
     }
 
     /// Gives the session another id with the commit of this request, against session fixation: to be called at every
     /// login and whenever somebody gets more rights. What the request stores goes along in the same step. Without a
     /// session there is nothing to renew: the one that is made has an id that nobody knew.
+    ///
+    /// Of several requests that renew one id each at the same time, those that come too late make nothing new: if they store
+    /// nothing they go on as if they had renewed it, else see [`Reason::Renewed`]. Who renews ids in passing, not at a login,
+    /// does so only if the session [exists](Self::exists).
     ///
     /// If the renewal does not succeed in time, nothing is stored and the visitor sees a 503 ([`Reason::NotRenewed`]). The
     /// commit waits for what the mesh is configured to, whatever the [options](super::SessionOptions) say.
@@ -154,7 +204,8 @@ impl Session {
     }
 
     /// Ends the session for good, on every node, now: when this returns, no node serves it, and no request that is under
-    /// way can bring it back. The cookie is taken back with the response, whatever that is. What this request has changed is dropped;
+    /// way can bring it back. If the visitor came with the ids of several sessions, all of them end. The cookie is taken back
+    /// with the response, whatever that is; see [`SessionCookie`](super::SessionCookie) for several of its name. What this request has changed is dropped;
     /// what it stores afterwards makes a new session.
     ///
     /// # Errors
@@ -166,7 +217,7 @@ impl Session {
     }
 
     /// Commits what was changed so far, now. Needed only by those who must know how it went or what the new id is, and for
-    /// what the body of a response changes while it is streamed.
+    /// what the body of a response changes while it is streamed and others are to see soon.
     ///
     /// # Errors
     ///
@@ -178,6 +229,31 @@ impl Session {
     /// Sets after how much time without an access this session ends. It makes no session by itself.
     pub fn set_max_inactive(&self, limit: Duration) {
         self.visit.state().max_inactive = Some(limit);
+    }
+
+    /// "Remember me": this session ends after so much time without an access, and its cookie lives as long in the browser.
+    /// Both slide with each use. It makes no session by itself. See [`set_max_inactive`](Self::set_max_inactive) and
+    /// [`set_cookie_max_age`](Self::set_cookie_max_age).
+    pub fn remember_for(&self, time: Duration) {
+        self.set_max_inactive(time);
+        self.set_cookie_max_age(Some(time));
+    }
+
+    /// How long the cookie of this session, unlike that of others, outlives its last use: whole seconds, at least one; `None`
+    /// lets it end with the browser. It is sent with this response and with each later one to a request that used the
+    /// session. Not shorter than the session's idle limit. It makes no session by itself; it is kept in the session, as the
+    /// attribute `sessionmesh.cookie_max_age`, which [`keys`](Self::keys) does not show. Without, it is
+    /// [`SessionCookie::max_age`](super::SessionCookie::max_age).
+    pub fn set_cookie_max_age(&self, age: Option<Duration>) {
+        let mut state = self.used();
+        state.changes.insert(Arc::from(cookie_age::KEY), Some(cookie_age::value(age)));
+        state.cookie_changed = true;
+    }
+
+    /// How long the cookie of this session outlives its last use; `None` if it ends with the browser.
+    #[must_use]
+    pub fn cookie_max_age(&self) -> Option<Duration> {
+        cookie_age::of(&self.visit.state(), &self.visit.site)
     }
 
     /// After how much time without an access this session ends.

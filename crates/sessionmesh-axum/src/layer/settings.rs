@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use axum_core::response::Response;
 use http::Uri;
@@ -29,7 +30,10 @@ pub(super) struct Site {
     pub(super) error_page: Option<Arc<ErrorPage>>,
     pub(super) commit_on_server_error: bool,
     pub(super) refuse_fewer_copies: bool,
+    pub(super) cache_headers: bool,
     pub(super) moves: Moves,
+    /// Counts the requests with more unknown ids than are asked for, whose turns differ.
+    pub(super) asks: Arc<AtomicUsize>,
     ignored_paths: Vec<Cow<'static, str>>,
     ignored: Vec<Arc<Ignore>>,
 }
@@ -38,6 +42,11 @@ impl Site {
     /// Whether a session goes to the node that a visitor comes to.
     pub(super) fn moves_sessions(&self) -> bool {
         self.route.as_ref().is_some_and(|route| route.moves_sessions)
+    }
+
+    /// Whether both find the same session in a request.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.mesh == other.mesh && self.cookie.name == other.cookie.name
     }
 
     pub(super) fn ignores(&self, uri: &Uri) -> bool {
@@ -64,6 +73,11 @@ impl fmt::Debug for Site {
 /// Gives requests a [`Session`](super::Session): a layer for [`Router::layer`], outside of every layer and handler that
 /// uses the session. The [front page](crate) says what happens in a request.
 ///
+/// A layer inside of another one with the same node and the same cookie name, as of a nested router, is part of it: there is
+/// one session, one commit and one cookie, and the settings of the outer layer hold, but for the [options](Self::options).
+/// Layers whose cookies have different names are apart, and the handler sees the session of the inner one. Do not let two
+/// layers of different nodes (two clusters in one process) share a name: the browser has one cookie of it.
+///
 /// [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
 #[derive(Clone, Debug)]
 pub struct SessionLayer {
@@ -82,7 +96,9 @@ impl SessionLayer {
             error_page: None,
             commit_on_server_error: false,
             refuse_fewer_copies: false,
+            cache_headers: true,
             moves: Moves::default(),
+            asks: Arc::default(),
             ignored_paths: Vec::new(),
             ignored: Vec::new(),
         };
@@ -163,6 +179,16 @@ impl SessionLayer {
     #[must_use]
     pub fn refuse_fewer_copies(mut self, refuse: bool) -> Self {
         self.site_mut().refuse_fewer_copies = refuse;
+        self
+    }
+
+    /// Whether a response to a request that used the session says so to caches, as the session middleware of other frameworks
+    /// has it: `Vary: Cookie`, and `Cache-Control: private, no-cache` unless the handler says something of its own. Default
+    /// true. With false only responses that set a cookie are kept from caches; then pages that show what a session holds have
+    /// to do so themselves.
+    #[must_use]
+    pub fn cache_headers(mut self, set: bool) -> Self {
+        self.site_mut().cache_headers = set;
         self
     }
 

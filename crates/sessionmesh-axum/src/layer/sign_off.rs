@@ -1,39 +1,79 @@
-//! The last step before the head of a response leaves: its cookies.
+//! The last step before the head of a response leaves: its cookies, and what caches may do with it.
 
-use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sessionmesh::{MemberState, SessionId};
 
+use super::cookie_age;
 use super::settings::Site;
 use super::visit::{State, Tell, Visit};
 
 impl Visit {
-    /// Adds the cookies that the visitor must get. From then on no new id can be told.
+    /// Whether an id is to be told that may have ended elsewhere without this node's knowledge.
+    pub(super) fn must_look(&self) -> bool {
+        id_to_tell(&self.state(), &self.site).is_some_and(|id| !self.site.mesh.holds(id))
+    }
+
+    /// Looks whether an id that is to be told still lives. A browser that got another one meanwhile must not get it again.
+    pub(super) async fn look_again(&self) {
+        if !self.must_look() {
+            return;
+        }
+        let Some(id) = id_to_tell(&self.state(), &self.site) else { return };
+        let lives = match self.site.mesh.peek(id).await {
+            Ok(found) => found.is_some_and(|session| session.id() == id),
+            // The browser loses nothing by hearing what it knows.
+            Err(_) => true,
+        };
+        self.state().ended_elsewhere = !lives;
+    }
+
+    /// Adds the cookies that the visitor must get, and what caches must know. From then on no new id can be told.
     pub(super) fn sign_off(&self, headers: &mut HeaderMap) {
         let mut state = self.state();
         state.answered = true;
-        let cookies = [session_cookie(&state, &self.site), route_cookie(&state, &self.site)];
-        if cookies.iter().all(Option::is_none) {
-            return;
+        state.note_use();
+        let mut cookies: Vec<_> = session_cookies(&state, self);
+        cookies.extend(route_cookie(&state, &self.site));
+        let cache = if cookies.is_empty() { "private, no-cache" } else { "no-store" };
+        let says = |word| has_word(headers, CACHE_CONTROL, word);
+        let is_silent = if cookies.is_empty() {
+            self.site.cache_headers && !headers.contains_key(CACHE_CONTROL)
+        } else {
+            !says("private") && !says("no-store")
+        };
+        if is_silent {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
         }
-        for cookie in cookies.into_iter().flatten() {
+        if self.site.cache_headers && !has_word(headers, VARY, "cookie") && !has_word(headers, VARY, "*") {
+            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        }
+        for cookie in cookies {
             headers.append(SET_COOKIE, cookie);
-        }
-        if !is_private(headers) {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
     }
 }
 
-fn session_cookie(state: &State, site: &Site) -> Option<HeaderValue> {
+/// The id that the session cookie of the response is to have, if there is to be one.
+fn id_to_tell(state: &State, site: &Site) -> Option<SessionId> {
     match (state.tell, &state.session) {
-        (Tell::Id(id), _) => (!has_ended(id, site)).then(|| site.cookie.give(id)),
-        (Tell::Gone, _) => Some(site.cookie.take_back()),
-        (Tell::Nothing, Some(session)) if site.cookie.slides() && !has_ended(session.id(), site) => {
-            Some(site.cookie.give(session.id()))
+        (Tell::Id(id), _) => Some(id),
+        (Tell::Nothing, Some(session)) if !state.over => {
+            let tells = state.cookie_changed || cookie_age::of(state, site).is_some();
+            tells.then(|| session.id())
         }
-        (Tell::Nothing, _) => None,
+        (Tell::Nothing | Tell::Gone, _) => None,
     }
+}
+
+fn session_cookies(state: &State, visit: &Visit) -> Vec<HeaderValue> {
+    let site = &*visit.site;
+    if state.tell == Tell::Gone {
+        let path = (state.presented.named > 1).then(|| visit.uri.path());
+        return site.cookie.take_back(path);
+    }
+    let id = id_to_tell(state, site).filter(|id| !state.ended_elsewhere && !has_ended(*id, site));
+    id.map(|id| site.cookie.give(id, cookie_age::of(state, site))).into_iter().collect()
 }
 
 /// Whether this node knows that a session has ended since it was loaded, made or moved. A browser that got another id meanwhile must
@@ -58,8 +98,7 @@ fn route_cookie(state: &State, site: &Site) -> Option<HeaderValue> {
     stays.then(|| route.give(name, &site.cookie))
 }
 
-fn is_private(headers: &HeaderMap) -> bool {
-    let directives = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
-    let mut directives = directives.flat_map(|value| value.split(',')).map(str::trim);
-    directives.any(|name| name.eq_ignore_ascii_case("private") || name.eq_ignore_ascii_case("no-store"))
+fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(word))
 }

@@ -4,5 +4,8 @@ mod basics;
 mod commits;
 mod cookies;
 mod failures;
+mod nested;
+mod renewals;
 mod route;
 mod site;
+mod streams;

@@ -2,21 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, Uri};
 use sessionmesh::{LoadError, Session, SessionId, Value};
 use tokio::sync::OnceCell;
 
+use super::cookie_age;
 use super::error::{Asked, Page, Reason, SessionError};
+use super::find::{Found, find};
 use super::options::SessionOptions;
 use super::presented::Presented;
 use super::settings::Site;
+
+/// For so long after a renewal a request with the old id may be one that was under way then, or that a browser sent which
+/// had not got the new id yet.
+const RENEWED_LATELY: Duration = Duration::from_secs(60);
+/// The same for a request that itself renews, as a login does: who lost the answer with the new id must be able to log in
+/// again, and cannot do so sooner.
+const RENEWED_AT_ONCE: Duration = Duration::from_secs(5);
 
 /// One request.
 #[derive(Debug)]
 pub(super) struct Visit {
     pub(super) site: Arc<Site>,
+    /// Of a layer around this one, with another cookie or mesh.
+    pub(super) outer: Option<Arc<Self>>,
+    /// What was asked for, as the layer sees it.
+    pub(super) uri: Uri,
     /// Set when the session was asked for.
     loaded: OnceCell<Result<(), Arc<LoadError>>>,
     /// Taken by whoever commits or ends the session.
@@ -30,19 +44,25 @@ pub(super) struct State {
     pub(super) session: Option<Arc<Session>>,
     /// What was written (some) and removed (none), and is not committed yet.
     pub(super) changes: BTreeMap<Arc<str>, Option<Value>>,
-    pub(super) max_inactive: Option<std::time::Duration>,
+    pub(super) max_inactive: Option<Duration>,
     pub(super) renew: bool,
     /// The visitor was sent to another node, but came to this one: the session has to follow.
     pub(super) moves_home: bool,
     /// The session that was loaded has ended or was renewed by another request. What this request still changes has
     /// nowhere to go.
     pub(super) over: bool,
+    /// Another request renewed the id that this one came with, so long before it was loaded or was to be renewed again.
+    pub(super) renewed_ago: Option<Duration>,
+    /// The session ended elsewhere meanwhile: its id is not to be told.
+    pub(super) ended_elsewhere: bool,
+    /// The cookie has another age now.
+    pub(super) cookie_changed: bool,
     /// The head of the response has left.
     pub(super) answered: bool,
     pub(super) tell: Tell,
     pub(super) options: SessionOptions,
     pub(super) presented: Presented,
-    page: Option<Arc<Page>>,
+    pub(super) page: Option<Arc<Page>>,
 }
 
 /// What the visitor must be told.
@@ -59,8 +79,14 @@ pub(super) enum Tell {
 }
 
 impl Visit {
-    pub(super) fn new(site: Arc<Site>) -> Self {
-        Self { site, loaded: OnceCell::new(), turn: tokio::sync::Mutex::default(), state: Mutex::default() }
+    pub(super) fn new(site: Arc<Site>, uri: Uri, outer: Option<Arc<Self>>) -> Self {
+        let turn = tokio::sync::Mutex::default();
+        Self { site, outer, uri, loaded: OnceCell::new(), turn, state: Mutex::default() }
+    }
+
+    /// What the last handle that is dropped leaves behind.
+    pub(super) fn take_leftovers(&mut self) -> (State, &Site) {
+        (std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner)), &self.site)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -81,22 +107,12 @@ impl Visit {
         }
         let loading = async {
             let presented = Presented::read(&parts.headers, &self.site);
-            let found = self.find(&presented, options).await;
+            let read = options.read.unwrap_or_default();
+            let found = find(&self.site.mesh, &presented, read, &self.site.asks).await;
             self.state().found(found.map_err(Arc::new)?, presented, &self.site);
             Ok(())
         };
         self.loaded.get_or_init(|| loading).await.clone().map_err(Reason::CannotTell)
-    }
-
-    /// The first of the ids that has a session. If one cannot be told, neither can whose request this is.
-    async fn find(&self, presented: &Presented, options: SessionOptions) -> Result<Option<Session>, LoadError> {
-        for id in presented.ids() {
-            let session = self.site.mesh.load_with(id, options.read.unwrap_or_default()).await?;
-            if session.is_some() {
-                return Ok(session);
-            }
-        }
-        Ok(None)
     }
 
     /// Whether anything asked for the session.
@@ -117,16 +133,51 @@ impl Visit {
 }
 
 impl State {
-    fn found(&mut self, session: Option<Session>, presented: Presented, site: &Site) {
-        if let Some(id) = session.as_ref().map(Session::id) {
+    fn found(&mut self, found: Found, presented: Presented, site: &Site) {
+        if let Some(id) = found.session.as_ref().map(Session::id) {
             // A load follows moves. A response with the new id may have been lost, and the old id is read for a while only.
             if !presented.has(id) {
                 self.tell = Tell::Id(id);
             }
             self.moves_home = site.moves_sessions() && presented.names_another_node();
         }
-        self.session = session.map(Arc::new);
+        self.renewed_ago = if found.session.is_none() { found.renewed_ago } else { None };
+        self.session = found.session.map(Arc::new);
         self.presented = presented;
+    }
+
+    /// Whether this request came without a session only because another one has just renewed the id. It makes none: its
+    /// cookie would replace the one that the other request gave. Nor may it go on with the renewed session, for it may come
+    /// from somebody who had planted the old id.
+    pub(super) fn is_late(&self) -> bool {
+        let lately = if self.renew { RENEWED_AT_ONCE } else { RENEWED_LATELY };
+        self.session.is_none() && self.renewed_ago.is_some_and(|ago| ago < lately)
+    }
+
+    /// Why a change of now could never be stored. Before the head has left the request's commit says so.
+    pub(super) fn takes_nothing(&self) -> Option<Reason> {
+        if !self.answered || (self.session.is_some() && !self.over) {
+            return None;
+        }
+        let is_lost = self.over || self.is_late();
+        Some(match self.renewed_ago {
+            Some(_) if is_lost => Reason::Renewed,
+            _ if is_lost => Reason::Ended,
+            _ => Reason::HeadSent,
+        })
+    }
+
+    /// Forgets what was changed and is not committed.
+    pub(super) fn drop_changes(&mut self) {
+        self.changes.clear();
+        (self.max_inactive, self.renew) = (None, false);
+    }
+
+    /// Using the session is an access, also long after it was loaded.
+    pub(super) fn note_use(&self) {
+        if let Some(session) = self.session.as_ref().filter(|_| !self.over) {
+            session.touch();
+        }
     }
 
     /// Whether there is something to commit. To write the first attribute makes a session; to remove one does not.
@@ -136,7 +187,7 @@ impl State {
                 let moves = self.moves_home && !self.answered;
                 moves || self.renew || self.max_inactive.is_some() || !self.changes.is_empty()
             }
-            None => self.changes.values().any(Option::is_some),
+            None => self.changes.iter().any(|(key, value)| value.is_some() && **key != *cookie_age::KEY),
         }
     }
 

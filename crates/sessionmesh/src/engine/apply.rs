@@ -78,8 +78,9 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         if let Some(record) = record.as_mut().filter(|record| record.session.attributes().len() > keys) {
             node.keys.share(Arc::make_mut(&mut record.session));
         }
-        // Whoever sent this tells the other owners of the access.
-        *held = record.map(|record| Entry { access_told: told.max(record.access), record });
+        // Whoever sent this tells the other owners of the access that it knows of.
+        let known = heard.minus_ms(delta.age_ms);
+        *held = record.map(|record| Entry::merged(record, told, known));
         let after = Glance::of(held.as_ref());
         let reprieved = was_due && held.as_ref().is_some_and(|entry| entry.record.is_usable(now));
         (applied, before, after, reprieved)

@@ -300,12 +300,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             exceeded("sessions (max_sessions)", found, allowed)?;
         }
         let (mut record, stamp) = match known {
-            Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => {
-                if let Some(entry) = held {
-                    entry.access(now);
-                }
-                return Ok(Written::Nothing(record));
-            }
+            Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => return Ok(Written::Nothing(record)),
             Some(record) => (record, node.tick()),
             None => {
                 let stamp = node.tick();

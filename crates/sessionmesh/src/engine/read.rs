@@ -21,10 +21,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::commit::tell_access;
 use super::node::Node;
 use super::peer::{Peer, lock};
-use super::store::Entry;
+use super::store::{Entry, must_be_told};
 use super::topology::Topology;
 use super::vanished::Vanished;
 use crate::error::LoadError;
+use crate::task;
 
 /// Whether a read counts as an access of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
     for _ in 0..SUCCESSORS_MAX {
         match find(node, id, Access::Peek).await? {
             Found::Live(record) => return Ok((id, Some(record))),
-            Found::Renewed(successor) | Found::Moved(successor) => id = successor,
+            Found::Renewed { successor, .. } | Found::Moved(successor) => id = successor,
             Found::Ended | Found::Nothing => break,
         }
     }
@@ -94,8 +95,8 @@ pub(crate) const SUCCESSORS_MAX: usize = 8;
 pub(crate) enum Found {
     /// The session.
     Live(Record),
-    /// It has ended, and goes on under this id.
-    Renewed(SessionId),
+    /// It has ended, and goes on under this id since so long ago.
+    Renewed { successor: SessionId, ago_ms: u64 },
     /// It has moved to this id, where reads follow.
     Moved(SessionId),
     /// It was ended for good.
@@ -109,7 +110,7 @@ impl Found {
         let Some(end) = record.session.invalidated() else { return Self::Nothing };
         match (end.readable_at(now), end.successor) {
             (Some(moved), _) => Self::Moved(moved),
-            (None, Some(successor)) => Self::Renewed(successor.id()),
+            (None, Some(successor)) => Self::Renewed { successor: successor.id(), ago_ms: now.ms_since(end.since) },
             (None, None) => Self::Ended,
         }
     }
@@ -181,12 +182,17 @@ async fn find_by_asking_once(
 
 /// What this node can say without asking, also of an id that nobody can have; `None` if it must ask.
 fn before_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
-    let nobodys = || (!id.is_minted() && !node.stop.is_cancelled()).then_some(Found::Nothing);
-    let found = at_once(node, id, access).or_else(nobodys);
+    let found = without_asking(node, id, access);
     if found.is_none() {
         node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
     }
     found
+}
+
+/// The same for whoever may not ask.
+pub(crate) fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
+    let nobodys = || (!id.is_minted() && !node.stop.is_cancelled()).then_some(Found::Nothing);
+    at_once(node, id, access).or_else(nobodys)
 }
 
 /// What this node can say by its own copy; `None` if it must ask.
@@ -245,10 +251,31 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
 }
 
 /// Notes an access on this node's own copy, and passes it on if the others must know.
-pub(crate) fn note(node: &Node, id: SessionId) {
+fn note(node: &Node, id: SessionId) {
     let now = node.now();
     if node.store.visit(id, |entry| entry.access(now)) == Some(true) {
         tell_access(node, id);
+    }
+}
+
+/// Notes an access by somebody who read the session before. Where that cannot be done on a copy that this node holds as
+/// an owner, the owners are asked, in a task of its own, once they would miss too much: `told` is the last access of which
+/// they know by this caller. What is past its limit here is revived only if an owner knows better.
+pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, told: &mut Moment) {
+    let now = node.now();
+    let held_here = node.topology.load().is_owner(id.slot()) && !node.fences.holds(id, now);
+    let look = |entry: &mut Entry| entry.record.is_usable(now).then(|| entry.access(now));
+    let noted = if held_here { node.store.visit(id, look).flatten() } else { None };
+    match noted {
+        Some(true) => tell_access(node, id),
+        Some(false) => {}
+        None if must_be_told(idle_limit_ms, *told, now) => {
+            *told = now;
+            let node = node.clone();
+            // What became of the session is for the next one who reads it.
+            task::spawn(async move { drop(load(&node, id, Access::Note).await) });
+        }
+        None => {}
     }
 }
 

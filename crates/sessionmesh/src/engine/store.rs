@@ -62,17 +62,29 @@ impl Entry {
         (self.record.session.digest(), self.record.access)
     }
 
-    /// Notes an access. Says whether the other owners must hear of it: so soon that, with the advance that they ignore,
-    /// they miss no more than a tenth of the idle limit.
+    /// The copy after a merge with what another node knew, which tells the other owners of the accesses until `known`.
+    /// What this node has noted since, and was about to tell, is still to be told.
+    pub(crate) fn merged(record: Record, told: Moment, known: Moment) -> Self {
+        Self { access_told: told.max(known.min(record.access)), record }
+    }
+
+    /// Notes an access. Says whether the other owners must hear of it; then it counts as told, and it is for the caller to
+    /// do so.
+    #[must_use]
     pub(crate) fn access(&mut self, now: Moment) -> bool {
         self.record.access = self.record.access.max(now);
-        let limit = self.record.session.idle_limit().ms;
-        let tell = now.ms_since(self.access_told) >= (limit / 10 - access_tolerance_ms(limit)).max(1);
+        let tell = must_be_told(self.record.session.idle_limit().ms, self.access_told, now);
         if tell {
             self.access_told = now;
         }
         tell && !probe::planted(Bug::AccessNotPassedOn)
     }
+}
+
+/// Whether an access of now must be told to the owners, if the last one of which they know was at `told`: so soon that,
+/// with the advance that they ignore, they miss no more than a tenth of the idle limit.
+pub(crate) fn must_be_told(idle_limit_ms: u64, told: Moment, now: Moment) -> bool {
+    now.ms_since(told) >= (idle_limit_ms / 10 - access_tolerance_ms(idle_limit_ms)).max(1)
 }
 
 /// All sessions of a node.
@@ -253,5 +265,40 @@ fn shift(sum: &AtomicUsize, before: bool, after: bool) {
         (false, true) => drop(sum.fetch_add(1, Ordering::Relaxed)),
         (true, false) => drop(sum.fetch_sub(1, Ordering::Relaxed)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sessionmesh_core::session::{IdleLimit, Session};
+    use sessionmesh_core::stamp::Stamp;
+
+    use super::*;
+
+    fn at(ms: u64) -> Moment {
+        Moment::START.plus_ms(ms)
+    }
+
+    fn entry() -> Entry {
+        let limit = IdleLimit { stamp: Stamp::ZERO, ms: 8_000 };
+        Entry::new(Record::new(Session::new(1, limit), at(0)))
+    }
+
+    #[test]
+    fn an_access_is_told_once_the_owners_would_miss_a_tenth_of_the_limit() {
+        let mut entry = entry();
+        assert!(!entry.access(at(399)));
+        assert!(entry.access(at(400)));
+        assert!(!entry.access(at(799)), "counted from the one that was told");
+        assert!(entry.access(at(800)));
+    }
+
+    #[test]
+    fn what_another_node_tells_is_no_telling_of_what_was_noted_here() {
+        let mut entry = entry();
+        assert!(!entry.access(at(390)));
+        let mut merged = Entry::merged(entry.record, entry.access_told, at(100));
+        assert_eq!(merged.record.access, at(390));
+        assert!(merged.access(at(500)), "others know of nothing after 100");
     }
 }

@@ -293,7 +293,7 @@ impl RecordStore {
             Some(Found::Ended) => Deleted::Ended,
             Some(Found::Live(record)) => self.end(id, Some(&record)).await?,
             // A logout beats a renewal, and so ends the successor, too.
-            Some(Found::Renewed(_) | Found::Moved(_)) | None => self.end(id, None).await?,
+            Some(Found::Renewed { .. } | Found::Moved(_)) | None => self.end(id, None).await?,
         };
         let heir = if matches!(deleted, Deleted::Ended) { self.heir(id, Access::Peek).await } else { None };
         let (id, deleted) = match heir {
@@ -328,7 +328,7 @@ impl RecordStore {
         let node = &self.mesh.node;
         let found = match read::find(node, id, Access::Note).await? {
             Found::Live(record) => Some((id, record)),
-            Found::Renewed(successor) | Found::Moved(successor) => {
+            Found::Renewed { successor, .. } | Found::Moved(successor) => {
                 let (id, record) = read::resolve(node, successor).await?;
                 record.map(|record| (id, record))
             }
@@ -349,7 +349,7 @@ impl RecordStore {
             match read::find_once(&self.mesh.node, id, access).await? {
                 Found::Live(record) => return Some((id, record)),
                 Found::Ended => {}
-                Found::Nothing | Found::Renewed(_) | Found::Moved(_) => return None,
+                Found::Nothing | Found::Renewed { .. } | Found::Moved(_) => return None,
             }
         }
         None

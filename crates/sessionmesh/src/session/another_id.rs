@@ -93,7 +93,7 @@ impl Session {
     /// Takes over the newest content, and the id if another request has moved the session meanwhile. If it was ended or
     /// renewed since this handle was made, it must not go on under a further id: whoever asks may have planted the old one,
     /// and the content may be somebody's login by now.
-    async fn look_again(&self) -> Result<(), CommitError> {
+    pub(super) async fn look_again(&self) -> Result<(), CommitError> {
         let (id, is_stored) = {
             let state = lock(&self.state);
             (state.id, state.record.is_some())

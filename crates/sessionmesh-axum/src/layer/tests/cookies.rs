@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use sessionmesh::SessionId;
 
 use super::site::{NAME, Visitor, mesh, routes, send, send_request, site};
-use crate::{CookieError, Key, RouteCookie, SameSite, Session, SessionCookie, SessionLayer};
+use crate::{CookieError, Key, Priority, RouteCookie, SameSite, Session, SessionCookie, SessionLayer};
 
 #[tokio::test]
 async fn bogus_and_malformed_cookies_are_none() {
@@ -61,9 +62,47 @@ async fn of_several_cookies_the_first_that_has_a_session_is_taken() {
     let stale = format!("{NAME}={}; {NAME}=rubbish", SessionId::from_bytes([7; 16]).encode());
     assert_eq!(send(&site, "GET", "/read/color", Some(&format!("{stale}; {one}; {other}"))).await.body, "blue");
     assert_eq!(send(&site, "GET", "/read/color", Some(&format!("{other}; {one}"))).await.body, "red");
-    // No more than four are looked for.
-    let many: Vec<_> = (0..4).map(|n| format!("{NAME}={}", SessionId::from_bytes([n; 16]).encode())).collect();
-    assert_eq!(send(&site, "GET", "/read/color", Some(&format!("{}; {one}", many.join("; ")))).await.body, "none");
+}
+
+#[tokio::test]
+async fn cookies_that_somebody_planted_hide_no_good_one() {
+    let mesh = mesh().await;
+    let site = site(&mesh);
+    let mut visitor = Visitor::default();
+    visitor.post(&site, "/write/color/blue").await;
+    let good = visitor.cookie().unwrap();
+    for planted in [4, 5, 60, 180] {
+        let planted: Vec<_> =
+            (0..planted).map(|n| format!("{NAME}={}", SessionId::from_bytes([n; 16]).encode())).collect();
+        let cookies = format!("{}; {good}", planted.join("; "));
+        assert_eq!(send(&site, "GET", "/read/color", Some(&cookies)).await.body, "blue", "{}", planted.len());
+    }
+}
+
+#[tokio::test]
+async fn a_logout_ends_all_sessions_that_were_presented_and_takes_all_cookies_back() {
+    let mesh = mesh().await;
+    let cookie = SessionCookie::new("sid").path("/shop").domain("example.org");
+    let site = Router::new().nest("/shop", routes()).layer(SessionLayer::new(mesh.clone()).cookie(cookie).unwrap());
+    let mut presented = Vec::new();
+    for user in ["ada", "bob", "eve"] {
+        let answer = send(&site, "POST", &format!("/shop/login/{user}"), None).await;
+        presented.push(answer.set()[0].split(';').next().unwrap().to_owned());
+    }
+    assert_eq!(mesh.stats().sessions, 3);
+    let answer = send(&site, "POST", "/shop/logout", Some(&presented.join("; "))).await;
+    assert_eq!(mesh.stats().sessions, 0);
+    let gone = |scope: &str| format!("sid=; HttpOnly; SameSite=Lax; Secure; {scope}; Max-Age=0");
+    let set = answer.set();
+    assert_eq!(set[0], gone("Path=/shop; Domain=example.org"), "first of all the one that this site gives");
+    for path in ["/", "/shop", "/shop/", "/shop/logout"] {
+        assert!(set.contains(&gone(&format!("Path={path}")).as_str()), "of this very host, {path}: {set:?}");
+        assert!(set.contains(&gone(&format!("Path={path}; Domain=example.org")).as_str()), "{path}: {set:?}");
+    }
+    assert_eq!(set.len(), 8, "each once");
+    let deep = "/shop".to_owned() + &"/a".repeat(1_000);
+    assert!(send(&site, "POST", &deep, Some("sid=x; sid=y")).await.set().len() <= 18);
+    assert_eq!(send(&site, "POST", "/shop/logout", Some("sid=x")).await.set().len(), 1);
 }
 
 #[tokio::test]
@@ -187,8 +226,95 @@ async fn cookies_that_browsers_would_not_take_are_refused() {
     assert_eq!(refused(plain().path("/;x")), CookieError::Path("/;x".to_owned()));
     assert_eq!(refused(plain().domain("a; Max-Age=9")), CookieError::Domain("a; Max-Age=9".to_owned()));
     assert_eq!(refused(plain().secure(false).same_site(SameSite::None)), CookieError::CrossSiteNotSecure);
+    assert_eq!(refused(plain().secure(false).partitioned(true)), CookieError::PartitionedNotSecure);
     let routed = SessionLayer::new(mesh.clone()).route_cookie(RouteCookie::new("sid")).unwrap();
     assert_eq!(routed.cookie(plain()).unwrap_err(), CookieError::SameName("sid".to_owned()));
     let key = format!("{:?}", plain().signed(Key::from(&[1; 64])));
     assert!(key.contains("signed: true") && !key.contains("key"), "keys are not printed: {key}");
+}
+
+#[tokio::test]
+async fn a_response_to_a_request_that_used_the_session_says_so_to_caches() {
+    let mesh = mesh().await;
+    let own = get(async |_: Session| ([(CACHE_CONTROL, "max-age=5"), (VARY, "Accept, cookie")], "done"));
+    let adds = get(async |_: Session| ([(VARY, "Accept")], "done"));
+    let routes = || routes().route("/own", own.clone()).route("/adds", adds.clone());
+    let site = routes().layer(SessionLayer::new(mesh.clone()));
+    let vary = |answer: &super::site::Answer| {
+        answer.headers.get_all(VARY).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut visitor = Visitor::default();
+    let answer = visitor.post(&site, "/write/color/blue").await;
+    assert_eq!((answer.cache(), vary(&answer)), (vec!["no-store"], vec!["Cookie".to_owned()]));
+    let answer = visitor.ask(&site, "GET", "/read/color").await;
+    assert_eq!((answer.cache(), vary(&answer)), (vec!["private, no-cache"], vec!["Cookie".to_owned()]));
+    let answer = visitor.ask(&site, "GET", "/own").await;
+    assert_eq!((answer.cache(), vary(&answer)), (vec!["max-age=5"], vec!["Accept, cookie".to_owned()]));
+    assert_eq!(vary(&visitor.ask(&site, "GET", "/adds").await), ["Accept", "Cookie"]);
+    let answer = visitor.ask(&site, "GET", "/quiet").await;
+    assert!(answer.cache().is_empty() && vary(&answer).is_empty(), "it did not use the session");
+
+    let site = routes().layer(SessionLayer::new(mesh.clone()).cache_headers(false));
+    let answer = visitor.ask(&site, "GET", "/read/color").await;
+    assert!(answer.cache().is_empty() && vary(&answer).is_empty(), "switched off");
+    assert_eq!(
+        Visitor::default().post(&site, "/write/color/blue").await.cache(),
+        ["no-store"],
+        "a cookie is another thing"
+    );
+}
+
+#[tokio::test]
+async fn a_visitor_who_wants_to_be_remembered_has_a_cookie_that_stays() {
+    let mesh = mesh().await;
+    let remember = post(async |session: Session| {
+        session.renew();
+        session.insert("user", "ada").unwrap();
+        session.remember_for(Duration::from_secs(86_400));
+        assert_eq!(session.cookie_max_age(), Some(Duration::from_secs(86_400)));
+    });
+    let forget = post(async |session: Session| session.set_cookie_max_age(None));
+    let show = get(async |session: Session| format!("{:?} {:?}", session.keys(), session.max_inactive()));
+    let routes = || {
+        let routes = routes().route("/remember", remember.clone());
+        routes.route("/forget", forget.clone()).route("/show", show.clone())
+    };
+    let site = routes().layer(SessionLayer::new(mesh.clone()));
+    let mut visitor = Visitor::default();
+    assert!(visitor.post(&site, "/forget").await.set().is_empty(), "that makes no session");
+    let mut other = visitor.clone();
+    other.post(&site, "/login/bob").await;
+    let answer = visitor.post(&site, "/remember").await;
+    assert!(answer.set()[0].ends_with("; Path=/; Max-Age=86400"), "{answer:?}");
+    let used = visitor.ask(&site, "GET", "/show").await;
+    assert_eq!((used.set(), used.body.as_str()), (answer.set(), "[\"user\"] 86400s"));
+    assert!(other.ask(&site, "GET", "/show").await.set().is_empty(), "another visitor's ends with the browser");
+    let renewed = visitor.post(&site, "/login/ada").await;
+    assert!(renewed.set()[0].ends_with("; Max-Age=86400"), "it goes along: {renewed:?}");
+    let forgotten = visitor.post(&site, "/forget").await;
+    assert!(forgotten.set()[0].ends_with("; Path=/"), "{forgotten:?}");
+    assert!(visitor.ask(&site, "GET", "/show").await.set().is_empty());
+
+    // Where cookies stay, one that does not.
+    let stays = SessionCookie::default().max_age(Duration::from_secs(60));
+    let site = routes().layer(SessionLayer::new(mesh).cookie(stays).unwrap());
+    assert!(visitor.ask(&site, "GET", "/show").await.set().is_empty());
+    assert!(other.ask(&site, "GET", "/show").await.set()[0].ends_with("; Max-Age=60"));
+}
+
+#[tokio::test]
+async fn a_cookie_can_be_partitioned_and_have_a_priority() {
+    let mesh = mesh().await;
+    let cookie = SessionCookie::default().same_site(SameSite::None).partitioned(true).priority(Priority::High);
+    let layer = SessionLayer::new(mesh).cookie(cookie).unwrap().route_cookie(RouteCookie::new("route")).unwrap();
+    let site = routes().layer(layer);
+    let mut visitor = Visitor::default();
+    let given = visitor.post(&site, "/login/ada").await;
+    assert!(
+        given.set()[0].ends_with("; HttpOnly; SameSite=None; Partitioned; Secure; Path=/; Priority=High"),
+        "{given:?}"
+    );
+    assert!(given.set()[1].contains("; Partitioned;"), "{given:?}");
+    let taken = visitor.post(&site, "/logout").await;
+    assert!(taken.set()[0].contains("=; ") && taken.set()[0].contains("; Partitioned;"), "{taken:?}");
 }

@@ -123,6 +123,10 @@ async fn a_login_whose_renewal_failed_is_none() {
     let id = visitor.id();
     let answer = visitor.post(&site, "/login/ada").await;
     assert!(answer.asks_to_come_again() && answer.set().is_empty(), "{answer:?}");
+    let told = routes()
+        .layer(SessionLayer::new(mesh).error_page(|error: &SessionError, _: &Asked| error.to_string().into_response()));
+    let told = visitor.post(&told, "/login/ada").await.body;
+    assert!(told.contains("nothing was changed") && !told.contains("was made"), "one of the two: {told}");
     assert_eq!(visitor.get(&site, "/read/user").await, "none");
     assert_eq!((visitor.get(&site, "/read/color").await.as_str(), visitor.id()), ("blue", id));
 }

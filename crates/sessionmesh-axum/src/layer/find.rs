@@ -1,0 +1,123 @@
+//! Which of the ids that a request brought has a session.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sessionmesh::{LoadError, LookUp, Mesh, Read, Session, SessionId};
+
+use super::presented::Presented;
+
+/// For so many of the ids that one request brought, and that this node knows nothing of, other nodes are asked.
+const ASKED_MAX: usize = 8;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) session: Option<Session>,
+    /// There is none, but an id was renewed by another request, so long ago.
+    pub(super) renewed_ago: Option<Duration>,
+}
+
+impl Found {
+    fn note(&mut self, found: LookUp) {
+        match found {
+            LookUp::Live(session) => self.session = Some(session),
+            LookUp::Renewed { ago } => {
+                self.renewed_ago = Some(self.renewed_ago.map_or(ago, |known| known.min(ago)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The session of a request: of the ids that have one, the first that it brought, so that each node takes the same.
+///
+/// What this node knows costs nothing. Of what it must ask others for, so much at a time is asked for that a request with
+/// made-up ids stays cheap, beginning with another one each time, so that they hide a good one from no visitor for long.
+/// Once something cannot be told, only what this node knows still counts.
+pub(super) async fn find(
+    mesh: &Mesh,
+    presented: &Presented,
+    read: Read,
+    turn: &AtomicUsize,
+) -> Result<Found, LoadError> {
+    let mut found = Found::default();
+    if let Some(id) = presented.only() {
+        found.note(mesh.look_up(id, read).await?);
+        return Ok(found);
+    }
+    let mut unclear = None;
+    for (id, look) in looks(mesh, presented, turn) {
+        match look {
+            Look::Known(known) => found.note(known),
+            Look::Ask if unclear.is_none() => match mesh.look_up(id, read).await {
+                Ok(told) => found.note(told),
+                Err(error) => unclear = Some(error),
+            },
+            Look::Ask | Look::NotNow => {}
+        }
+        if let Some(session) = &found.session {
+            // What was known here was looked at only.
+            session.touch();
+            return Ok(found);
+        }
+    }
+    unclear.map_or(Ok(found), Err)
+}
+
+/// All sessions that a request brought the ids of, but for `but`, as far as that can be told: for a logout.
+pub(super) async fn find_others(
+    mesh: &Mesh,
+    presented: &Presented,
+    but: SessionId,
+    turn: &AtomicUsize,
+) -> Vec<Session> {
+    let mut others = Vec::new();
+    if presented.only().is_some() {
+        return others;
+    }
+    for (id, look) in looks(mesh, presented, turn) {
+        let found = match look {
+            Look::Known(known) => known,
+            Look::NotNow => continue,
+            Look::Ask => match mesh.look_up(id, Read::Current).await {
+                Ok(told) => told,
+                Err(error) => {
+                    tracing::warn!(%error, "at a logout: another cookie of the visitor may have a session, which goes on");
+                    return others;
+                }
+            },
+        };
+        if let LookUp::Live(session) = found
+            && session.id() != but
+        {
+            others.push(session);
+        }
+    }
+    others
+}
+
+/// How to look at an id.
+enum Look {
+    /// This node knows.
+    Known(LookUp),
+    Ask,
+    /// There are too many to ask for.
+    NotNow,
+}
+
+fn looks(mesh: &Mesh, presented: &Presented, turn: &AtomicUsize) -> Vec<(SessionId, Look)> {
+    let known: Vec<_> = presented.ids().map(|id| (id, mesh.look_up_here(id))).collect();
+    let unknown = known.iter().filter(|(_, known)| known.is_none()).count();
+    let first = if unknown > ASKED_MAX { turn.fetch_add(1, Ordering::Relaxed) % unknown } else { 0 };
+    let mut number = 0;
+    let look = |(id, known)| {
+        let Some(known) = known else {
+            let place = (number + unknown - first) % unknown;
+            number += 1;
+            return (id, if place < ASKED_MAX { Look::Ask } else { Look::NotNow });
+        };
+        (id, Look::Known(known))
+    };
+    known.into_iter().map(look).collect()
+}
