@@ -11,7 +11,8 @@ use crate::session::Session;
 pub enum LookUp {
     /// It has a session, maybe under another id by now: [`Session::id`].
     Live(Session),
-    /// Somebody renewed it, as at a login, so long ago, and the session goes on under an id that is not told here.
+    /// Somebody renewed it, as at a login, so long ago, and the session goes on under an id that is not told here. (Or it
+    /// moved, and that is more than a minute ago.)
     Renewed {
         /// How long ago, in whole milliseconds, by what is known here.
         ago: Duration,
