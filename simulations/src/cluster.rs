@@ -532,6 +532,12 @@ impl Cluster {
         if self.is_disturbed() {
             return Some("links are disturbed".to_owned());
         }
+        self.unready()
+    }
+
+    /// Why not every node that is up is ready and sees exactly the nodes that are up, disturbed or not.
+    #[must_use]
+    pub fn unready(&self) -> Option<String> {
         let seats = self.seats.borrow();
         let mut up = Vec::new();
         for (seat, name) in seats.iter().zip(&self.names).filter(|(seat, _)| !seat.down) {

@@ -296,6 +296,8 @@ impl Mesh {
             following: self.node.following.load(Ordering::Relaxed),
             suspected: self.suspected(),
             blindness: self.blindness(),
+            late_ms: self.node.lateness.ms(),
+            busy: self.node.lateness.is_busy(),
             ..Stats::default()
         };
         self.node.counters.fill(&mut stats);

@@ -33,6 +33,7 @@ use crate::engine::node::Node;
 use crate::engine::progress::HighWaterMark;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
+use crate::engine::lateness::Lateness;
 use crate::engine::trust::Trust;
 use crate::engine::users::Users;
 use crate::engine::views::{Evidence, STRANGERS_MAX, Views};
@@ -333,6 +334,7 @@ fn new_node(
         walked: HighWaterMark::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
         trust: Trust::default(),
+        lateness: Lateness::default(),
         stall: Mutex::default(),
         recovering: AtomicBool::new(false),
         changed: Notify::new(),

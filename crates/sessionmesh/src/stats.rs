@@ -31,6 +31,12 @@ macro_rules! counters {
             pub users_indexed: usize,
             /// Renewals of which late writes, or a renewal that lost against another one, are still on their way.
             pub following: usize,
+            /// How late this node does what is due, in milliseconds: by so much its regular beat comes late, smoothed over
+            /// some of them. 0 to 2 on a host with processor time to spare. One stall counts as 3/5 of `commit_deadline`.
+            pub late_ms: u64,
+            /// The host is too busy: `late_ms` has passed a tenth of `commit_deadline` (50 ms), and has not fallen below
+            /// half of that since. Requests are slow then, and may fail.
+            pub busy: bool,
             /// Peers that are suspected and not waited for.
             pub suspected: Vec<String>,
             /// What this node cannot know because too many others vanished: see [`crate::Mesh::blindness`].

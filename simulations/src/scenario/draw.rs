@@ -340,7 +340,21 @@ impl<'a> Drawn<'a> {
         self.add(back, Fault::Start(victim));
     }
 
+    /// A node on a busy host: again and again it waits for a processor, each time for less than a lease lasts.
+    fn stutter(&mut self, mut at: u64) {
+        let busy = pick(self.rng, &self.order);
+        let (late, until) = (self.rng.random_range(60..295), at + self.rng.random_range(1_000..4_000));
+        while at < until {
+            self.add(at, Fault::Freeze(busy));
+            self.add(at + late, Fault::Thaw(busy));
+            at += late + self.rng.random_range(5..40);
+        }
+    }
+
     fn freeze(&mut self, mut at: u64) {
+        if self.rng.random_bool(0.2) {
+            return self.stutter(at);
+        }
         for _ in 0..self.rng.random_range(1..=3) {
             let frozen = pick(self.rng, &self.order);
             self.add(at, Fault::Freeze(frozen));

@@ -71,7 +71,7 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
         && peer.is_connected()
         && node.walked.get() == topology.epoch
         && lock(&peer.outbox).owed() == 0
-        && lock(&peer.health).leases(topology.hash(), node.now()).is_some()
+        && lock(&peer.health).gave_all(topology.hash())
 }
 
 /// One comparison. Whether that was all there is to compare.

@@ -51,9 +51,21 @@ impl Patience {
         if half == 0 { 1 } else { half }
     }
 
-    /// A node whose beats are so far apart was stalled.
-    pub(crate) const fn stall_ms(&self) -> u64 {
+    /// A node whose beats are so far apart is late: what waited for it may still be unread, so more of this gap is nobody
+    /// else's silence, and what is read then may have come at the beginning of it.
+    pub(crate) const fn late_ms(&self) -> u64 {
         self.withhold_ms * 3
+    }
+
+    /// A node whose beats are so far apart was stalled: its leases have run out, and others may have gone on without it.
+    pub(crate) const fn stall_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
+    /// A peer that owes a sign of life for so long may be removed, once gossip has lost it, too. A node that is late but
+    /// not stalled is never silent for so long: not with the way of a message and the time between two pings added.
+    pub(crate) const fn gone_ms(&self) -> u64 {
+        self.suspect_ms * 2
     }
 }
 
@@ -69,7 +81,7 @@ pub(crate) struct Health {
     suspected: Option<Suspicion>,
     /// The suspicions of late, for the back-off.
     strikes: u32,
-    /// Until when the peer lets this node trust its own copies, and under which view of the peer.
+    /// Until when the peer lets this node trust its own copies, and under which view of the peer; as it last said.
     lease: Option<(Moment, ViewHash)>,
     /// The view the peer last reported, not counting what was asked before a stall of this node.
     pub(crate) view: Option<ViewHash>,
@@ -200,17 +212,36 @@ impl Health {
         self.lease.filter(|(until, under)| *under == view && now < *until).map(|(until, _)| until)
     }
 
+    /// Whether the peer, when it answered last, let this node trust its own copies under this view: it owes it nothing.
+    /// Unlike [`Health::leases`] it holds until the peer says otherwise or the link breaks, however late the answer is read.
+    pub(crate) fn gave_all(&self, view: ViewHash) -> bool {
+        self.lease.is_some_and(|(_, under)| under == view)
+    }
+
     /// The link broke: no lease.
     pub(crate) fn disconnected(&mut self, now: Moment) {
         self.lease = None;
         self.missed.get_or_insert(now);
     }
 
-    /// This node was stalled: it cannot tell who was silent meanwhile, and its links may have to be opened again before
-    /// it hears anybody. So the counting starts anew, and later.
-    pub(crate) fn stalled(&mut self, patience: &Patience, now: Moment) {
-        self.missed = Some(now.plus_ms(patience.suspect_ms * 2));
-        self.progress = now;
+    /// This node was late for `gap_ms`: it could not hear meanwhile, so most of that is not the silence of the peer. Some
+    /// is, for a node that is late all the time must notice silence, too, if later.
+    pub(crate) fn overslept(&mut self, gap_ms: u64, patience: &Patience, now: Moment) {
+        let unheard = gap_ms.saturating_sub(patience.late_ms());
+        let later = |since: Moment| since.plus_ms(unheard).min(now).max(since);
+        self.progress = later(self.progress);
+        self.missed = self.missed.map(later);
+    }
+
+    /// This node was stalled for `gap_ms`: it cannot tell who was silent meanwhile, and its links may have to be opened
+    /// again before it hears anybody. So the counting starts anew, and later; once, not at each of several stalls.
+    pub(crate) fn stalled(&mut self, gap_ms: u64, patience: &Patience, now: Moment) {
+        if self.is_doubted() {
+            self.overslept(gap_ms, patience, now);
+        } else {
+            self.missed = Some(now.plus_ms(patience.suspect_ms * 2));
+            self.progress = now;
+        }
         self.view = None;
         self.doubted = Some(now);
     }
@@ -223,6 +254,11 @@ impl Health {
     /// Whether the peer gave no sign of life for as long as it takes to suspect it, while this node was awake.
     pub(crate) fn is_silent(&self, patience: &Patience, now: Moment) -> bool {
         self.missed.is_some_and(|since| now.ms_since(since) >= patience.suspect_ms)
+    }
+
+    /// Whether the peer is silent for so long that it may be removed, if gossip has lost it, too.
+    pub(crate) fn is_gone(&self, patience: &Patience, now: Moment) -> bool {
+        self.missed.is_some_and(|since| now.ms_since(since) >= patience.gone_ms())
     }
 
     /// Whether the peer is silent for so long that gossip would have removed it, were it gone: it hangs, or only its
@@ -352,7 +388,7 @@ mod tests {
         let mut health = Health::new(at(0));
         health.ponged(&pong(0, true), &PATIENCE, at(1));
         assert_eq!((health.view, health.is_doubted()), (Some(VIEW), false));
-        health.stalled(&PATIENCE, at(2_000));
+        health.stalled(1_999, &PATIENCE, at(2_000));
         health.ponged(&pong(100, true), &PATIENCE, at(2_001));
         assert_eq!((health.view, health.is_doubted()), (None, true), "the answer had waited during the stall");
         let other = PongSeen { view: ViewHash(8), ..pong(2_002, true) };
@@ -370,10 +406,58 @@ mod tests {
         health.pinged(at(5_000));
         assert!(!health.is_silent(&PATIENCE, at(5_349)));
         assert!(health.is_silent(&PATIENCE, at(5_350)));
-        health.stalled(&PATIENCE, at(9_000));
+        assert!(!health.is_gone(&PATIENCE, at(5_699)));
+        assert!(health.is_gone(&PATIENCE, at(5_700)));
+        health.stalled(3_000, &PATIENCE, at(9_000));
         assert!(!health.is_silent(&PATIENCE, at(10_049)));
         assert!(health.is_silent(&PATIENCE, at(10_050)));
         assert!(!health.is_cut_off(&PATIENCE, at(10_050)));
         assert!(health.is_cut_off(&PATIENCE, at(13_200)));
+    }
+
+    #[test]
+    fn of_each_gap_of_a_late_node_a_part_counts_as_silence() {
+        let mut health = Health::new(at(0));
+        health.ponged(&pong(0, true), &PATIENCE, at(1));
+        health.pinged(at(1_000));
+        health.progressed(at(1_000));
+        // Each beat comes 250 ms after the one before: 150 ms of it count.
+        for beat in 1..=2 {
+            health.overslept(250, &PATIENCE, at(1_000 + beat * 250));
+        }
+        assert!(!health.is_silent(&PATIENCE, at(1_500)), "300 ms");
+        assert!(!health.is_overdue(false, &PATIENCE, at(1_500)));
+        health.overslept(250, &PATIENCE, at(1_750));
+        assert!(health.is_silent(&PATIENCE, at(1_750)), "450 ms");
+        assert!(health.is_overdue(false, &PATIENCE, at(1_750)));
+        // A sign of life counts from when it is read, however late.
+        health.ponged(&pong(1_000, true), &PATIENCE, at(1_760));
+        health.pinged(at(1_760));
+        assert!(!health.is_silent(&PATIENCE, at(2_000)));
+    }
+
+    #[test]
+    fn stall_upon_stall_a_silent_peer_is_noticed_at_last() {
+        let mut health = Health::new(at(0));
+        health.ponged(&pong(0, true), &PATIENCE, at(1));
+        let gone = (1..100).find(|beat| {
+            let now = at(beat * 400);
+            health.stalled(400, &PATIENCE, now);
+            health.is_gone(&PATIENCE, now)
+        });
+        // 700 ms of grace after the first stall, and 700 ms of silence, of which each beat after that counts 150.
+        assert_eq!(gone, Some(8));
+    }
+
+    #[test]
+    fn what_a_peer_gave_stays_given_until_it_says_otherwise() {
+        let mut health = Health::new(at(0));
+        assert!(!health.gave_all(VIEW));
+        // Read so late that the lease has run out.
+        health.ponged(&pong(0, true), &PATIENCE, at(500));
+        assert_eq!(health.leases(VIEW, at(500)), None);
+        assert!(health.gave_all(VIEW) && !health.gave_all(ViewHash(8)));
+        health.ponged(&pong(500, false), &PATIENCE, at(510));
+        assert!(!health.gave_all(VIEW));
     }
 }

@@ -41,6 +41,8 @@ const BATCHES_UNDER_WAY_MAX: usize = 4;
 const PING_MS_MIN: u64 = 10;
 /// The largest handshake message, in bytes.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
+/// So many commit deadlines a handshake may take, on either side.
+pub(crate) const HANDSHAKE_DEADLINES: u32 = 2;
 /// The first and the longest pause before a broken link is dialled again. The first is short: a process that dies may
 /// still accept for a moment, and only a refusal tells that it is gone.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
@@ -104,10 +106,11 @@ async fn connect_and_serve(node: &Node, peer: &Peer) -> io::Error {
     }
 }
 
-/// Dials and shakes hands, within the commit deadline.
+/// Dials within the commit deadline, and shakes hands within two: nothing waits for that, and both sides may be late.
 async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
-    let dial = async {
-        let stream = node.network.connect(peer.member.addr).await?;
+    let connecting = node.network.connect(peer.member.addr);
+    let stream = timeout(node.config.commit_deadline, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let greeting = async {
         let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
         let welcome = shake_hands(node, &mut stream, peer.member.incarnation).await?;
         if welcome.name != *peer.member.name || welcome.incarnation != peer.member.incarnation {
@@ -117,7 +120,7 @@ async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
         node.lamport.observe(welcome.counter);
         Ok(stream)
     };
-    timeout(node.config.commit_deadline, dial).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greeting).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// Who is at the other end of a connection.

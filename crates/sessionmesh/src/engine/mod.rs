@@ -8,6 +8,7 @@ pub(crate) mod expire;
 pub(crate) mod frame;
 pub(crate) mod health;
 pub(crate) mod keys;
+pub(crate) mod lateness;
 pub(crate) mod link;
 pub(crate) mod lives;
 pub(crate) mod login;

@@ -23,6 +23,7 @@ use tracing::error;
 use super::expire::Fences;
 use super::health::Patience;
 use super::keys::Keys;
+use super::lateness::Lateness;
 use super::lives::Lives;
 use super::peer::{Peer, lock};
 use super::progress::HighWaterMark;
@@ -73,13 +74,15 @@ pub(crate) struct Node {
     pub(crate) strangers: mpsc::Sender<std::net::SocketAddr>,
     /// The epoch whose walk through the store is complete.
     pub(crate) walked: HighWaterMark,
-    /// The last beat, to notice that this node itself was stalled.
+    /// The last beat, to notice that this node itself did not run.
     pub(crate) beat: AtomicU64,
     /// Whether the other members let this node answer for its own copies.
     pub(crate) trust: Trust,
-    /// The last beat before the latest stall, and the first one after it.
+    /// How late the beats come.
+    pub(crate) lateness: Lateness,
+    /// The last beat before the node was late for the last time, and the first one after it.
     pub(crate) stall: Mutex<Option<(Moment, Moment)>>,
-    /// A stall is not over: what had waited may still be read, or some peer has not said since that it counts this node.
+    /// That is not over: what had waited may still be read, or some peer has not said since that it counts this node.
     pub(crate) recovering: AtomicBool,
     /// Something changed that readiness, a drain or a reader may wait for.
     pub(crate) changed: Notify,
@@ -271,12 +274,18 @@ impl Node {
         }
     }
 
-    /// Whether this node was awake of late. If it was not, what it believes about silent peers is out of date.
-    pub(crate) fn is_awake(&self, now: Moment) -> bool {
-        now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire))) < self.patience.stall_ms()
+    /// How long ago the last beat was, in milliseconds.
+    pub(crate) fn asleep_ms(&self, now: Moment) -> u64 {
+        now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire)))
     }
 
-    /// When what is read at `now` may have come: after a stall it may have waited since the beginning of it.
+    /// Whether this node ran of late. If it did not, what it believes about silent peers is out of date. Its leases are
+    /// not: they run out by its own clock, whether it runs or not.
+    pub(crate) fn is_awake(&self, now: Moment) -> bool {
+        self.asleep_ms(now) < self.patience.late_ms()
+    }
+
+    /// When what is read at `now` may have come: to a node that did not run it may have come when that began.
     pub(crate) fn heard(&self, now: Moment) -> Moment {
         let beat = Moment::from_ms(self.beat.load(Ordering::Acquire));
         if beat != Moment::START && !self.is_awake(now) {
@@ -300,11 +309,10 @@ impl Node {
         if self.is_awake(now) && !slept() { now } else { self.heard(now) }
     }
 
-    /// Whether this node may answer for its own copies: it is awake, has all that its slots hold, and every other member
-    /// lets it, under the present view.
+    /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets it at
+    /// this moment, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
-        let trusted =
-            || self.is_awake(now) && (self.trust.holds(topology.epoch, now) || self.is_trusted(topology, now));
+        let trusted = || self.trust.holds(topology.epoch, now) || self.is_trusted(topology, now);
         !topology.is_joining(topology.me) && (trusted() || probe::planted(Bug::StalledOwnerAnswers))
     }
 
@@ -316,7 +324,8 @@ impl Node {
         for peer in topology.peers() {
             let health = lock(&peer.health);
             // Who is cut off may come back at any time, so it is looked at anew.
-            let lease = health.leases(view, now).or_else(|| health.is_cut_off(&self.patience, now).then_some(now));
+            let cut_off = || self.is_awake(now) && health.is_cut_off(&self.patience, now);
+            let lease = health.leases(view, now).or_else(|| cut_off().then_some(now));
             match lease {
                 None => return false,
                 Some(lease) => until = Some(until.map_or(lease, |until: Moment| until.min(lease))),

@@ -1,4 +1,4 @@
-//! The regular beat of a node: who makes no progress, and was it this node that slept?
+//! The regular beat of a node: who makes no progress, and was it this node that did not run?
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sessionmesh_core::acks::Targets;
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::moment::Moment;
+use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
 use tracing::{info, warn};
 
+use super::lateness::Turn;
 use super::node::Node;
 use super::peer::{Peer, lock};
 use super::topology::Topology;
@@ -26,7 +27,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         tokio::select! {
             biased;
             () = node.stop.cancelled() => return,
-            _ = beats.tick() => beat(&node),
+            _ = beats.tick() => beat(&node, beats.period()),
         }
     }
 }
@@ -35,15 +36,18 @@ fn is_idle(node: &Node) -> bool {
     node.topology.load().peers().all(|peer| lock(&peer.outbox).is_clear())
 }
 
-fn beat(node: &Arc<Node>) {
+fn beat(node: &Arc<Node>, period: Duration) {
     let now = node.now();
-    let stalled = !node.is_awake(now);
+    let gap_ms = node.asleep_ms(now);
+    let late = !node.is_awake(now);
     let topology = node.topology.load();
-    note_stall(node, &topology, stalled, now);
+    note_lateness(node, gap_ms.saturating_sub(millis(period)), now);
+    note_stall(node, &topology, late, now);
     for peer in topology.peers() {
-        if stalled {
-            lock(&peer.health).stalled(&node.patience, now);
-            continue;
+        if gap_ms >= node.patience.stall_ms() {
+            lock(&peer.health).stalled(gap_ms, &node.patience, now);
+        } else if late {
+            lock(&peer.health).overslept(gap_ms, &node.patience, now);
         }
         let clear = lock(&peer.outbox).is_clear();
         if lock(&peer.health).is_overdue(clear, &node.patience, now) {
@@ -61,9 +65,25 @@ fn beat(node: &Arc<Node>) {
     node.beat.store(now.as_ms(), Ordering::Release);
 }
 
+/// Notes how late a beat came, and tells the operator when the host begins and ceases to be too busy.
+fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
+    // Before the first beat there was nothing to be late for, and a long stall is one event, not a busy host.
+    if node.beat.load(Ordering::Acquire) == Moment::START.as_ms() {
+        return;
+    }
+    match node.lateness.note(late_ms.min(node.patience.stall_ms()), node.patience.withhold_ms, now) {
+        Some(Turn::Busy { late_ms }) => warn!(
+            late_ms,
+            "this host is too busy: what this node has to do waits for a processor for so long. Requests are slow; where              that comes near commit_deadline they fail. Give it more processor time, or raise commit_deadline"
+        ),
+        Some(Turn::Calm { late_ms }) => info!(late_ms, "this host is not too busy any more"),
+        None => {}
+    }
+}
+
 /// Remembers when this node did not run, until nothing depends on it any more.
-fn note_stall(node: &Node, topology: &Topology, stalled: bool, now: Moment) {
-    if stalled {
+fn note_stall(node: &Node, topology: &Topology, late: bool, now: Moment) {
+    if late {
         let before = Moment::from_ms(node.beat.load(Ordering::Acquire));
         // The first beat always comes late.
         if before != Moment::START {

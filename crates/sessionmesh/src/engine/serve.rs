@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::frame::{self, FrameReader};
-use super::link::HANDSHAKE_BYTES_MAX;
+use super::link::{HANDSHAKE_BYTES_MAX, HANDSHAKE_DEADLINES};
 use super::node::Node;
 use super::peer::lock;
 use super::views::Evidence;
@@ -80,8 +80,8 @@ async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>) -> io::Result<()> 
         let from = welcome(node, &mut stream).await?;
         Ok::<_, io::Error>((stream, from))
     };
-    let (stream, from) =
-        timeout(node.config.commit_deadline, greet).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let patience = node.config.commit_deadline * HANDSHAKE_DEADLINES;
+    let (stream, from) = timeout(patience, greet).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read, MESSAGE_BYTES_MAX);
     let (answers, mut waiting) = tokio::sync::mpsc::channel::<Vec<u8>>(64);

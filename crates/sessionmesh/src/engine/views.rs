@@ -336,7 +336,7 @@ impl Views {
         let stands_still = now.ms_since(still_since) > interval * STILL_INTERVALS;
         let Some(peer) = peer else { return heard.alive && !stands_still };
         let health = lock(&peer.health);
-        let silent = self.node.is_awake(now) && health.is_silent(&self.node.patience, now);
+        let silent = self.node.is_awake(now) && health.is_gone(&self.node.patience, now);
         // After a stall of this node the failure detector takes everybody for dead, so the link has to agree.
         !silent || (heard.alive && !stands_still)
     }
