@@ -16,7 +16,10 @@ use tokio::time::{Instant, sleep};
 /// Both ways to place sessions, for tests that hold in each.
 pub const MODES: [ModeName; 2] = [ModeName::PrimaryBackup, ModeName::AllToAll];
 /// How long a cluster may take to settle after any change, before a test fails. Far more than it needs, for slow machines.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long commits and reads of these nodes wait at most, if a test sets nothing else: far more than they need in calm, so
+/// that whoever expects them to succeed need not expect a quiet machine.
+pub const DEADLINE: Duration = Duration::from_secs(2);
 /// Between two looks of [`eventually`].
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -65,6 +68,7 @@ impl Cluster {
         // Alone for sure: the first need not look around for long.
         let window = if self.nodes.is_empty() { 50 } else { 1_000 };
         let builder = builder.discovery_window(Duration::from_millis(window));
+        let builder = builder.commit_deadline(DEADLINE).read_deadline(DEADLINE);
         let mesh = own((self.adjust)(builder)).start().await.expect("a node on a free port of loopback starts");
         self.nodes.push(mesh.clone());
         mesh

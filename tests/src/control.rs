@@ -148,6 +148,8 @@ pub struct Figures {
     pub outbox: usize,
     pub suspected: Vec<String>,
     pub suspicions: u64,
+    pub late_ms: u64,
+    pub busy: bool,
     pub local_reads: u64,
     pub remote_reads: u64,
     pub commit_timeouts: u64,

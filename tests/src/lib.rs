@@ -2,6 +2,7 @@
 
 pub mod another_id;
 pub mod browser;
+pub mod busy;
 pub mod cluster;
 pub mod control;
 pub mod gate;

@@ -31,7 +31,7 @@ use crate::control::{CONTROL, Done, Figures, Loaded, OUTCOME, Outcome, Request, 
 /// So much of its log is shown of each node when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
 /// For so long a survivor may be unable to tell, on a machine that is busy with other things.
-const UNCLEAR_MAX: Duration = Duration::from_secs(5);
+const UNCLEAR_MAX: Duration = Duration::from_secs(20);
 
 /// A node in a process of its own. The process ends with this.
 pub struct Process {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use sessionmesh::{Event, LoadError, MeshBuilder, ModeName, SessionId};
+use sessionmesh_tests::busy::Lag;
 use sessionmesh_tests::cluster::{Cluster, Ears, PATIENCE, both_at_once, check, eventually, eventually_async};
 use tokio::time::{Instant, interval};
 
-const LIMIT: Duration = Duration::from_secs(1);
-/// How late a session may end in calm: a twentieth of the limit between two looks, and two commit deadlines for the vote and
-/// the copies of the end; and as much again as a slow machine takes.
-const BOUND: Duration = Duration::from_millis(50 + 1_000 + 500);
+const LIMIT: Duration = Duration::from_secs(2);
+/// How late a session may end in calm, without what a busy machine adds: a twentieth of the limit between two looks, and
+/// the vote and the copies of the end, which take milliseconds; and once more the same, for good measure.
+const BOUND: Duration = Duration::from_millis(100 + 500);
 
 async fn cluster(mode: ModeName, limit: Duration) -> Cluster {
     Cluster::start_with(4, move |builder: MeshBuilder| builder.mode(mode).max_inactive(limit)).await
@@ -66,6 +67,7 @@ async fn a_session_that_nobody_uses_ends_once_and_in_time() {
     both_at_once(async |mode| {
         let cluster = cluster(mode, LIMIT).await;
         let mut ears = cluster.listen();
+        let lag = Lag::watch();
         let mut ids = Vec::new();
         for number in 0..20 {
             // The access was between the two.
@@ -74,14 +76,15 @@ async fn a_session_that_nobody_uses_ends_once_and_in_time() {
         }
         for (id, earliest, accessed) in &ids {
             // Looking at it is no access.
-            eventually_async(LIMIT + BOUND, async || {
-                let found = cluster[0].peek(*id).await.expect("calm");
+            eventually_async(PATIENCE, async || {
+                let found = cluster[0].peek(*id).await.map_err(|error| error.to_string())?;
                 let age = earliest.elapsed();
                 assert!(found.is_some() || age >= LIMIT, "{mode:?}: early, after {age:?}");
                 check(expired(&mut ears, *id) > 0, || format!("{mode:?}: {id} not expired after {age:?}"))
             })
             .await;
-            assert!(accessed.elapsed() <= LIMIT + BOUND, "{mode:?}: late, {:?}", accessed.elapsed());
+            let took = lag.take_off(accessed.elapsed());
+            assert!(took <= LIMIT + BOUND, "{mode:?}: late, {took:?}");
         }
         for (id, _, _) in &ids {
             for node in cluster.nodes() {
@@ -100,26 +103,27 @@ async fn a_session_that_nobody_uses_ends_once_and_in_time() {
 async fn after_a_fail_over_the_remaining_time_goes_on() {
     const LIMIT: Duration = Duration::from_secs(4);
     // The crash has to be noticed, too.
-    let bound = LIMIT / 20 + Duration::from_millis(1_000 + 1_500);
+    let bound = LIMIT / 20 + Duration::from_millis(3_500);
     both_at_once(async |mode| {
         let mut cluster = cluster(mode, LIMIT).await;
-        let earliest = Instant::now();
+        let (earliest, lag) = (Instant::now(), Lag::watch());
         let id = fresh(&cluster, 1).await;
         let accessed = Instant::now();
         assert_eq!(&*cluster[0].owners(id)[0], "n1");
         let mut ears = cluster.listen();
         eventually(LIMIT, || check(accessed.elapsed() >= LIMIT / 2, || "half of its time".to_owned())).await;
         cluster.crash("n1");
-        let (at_most, at_least) = eventually_async(LIMIT + bound, async || match cluster[0].peek(id).await {
+        let (at_most, at_least) = eventually_async(PATIENCE, async || match cluster[0].peek(id).await {
             Ok(Some(_)) | Err(LoadError::CannotTell { .. }) => Err(format!("{mode:?}: it lives")),
             Ok(None) => Ok((earliest.elapsed(), accessed.elapsed())),
             Err(other) => panic!("{other}"),
         })
         .await;
         assert!(at_most >= LIMIT - LIMIT / 10, "{mode:?}: early, after {at_most:?}");
-        assert!(at_least <= LIMIT + bound, "{mode:?}: late, after {at_least:?}");
+        assert!(lag.take_off(at_least) <= LIMIT + bound, "{mode:?}: late, after {at_least:?}");
         eventually(PATIENCE, || check(expired(&mut ears, id) == 1, || "not told".to_owned())).await;
-        assert!(accessed.elapsed() <= LIMIT + bound, "{mode:?}: told late, after {:?}", accessed.elapsed());
+        let took = lag.take_off(accessed.elapsed());
+        assert!(took <= LIMIT + bound, "{mode:?}: told late, after {took:?}");
         cluster.settled().await;
         assert_eq!(expired(&mut ears, id), 1, "{mode:?}");
         for node in cluster.nodes() {
@@ -167,10 +171,10 @@ async fn each_session_has_its_own_limit_and_may_change_it() {
         };
         let short = with_limit(Duration::from_millis(500)).await;
         let long = with_limit(Duration::from_secs(3_600)).await;
-        let lengthened = with_limit(Duration::from_millis(900)).await;
+        let lengthened = with_limit(Duration::from_secs(3)).await;
         let shortened = with_limit(Duration::from_secs(3_600)).await;
         let other = cluster[1].load(lengthened).await.expect("calm").expect("it lives");
-        assert_eq!(other.max_inactive(), Duration::from_millis(900));
+        assert_eq!(other.max_inactive(), Duration::from_secs(3));
         other.set_max_inactive(Duration::from_secs(60));
         other.commit().await.expect("calm");
         let other = cluster[2].load(shortened).await.expect("calm").expect("it lives");
@@ -178,7 +182,7 @@ async fn each_session_has_its_own_limit_and_may_change_it() {
         other.commit().await.expect("calm");
         // The nodes look every three seconds here, a twentieth of their own limit; nobody serves it before that, either.
         for id in [short, shortened] {
-            eventually_async(Duration::from_secs(3), async || {
+            eventually_async(PATIENCE, async || {
                 for node in cluster.nodes() {
                     let found = node.peek(id).await.map_err(|error| error.to_string())?;
                     check(found.is_none(), || format!("{mode:?}: {} serves {id}", node.name()))?;

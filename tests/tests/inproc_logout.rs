@@ -1,7 +1,5 @@
 //! A logout holds, whatever is still under way.
 
-use std::time::Duration;
-
 use sessionmesh::{CommitError, Event, Mesh, Session, SessionId};
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually, settled_and_exact};
 
@@ -129,7 +127,7 @@ async fn an_ended_session_stays_ended_when_its_owners_change() {
 }
 
 async fn each_was_told_once(ears: &mut sessionmesh_tests::cluster::Ears, ids: &[SessionId]) {
-    eventually(PATIENCE.min(Duration::from_secs(5)), || {
+    eventually(PATIENCE, || {
         ids.iter().try_for_each(|id| {
             let told = ears.count(&Event::Invalidated { id: *id });
             assert!(told <= 1, "the end of {id} was told {told} times");

@@ -1,9 +1,7 @@
 //! A node that owns nothing of a session reads and writes it.
 
-use std::time::Duration;
-
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_tests::cluster::{Cluster, check, eventually, exact, settled_and_exact};
+use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually, exact, settled_and_exact};
 
 async fn with_sessions(nodes: usize) -> (Cluster, Vec<SessionId>) {
     let cluster = Cluster::start(nodes, ModeName::PrimaryBackup).await;
@@ -48,10 +46,7 @@ async fn a_stranger_that_commits_reaches_the_owners_and_lets_go() {
             let seen = node.load(*id).await.expect("calm").expect("it was committed");
             assert_eq!(seen.get::<String>("by").expect("text").as_deref(), Some(stranger.name()), "on {}", node.name());
         }
-        eventually(Duration::from_secs(5), || {
-            check(!stranger.holds(*id), || format!("{} still holds {id}", stranger.name()))
-        })
-        .await;
+        eventually(PATIENCE, || check(!stranger.holds(*id), || format!("{} still holds {id}", stranger.name()))).await;
     }
     settled_and_exact(&cluster.all(), &ids).await;
 }

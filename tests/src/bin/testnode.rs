@@ -154,6 +154,8 @@ fn figures(mesh: &Mesh) -> Figures {
         outbox: stats.outbox,
         suspected: stats.suspected,
         suspicions: stats.suspicions,
+        late_ms: stats.late_ms,
+        busy: stats.busy,
         local_reads: stats.local_reads,
         remote_reads: stats.remote_reads,
         commit_timeouts: stats.commit_timeouts,

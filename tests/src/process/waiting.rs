@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a cluster may take to settle after any change, before a test fails. Far more than it needs, for slow machines.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks of [`eventually`].
 const LOOK: Duration = Duration::from_millis(2);
 

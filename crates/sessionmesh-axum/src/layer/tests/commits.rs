@@ -334,7 +334,7 @@ async fn a_session_that_is_idle_for_too_long_is_none_and_the_next_gets_another_i
     let mut visitor = Visitor::default();
     visitor.post(&site, "/write/color/blue").await;
     let id = visitor.id().unwrap();
-    tokio::time::timeout(Duration::from_secs(10), async {
+    tokio::time::timeout(Duration::from_secs(60), async {
         while mesh.holds_live(id) {
             tokio::task::yield_now().await;
         }
