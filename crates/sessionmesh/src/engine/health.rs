@@ -234,9 +234,10 @@ impl Health {
     }
 
     /// This node was stalled for `gap_ms`: it cannot tell who was silent meanwhile, and its links may have to be opened
-    /// again before it hears anybody. So the counting starts anew, and later; once, not at each of several stalls.
+    /// again before it hears anybody. So the counting starts anew, and later. Once, not at each of several stalls, unless
+    /// they are so long that links break.
     pub(crate) fn stalled(&mut self, gap_ms: u64, patience: &Patience, now: Moment) {
-        if self.is_doubted() {
+        if self.is_doubted() && gap_ms < patience.gone_ms() {
             self.overslept(gap_ms, patience, now);
         } else {
             self.missed = Some(now.plus_ms(patience.suspect_ms * 2));
@@ -447,6 +448,8 @@ mod tests {
         });
         // 700 ms of grace after the first stall, and 700 ms of silence, of which each beat after that counts 150.
         assert_eq!(gone, Some(8));
+        health.stalled(700, &PATIENCE, at(4_000));
+        assert!(!health.is_silent(&PATIENCE, at(5_049)), "its links may be gone");
     }
 
     #[test]
