@@ -51,19 +51,20 @@ impl Patience {
         if half == 0 { 1 } else { half }
     }
 
-    /// A node whose beats are so far apart is late: what waited for it may still be unread, so more of this gap is nobody
-    /// else's silence, and what is read then may have come at the beginning of it.
+    /// A node whose beats are so far apart is late. Answers that came meanwhile may still be unread, so no more than this of
+    /// the gap counts as the silence of others; and what is read then may have come when the gap began.
     pub(crate) const fn late_ms(&self) -> u64 {
         self.withhold_ms * 3
     }
 
     /// A node whose beats are so far apart was stalled: its leases have run out, and others may have gone on without it.
+    /// What makes less too little for that is [`Patience::gone_ms`].
     pub(crate) const fn stall_ms(&self) -> u64 {
         self.lease_ms
     }
 
-    /// A peer that owes a sign of life for so long may be removed, once gossip has lost it, too. A node that is late but
-    /// not stalled is never silent for so long: not with the way of a message and the time between two pings added.
+    /// A peer that owes a sign of life for so long may be removed, once gossip has lost it, too. A node that was late, but
+    /// not stalled, is not silent for so long, even with the time between two pings and a slow round trip added.
     pub(crate) const fn gone_ms(&self) -> u64 {
         self.suspect_ms * 2
     }
