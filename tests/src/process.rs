@@ -186,13 +186,13 @@ impl Process {
         self.ask(&Request::Stats)
     }
 
-    /// Creates sessions, each of which must be acknowledged.
+    /// Creates sessions, and waits until each has its copies.
     ///
     /// # Panics
     ///
-    /// When one was not.
+    /// When one was not made.
     pub fn create(&self, sessions: Vec<Attributes>, ack: Wish) -> Vec<SessionId> {
-        acknowledged(self.ask(&Request::Create { sessions, ack }))
+        self.copied(self.ask(&Request::Create { sessions, ack }))
     }
 
     /// Creates one session.
@@ -204,9 +204,30 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// When one was not acknowledged.
+    /// When one was not made.
     pub fn fill(&self, sessions: usize, value_bytes: usize) -> Vec<SessionId> {
-        acknowledged(self.ask(&Request::Fill { sessions, value_bytes }))
+        self.copied(self.ask(&Request::Fill { sessions, value_bytes }))
+    }
+
+    /// The sessions that were changed on this node, once all changes have their copies. One that was not confirmed in time,
+    /// as happens on a busy machine, goes on replicating and is waited for.
+    ///
+    /// # Panics
+    ///
+    /// When one was not made.
+    pub fn copied(&self, done: Vec<Done>) -> Vec<SessionId> {
+        if done.iter().any(|done| done.acknowledged().is_none()) {
+            eventually(PATIENCE, || {
+                let outbox = self.stats().outbox;
+                check(outbox == 0, || format!("{} still has {outbox} sessions to send", self.name()))
+            });
+        }
+        let id = |done| match done {
+            Done::Acknowledged(id, _) => id,
+            Done::Failed(id, why) if why.ends_with("it goes on replicating") => id,
+            failed @ Done::Failed(..) => panic!("not made: {failed:?}"),
+        };
+        done.into_iter().map(id).collect()
     }
 
     /// Loads sessions.
@@ -345,11 +366,6 @@ pub(crate) fn tail(who: &str, log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
     format!("--- {who} logged:\n{}\n", shown.join("\n"))
-}
-
-fn acknowledged(done: Vec<Done>) -> Vec<SessionId> {
-    let id = |done: Done| done.acknowledged().unwrap_or_else(|| panic!("not acknowledged: {done:?}"));
-    done.into_iter().map(id).collect()
 }
 
 /// Pairs of keys and values as attributes.
