@@ -10,6 +10,7 @@ use sessionmesh::{ModeName, SessionId};
 use sessionmesh_tests::busy::BusyThreads;
 use sessionmesh_tests::control::{Attributes, Done, Loaded, Request, Wish};
 use sessionmesh_tests::process::{Cluster, Line, PATIENCE, attributes, check, eventually};
+use sessionmesh_tests::rounds::rounds;
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -123,7 +124,7 @@ fn nothing_is_lost(cluster: &Cluster, visitors: &[Visitor], context: &str) {
 
 #[test]
 fn on_a_busy_host_a_newcomer_becomes_ready_and_nothing_acknowledged_is_lost() {
-    let rounds: usize = std::env::var("MESHTEST_ROUNDS").map_or(2, |text| text.parse().expect("a number of rounds"));
+    let rounds = rounds(2);
     // Given three nodes with visitors
     let mut cluster = Cluster::start(&NAMES, ModeName::PrimaryBackup);
     let mut visitors: Vec<_> =
