@@ -94,7 +94,8 @@ impl Host {
                 mesh.load(id).await.map(|session| session.and_then(|session| session.get::<u8>("round").ok()?))
             });
             assert_eq!(read.expect("it can tell"), Some(round), "n{reader}");
-            let unknown = SessionId::from_bytes([round; 16]);
+            // An id like those of sessions that were never committed.
+            let unknown = self.ask(node, |mesh| async move { mesh.create().await.expect("far from full").id() });
             let missed =
                 self.ask(reader, move |mesh| async move { mesh.load(unknown).await.map(|found| found.is_none()) });
             assert!(missed.unwrap_or_else(|error| panic!("n{reader}, round {round}: {error}")));
