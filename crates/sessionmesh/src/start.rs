@@ -342,6 +342,7 @@ fn new_node(
         rejoin: Notify::new(),
         closed: AtomicBool::new(false),
         vanished: Mutex::default(),
+        unknown: Mutex::default(),
         stop: CancellationToken::new(),
         failure: OnceLock::new(),
         lives: Lives::default(),

@@ -23,6 +23,7 @@ pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod topology;
 pub(crate) mod trust;
+pub(crate) mod unknown;
 pub(crate) mod users;
 pub(crate) mod vanished;
 pub(crate) mod views;

@@ -94,6 +94,8 @@ pub(crate) struct Node {
     pub(crate) closed: AtomicBool,
     /// Members that vanished without leaving, see [`super::vanished`].
     pub(crate) vanished: Mutex<super::vanished::Vanished>,
+    /// Ids that nobody knew a moment ago.
+    pub(crate) unknown: Mutex<super::unknown::Unknown>,
     pub(crate) stop: CancellationToken,
     /// Why the node stopped by itself, if it did.
     pub(crate) failure: OnceLock<Failure>,

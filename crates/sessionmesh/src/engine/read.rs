@@ -122,8 +122,14 @@ pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Res
 }
 
 async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
+    if is_unknown_here(node, id) {
+        return Ok(Found::Nothing);
+    }
     if let Some(found) = before_asking(node, id, access) {
         return Ok(found);
+    }
+    if is_weeded_out(node, id, deadline).await {
+        return Ok(Found::Nothing);
     }
     loop {
         let Unclear { why, lasting } = match find_by_asking_once(node, id, access, deadline).await {
@@ -164,6 +170,7 @@ async fn find_by_asking_once(
     // could never be let go.
     let owner = round.topology.is_owner(id.slot());
     let noted = round.complete && !owner;
+    let (is_miss, epoch) = (round.best.is_none(), round.topology.epoch);
     match round.verdict(node) {
         Verdict::Live(record) => {
             if owner {
@@ -175,7 +182,12 @@ async fn find_by_asking_once(
             Ok(Found::Live(record))
         }
         Verdict::Ended(found) => Ok(found),
-        Verdict::NoSuchSession => Ok(Found::Nothing),
+        Verdict::NoSuchSession => {
+            if is_miss {
+                lock(&node.unknown).note(id, epoch, node.now());
+            }
+            Ok(Found::Nothing)
+        }
         Verdict::Unclear(unclear) => Err(unclear),
     }
 }
@@ -193,6 +205,52 @@ fn before_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
 pub(crate) fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let nobodys = || (!id.is_minted() && !node.stop.is_cancelled()).then_some(Found::Nothing);
     at_once(node, id, access).or_else(nobodys)
+}
+
+/// Whether nobody knew `id` a moment ago; or, in a flood of such ids, whether this node owns its slot, has missed nothing,
+/// and does not know it.
+fn is_unknown_here(node: &Node, id: SessionId) -> bool {
+    let (topology, now) = (node.topology.load(), node.now());
+    let (remembered, flooded) = {
+        let mut unknown = lock(&node.unknown);
+        (unknown.remembers(id, topology.epoch, now), unknown.is_flooded(now))
+    };
+    if node.stop.is_cancelled() || !(remembered || flooded) || node.store.read(id, |held| held.is_some()) {
+        return false;
+    }
+    let is_owner = || topology.is_owner(id.slot()) && node.is_current(&topology, now);
+    if !remembered && is_owner() && !is_unsettled(node, id, &topology, now) {
+        lock(&node.unknown).note(id, topology.epoch, now);
+        return true;
+    }
+    remembered
+}
+
+/// Whether others than the owners of `id` may have to be asked, or members that vanished.
+fn is_unsettled(node: &Node, id: SessionId, topology: &Topology, now: Moment) -> bool {
+    node.is_settling(topology, now) || lock(&node.vanished).hides(id.slot(), topology.view.len(), now)
+}
+
+/// In a flood of unknown ids: whether one owner that has missed nothing does not know `id`. It is asked before all of them
+/// are, and only such an answer counts.
+async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
+    let (topology, now) = (node.topology(), node.now());
+    if !lock(&node.unknown).is_flooded(now) || node.store.read(id, |held| held.is_some()) {
+        return false;
+    }
+    let Some(owner) = topology.owners(id.slot()).find(|owner| !is_silent(node, owner)).cloned() else { return false };
+    if is_unsettled(node, id, &topology, now) {
+        return false;
+    }
+    let question = |request| Message::Ask(Ask { request, id, digest: 0, access: false });
+    let Some(answer) = owner.ask(question) else { return false };
+    let Some(bytes) = answered(node, &owner, answer, deadline).await else { return false };
+    let Ok(Message::Told(told)) = codec::decode(&bytes) else { return false };
+    let is_unknown = told.held == Held::Nothing && told.current && ViewHash(told.view) == topology.hash();
+    if is_unknown {
+        lock(&node.unknown).note(id, topology.epoch, node.now());
+    }
+    is_unknown
 }
 
 /// What this node can say by its own copy; `None` if it must ask.
