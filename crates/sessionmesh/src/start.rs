@@ -341,6 +341,7 @@ fn new_node(
         joins: AtomicU64::new(0),
         rejoin: Notify::new(),
         closed: AtomicBool::new(false),
+        refusal_told: AtomicU64::new(0),
         vanished: Mutex::default(),
         unknown: Mutex::default(),
         stop: CancellationToken::new(),

@@ -61,8 +61,8 @@ pub enum AckName {
 /// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
 ///
 /// Durations are written with a unit, as `"500ms"`, `"30min"` or `"24h"`. Nodes of one cluster should have the same
-/// settings except `name`, `bind`, `advertise` and `zone`; `cluster` has to be the same. All others can be changed by a
-/// rolling restart. While nodes differ in `mode`, `backups`, `tombstone_retention` or a limit of sessions the largest
+/// settings except `name`, `bind`, `advertise` and `zone`; `cluster` has to be the same, and each node has to find
+/// another one (`seeds`, `dns`, multicast). All others can be changed by a rolling restart. While nodes differ in `mode`, `backups`, `tombstone_retention` or a limit of sessions the largest
 /// value counts on all of them, a warning names the values, and so does [`crate::Mesh::differences`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

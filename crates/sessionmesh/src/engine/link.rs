@@ -21,7 +21,7 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{MemberState, ViewHash};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::frame::{self, FrameReader};
 use super::health::PongSeen;
@@ -50,6 +50,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from
 /// Keeps the link to `peer` up until the peer or the node stops.
 pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
     let mut back_off = BACK_OFF.0;
+    let mut told = String::new();
     loop {
         let ended = tokio::select! {
             biased;
@@ -69,7 +70,13 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
             // The process may be gone: find out at once.
             back_off = BACK_OFF.0;
         } else {
-            debug!(peer = %peer.member.name, error = %ended, "the link could not be opened");
+            match ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>()) {
+                Some(RefusedBy(why)) if *why != told => {
+                    warn!(peer = %peer.member.name, "{why}");
+                    told.clone_from(why);
+                }
+                _ => debug!(peer = %peer.member.name, error = %ended, "the link could not be opened"),
+            }
             if ended.kind() == io::ErrorKind::ConnectionRefused {
                 node.report(Evidence::Refused(peer.node));
             }
@@ -162,12 +169,17 @@ fn refused(node: &Node, why: Refused) -> io::Error {
     if let Refused::Stale { known } = why {
         node.outlived(known);
     }
-    io::Error::other(refusal(why))
+    io::Error::other(RefusedBy(refusal(&node.config.cluster, why)))
 }
 
-fn refusal(why: Refused) -> String {
+/// The other side does not take this node's links, and why: nothing that trying again would change.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct RefusedBy(String);
+
+fn refusal(cluster: &str, why: Refused) -> String {
     match why {
-        Refused::Cluster => "refused: another cluster lives at this address".to_owned(),
+        Refused::Cluster => format!("refused: another cluster lives at this address, this node's is `{cluster}`"),
         Refused::Version { min, max } => format!(
             "refused: it speaks protocol versions {min} to {max}, this node {VERSION_MIN} to {VERSION_MAX}; \
              update the older side"

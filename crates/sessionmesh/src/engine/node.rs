@@ -92,6 +92,8 @@ pub(crate) struct Node {
     pub(crate) rejoin: Notify,
     /// The node has handed over what it held and takes no commits any more.
     pub(crate) closed: AtomicBool,
+    /// When people were told last of a node that was refused; 0 for never.
+    pub(crate) refusal_told: AtomicU64,
     /// Members that vanished without leaving, see [`super::vanished`].
     pub(crate) vanished: Mutex<super::vanished::Vanished>,
     /// Ids that nobody knew a moment ago.

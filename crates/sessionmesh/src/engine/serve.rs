@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
 use sessionmesh_core::message::{
     Answers, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Welcome,
 };
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::view::NodeHash;
@@ -29,6 +31,8 @@ use crate::task;
 const CONNECTIONS_MAX: usize = 4096;
 /// A connection on which nothing came for so many commit deadlines is closed.
 const SILENT_DEADLINES: u32 = 20;
+/// Between two warnings about refused nodes, in milliseconds.
+const REFUSALS_TOLD_MS: u64 = 10_000;
 /// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
@@ -124,7 +128,7 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<Di
     if let Some(why) = refuse(node, &hello) {
         let refused = codec::encode(&Message::Refused(why)).map_err(io::Error::other)?;
         frame::write(stream, &refused).await?;
-        return Err(io::Error::other(format!("refused {}: {why:?}", hello.name)));
+        return Err(node.refused(&refusal(&node.config.cluster, &hello, why)));
     }
     node.lamport.observe(hello.counter);
     let welcome = Message::Welcome(Welcome {
@@ -158,6 +162,36 @@ fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
     // Who only asks who is there takes no part.
     let later = node.lives.later(hello.name, hello.incarnation).filter(|_| hello.expects != 0)?;
     Some(Refused::Stale { known: later })
+}
+
+/// What was refused, with what both sides say.
+fn refusal(cluster: &str, hello: &Hello<'_>, why: Refused) -> String {
+    let name = hello.name;
+    match why {
+        Refused::Cluster => format!("refused `{name}` of the cluster `{}`; this node's is `{cluster}`", hello.cluster),
+        Refused::Version { min, max } => format!(
+            "refused `{name}`, which speaks protocol versions {} to {}, this node {min} to {max}; update the older side",
+            hello.version_min, hello.version_max
+        ),
+        Refused::Digest { version } => format!(
+            "refused `{name}`, whose digests have version {}, this node's {version}; update the older side",
+            hello.digest_version
+        ),
+        Refused::Stale { known } => format!("refused `{name}` of incarnation {}: {known} is known", hello.incarnation),
+    }
+}
+
+impl Node {
+    /// Whoever is refused comes again and again, and anybody can ask to be: people are told now and then only.
+    fn refused(&self, why: &str) -> io::Error {
+        let (now, told) = (self.now(), self.refusal_told.load(Ordering::Relaxed));
+        let is_due = told == 0 || now.ms_since(Moment::from_ms(told)) >= REFUSALS_TOLD_MS;
+        if is_due && self.refusal_told.compare_exchange(told, now.as_ms(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            warn!("{why}");
+        }
+        io::Error::other(why.to_owned())
+    }
 }
 
 async fn reading<R: AsyncRead + Unpin>(
@@ -231,4 +265,33 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
         }
     }
     Pong { sent: ping.sent, view: topology.hash().0, counter: node.lamport.now(), granted, clear }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_both_sides_say() {
+        let hello = Hello {
+            magic: MAGIC,
+            version_min: 7,
+            version_max: 9,
+            digest_version: 5,
+            cluster: "theirs",
+            name: "n1",
+            incarnation: 3,
+            addr: "127.0.0.1:1",
+            expects: 1,
+            counter: 0,
+        };
+        let says = |why, words: &[&str]| {
+            let text = refusal("ours", &hello, why);
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        };
+        says(Refused::Cluster, &["`n1`", "`theirs`", "`ours`"]);
+        says(Refused::Version { min: 2, max: 3 }, &["`n1`", "7 to 9", "2 to 3", "update the older side"]);
+        says(Refused::Digest { version: 2 }, &["`n1`", "5", "2", "update the older side"]);
+        says(Refused::Stale { known: 4 }, &["`n1`", "3", "4"]);
+    }
 }
