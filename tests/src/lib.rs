@@ -7,6 +7,8 @@ pub mod cluster;
 pub mod control;
 pub mod gate;
 pub mod hanging;
+pub mod lan;
+pub mod poor_network;
 pub mod process;
 pub mod rounds;
 pub mod web;

@@ -2,88 +2,18 @@
 //!
 //! Three network namespaces on one bridge, made here: needs root and iproute2, and is skipped without.
 
-use std::net::Ipv4Addr;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use sessionmesh::{Config, ModeName, SessionId};
 use sessionmesh_tests::control::{Done, Loaded, Request, Wish};
+use sessionmesh_tests::lan::{End, Lan};
 use sessionmesh_tests::process::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// For so long the cut-off node is asked.
 const CUT: Duration = Duration::from_secs(10);
-
-/// Which end of the cable is taken out.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// At the switch: the node's packets go nowhere.
-    Switch,
-    /// At the node: it has no network any more.
-    Node,
-}
-
-/// A switch and a host for each node, until it is dropped.
-struct Lan {
-    /// Tells the namespaces of this test from others of this machine.
-    tag: String,
-}
-
-impl Lan {
-    /// None if this machine cannot have one: then why.
-    fn new() -> Result<Self, String> {
-        static LANS: AtomicU32 = AtomicU32::new(0);
-        let lan = Self { tag: format!("mt{}-{}", std::process::id(), LANS.fetch_add(1, Ordering::Relaxed)) };
-        let hub = lan.space("hub");
-        ip(&format!("netns add {hub}"))?;
-        ip(&format!("-n {hub} link add br0 type bridge"))?;
-        ip(&format!("-n {hub} link set br0 up"))?;
-        for (number, name) in NAMES.iter().enumerate() {
-            let host = lan.space(name);
-            ip(&format!("netns add {host}"))?;
-            ip(&format!("-n {hub} link add port-{name} type veth peer name eth0 netns {host}"))?;
-            ip(&format!("-n {hub} link set port-{name} master br0 up"))?;
-            ip(&format!("-n {host} addr add {}/24 dev eth0", Self::addr(number)))?;
-            ip(&format!("-n {host} link set lo up"))?;
-            ip(&format!("-n {host} link set eth0 up"))?;
-        }
-        Ok(lan)
-    }
-
-    fn space(&self, name: &str) -> String {
-        format!("{}{name}", self.tag)
-    }
-
-    fn addr(number: usize) -> Ipv4Addr {
-        let last = u8::try_from(number + 1).expect("three hosts");
-        Ipv4Addr::new(10, 77, 0, last)
-    }
-
-    fn set(&self, name: &str, end: End, state: &str) {
-        let command = match end {
-            End::Switch => format!("-n {} link set port-{name} {state}", self.space("hub")),
-            End::Node => format!("-n {} link set eth0 {state}", self.space(name)),
-        };
-        ip(&command).expect("what could be made can be changed");
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for name in NAMES.iter().chain(&["hub"]) {
-            // A namespace that was not made yet is no fault.
-            let _ = ip(&format!("netns del {}", self.space(name)));
-        }
-    }
-}
-
-fn ip(command: &str) -> Result<(), String> {
-    let done = Command::new("ip").args(command.split(' ')).output().map_err(|error| format!("`ip`: {error}"))?;
-    check(done.status.success(), || format!("`ip {command}`: {}", String::from_utf8_lossy(&done.stderr)))
-}
 
 /// One cluster on the three hosts.
 struct Scene {
@@ -101,12 +31,12 @@ fn content() -> Attributes {
 impl Scene {
     /// Three nodes, and sessions that c does not own (if there are any such).
     fn start(lan: &Lan, mut cluster: Cluster, context: String) -> Self {
-        let spawn = |(number, name): (usize, &&str)| {
+        let spawn = |name: &&str| {
             let mut config = cluster.config_of(name);
-            config.bind.set_ip(Lan::addr(number).into());
+            config.bind.set_ip(lan.addr(name).into());
             Process::spawn_in(&lan.space(name), config)
         };
-        let started: Vec<_> = NAMES.iter().enumerate().map(spawn).collect();
+        let started: Vec<_> = NAMES.iter().map(spawn).collect();
         for process in started {
             cluster.add(process.started());
         }
@@ -143,22 +73,22 @@ impl Scene {
 }
 
 /// Settings of a cluster on the three hosts.
-fn on_hosts(config: &mut Config, mode: ModeName, port: u16) {
+fn on_hosts(config: &mut Config, lan: &Lan, mode: ModeName, port: u16) {
     config.mode = mode;
     config.insecure = true;
     config.multicast = Some(false);
-    config.seeds = (0..NAMES.len()).map(|number| format!("{}:{port}", Lan::addr(number))).collect();
+    config.seeds = NAMES.iter().map(|name| format!("{}:{port}", lan.addr(name))).collect();
     config.bind.set_port(port);
 }
 
 fn pull(end: End) {
-    let lan = match Lan::new() {
+    let lan = match Lan::new(&NAMES) {
         Ok(lan) => lan,
         Err(why) => return eprintln!("SKIPPED: this machine can have no network namespaces: {why}"),
     };
     // Given three hosts with a cluster of each mode, and sessions that c does not own
-    let backed_up = Cluster::empty(|config| on_hosts(config, ModeName::PrimaryBackup, 7_400));
-    let everywhere = backed_up.beside(|config| on_hosts(config, ModeName::AllToAll, 7_401));
+    let backed_up = Cluster::empty(|config| on_hosts(config, &lan, ModeName::PrimaryBackup, 7_400));
+    let everywhere = backed_up.beside(|config| on_hosts(config, &lan, ModeName::AllToAll, 7_401));
     let mut scenes = [
         Scene::start(&lan, backed_up, format!("PrimaryBackup, {end:?}")),
         Scene::start(&lan, everywhere, format!("AllToAll, {end:?}")),

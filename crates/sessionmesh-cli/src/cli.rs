@@ -54,9 +54,10 @@ enum Command {
     Node(NodeArgs),
     /// Check whether multicast datagrams arrive, before trusting discovery to them
     #[command(after_help = concat!(
-        "Without --send and --listen each interface sends to itself. That shows that\n",
-        "this host can do multicast, not that the network carries it. For that, run\n",
-        "--listen on one machine and --send on another.\n\n",
+        "Without --send and --listen each interface sends to itself, and so does the\n",
+        "one that a node with the settings of this environment would take. That shows\n",
+        "that this host can do multicast, not that the network carries it. For that,\n",
+        "run --listen on one machine and --send on another.\n\n",
         "Exit codes:\n",
         "  0  every interface works; with --listen: something was heard\n",
         "  1  an interface failed; with --listen: nothing was heard\n",
@@ -117,6 +118,9 @@ pub(crate) struct MulticastArgs {
     /// Check only the interface with this address [default: every IPv4 interface]
     #[arg(long, value_name = "IP")]
     pub(crate) interface: Option<Ipv4Addr>,
+    /// Configuration file of a node: check the interface that this node would take, too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["interface", "send", "listen"])]
+    pub(crate) config: Option<PathBuf>,
     /// Only send, for a --listen on another machine
     #[arg(long, conflicts_with = "listen")]
     pub(crate) send: bool,

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use if_addrs::IfAddr;
+use sessionmesh::Config;
 use sessionmesh::network::{DatagramBind, Datagrams, MulticastBind, Network as _, TokioNetwork};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::cli::{Failure, MulticastArgs};
+use crate::node::settings;
 use crate::probe::{self, Probe};
 use crate::terminal::{BAD, BOLD, FAINT, GOOD, millis};
 
@@ -39,7 +41,18 @@ pub(crate) async fn run(args: &MulticastArgs) -> Result<(), Failure> {
     let failed = match (args.send, args.listen) {
         (true, _) => send(places, time.unwrap_or(ACROSS)).await,
         (_, true) => listen(&places, time.unwrap_or(ACROSS)).await,
-        _ => own_loops(places, time.unwrap_or(OWN_LOOP)).await,
+        _ => {
+            let patience = time.unwrap_or(OWN_LOOP);
+            let settings = match args.interface {
+                Some(_) => None,
+                None => Some(settings::unchecked(args.config.as_deref()).map_err(Failure::Refused)?.mesh),
+            };
+            let failed = own_loops(places.clone(), patience).await;
+            match settings {
+                Some(settings) => failed | node_fails(&settings, &places, patience).await,
+                None => failed,
+            }
+        }
     };
     if failed {
         return Err(Failure::Failed(None));
@@ -58,12 +71,18 @@ pub(crate) async fn run(args: &MulticastArgs) -> Result<(), Failure> {
 struct Place {
     name: String,
     bind: MulticastBind,
+    /// Whether something is at the other end of its cable.
+    carrier: bool,
 }
 
 impl Place {
     fn row(&self, well: bool, detail: &str) {
         let (mark, style) = if well { ("ok    ", GOOD) } else { ("FAILED", BAD) };
         anstream::println!("  {:<12} {:<15}  {style}{mark}{style:#}  {detail}", self.name, self.bind.interface);
+    }
+
+    fn no_carrier(&self) -> &'static str {
+        if self.carrier { "" } else { ", but NO-CARRIER: no cable, or nobody at its other end" }
     }
 
     fn group(&self) -> SocketAddr {
@@ -80,10 +99,10 @@ impl Place {
 fn places(args: &MulticastArgs) -> Result<Vec<Place>, Failure> {
     let all =
         if_addrs::get_if_addrs().map_err(|error| Failure::Failed(Some(format!("cannot list interfaces: {error}"))))?;
-    let all: Vec<(String, Ipv4Addr)> = all
+    let all: Vec<(String, Ipv4Addr, bool)> = all
         .into_iter()
-        .filter_map(|interface| match interface.addr {
-            IfAddr::V4(addr) => Some((interface.name, addr.ip)),
+        .filter_map(|interface| match &interface.addr {
+            IfAddr::V4(addr) => Some((interface.name.clone(), addr.ip, interface.is_oper_up())),
             IfAddr::V6(_) => None,
         })
         .collect();
@@ -100,11 +119,11 @@ fn places(args: &MulticastArgs) -> Result<Vec<Place>, Failure> {
     };
     let places: Vec<_> = all
         .iter()
-        .filter(|(_, ip)| wanted(ip))
-        .map(|(name, ip)| Place { name: name.clone(), bind: bind(*ip) })
+        .filter(|(_, ip, _)| wanted(ip))
+        .map(|(name, ip, carrier)| Place { name: name.clone(), bind: bind(*ip), carrier: *carrier })
         .collect();
     if places.is_empty() {
-        let known: Vec<_> = all.iter().map(|(name, ip)| format!("{ip} ({name})")).collect();
+        let known: Vec<_> = all.iter().map(|(name, ip, _)| format!("{ip} ({name})")).collect();
         let known = if known.is_empty() { "none at all".to_owned() } else { known.join(", ") };
         let wanted = args.interface.map_or("of the wanted kind".to_owned(), |ip| format!("with the address {ip}"));
         return Err(Failure::Refused(format!("there is no IPv4 interface {wanted}; this host has {known}")));
@@ -119,7 +138,7 @@ async fn own_loops(places: Vec<Place>, patience: Duration) -> bool {
     let mut failed = false;
     for (place, outcome) in running {
         match outcome.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(time) => place.row(true, &format!("back after {}", millis(time).trim_start())),
+            Ok(time) => place.row(true, &format!("back after {}{}", millis(time).trim_start(), place.no_carrier())),
             Err(error) => {
                 place.row(false, &error);
                 failed = true;
@@ -127,6 +146,44 @@ async fn own_loops(places: Vec<Place>, patience: Duration) -> bool {
         }
     }
     failed
+}
+
+/// Does what a node with these settings does: takes the first of its interfaces that can be joined. True if it fails.
+async fn node_fails(settings: &Config, places: &[Place], patience: Duration) -> bool {
+    let faint = FAINT;
+    anstream::println!(
+        "\n{faint}A node with these settings (SESSIONMESH_... and --config), by its `bind`, `advertise` and\n\
+         `multicast_interface`:{faint:#}"
+    );
+    if !settings.multicast_enabled() {
+        anstream::println!("  uses no multicast");
+        return false;
+    }
+    let mut failed = None;
+    for interface in settings.multicast_interfaces() {
+        let bind = MulticastBind {
+            group: settings.multicast_group,
+            port: settings.multicast_port,
+            interface,
+            ttl: settings.multicast_ttl,
+            loopback: true,
+        };
+        let at = places.iter().find(|place| place.bind.interface == interface);
+        let name = at.map_or("by system", |place| place.name.as_str()).to_owned();
+        let place = Place { name, bind, carrier: at.is_none_or(|place| place.carrier) };
+        match probe::own_loop(bind, patience).await {
+            Ok(_) => {
+                // What only this host hears finds no other one.
+                place.row(place.carrier, &format!("beacons go there{}", place.no_carrier()));
+                return !place.carrier;
+            }
+            Err(error) => failed = Some((place, error)),
+        }
+    }
+    if let Some((place, error)) = failed {
+        place.row(false, &error);
+    }
+    true
 }
 
 /// Sends on every interface. True if one of them could not.

@@ -186,6 +186,14 @@ async fn the_multicast_check_says_for_each_interface_how_it_went() {
     let expected = if row.contains("ok") { Some(0) } else { Some(1) };
     assert_eq!(outcome.code, expected, "{}", outcome.stdout);
 
+    // What a node would do is tried, too: one that binds loopback sends there.
+    let mut check = program(&["multicast-check"]);
+    check.env("SESSIONMESH_BIND", "127.0.0.1:7700").env("SESSIONMESH_HTTP", "127.0.0.1:8080");
+    let outcome = run(check).await;
+    let (_, node) = outcome.stdout.split_once("A node with these settings").expect("a part of its own");
+    let row = node.lines().find(|line| line.contains("127.0.0.1")).expect("its interface");
+    assert!(row.contains("beacons go there") || outcome.code == Some(1), "{}", outcome.stdout);
+
     let outcome = run(program(&["multicast-check", "--interface", "192.0.2.77"])).await;
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("no IPv4 interface with the address 192.0.2.77"), "{}", outcome.stderr);

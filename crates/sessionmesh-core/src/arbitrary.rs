@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use crate::delta::{Content, Delta, WireAttribute};
 use crate::id::SessionId;
 use crate::message::{
-    Answers, Ask, AskUser, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Held, Hello, Message, Ping,
-    Pong, Refused, Told, ToldUser, Want, Welcome,
+    Answers, Ask, AskUser, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Hello,
+    Message, Ping, Pong, Refused, Told, ToldUser, Want, Welcome,
 };
 use crate::moment::Moment;
 use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, Successor};
@@ -269,6 +269,7 @@ fn upkeep() -> impl Strategy<Value = Message<'static>> {
             })
         ),
         vec(ids(), 0..4).prop_map(|ids| Message::Want(Want { ids })),
+        (leaked_str(), leaked_bytes()).prop_map(|(addr, bytes)| Message::Gossip(Gossip { addr, bytes })),
         (num(), num(), any::<[u8; 16]>(), option::of(ids())).prop_map(|(request, rule, user, after)| {
             Message::AskUser(AskUser { request, rule, user: UserKey::from_bytes(user), after })
         }),
@@ -287,5 +288,5 @@ fn upkeep() -> impl Strategy<Value = Message<'static>> {
 
 /// Every variant with whatever it can hold.
 pub(crate) fn messages() -> impl Strategy<Value = Message<'static>> {
-    prop_oneof![9 => links(), 4 => changes(), 7 => upkeep()]
+    prop_oneof![9 => links(), 4 => changes(), 8 => upkeep()]
 }

@@ -59,6 +59,9 @@ pub enum Message<'a> {
     AskUser(AskUser),
     /// The answer to [`Message::AskUser`].
     ToldUser(ToldUser),
+    /// A message of the gossip, on a connection of its own, because datagrams do not pass.
+    #[serde(borrow)]
+    Gossip(Gossip<'a>),
 }
 
 /// Who dials, and whom it expects.
@@ -354,6 +357,15 @@ pub struct ToldUser {
 
 /// Ids in one [`ToldUser`].
 pub const USER_IDS_MAX: usize = 4096;
+
+/// Gossip that does not pass as datagrams.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Gossip<'a> {
+    /// Where the sender receives gossip: its answers go there.
+    pub addr: &'a str,
+    /// The message, in the bytes of the gossip library.
+    pub bytes: &'a [u8],
+}
 
 /// Sessions to send.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]

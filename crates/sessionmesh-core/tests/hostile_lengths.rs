@@ -5,7 +5,7 @@ use sessionmesh_core::codec::{DECODED_BYTES_FACTOR, SMALL_BYTES, decode, encode}
 use sessionmesh_core::delta::{Content, Delta, WireAttribute};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{
-    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Held, Message, Told, Want, Welcome,
+    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Message, Told, Want, Welcome,
 };
 use sessionmesh_core::stamp::Stamp;
 
@@ -39,6 +39,7 @@ fn messages() -> Vec<(Message<'static>, Vec<(usize, u64)>)> {
         (Message::Audit(Audit { request: 1, view: 1, slots: vec![(1, 1); 2] }), vec![(20, 2)]),
         (Message::AuditDiffers(differs), vec![(13, 3), (28, 2)]),
         (Message::Want(Want { ids: vec![ID; 2] }), vec![(4, 2)]),
+        (Message::Gossip(Gossip { addr: "addr", bytes: b"bytes" }), vec![(4, 4), (16, 5)]),
     ]
 }
 

@@ -80,6 +80,7 @@ impl MeshBuilder {
         gossip_interval: Duration,
         gossip_phi: f64,
         discovery_window: Duration,
+        min_members: u16,
         audit_interval: Duration,
         max_sessions: u64,
         user_attribute: Option<String>,

@@ -31,6 +31,7 @@
 //! [`Mesh::load`] finds a session from any node, says `None` only if there is none, and
 //! [`LoadError::CannotTell`] if that cannot be known; [`Mesh::blindness`] says for how long that may last.
 
+mod alone;
 mod blindness;
 mod builder;
 mod clock;
@@ -54,6 +55,7 @@ mod task;
 mod user;
 mod user_index;
 
+pub use alone::{Alone, Outcome, Tried};
 pub use blindness::{Blindness, WhenUnsure};
 pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};

@@ -18,12 +18,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::DropGuard;
 use tracing::{info, warn};
 
+use crate::alone::Alone;
 use crate::builder::MeshBuilder;
 use crate::config::{AckName, Config};
 use crate::engine::commit::Wait;
 use crate::engine::node::Node;
 use crate::engine::peer::lock;
 use crate::engine::read::{self, Access, Found};
+use crate::engine::search::Search;
 use crate::engine::store::Store;
 use crate::engine::users::Users;
 use crate::engine::views::Evidence;
@@ -47,6 +49,7 @@ pub struct Mesh {
 #[derive(Debug)]
 struct Running {
     membership: Arc<Membership>,
+    search: Arc<Search>,
     ready: watch::Receiver<bool>,
     _stop: DropGuard,
 }
@@ -67,8 +70,13 @@ impl Mesh {
         MeshBuilder::default()
     }
 
-    pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>, ready: watch::Receiver<bool>) -> Self {
-        let running = Running { membership, ready, _stop: node.stop.clone().drop_guard() };
+    pub(crate) fn new(
+        node: Arc<Node>,
+        membership: Arc<Membership>,
+        search: Arc<Search>,
+        ready: watch::Receiver<bool>,
+    ) -> Self {
+        let running = Running { membership, search, ready, _stop: node.stop.clone().drop_guard() };
         Self { node, running: Arc::new(running) }
     }
 
@@ -209,6 +217,14 @@ impl Mesh {
             Some(failure) => failure,
             None => std::future::pending().await,
         }
+    }
+
+    /// Where this node looked for others and what it found, if it sees none although [`Config::seeds`] or
+    /// [`Config::dns`] name some, or multicast does not work. It serves all the same, but its sessions have no copies, and it does not know those of
+    /// nodes that it cannot see: show this to an operator. The log says it, too, once a minute.
+    #[must_use]
+    pub fn alone(&self) -> Option<Alone> {
+        self.running.search.alone(&self.node)
     }
 
     /// This node's name.

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
@@ -32,14 +32,15 @@ use crate::engine::link;
 use crate::engine::lives::Lives;
 use crate::engine::node::Node;
 use crate::engine::progress::HighWaterMark;
+use crate::engine::search::Search;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
 use crate::engine::trust::Trust;
 use crate::engine::users::Users;
 use crate::engine::views::{Evidence, STRANGERS_MAX, Views};
-use crate::engine::{audit, expire, pulse, ready, serve};
+use crate::engine::{audit, courier, expire, pulse, ready, serve};
 use crate::error::StartError;
-use crate::membership::{Heard, HeardState, Membership, MembershipConfig, PlainSeal};
+use crate::membership::{Carried, Heard, HeardState, Membership, MembershipConfig, PlainSeal};
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
 use crate::seal::Side;
@@ -104,10 +105,12 @@ fn terms(builder: &MeshBuilder) -> Terms {
 struct Attempt {
     node: Arc<Node>,
     membership: Arc<Membership>,
+    search: Arc<Search>,
     evidence: mpsc::UnboundedReceiver<Evidence>,
     strangers: mpsc::Receiver<SocketAddr>,
     node_addr: SocketAddr,
     accepting: JoinHandle<()>,
+    searching: JoinHandle<()>,
 }
 
 enum Around {
@@ -141,16 +144,23 @@ impl Attempt {
         };
         let (report, evidence) = mpsc::unbounded_channel();
         let (meet, strangers) = mpsc::channel(STRANGERS_MAX);
-        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), report, meet));
+        let heard_by_links = (report, meet, membership.arrivals());
+        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), heard_by_links));
         let accepting = task::spawn(serve::accept(node.clone(), listener));
-        Ok(Self { node, membership: Arc::new(membership), evidence, strangers, node_addr: addr, accepting })
+        if let Some(gossip) = membership.to_carry() {
+            task::spawn(courier::run(node.clone(), gossip));
+        }
+        let membership = Arc::new(membership);
+        let search = Arc::new(Search::new(membership.clone()));
+        let searching = task::spawn(search.clone().run(node.clone()));
+        Ok(Self { node, membership, search, evidence, strangers, node_addr: addr, accepting, searching })
     }
 
-    /// Waits until another node was heard, or nobody for the length of the discovery window, and makes sure that
-    /// nobody else has this node's name.
+    /// Waits until another node was heard, or nobody until the search for those that are named is over, and makes sure
+    /// that nobody else has this node's name.
     async fn look_around(&mut self) -> Result<Around, StartError> {
-        let deadline = Instant::now() + self.node.config.discovery_window;
-        let mut heard = self.membership.heard();
+        let (mut heard, mut named) = (self.membership.heard(), self.membership.named());
+        let mut found = self.search.changes();
         let mut company_since = None;
         let mut asked = BTreeSet::new();
         loop {
@@ -169,11 +179,22 @@ impl Attempt {
                 company_since.get_or_insert_with(Instant::now);
             }
             // Whoever was heard tells of all it knows within a round of gossip.
+            named.mark_unchanged();
+            found.mark_unchanged();
+            let deadline = self.search.closes(self.node.config.discovery_window);
             let until = company_since.map_or(deadline, |since| since + self.node.config.gossip_interval).min(deadline);
             if Instant::now() >= until {
                 return Ok(Around::Free);
             }
-            let _ = timeout_at(until, heard.changed()).await;
+            let news = async {
+                tokio::select! {
+                    biased;
+                    _ = heard.changed() => {}
+                    _ = named.changed() => {}
+                    _ = found.changed() => {}
+                }
+            };
+            let _ = timeout_at(until, news).await;
         }
     }
 
@@ -209,11 +230,8 @@ impl Attempt {
 
     /// Takes part.
     fn go(self) -> Mesh {
-        let Self { node, membership, evidence, strangers, .. } = self;
+        let Self { node, membership, search, evidence, strangers, .. } = self;
         info!(name = %node.config.name, addr = %node.advertise, incarnation = node.incarnation, "node started");
-        if let Some(error) = membership.multicast_error() {
-            warn!(%error, "multicast is not available; the other ways of discovery go on");
-        }
         let (ready, is_ready) = watch::channel(false);
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
         let mut views = Views::new(node.clone(), membership.clone());
@@ -222,8 +240,9 @@ impl Attempt {
         task::spawn(pulse::run(node.clone()));
         task::spawn(audit::run(node.clone()));
         task::spawn(expire::run(node.clone()));
-        task::spawn(ready::run(node.clone(), membership.clone(), ready));
-        Mesh::new(node, membership, is_ready)
+        task::spawn(ready::run(node.clone(), membership.clone(), search.clone(), ready));
+        task::spawn(search.clone().tell(node.clone()));
+        Mesh::new(node, membership, search, is_ready)
     }
 
     /// Ends it, and waits until its port is free.
@@ -231,6 +250,7 @@ impl Attempt {
         self.node.stop.cancel();
         // A panic of it would be no reason not to go on.
         let _ = self.accepting.await;
+        let _ = self.searching.await;
         self.membership.close().await;
     }
 }
@@ -259,12 +279,16 @@ fn membership_config(
     advertise: SocketAddr,
     seed: u64,
 ) -> MembershipConfig {
-    let multicast = MulticastBind {
+    let multicast = |interface| MulticastBind {
         group: config.multicast_group,
         port: config.multicast_port,
-        interface: config.multicast_interface,
+        interface,
         ttl: config.multicast_ttl,
         loopback: true,
+    };
+    let multicast = match config.multicast_enabled() {
+        true => config.multicast_interfaces().into_iter().map(multicast).collect(),
+        false => Vec::new(),
     };
     MembershipConfig {
         cluster: config.cluster.clone(),
@@ -274,7 +298,10 @@ fn membership_config(
         advertise,
         zone: config.zone.clone(),
         terms,
-        multicast: config.multicast_enabled().then_some(multicast),
+        multicast,
+        multicast_must: !config.multicast_interface.is_unspecified()
+            && config.seeds.is_empty()
+            && config.dns.is_empty(),
         seeds: config.seeds.clone(),
         dns: config.dns.clone(),
         gossip_interval: config.gossip_interval,
@@ -290,8 +317,7 @@ fn new_node(
     incarnation: u64,
     advertise: SocketAddr,
     rng: StdRng,
-    evidence: mpsc::UnboundedSender<Evidence>,
-    strangers: mpsc::Sender<SocketAddr>,
+    (evidence, strangers, gossip): (mpsc::UnboundedSender<Evidence>, mpsc::Sender<SocketAddr>, mpsc::Sender<Carried>),
 ) -> Node {
     let config = builder.config.clone();
     let terms = terms(builder);
@@ -331,6 +357,7 @@ fn new_node(
         counters: Counters::default(),
         evidence,
         strangers,
+        gossip,
         walked: HighWaterMark::new(1),
         beat: AtomicU64::new(Moment::START.as_ms()),
         trust: Trust::default(),

@@ -122,6 +122,7 @@ impl Describer {
                 let ids = listed(&told.ids, SESSIONS_MAX, ", ", ToString::to_string);
                 (Topic::Question, format!("tells {}: {ids}{current}", told.request))
             }
+            Message::Gossip(gossip) => (Topic::Background, format!("gossip, {} bytes", gossip.bytes.len())),
         }
     }
 

@@ -102,7 +102,12 @@ async fn health(State(app): State<App>) -> Response {
         (false, true) => (StatusCode::OK, "ready"),
     };
     let members: Vec<_> = app.mesh.members().into_iter().map(|member| member.name).collect();
-    (status, Json(json!({ "node": app.mesh.name(), "state": state, "members": members }))).into_response()
+    let mut told = json!({ "node": app.mesh.name(), "state": state, "members": members });
+    if let Some(alone) = app.mesh.alone() {
+        // It serves, so a balancer may send visitors; a person should look.
+        told["alone"] = json!(alone.tried.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
+    (status, Json(told)).into_response()
 }
 
 impl App {

@@ -3,7 +3,7 @@
 mod app;
 mod port;
 mod ready_line;
-mod settings;
+pub(crate) mod settings;
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -77,6 +77,7 @@ fn kinds(message: &Message<'_>) -> Vec<&'static str> {
         Message::AskUser(AskUser { after: None, .. }) => vec!["ask user"],
         Message::AskUser(AskUser { after: Some(_), .. }) => vec!["ask user for more"],
         Message::ToldUser(_) => vec!["told user"],
+        Message::Gossip(_) => vec!["gossip"],
     }
 }
 
@@ -90,7 +91,7 @@ const fn content_kind(content: &Content<'_>) -> &'static str {
     }
 }
 
-const KINDS: usize = 28;
+const KINDS: usize = 29;
 
 const fn hello() -> Message<'static> {
     Message::Hello(Hello {
@@ -241,6 +242,10 @@ fn golden_questions() -> Vec<(Message<'static>, &'static str)> {
             }),
             "10000000 01000000 00000000 02000000 00000000 03000000 00000000 01010000 00000000 00aaaaaa aaaaaaaa \
             aaaaaaaa aaaaaaaa aa00",
+        ),
+        (
+            Message::Gossip(Gossip { addr: "ab", bytes: b"cde" }),
+            "11000000 02000000 00000000 61620300 00000000 00006364 65",
         ),
     ]
 }

@@ -36,6 +36,7 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("gossip_interval", Allowed::Time("20ms", "10s")),
     ("gossip_phi", Allowed::Real(1.0, 32.0)),
     ("discovery_window", Allowed::Time("0s", "60s")),
+    ("min_members", Allowed::Count(1, 1_024)),
     ("audit_interval", Allowed::Time("1s", "1day")),
     ("max_sessions", Allowed::Count(1, 1_000_000_000_000)),
     ("user_attribute", Allowed::Text),

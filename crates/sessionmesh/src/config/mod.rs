@@ -123,8 +123,8 @@ pub struct Config {
     pub multicast_group: Ipv4Addr,
     /// UDP port of the beacons, 1 to 65535, default 45564.
     pub multicast_port: u16,
-    /// Address of the interface for beacons, default `0.0.0.0`: the system chooses. Name one on hosts with several
-    /// networks, where the system's choice is often the wrong one.
+    /// Address of the interface for beacons. Default `0.0.0.0`: the one of `bind`, or if that names none, of `advertise`;
+    /// if that is no address of this host, the system chooses. It may come and go while the node runs.
     pub multicast_interface: Ipv4Addr,
     /// How many networks a beacon may reach, 0 to 255, default 1: this network. 0 stays in this host; more needs routers
     /// that forward multicast.
@@ -141,10 +141,17 @@ pub struct Config {
     /// How sure the failure detector must be (phi, no unit), 1 to 32, default 8. Lower finds a silent host sooner and
     /// more often wrongly; raise it where hosts are overcommitted.
     pub gossip_phi: f64,
-    /// How long a starting node looks for others before it believes that it is alone, 0 to 60 s, default 1 s.
+    /// How long a starting node looks for others before it believes that it is alone, 0 to 60 s, default 1 s, counted
+    /// from when each name of `seeds` and `dns` was looked up once. While a name cannot be looked up, or an address that
+    /// is named does not answer at all, it goes on looking, for 10 s in all; a port that refuses connections is an answer.
     /// Readiness of the first node is delayed by it. Too short: for a moment after start, known sessions are not found.
     #[serde(with = "keys::duration")]
     pub discovery_window: Duration,
+    /// Members, this node among them, without which it does not become ready, 1 to 1,024, default 1: a node that is alone
+    /// is ready. More than half of the usual number keeps a node that cannot reach the others from taking visitors: until
+    /// it is ready it answers "cannot tell" where others would know. It counts at the start, and when a node has to join
+    /// anew; a node that is ready stays ready when others go, or a crash would take out those that survive it.
+    pub min_members: u16,
     /// Time between two comparisons of digests with each peer, 1 s to 1 day, default 60 s. They repair what every other
     /// mechanism missed. In agreement one costs about 40 KiB at most.
     #[serde(with = "keys::duration")]
@@ -214,6 +221,7 @@ impl Default for Config {
             gossip_interval: Duration::from_millis(200),
             gossip_phi: 8.0,
             discovery_window: Duration::from_secs(1),
+            min_members: 1,
             audit_interval: Duration::from_secs(60),
             max_sessions: 1_000_000,
             user_attribute: None,
@@ -235,6 +243,24 @@ impl Config {
     #[must_use]
     pub fn multicast_enabled(&self) -> bool {
         self.multicast.unwrap_or(self.seeds.is_empty() && self.dns.is_empty())
+    }
+
+    /// The addresses of the interfaces that beacons may use, the best one first: see
+    /// [`multicast_interface`](Self::multicast_interface). Beacons travel over IPv4, also those of a node that has an
+    /// IPv6 address.
+    #[must_use]
+    pub fn multicast_interfaces(&self) -> Vec<Ipv4Addr> {
+        let of = |ip: IpAddr| match ip.to_canonical() {
+            IpAddr::V4(ip) => Some(ip).filter(|ip| !ip.is_unspecified()),
+            IpAddr::V6(ip) => ip.is_loopback().then_some(Ipv4Addr::LOCALHOST),
+        };
+        let set = of(self.multicast_interface.into()).or_else(|| of(self.bind.ip()));
+        // It need not be an address of this host.
+        let advertised = || self.advertise.and_then(|addr| of(addr.ip()));
+        match set {
+            Some(interface) => vec![interface],
+            None => advertised().into_iter().chain([Ipv4Addr::UNSPECIFIED]).collect(),
+        }
     }
 
     /// Refuses what no node can run with: a value out of its range, or values that contradict each other.

@@ -29,6 +29,7 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("gossip_interval", "'20ms'", "20ms", |c| c.gossip_interval = ms(20), "'19ms'", "11s"),
     ("gossip_phi", "12", "12", |c| c.gossip_phi = 12.0, "32.5", "NaN"),
     ("discovery_window", "'0s'", "0s", |c| c.discovery_window = ms(0), "'61s'", "soon"),
+    ("min_members", "3", "3", |c| c.min_members = 3, "0", "1025"),
     ("audit_interval", "'1s'", "1s", |c| c.audit_interval = ms(1000), "'999ms'", "25h"),
     ("max_sessions", "10", "10", |c| c.max_sessions = 10, "0", "1e6"),
     ("user_attribute", "'axum-login.data'", "axum-login.data", |c| c.user_attribute = Some("axum-login.data".into()), "''", ""),
@@ -252,4 +253,18 @@ fn multicast_is_on_exactly_when_nothing_else_finds_nodes() {
     assert!(!named(|c| c.dns = hosts(&["a:1"])).multicast_enabled());
     assert!(named(|c| (c.dns, c.multicast) = (hosts(&["a:1"]), Some(true))).multicast_enabled());
     assert!(!named(|c| c.multicast = Some(false)).multicast_enabled());
+}
+
+#[test]
+fn beacons_use_the_interface_of_the_address_that_the_node_has() {
+    let interfaces = |set: Set| named(set).multicast_interfaces();
+    assert_eq!(interfaces(|_| ()), [ip("127.0.0.1")], "a default node is on loopback");
+    assert_eq!(interfaces(|c| c.bind = at("[::1]:1")), [ip("127.0.0.1")]);
+    assert_eq!(interfaces(|c| c.bind = at("10.0.0.1:1")), [ip("10.0.0.1")]);
+    assert_eq!(interfaces(|c| c.bind = at("[2001:db8::1]:1")), [ip("0.0.0.0")]);
+    assert_eq!(interfaces(|c| c.bind = at("0.0.0.0:1")), [ip("0.0.0.0")]);
+    let advertised: Set = |c| (c.bind, c.advertise) = (at("0.0.0.0:1"), Some(at("10.0.0.2:1")));
+    assert_eq!(interfaces(advertised), [ip("10.0.0.2"), ip("0.0.0.0")]);
+    let set: Set = |c| (c.bind, c.multicast_interface) = (at("10.0.0.1:1"), ip("10.0.0.3"));
+    assert_eq!(interfaces(set), [ip("10.0.0.3")]);
 }

@@ -71,9 +71,9 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
             back_off = BACK_OFF.0;
         } else {
             match ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>()) {
-                Some(RefusedBy(why)) if *why != told => {
-                    warn!(peer = %peer.member.name, "{why}");
-                    told.clone_from(why);
+                Some(RefusedBy { text, .. }) if *text != told => {
+                    warn!(peer = %peer.member.name, "{text}");
+                    told.clone_from(text);
                 }
                 _ => debug!(peer = %peer.member.name, error = %ended, "the link could not be opened"),
             }
@@ -164,18 +164,22 @@ pub(crate) async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, e
     }
 }
 
-/// What a refusal means: for this node, and in words.
+/// What a refusal means for this node; and the error for it.
 fn refused(node: &Node, why: Refused) -> io::Error {
     if let Refused::Stale { known } = why {
         node.outlived(known);
     }
-    io::Error::other(RefusedBy(refusal(&node.config.cluster, why)))
+    io::Error::other(RefusedBy { why, text: refusal(&node.config.cluster, why) })
 }
 
-/// The other side does not take this node's links, and why: nothing that trying again would change.
+/// The other side is a node and does not take this one's links, and why: nothing that trying again would change. The source
+/// of such an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct RefusedBy(String);
+#[error("{text}")]
+pub(crate) struct RefusedBy {
+    pub(crate) why: Refused,
+    text: String,
+}
 
 fn refusal(cluster: &str, why: Refused) -> String {
     match why {

@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod commit;
+pub(crate) mod courier;
 pub(crate) mod differences;
 pub(crate) mod expire;
 pub(crate) mod frame;
@@ -19,6 +20,7 @@ pub(crate) mod pulse;
 pub(crate) mod read;
 pub(crate) mod ready;
 pub(crate) mod roll_call;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod topology;

@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::event::Event;
+use crate::membership::Carried;
 use crate::network::Network;
 use crate::seal::ConnectionSeal;
 use crate::stats::Counters;
@@ -72,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) evidence: mpsc::UnboundedSender<Evidence>,
     /// Where strangers that dialled take links, for whoever talks to gossip.
     pub(crate) strangers: mpsc::Sender<std::net::SocketAddr>,
+    /// Where gossip goes that a connection has carried here.
+    pub(crate) gossip: mpsc::Sender<Carried>,
     /// The epoch whose walk through the store is complete.
     pub(crate) walked: HighWaterMark,
     /// The last beat, to notice that this node itself did not run.

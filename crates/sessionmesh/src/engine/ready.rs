@@ -5,24 +5,26 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::node::Node;
 use super::peer::{Peer, lock};
+use super::search::Search;
 use super::views::Evidence;
 use crate::membership::{HeardState, Membership};
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
-pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: watch::Sender<bool>) {
+pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Arc<Search>, ready: watch::Sender<bool>) {
     let stop = node.stop.clone();
     let joining = async {
         loop {
             let join = node.joins.load(Ordering::Acquire);
             membership.set_state(HeardState::Joining).await;
             ready.send_replace(false);
-            let skipped = wait_for_all(&node, &membership).await;
+            let skipped = wait_for_all(&node, &membership, &search).await;
             if join != node.joins.load(Ordering::Acquire) {
                 continue;
             }
@@ -42,7 +44,8 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, ready: wat
 }
 
 /// Waits until all members that are not silent gave what they had, and returns the names of those that are.
-async fn wait_for_all(node: &Node, membership: &Membership) -> Vec<String> {
+async fn wait_for_all(node: &Node, membership: &Membership, search: &Search) -> Vec<String> {
+    let mut few = Few::default();
     let mut met = false;
     let mut alone_since: Option<Instant> = None;
     loop {
@@ -54,11 +57,47 @@ async fn wait_for_all(node: &Node, membership: &Membership) -> Vec<String> {
         // Whoever was heard of is gone, or not heard often enough to count. Before this node believes that it is alone,
         // others get their time to be heard.
         let may_hear = met && alone_since.is_some_and(|since| since.elapsed() < node.config.discovery_window);
-        if !may_hear && let Some(skipped) = has_all(node) {
+        let cut_off = alone && search.somebody_answers();
+        if !may_hear
+            && !cut_off
+            && !few.hold_back(node)
+            && let Some(skipped) = has_all(node)
+        {
             return skipped;
         }
         // A lease runs out without a message, so the wait has an end of its own.
         let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
+    }
+}
+
+/// Whether there are fewer members than the settings ask for.
+#[derive(Default)]
+struct Few {
+    since: Option<Instant>,
+    said: Option<Instant>,
+}
+
+/// A node that waits for members says so after this time: those that start together are there by then.
+const FEW_SAID_AFTER: Duration = Duration::from_secs(5);
+/// And again after this time.
+const FEW_SAID_AGAIN: Duration = Duration::from_secs(60);
+
+impl Few {
+    /// Whether there are; says so now and then.
+    fn hold_back(&mut self, node: &Node) -> bool {
+        let topology = node.topology.load();
+        let members = topology.view.members().iter().filter(|member| member.state != MemberState::Leaving).count();
+        let wanted = usize::from(node.config.min_members);
+        if members >= wanted {
+            self.since = None;
+            return false;
+        }
+        let waits = self.since.get_or_insert_with(Instant::now).elapsed() >= FEW_SAID_AFTER;
+        if waits && self.said.is_none_or(|at| at.elapsed() >= FEW_SAID_AGAIN) {
+            self.said = Some(Instant::now());
+            warn!(members, min_members = wanted, "not ready: there are fewer members than `min_members`");
+        }
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! Incoming connections: what peers send and ask, and the answers.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::node::Node;
 use super::peer::lock;
 use super::views::Evidence;
 use super::{apply, audit, expire, read, roll_call};
+use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
 use crate::seal::Side;
 use crate::task;
@@ -41,6 +43,8 @@ struct Dialler {
     node: NodeHash,
     name: String,
     incarnation: u64,
+    /// Where the connection comes from.
+    ip: IpAddr,
 }
 
 /// Accepts connections until the node stops.
@@ -53,13 +57,13 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
+            Ok((stream, from)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
                 let (node, open) = (node.clone(), open.clone());
                 task::spawn(async move {
                     tokio::select! {
                         biased;
                         () = node.stop.cancelled() => {}
-                        ended = serve(&node, stream) => {
+                        ended = serve(&node, stream, from.ip()) => {
                             if let Err(error) = ended {
                                 debug!(%error, "an incoming connection ended");
                             }
@@ -78,10 +82,10 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
     }
 }
 
-async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>) -> io::Result<()> {
+async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>, ip: IpAddr) -> io::Result<()> {
     let greet = async {
         let mut stream = node.seal.wrap(stream, Side::Listener).await?;
-        let from = welcome(node, &mut stream).await?;
+        let from = welcome(node, &mut stream, ip).await?;
         Ok::<_, io::Error>((stream, from))
     };
     let patience = node.config.commit_deadline * HANDSHAKE_DEADLINES;
@@ -114,7 +118,7 @@ async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>) -> io::Result<()> 
 }
 
 /// Answers the handshake: a welcome, or why not.
-async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<Dialler> {
+async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>, ip: IpAddr) -> io::Result<Dialler> {
     let bytes = {
         let mut reader = FrameReader::new(&mut *stream, HANDSHAKE_BYTES_MAX);
         reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?
@@ -141,12 +145,21 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>) -> io::Result<Di
     let from = NodeHash::of(hello.name, hello.incarnation);
     if hello.expects != 0
         && node.topology.load().peer(from).is_none()
-        && let Ok(addr) = hello.addr.parse()
+        && let Some(addr) = reachable(node, hello.addr, ip)
     {
         // If there is no room gossip will tell of it.
         let _ = node.strangers.try_send(addr);
     }
-    Ok(Dialler { node: from, name: hello.name.to_owned(), incarnation: hello.incarnation })
+    Ok(Dialler { node: from, name: hello.name.to_owned(), incarnation: hello.incarnation, ip })
+}
+
+/// The address that a dialler from `ip` says it has, unless it is on another machine and says a loopback address: that
+/// would be this machine's.
+fn reachable(node: &Node, addr: &str, ip: IpAddr) -> Option<SocketAddr> {
+    let addr: SocketAddr = addr.parse().ok()?;
+    let ip = ip.to_canonical();
+    let here = ip.is_loopback() || ip == node.advertise.ip().to_canonical();
+    (here || !addr.ip().to_canonical().is_loopback()).then_some(addr)
 }
 
 fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
@@ -238,6 +251,13 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
         Message::AskUser(ask) => codec::encode(&Message::ToldUser(roll_call::tell(node, from, &ask))),
         Message::Want(want) => {
             audit::send_wanted(node, from, &want);
+            return Ok(None);
+        }
+        Message::Gossip(gossip) => {
+            if let Some(addr) = reachable(node, gossip.addr, dialler.ip) {
+                // What is too much is lost, as datagrams are.
+                let _ = node.gossip.try_send(Carried { addr, bytes: gossip.bytes.to_vec() });
+            }
             return Ok(None);
         }
         Message::Bye => {

@@ -1,6 +1,8 @@
 //! The gossip library behind one wall: only this module and its children name chitchat.
 
 mod bounds;
+mod detour;
+mod fragments;
 mod profile;
 mod transport;
 
@@ -10,13 +12,15 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use chitchat::{Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, Heartbeat, NodeState};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::time::Instant;
 
+pub(crate) use self::detour::Carried;
 use self::transport::{SealedTransport, ServerTransport};
 use super::{DatagramSeal, Heard, HeardState, MembershipConfig};
 use crate::network::Datagrams;
@@ -47,6 +51,9 @@ pub(super) struct Gossip {
     /// Members that count as alive until the time given although the detector of a fresh server does not know them yet.
     carried: Mutex<Option<(Instant, BTreeSet<ChitchatId>)>>,
     changed: Arc<Notify>,
+    /// What connections should carry, until somebody has taken it.
+    to_carry: Mutex<Option<mpsc::Receiver<Carried>>>,
+    arrivals: mpsc::Sender<Carried>,
 }
 
 impl Gossip {
@@ -57,18 +64,41 @@ impl Gossip {
         config: Arc<MembershipConfig>,
         seeds: &[SocketAddr],
     ) -> io::Result<Self> {
+        let (carry, to_carry) = mpsc::channel(detour::CARRIED_MAX);
+        let (arrivals, arrived) = mpsc::channel(detour::CARRIED_MAX);
+        let transport = SealedTransport {
+            socket,
+            seal,
+            cluster: config.cluster.as_str().into(),
+            carry,
+            arrived: Arc::new(AsyncMutex::new(arrived)),
+            // Another life of this name at this address does not use the same numbers.
+            number: Arc::new(AtomicU64::new(config.incarnation << 32)),
+        };
         let gossip = Self {
             id: ChitchatId::new(config.name.as_str(), config.incarnation, config.advertise),
-            transport: SealedTransport { socket, seal, cluster: config.cluster.as_str().into() },
+            transport,
             state: Mutex::new(HeardState::Probing),
             server: Mutex::new(None),
             carried: Mutex::default(),
             changed: Arc::default(),
+            to_carry: Mutex::new(Some(to_carry)),
+            arrivals,
             config,
         };
         let server = gossip.spawn(seeds).await?;
         *gossip.server.lock().expect("no holder panics") = Some(server);
         Ok(gossip)
+    }
+
+    /// Messages that connections should carry where datagrams do not pass. Given once.
+    pub(super) fn to_carry(&self) -> Option<mpsc::Receiver<Carried>> {
+        self.to_carry.lock().expect("no holder panics").take()
+    }
+
+    /// Where messages go that connections have carried here.
+    pub(super) fn arrivals(&self) -> mpsc::Sender<Carried> {
+        self.arrivals.clone()
     }
 
     /// Gossips to this address now.

@@ -1,12 +1,13 @@
 //! Who is in the cluster: gossip, and the discoveries that introduce nodes to it.
 //!
-//! Code map: [`gossip`] wraps the gossip library, [`multicast`] sends and follows beacons, [`resolution`] follows names,
+//! Code map: [`gossip`] wraps the gossip library, [`multicast`] sends and follows beacons, [`resolution`] follows what is [`named`],
 //! [`seal`] is where datagrams become trustworthy. What never happens here: a decision about sessions; a member that
 //! gossip has not heard; a wait for an answer.
 
 mod gossip;
 mod heard;
 mod multicast;
+mod named;
 mod resolution;
 mod seal;
 
@@ -19,14 +20,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sessionmesh_core::terms::Terms;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+pub(crate) use self::gossip::Carried;
 use self::gossip::Gossip;
 use self::heard::same_but_heartbeats;
 pub(crate) use self::heard::{Heard, HeardState};
 use self::multicast::Beacons;
+pub(crate) use self::named::{LookedUp, Named};
+use self::resolution::Resolution;
 pub(crate) use self::seal::{DatagramSeal, PlainSeal};
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
 use crate::task;
@@ -56,8 +60,10 @@ pub(crate) struct MembershipConfig {
     pub(crate) zone: String,
     /// What this member says about things that concern all members.
     pub(crate) terms: Terms,
-    /// Discovery by beacons.
-    pub(crate) multicast: Option<MulticastBind>,
+    /// Discovery by beacons: on the first of these that can be had. None: no beacons.
+    pub(crate) multicast: Vec<MulticastBind>,
+    /// Whether it is an error if none of them can be had at the start. Else they are tried again and again.
+    pub(crate) multicast_must: bool,
     /// Discovery by fixed members: `IP:port`, or `host:port`, which is treated as one of `dns`.
     pub(crate) seeds: Vec<String>,
     /// Discovery by names, `host:port`, resolved every `dns_interval`.
@@ -96,7 +102,8 @@ impl MembershipConfig {
 pub(crate) struct Membership {
     gossip: Arc<Gossip>,
     heard: watch::Receiver<Arc<Vec<Heard>>>,
-    multicast_error: Option<String>,
+    named: watch::Receiver<Named>,
+    multicast_error: watch::Receiver<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -110,7 +117,7 @@ impl Membership {
     /// Starts to gossip, in the state [`HeardState::Probing`], and all configured discoveries.
     ///
     /// # Errors
-    /// The configuration is impossible, the gossip port cannot be bound, or multicast is the only discovery and fails.
+    /// The configuration is impossible, the gossip port cannot be bound, or multicast fails and must not.
     /// Nothing keeps running then.
     pub(crate) async fn start(
         network: Arc<dyn Network>,
@@ -121,27 +128,27 @@ impl Membership {
         let (seeds, mut names) = sorted_seeds(&config);
         names.extend(config.dns.iter().cloned());
         let config = Arc::new(config);
-        let multicast = open_multicast(&*network, &config).await?;
+        let group = match multicast::open(&*network, &config.multicast).await {
+            Err(error) if config.multicast_must => return Err(error),
+            opened => opened,
+        };
         let socket: Arc<dyn Datagrams> = bind(&*network, config.bind).await?.into();
 
         let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
         let (publish, heard) = watch::channel(Arc::default());
+        let (found, named) = watch::channel(named::named(&config.seeds, &config.dns));
         let mut tasks = vec![task::spawn(watch_over(Arc::clone(&gossip), config.gossip_interval, publish))];
-        let (beacons, multicast_error) = match multicast {
-            Multicast::Off => (None, None),
-            Multicast::On(socket, group) => (Some((socket, group)), None),
-            Multicast::Failed(error) => (None, Some(error)),
-        };
-        if let Some((socket, group)) = beacons {
-            let (config, gossip) = (Arc::clone(&config), Arc::clone(&gossip));
-            tasks.push(task::spawn(Beacons { socket, group, seal, config, gossip }.run()));
+        let (multicast_failed, multicast_error) = watch::channel(None);
+        if !config.multicast.is_empty() {
+            let beacons = Beacons::new(Arc::clone(&network), seal, Arc::clone(&config), Arc::clone(&gossip));
+            tasks.push(task::spawn(beacons.run(group, multicast_failed)));
         }
         if !names.is_empty() {
-            let following = resolution::follow(names, network, config, Arc::clone(&gossip));
-            tasks.push(task::spawn(following));
+            let resolution = Resolution { network, config, gossip: Arc::clone(&gossip), named: found };
+            tasks.push(task::spawn(resolution.run(names)));
         }
         seeds.into_iter().for_each(|seed| gossip.reach(seed));
-        Ok(Self { gossip, heard, multicast_error, tasks: Mutex::new(tasks) })
+        Ok(Self { gossip, heard, named, multicast_error, tasks: Mutex::new(tasks) })
     }
 
     /// All other incarnations heard of, dead ones of the last minutes included, sorted by name and incarnation.
@@ -149,6 +156,11 @@ impl Membership {
     /// Whoever waits is woken when anything but heartbeats has changed; whoever looks sees the heartbeats of the last tick.
     pub(crate) fn heard(&self) -> watch::Receiver<Arc<Vec<Heard>>> {
         self.heard.clone()
+    }
+
+    /// Whom the settings name, and where that is. Whoever waits is woken by each look-up that gave something else.
+    pub(crate) fn named(&self) -> watch::Receiver<Named> {
+        self.named.clone()
     }
 
     /// Sets the own state and tells every live member at once.
@@ -163,9 +175,19 @@ impl Membership {
         self.gossip.reach(addr);
     }
 
-    /// Why multicast does not work although it is configured. The other discoveries do.
+    /// Gossip that connections should carry, since datagrams do not arrive there. Given once.
+    pub(crate) fn to_carry(&self) -> Option<mpsc::Receiver<Carried>> {
+        self.gossip.to_carry()
+    }
+
+    /// Where gossip goes that a connection has carried here.
+    pub(crate) fn arrivals(&self) -> mpsc::Sender<Carried> {
+        self.gossip.arrivals()
+    }
+
+    /// Why multicast does not work now although it is configured. It is tried again and again.
     pub(crate) fn multicast_error(&self) -> Option<String> {
-        self.multicast_error.clone()
+        self.multicast_error.borrow().clone()
     }
 
     /// Ends everything, and waits until the port is free. Others notice by silence.
@@ -205,26 +227,6 @@ fn sorted_seeds(config: &MembershipConfig) -> (Vec<SocketAddr>, Vec<String>) {
         }
     }
     (addrs, names)
-}
-
-enum Multicast {
-    Off,
-    On(Box<dyn Datagrams>, SocketAddr),
-    Failed(String),
-}
-
-async fn open_multicast(network: &dyn Network, config: &MembershipConfig) -> io::Result<Multicast> {
-    let Some(bind) = config.multicast else {
-        return Ok(Multicast::Off);
-    };
-    match network.datagrams(DatagramBind::Multicast(bind)).await {
-        Ok(socket) => Ok(Multicast::On(socket, (bind.group, bind.port).into())),
-        Err(error) if config.seeds.is_empty() && config.dns.is_empty() => Err(error),
-        Err(error) => {
-            tracing::warn!(group = %bind.group, %error, "no discovery by multicast; the others go on");
-            Ok(Multicast::Failed(error.to_string()))
-        }
-    }
 }
 
 async fn bind(network: &dyn Network, at: SocketAddr) -> io::Result<Box<dyn Datagrams>> {

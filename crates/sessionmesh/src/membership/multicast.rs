@@ -5,18 +5,20 @@
 mod beacon;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::beacon::Beacon;
 use super::gossip::Gossip;
 use super::{DatagramSeal, MembershipConfig};
-use crate::network::Datagrams;
+use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
 
 /// When the first beacons leave, in milliseconds after the start.
 const BURST_MILLIS: [u64; 4] = [0, 50, 150, 300];
@@ -36,28 +38,71 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 /// How every datagram of Tomcat's membership service starts, which uses the same group by default.
 const TOMCAT: &[u8] = b"TRIBES-B";
 
+/// The membership is renewed so often, and the interface is set anew: it may have gone and come back meanwhile.
+const RENEWED: Duration = Duration::from_secs(10);
+/// Between two attempts while there is no way to send.
+const RETRIED: Duration = Duration::from_secs(1);
+
+/// A socket in the first of these groups that can be joined.
+pub(super) async fn open(network: &dyn Network, binds: &[MulticastBind]) -> io::Result<Box<dyn Datagrams>> {
+    let mut refused = io::ErrorKind::NotFound.into();
+    for &bind in binds {
+        match network.datagrams(DatagramBind::Multicast(bind)).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
 /// Sends own beacons and follows those of others.
 pub(super) struct Beacons {
-    pub(super) socket: Box<dyn Datagrams>,
-    pub(super) group: SocketAddr,
-    pub(super) seal: Arc<dyn DatagramSeal>,
-    pub(super) config: Arc<MembershipConfig>,
-    pub(super) gossip: Arc<Gossip>,
+    network: Arc<dyn Network>,
+    seal: Arc<dyn DatagramSeal>,
+    config: Arc<MembershipConfig>,
+    gossip: Arc<Gossip>,
+    group: SocketAddr,
+    /// None while it cannot be had.
+    socket: Option<Box<dyn Datagrams>>,
+    times: Times,
+    renewal: Instant,
 }
 
 impl Beacons {
-    /// Runs until dropped.
-    pub(super) async fn run(self) {
+    /// For the groups of `config`, of which there is one.
+    pub(super) fn new(
+        network: Arc<dyn Network>,
+        seal: Arc<dyn DatagramSeal>,
+        config: Arc<MembershipConfig>,
+        gossip: Arc<Gossip>,
+    ) -> Self {
+        let group = config.multicast.first().map(|bind| (bind.group, bind.port));
+        let group = group.expect("there are beacons only with a group").into();
+        let (times, renewal) = (Times::new(&config), Instant::now() + RENEWED);
+        Self { network, seal, config, gossip, group, socket: None, times, renewal }
+    }
+
+    /// Starts with the socket that was opened, or with why there is none, and says in `failed` whether it works. Runs until
+    /// dropped.
+    pub(super) async fn run(mut self, opened: io::Result<Box<dyn Datagrams>>, failed: watch::Sender<Option<String>>) {
+        match opened {
+            Ok(socket) => self.socket = Some(socket),
+            Err(error) => self.failed(&error, &failed),
+        }
         let mut follower = Follower::default();
         let mut buffer = [0; SEALED_BYTES_MAX];
-        let mut times = Times::new(&self.config);
         loop {
             tokio::select! {
-                () = sleep_until(times.next) => {
-                    self.send(false).await;
-                    times.advance();
+                () = sleep_until(self.times.next) => {
+                    self.times.advance();
+                    if let Err(error) = self.send(false).await {
+                        self.failed(&error, &failed);
+                    } else if self.socket.is_some() && failed.send_replace(None).is_some() {
+                        tracing::info!(group = %self.group, "multicast works again");
+                    }
                 }
-                received = self.socket.recv_from(&mut buffer) => match received {
+                () = sleep_until(self.renewal) => self.renew(&failed).await,
+                received = receive(self.socket.as_deref(), &mut buffer) => match received {
                     Ok((length, from)) => {
                         if let Some(datagram) = buffer.get(..length) {
                             self.follow(datagram, from, &mut follower).await;
@@ -72,7 +117,37 @@ impl Beacons {
         }
     }
 
-    async fn send(&self, answer: bool) {
+    /// Without a socket until it can be had again; says so once.
+    fn failed(&mut self, error: &io::Error, failed: &watch::Sender<Option<String>>) {
+        self.socket = None;
+        self.renewal = Instant::now() + RETRIED;
+        if failed.send_replace(Some(error.to_string())).is_none() {
+            let interfaces: Vec<_> = self.config.multicast.iter().map(|bind| bind.interface).collect();
+            tracing::warn!(group = %self.group, ?interfaces, %error, "no discovery by multicast now; trying on");
+        }
+    }
+
+    /// Joins again, on the interface that is there now. The former socket goes after the new one has joined, so that
+    /// switches see no leave.
+    async fn renew(&mut self, failed: &watch::Sender<Option<String>>) {
+        match open(&*self.network, &self.config.multicast).await {
+            Ok(socket) => {
+                self.renewal = Instant::now() + RENEWED;
+                if self.socket.replace(socket).is_none() {
+                    self.times.restart();
+                }
+            }
+            // What there is may still do.
+            Err(error) if self.socket.is_some() => {
+                self.renewal = Instant::now() + RENEWED;
+                tracing::debug!(group = %self.group, %error, "multicast not joined again");
+            }
+            Err(error) => self.failed(&error, failed),
+        }
+    }
+
+    async fn send(&self, answer: bool) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
         let config = &self.config;
         let beacon = Beacon {
             answer,
@@ -81,10 +156,7 @@ impl Beacons {
             incarnation: config.incarnation,
             gossip: config.advertise,
         };
-        let sealed = self.seal.seal(&beacon.encode());
-        if let Err(error) = self.socket.send_to(&sealed, self.group).await {
-            tracing::debug!(group = %self.group, %error, "beacon not sent");
-        }
+        socket.send_to(&self.seal.seal(&beacon.encode()), self.group).await
     }
 
     /// Gossips to the sender of a beacon unless it is a live member already.
@@ -111,10 +183,33 @@ impl Beacons {
         if self.gossip.is_live(&beacon.name, beacon.incarnation, addr).await || !follower.may_reach(addr, now) {
             return;
         }
+        if addr.ip().to_canonical().is_loopback() && !self.is_of_this_host(from).await {
+            if !std::mem::replace(&mut follower.warned_of_loopback, true) {
+                tracing::warn!(
+                    %from, name = beacon.name, %addr,
+                    "a node on another machine says that it has a loopback address; it cannot be reached, and is ignored"
+                );
+            }
+            return;
+        }
         self.gossip.reach(addr);
         if !beacon.answer && follower.may_answer(now) {
-            self.send(true).await;
+            // Should it fail, the next beacon does, too.
+            let _ = self.send(true).await;
         }
+    }
+
+    /// Whether what came from this address came from this host: only addresses of this host can be bound.
+    async fn is_of_this_host(&self, from: SocketAddr) -> bool {
+        let bind = DatagramBind::Unicast(SocketAddr::new(from.ip(), 0));
+        from.ip().is_loopback() || self.network.datagrams(bind).await.is_ok()
+    }
+}
+
+async fn receive(socket: Option<&dyn Datagrams>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    match socket {
+        Some(socket) => socket.recv_from(buffer).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -124,6 +219,7 @@ struct Follower {
     reached: BTreeMap<SocketAddr, Instant>,
     answered: Option<Instant>,
     warned_of_tomcat: bool,
+    warned_of_loopback: bool,
 }
 
 impl Follower {
@@ -160,6 +256,11 @@ impl Times {
         let start = Instant::now();
         let random = StdRng::seed_from_u64(config.seed);
         Self { start, next: start, sent: 0, interval: config.beacon_interval, random }
+    }
+
+    /// Begins anew, with a burst: nobody may have heard of this node so far.
+    fn restart(&mut self) {
+        (self.start, self.next, self.sent) = (Instant::now(), Instant::now(), 0);
     }
 
     fn advance(&mut self) {

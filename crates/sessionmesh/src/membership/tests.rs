@@ -1,12 +1,13 @@
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::time::{Instant, timeout};
 use tracing::{Event, Level, Metadata, span};
 
 use super::*;
 use crate::config::Config;
-use crate::network::TokioNetwork;
+use crate::network::{BoxFuture, ByteStream, Listener, TokioNetwork};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -27,7 +28,8 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
         advertise: bind,
         zone: format!("zone-of-{name}"),
         terms: Config::default().terms(7),
-        multicast: None,
+        multicast: Vec::new(),
+        multicast_must: false,
         seeds: Vec::new(),
         dns: Vec::new(),
         gossip_interval: Duration::from_millis(200),
@@ -118,7 +120,7 @@ async fn members_find_each_other_by_multicast_and_strangers_in_the_group_do_not_
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let group = loopback_group().await;
     let mut configs = [config("a").await, config("b").await, config("c").await, config("x").await];
-    configs.iter_mut().for_each(|config| config.multicast = Some(group));
+    configs.iter_mut().for_each(|config| config.multicast = vec![group]);
     configs[3].cluster = "another".to_owned();
     let mut members = start_all(&configs[..1]).await;
     let _another = start(&configs[3]).await;
@@ -130,6 +132,67 @@ async fn members_find_each_other_by_multicast_and_strangers_in_the_group_do_not_
     println!("by multicast: {:?}", until_all_hear(&members, 2).await);
     // One by each of the two members that were there.
     assert_eq!(warnings.of_tomcat.load(Ordering::Relaxed), 2);
+}
+
+/// The system's network, with a resolver that answers some names and others not.
+#[derive(Debug, Default)]
+struct PoorResolver {
+    asked: Mutex<BTreeMap<String, Vec<Instant>>>,
+}
+
+impl PoorResolver {
+    fn asked(&self, name: &str) -> Vec<Instant> {
+        self.asked.lock().unwrap().get(name).cloned().unwrap_or_default()
+    }
+}
+
+impl Network for PoorResolver {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
+        TokioNetwork.connect(to)
+    }
+
+    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        TokioNetwork.listen(at)
+    }
+
+    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        TokioNetwork.datagrams(bind)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
+        let asked = {
+            let mut asked = self.asked.lock().unwrap();
+            let times = asked.entry(host.to_owned()).or_default();
+            times.push(Instant::now());
+            times.len()
+        };
+        let answers = host.starts_with("good") || (host.starts_with("late") && asked > 1);
+        Box::pin(async move {
+            if !answers {
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![(Ipv4Addr::LOCALHOST, 9).into()])
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_never_answers_holds_up_no_other_and_is_tried_again() {
+    let network = Arc::new(PoorResolver::default());
+    let mut config = config("a").await;
+    config.seeds = ["dead:1", "good:1", "late:1"].map(str::to_owned).to_vec();
+    let member = Membership::start(network.clone(), Arc::new(PlainSeal::new("test")), config).await.unwrap();
+    sleep(Duration::from_secs(120)).await;
+    // One that hangs keeps a thread of the system's resolver, so they are few.
+    assert_eq!(network.asked("dead:1").len(), 4);
+    let good = network.asked("good:1");
+    assert!((20..=25).contains(&good.len()), "every 5 s: {}", good.len());
+    assert!(good.windows(2).all(|two| two[1] - two[0] >= Duration::from_secs(5)), "{good:?}");
+    let named = member.named().borrow().clone();
+    assert!(matches!(&named["dead:1"], LookedUp::Failed(why) if why.contains("no answer")), "{named:?}");
+    for name in ["good:1", "late:1"] {
+        assert_eq!(named[name], LookedUp::At(vec![(Ipv4Addr::LOCALHOST, 9).into()]));
+    }
 }
 
 #[tokio::test]
@@ -177,13 +240,109 @@ async fn a_restarted_member_is_heard_beside_its_former_life() {
 }
 
 #[tokio::test]
-async fn failing_multicast_is_an_error_only_when_nothing_else_is_configured() {
+async fn failing_multicast_is_an_error_only_where_it_must_not_fail() {
     let mut config = config("a").await;
-    config.multicast = Some(MulticastBind { group: Ipv4Addr::new(192, 0, 2, 200), ..loopback_group().await });
+    config.multicast = vec![MulticastBind { interface: Ipv4Addr::new(192, 0, 2, 200), ..loopback_group().await }];
+    config.multicast_must = true;
     let started = Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config.clone()).await;
     assert!(started.is_err());
-    config.seeds.push("127.0.0.1:9".to_owned());
-    assert!(start(&config).await.multicast_error().is_some());
+    config.multicast_must = false;
+    let member = start(&config).await;
+    let failed = async {
+        while member.multicast_error().is_none() {
+            sleep(Duration::from_millis(5)).await
+        }
+    };
+    timeout(DEADLINE, failed).await.expect("it says so");
+}
+
+/// The system's network, in which multicast can be switched off: nothing is sent, and nobody can join.
+#[derive(Debug, Default)]
+struct Flickering {
+    off: Arc<AtomicBool>,
+    joined: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct FlickeringGroup(Box<dyn Datagrams>, Arc<AtomicBool>);
+
+fn no_such_device() -> io::Error {
+    io::Error::from_raw_os_error(19)
+}
+
+impl Network for Flickering {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
+        TokioNetwork.connect(to)
+    }
+
+    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        TokioNetwork.listen(at)
+    }
+
+    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        Box::pin(async move {
+            let socket = TokioNetwork.datagrams(bind).await;
+            let DatagramBind::Multicast(_) = bind else { return socket };
+            if self.off.load(Ordering::Relaxed) {
+                return Err(no_such_device());
+            }
+            self.joined.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(FlickeringGroup(socket?, self.off.clone())) as Box<dyn Datagrams>)
+        })
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
+        TokioNetwork.resolve(host)
+    }
+}
+
+impl Datagrams for FlickeringGroup {
+    fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
+        if self.1.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(no_such_device()) });
+        }
+        self.0.send_to(bytes, to)
+    }
+
+    fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
+        self.0.recv_from(buffer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn multicast_that_fails_for_a_time_is_joined_again() {
+    let network = Arc::new(Flickering::default());
+    let mut config = config("a").await;
+    config.multicast = vec![loopback_group().await];
+    let member = Membership::start(network.clone(), Arc::new(PlainSeal::new("test")), config).await.expect("it starts");
+    let until = async |fails: bool| {
+        let changed = async {
+            while member.multicast_error().is_some() != fails {
+                sleep(Duration::from_millis(5)).await
+            }
+        };
+        timeout(DEADLINE, changed).await.unwrap_or_else(|_| panic!("never {fails}"));
+    };
+    for _ in 0..2 {
+        let joined = network.joined.load(Ordering::Relaxed);
+        network.off.store(true, Ordering::Relaxed);
+        until(true).await;
+        network.off.store(false, Ordering::Relaxed);
+        until(false).await;
+        assert!(network.joined.load(Ordering::Relaxed) > joined);
+    }
+    // And now and then without any trouble: a socket may be deaf without knowing.
+    let joined = network.joined.load(Ordering::Relaxed);
+    let renewed = async {
+        while network.joined.load(Ordering::Relaxed) == joined {
+            sleep(Duration::from_millis(50)).await
+        }
+    };
+    timeout(DEADLINE, renewed).await.expect("it joins anew now and then");
 }
 
 #[tokio::test]

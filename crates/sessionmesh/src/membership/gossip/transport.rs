@@ -1,16 +1,20 @@
 //! Carries gossip over [`Datagrams`], sealed, and lets nothing from outside end it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::panic;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{Chitchat, ChitchatId, ChitchatMessage, Deserializable, Serializable};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use super::bounds;
+use super::detour::{Carried, Detours};
+use super::fragments::{self, Assembly};
 use crate::membership::DatagramSeal;
 use crate::network::Datagrams;
 
@@ -18,8 +22,8 @@ use crate::network::Datagrams;
 /// take at most 60 KB.
 const INCARNATIONS_MAX: usize = 512;
 
-/// The largest datagram, in bytes.
-const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// The largest datagram that is received, and the largest message that a connection carries, in bytes.
+const MESSAGE_BYTES_MAX: usize = 65_535;
 
 /// Pause after a failed receive, so that a broken socket does not keep a core busy.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(10);
@@ -30,6 +34,12 @@ pub(super) struct SealedTransport {
     pub(super) socket: Arc<dyn Datagrams>,
     pub(super) seal: Arc<dyn DatagramSeal>,
     pub(super) cluster: Arc<str>,
+    /// For connections to carry.
+    pub(super) carry: mpsc::Sender<Carried>,
+    /// What connections have carried here. One server reads it at a time.
+    pub(super) arrived: Arc<Mutex<mpsc::Receiver<Carried>>>,
+    /// The number of the next message.
+    pub(super) number: Arc<AtomicU64>,
 }
 
 /// Lets a socket see the state of the server it serves. Set once the server exists.
@@ -47,8 +57,11 @@ impl Transport for ServerTransport {
         Ok(Box::new(SealedSocket {
             shared: self.shared.clone(),
             state: Arc::clone(&self.state),
-            buffer: vec![0; DATAGRAM_BYTES_MAX],
+            buffer: vec![0; MESSAGE_BYTES_MAX],
             told_full: false,
+            assembly: Assembly::default(),
+            detours: Detours::default(),
+            asked_over_connection: None,
         }))
     }
 }
@@ -59,45 +72,95 @@ struct SealedSocket {
     buffer: Vec<u8>,
     /// Whether the log already says that there are too many members.
     told_full: bool,
+    assembly: Assembly,
+    detours: Detours,
+    /// Who sent the message that was received last, if a connection carried it: the server answers before it receives
+    /// another one.
+    asked_over_connection: Option<SocketAddr>,
 }
 
 #[async_trait]
 impl Socket for SealedSocket {
     /// Never fails: gossip survives lost datagrams, but its server ends at an error.
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
-        let sealed = self.shared.seal.seal(&message.serialize_to_vec());
-        if let Err(error) = self.shared.socket.send_to(&sealed, to).await {
-            tracing::debug!(%to, bytes = sealed.len(), %error, "gossip not sent");
+        let bytes = message.serialize_to_vec();
+        if self.asked_over_connection.take_if(|asker| *asker == to).is_some() {
+            self.carry(to, bytes);
+            return Ok(());
+        }
+        if matches!(message, ChitchatMessage::Syn { .. }) && self.detours.asked(to) {
+            self.carry(to, bytes.clone());
+        }
+        for datagram in fragments::cut(bytes, self.shared.number.fetch_add(1, Ordering::Relaxed)) {
+            let sealed = self.shared.seal.seal(&datagram);
+            if let Err(error) = self.shared.socket.send_to(&sealed, to).await {
+                tracing::debug!(%to, bytes = sealed.len(), %error, "gossip not sent");
+            }
         }
         Ok(())
     }
 
     /// Never fails, for the same reason. When cancelled, at most one datagram is lost.
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        self.asked_over_connection = None;
         loop {
-            match self.shared.socket.recv_from(&mut self.buffer).await {
-                Ok((length, from)) => {
-                    if let Some(message) = self.opened(length).await {
-                        return Ok((from, message));
-                    }
-                    tracing::trace!(%from, length, "datagram dropped");
+            let received = {
+                let mut arrived = self.shared.arrived.lock().await;
+                tokio::select! {
+                    biased;
+                    received = self.shared.socket.recv_from(&mut self.buffer) => Received::Datagram(received),
+                    Some(message) = arrived.recv() => Received::Carried(message),
                 }
-                Err(error) => {
+            };
+            let (from, bytes, is_carried) = match received {
+                Received::Carried(Carried { addr, bytes }) => (addr, Some(bytes), true),
+                Received::Datagram(Ok((length, from))) => (from, self.opened(from, length), false),
+                Received::Datagram(Err(error)) => {
                     tracing::debug!(%error, "gossip not received");
                     tokio::time::sleep(RECEIVE_PAUSE).await;
+                    continue;
                 }
+            };
+            let message = match bytes {
+                Some(bytes) => self.decoded(&bytes).await,
+                None => None,
+            };
+            if let Some(message) = message {
+                self.asked_over_connection = is_carried.then_some(from);
+                return Ok((from, message));
             }
+            tracing::trace!(%from, "gossip dropped, or not complete");
         }
     }
 }
 
+enum Received {
+    Carried(Carried),
+    Datagram(io::Result<(usize, SocketAddr)>),
+}
+
 impl SealedSocket {
-    /// The message in the first `length` bytes of the buffer, unless it is not for us or too much.
-    async fn opened(&mut self, length: usize) -> Option<ChitchatMessage> {
+    /// Hands a message to a connection. If there are too many, it is lost as a datagram may be.
+    fn carry(&self, addr: SocketAddr, bytes: Vec<u8>) {
+        let _ = self.shared.carry.try_send(Carried { addr, bytes });
+    }
+
+    /// The message in the first `length` bytes of the buffer, or the one of which they were the last missing part, unless
+    /// it is not for us.
+    fn opened(&mut self, from: SocketAddr, length: usize) -> Option<Vec<u8>> {
         let plain = self.shared.seal.open(self.buffer.get(..length)?)?;
-        let introduced = bounds::introduced(&plain)?;
+        self.detours.heard(from);
+        self.assembly.take(from, plain)
+    }
+
+    /// What the bytes say, unless it is too much.
+    async fn decoded(&mut self, bytes: &[u8]) -> Option<ChitchatMessage> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return None;
+        }
+        let introduced = bounds::introduced(bytes)?;
         // No panic is known in here, but the decoder is not ours and its input comes from outside.
-        let decoded = panic::catch_unwind(|| ChitchatMessage::deserialize(&mut &plain[..]));
+        let decoded = panic::catch_unwind(|| ChitchatMessage::deserialize(&mut &*bytes));
         let message = decoded.ok()?.ok()?;
         if let ChitchatMessage::Syn { cluster_id, .. } = &message
             && **cluster_id != *self.shared.cluster

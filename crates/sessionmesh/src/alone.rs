@@ -1,0 +1,101 @@
+//! What a node that is alone has tried.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A node sees no other one although its settings name some, by `seeds` or `dns`, or while multicast does not work. See
+/// [`crate::Mesh::alone`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Alone {
+    /// For how long by now.
+    pub lasts: Duration,
+    /// Where it looked, and what it found there; sorted by name, then by address.
+    pub tried: Vec<Tried>,
+}
+
+/// A name or address at which a node looked for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tried {
+    /// As it stands in the settings; `multicast` if that does not work.
+    pub name: String,
+    /// One of the addresses that it stands for; none if it could not be looked up.
+    pub addr: Option<SocketAddr>,
+    /// What was found.
+    pub outcome: Outcome,
+}
+
+/// What a node found where others should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The look-up, or the attempt to connect, is under way for the first time.
+    Pending,
+    /// The name cannot be looked up: why.
+    NotFound(String),
+    /// It is this node itself.
+    Itself,
+    /// The host is there, and nobody listens at the port.
+    Refused,
+    /// A node of another cluster.
+    AnotherCluster,
+    /// A node, but it refuses this one: why. For example a version that does not fit.
+    Incompatible(String),
+    /// Something listens that is no node.
+    Stranger,
+    /// Nobody answers: why. The host may be down, or a firewall may be in the way.
+    Silent(String),
+    /// Another node with the name of this one.
+    SameName,
+    /// Beacons can be neither sent nor heard: why.
+    NoMulticast(String),
+    /// The node of this name answers over TCP, but no gossip comes from it yet.
+    Member(String),
+}
+
+impl Outcome {
+    /// Whether it is certain that no other node of the cluster is there now.
+    pub(crate) const fn is_nobody(&self) -> bool {
+        matches!(self, Self::Itself | Self::Refused | Self::AnotherCluster | Self::Incompatible(_) | Self::Stranger)
+    }
+}
+
+impl fmt::Display for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, tried) in self.tried.iter().enumerate() {
+            write!(f, "{}{tried}", if at == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match self.addr {
+            Some(addr) if addr.to_string() != self.name => write!(f, " ({addr})")?,
+            _ => {}
+        }
+        write!(f, ": {}", self.outcome)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("no answer yet"),
+            Self::NotFound(why) => write!(f, "cannot be looked up: {why}"),
+            Self::Itself => f.write_str("this node itself"),
+            Self::Refused => f.write_str("nobody listens there"),
+            Self::AnotherCluster => f.write_str("a node of another cluster (`cluster` differs)"),
+            Self::Incompatible(why) => f.write_str(why),
+            Self::Stranger => f.write_str("what listens there is no node"),
+            Self::Silent(why) => write!(f, "no answer: {why}"),
+            Self::SameName => f.write_str("another node with the name of this one"),
+            Self::NoMulticast(why) => write!(f, "does not work: {why}"),
+            Self::Member(name) => write!(f, "{name} answers over TCP, but no gossip comes from it"),
+        }
+    }
+}

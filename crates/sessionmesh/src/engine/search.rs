@@ -1,0 +1,242 @@
+//! Looking for the nodes that the settings name: is somebody there, though gossip hears nobody?
+//!
+//! While a node sees no other one, it asks each address that is named, over TCP, who is there. Only a node that knows that
+//! nobody is there may take itself for the first one of its cluster; one that is alone says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use sessionmesh_core::message::Refused;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use super::link::{self, RefusedBy};
+use super::node::Node;
+use crate::alone::{Alone, Outcome, Tried};
+use crate::membership::{HeardState, LookedUp, Membership, Named};
+use crate::seal::Side;
+
+/// A starting node takes itself for alone after this time at the latest, whoever has not answered. Longer than a look-up
+/// of which two packets were lost, and than a firewall's silence is worth.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// One attempt to connect and to hear who is there. Long enough for a lost packet to be sent again.
+const ATTEMPT_MAX: Duration = Duration::from_secs(3);
+/// Addresses that are asked at the same time.
+const ATTEMPTS_MAX: usize = 32;
+/// Between two rounds of attempts: while this node is not ready, and afterwards.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+/// How often a node that is alone says so.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
+
+/// What was found at the addresses that are named. Shared by the task that asks and by all who want to know.
+#[derive(Debug)]
+pub(crate) struct Search {
+    membership: Arc<Membership>,
+    began: Instant,
+    /// When every name had been looked up once.
+    looked_up: OnceLock<Instant>,
+    found: watch::Sender<Found>,
+}
+
+/// The answers of the addresses that are named.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    at: BTreeMap<SocketAddr, Outcome>,
+    /// Since when no other node is seen.
+    alone: Option<Instant>,
+}
+
+impl Search {
+    /// Of a node that starts now.
+    pub(crate) fn new(membership: Arc<Membership>) -> Self {
+        let began = Instant::now();
+        let found = Found { alone: Some(began), ..Found::default() };
+        Self { membership, began, looked_up: OnceLock::new(), found: watch::Sender::new(found) }
+    }
+
+    /// Wakes whoever waits when something else was found.
+    pub(crate) fn changes(&self) -> watch::Receiver<Found> {
+        self.found.subscribe()
+    }
+
+    /// When a starting node that hears nobody may take itself for alone, as far as can be told now: `window` after every
+    /// name was looked up, but later while somebody who is named may still answer. To be asked again when what is named or
+    /// what was found changes.
+    pub(crate) fn closes(&self, window: Duration) -> Instant {
+        let named = self.membership.named();
+        let named = named.borrow();
+        let latest = self.began + window.max(ANSWER_MAX);
+        if named.values().any(|looked_up| *looked_up == LookedUp::Pending) {
+            return latest;
+        }
+        let quiet = *self.looked_up.get_or_init(Instant::now) + window;
+        let unanswered = tried(&named, &self.found.borrow()).any(|tried| !tried.outcome.is_nobody());
+        if unanswered { quiet.max(latest) } else { quiet }
+    }
+
+    /// Whether a node of this cluster answered over TCP when this one saw nobody. One that still sees nobody is cut off
+    /// from gossip, and must not take itself for alone.
+    pub(crate) fn somebody_answers(&self) -> bool {
+        self.found.borrow().at.values().any(|outcome| matches!(outcome, Outcome::Member(_)))
+    }
+
+    /// What to tell of a node that is alone though others are named.
+    pub(crate) fn alone(&self, node: &Node) -> Option<Alone> {
+        if self.has_company(node) {
+            return None;
+        }
+        let named = self.membership.named();
+        let found = self.found.borrow();
+        let multicast = self.membership.multicast_error().map(|why| Tried {
+            name: "multicast".to_owned(),
+            addr: None,
+            outcome: Outcome::NoMulticast(why),
+        });
+        let tried: Vec<_> = tried(&named.borrow(), &found).chain(multicast).collect();
+        let lasts = found.alone.map_or(Duration::ZERO, |since| since.elapsed());
+        (!tried.is_empty()).then_some(Alone { lasts, tried })
+    }
+
+    /// Asks until the node stops.
+    pub(crate) async fn run(self: Arc<Self>, node: Arc<Node>) {
+        let mut named = self.membership.named();
+        let asking = async {
+            loop {
+                let addrs: BTreeSet<_> = addresses(&named.borrow_and_update()).map(|(_, addr)| addr).collect();
+                let alone = !self.has_company(&node);
+                self.found.send_if_modified(|found| found.note(alone, &addrs));
+                if alone {
+                    self.ask_all(&node, addrs).await;
+                }
+                let topology = node.topology.load();
+                let pause = PAUSES[usize::from(!topology.is_joining(topology.me))];
+                // A name that is looked up is news, and so is the loss of all company.
+                tokio::select! {
+                    biased;
+                    changed = named.changed() => if changed.is_err() { return },
+                    () = sleep(pause) => {}
+                }
+            }
+        };
+        node.stop.run_until_cancelled(asking).await;
+    }
+
+    fn has_company(&self, node: &Node) -> bool {
+        let heard = self.membership.heard();
+        let heard = heard.borrow();
+        let is_there = |heard: &crate::membership::Heard| {
+            *heard.name != *node.config.name && heard.alive && heard.state != HeardState::Left
+        };
+        node.topology.load().peers().next().is_some() || heard.iter().any(is_there)
+    }
+
+    /// Asks every address that is named, side by side, and notes each answer as it comes.
+    async fn ask_all(&self, node: &Node, addrs: BTreeSet<SocketAddr>) {
+        let asked = addrs.into_iter().map(|addr| async move { (addr, ask(node, addr).await) });
+        let mut answers = stream::iter(asked).buffer_unordered(ATTEMPTS_MAX);
+        while let Some((addr, outcome)) = answers.next().await {
+            if let Outcome::Member(_) = outcome {
+                self.membership.introduce(addr).await;
+            }
+            self.found.send_if_modified(|found| found.at.insert(addr, outcome.clone()).as_ref() != Some(&outcome));
+        }
+    }
+
+    /// Says that the node is alone, when it begins, once a minute, and when it is over. Runs until the node stops.
+    pub(crate) async fn tell(self: Arc<Self>, node: Arc<Node>) {
+        let telling = async {
+            let mut changes = self.found.subscribe();
+            let mut said: Option<Instant> = None;
+            loop {
+                match self.alone(&node) {
+                    Some(alone) if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) => {
+                        said = Some(Instant::now());
+                        if self.somebody_answers() {
+                            warn!(tried = %alone, "cut off: nodes of this cluster answer, but none is heard by gossip; \
+                                is UDP blocked between them? This node is not ready until it is heard");
+                        } else {
+                            warn!(tried = %alone, lasts = ?alone.lasts, "alone: no other node of this cluster was found; \
+                                sessions have no copies, and those of others are not found");
+                        }
+                    }
+                    None if said.take().is_some() => info!("no longer alone"),
+                    _ => {}
+                }
+                let _ = timeout(SAID_AGAIN, changes.changed()).await;
+            }
+        };
+        node.stop.run_until_cancelled(telling).await;
+    }
+}
+
+impl Found {
+    /// Notes whether the node is alone, and forgets what is not named any more. Whether that made a difference.
+    fn note(&mut self, alone: bool, named: &BTreeSet<SocketAddr>) -> bool {
+        let before = (self.alone, self.at.len());
+        self.alone = alone.then(|| self.alone.unwrap_or_else(Instant::now));
+        self.at.retain(|addr, _| alone && named.contains(addr));
+        before != (self.alone, self.at.len())
+    }
+}
+
+/// The addresses that are named, each with its name; one may come several times.
+fn addresses(named: &Named) -> impl Iterator<Item = (&String, SocketAddr)> {
+    named.iter().flat_map(|(name, looked_up)| {
+        let addrs: &[_] = match looked_up {
+            LookedUp::At(addrs) => addrs,
+            LookedUp::Pending | LookedUp::Failed(_) => &[],
+        };
+        addrs.iter().map(move |addr| (name, *addr))
+    })
+}
+
+fn tried(named: &Named, found: &Found) -> impl Iterator<Item = Tried> {
+    let looked_up = addresses(named).map(|(name, addr)| {
+        let outcome = found.at.get(&addr).cloned().unwrap_or(Outcome::Pending);
+        Tried { name: name.clone(), addr: Some(addr), outcome }
+    });
+    let not_found = named.iter().filter_map(|(name, looked_up)| {
+        let outcome = match looked_up {
+            LookedUp::Pending => Outcome::Pending,
+            LookedUp::Failed(why) => Outcome::NotFound(why.clone()),
+            LookedUp::At(_) => return None,
+        };
+        Some(Tried { name: name.clone(), addr: None, outcome })
+    });
+    looked_up.chain(not_found)
+}
+
+/// Who is at this address.
+async fn ask(node: &Node, addr: SocketAddr) -> Outcome {
+    if addr == node.advertise {
+        return Outcome::Itself;
+    }
+    let shake_hands = async {
+        let stream = node.network.connect(addr).await?;
+        let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
+        link::shake_hands(node, &mut stream, 0).await
+    };
+    match timeout(ATTEMPT_MAX, shake_hands).await {
+        Ok(Ok(greeted)) if greeted.name != node.config.name => Outcome::Member(greeted.name),
+        Ok(Ok(greeted)) if greeted.incarnation == node.incarnation => Outcome::Itself,
+        Ok(Ok(_)) => Outcome::SameName,
+        Ok(Err(error)) => failed(&error),
+        Err(_) => Outcome::Silent(format!("none within {}", humantime::format_duration(ATTEMPT_MAX))),
+    }
+}
+
+fn failed(error: &io::Error) -> Outcome {
+    let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
+    match (refused, error.kind()) {
+        (Some(RefusedBy { why: Refused::Cluster, .. }), _) => Outcome::AnotherCluster,
+        (Some(other), _) => Outcome::Incompatible(other.to_string()),
+        (None, io::ErrorKind::ConnectionRefused) => Outcome::Refused,
+        (None, io::ErrorKind::InvalidData | io::ErrorKind::Other) => Outcome::Stranger,
+        (None, _) => Outcome::Silent(error.to_string()),
+    }
+}
