@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use axum_core::response::Response;
 use http::Uri;
-use sessionmesh::Mesh;
+use sessionmesh::{Mesh, WhenUnsure};
 use tower_layer::Layer;
 
 use super::cookie::{CookieError, SessionCookie};
@@ -30,6 +30,7 @@ pub(super) struct Site {
     pub(super) error_page: Option<Arc<ErrorPage>>,
     pub(super) commit_on_server_error: bool,
     pub(super) refuse_fewer_copies: bool,
+    pub(super) when_unsure: WhenUnsure,
     pub(super) cache_headers: bool,
     pub(super) moves: Moves,
     /// Counts the requests with more unknown ids than are asked for, whose turns differ.
@@ -96,6 +97,7 @@ impl SessionLayer {
             error_page: None,
             commit_on_server_error: false,
             refuse_fewer_copies: false,
+            when_unsure: WhenUnsure::default(),
             cache_headers: true,
             moves: Moves::default(),
             asks: Arc::default(),
@@ -179,6 +181,15 @@ impl SessionLayer {
     #[must_use]
     pub fn refuse_fewer_copies(mut self, refuse: bool) -> Self {
         self.site_mut().refuse_fewer_copies = refuse;
+        self
+    }
+
+    /// What becomes of a visitor whose session may have been lost with nodes that vanished. By default it gets a 503 and keeps
+    /// its cookie. With [`WhenUnsure::TreatAsNew`] it goes on as one without a session; the cookie stays as it is until
+    /// something is stored, which goes into a new session, whose cookie replaces it.
+    #[must_use]
+    pub fn when_unsure(mut self, when_unsure: WhenUnsure) -> Self {
+        self.site_mut().when_unsure = when_unsure;
         self
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{StatusCode, Uri};
-use sessionmesh::{LoadError, Session, SessionId, Value};
+use sessionmesh::{LoadError, Session, SessionId, Value, WhenUnsure};
 use tokio::sync::OnceCell;
 
 use super::cookie_age;
@@ -109,7 +109,11 @@ impl Visit {
             let presented = Presented::read(&parts.headers, &self.site);
             let read = options.read.unwrap_or_default();
             let found = find(&self.site.mesh, &presented, read, &self.site.asks).await;
-            self.state().found(found.map_err(Arc::new)?, presented, &self.site);
+            let found = match found {
+                Err(error) if error.is_lasting() && self.site.when_unsure == WhenUnsure::TreatAsNew => Found::default(),
+                found => found.map_err(Arc::new)?,
+            };
+            self.state().found(found, presented, &self.site);
             Ok(())
         };
         self.loaded.get_or_init(|| loading).await.clone().map_err(Reason::CannotTell)
