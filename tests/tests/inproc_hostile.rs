@@ -30,7 +30,8 @@ static PANICS: LazyLock<PanicCounter> = LazyLock::new(PanicCounter::install);
 /// One attack at a time, so that each can be told from the others.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-const DEADLINE: Duration = Duration::from_millis(1_000);
+/// Commits that must not fail beside 20 MiB of nonsense, on a machine that is busy with other things as well.
+const DEADLINE: Duration = Duration::from_secs(3);
 const SEED: u64 = 0x5e55_1031;
 
 /// Two nodes under observation.
@@ -370,7 +371,7 @@ async fn half_and_slow_handshakes_end_after_two_deadlines() {
                     stream.write_all(&hello[..number % hello.len()]).await.expect("it reads");
                 } else if number % 3 == 1 {
                     // A byte now and then, as slow as it takes to last for seconds.
-                    let mut ticks = interval(Duration::from_millis(40));
+                    let mut ticks = interval(Duration::from_millis(200));
                     for byte in hello {
                         ticks.tick().await;
                         if stream.write_all(&[byte]).await.is_err() || start.elapsed() > DEADLINE * 3 {
