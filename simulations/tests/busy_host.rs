@@ -32,6 +32,7 @@ impl Host {
         let mut scenario = Scenario::aimed(1, Kind::Calm, mode);
         (scenario.nodes, scenario.late, scenario.idle_ms, scenario.tick_ms) = (NODES, late, IDLE_NEVER_MS, 1);
         (scenario.discovery, scenario.ack, scenario.strict) = (Discovery::Multicast, Ack::Owners, false);
+        scenario.later_mode = None;
         scenario.network = Network { latency_ms: (0, 2), lost: 0, doubled: 0, delayed: 0 };
         entropy::seed_this_thread(scenario.seed);
         let cluster = Cluster::new(&Rc::new(scenario), Trace::default(), Recorder::default());
