@@ -3,6 +3,8 @@
 //! Names in it are bounded by the datagram, but its compressed blocks are not: a 64 KiB datagram could unpack to 280 MB
 //! and that to gigabytes of decoded operations.
 
+use std::collections::BTreeSet;
+
 use chitchat::{ChitchatId, Deserializable};
 
 use super::super::NAME_BYTES_MAX;
@@ -10,6 +12,28 @@ use super::super::NAME_BYTES_MAX;
 /// Blocks in one datagram. Honest ones carry 16 KiB each, so this is 512 KiB of gossip or about 2,000 members' data;
 /// dishonest ones unpack to 64 KiB each, so this is 2 MiB.
 const BLOCKS_MAX: usize = 32;
+
+/// Incarnations known at one time, dead ones of the last minutes included. Their digest must fit a message: 512 of them
+/// take at most 60 KB.
+const INCARNATIONS_MAX: usize = 512;
+/// So many more if they are the first ones of their name: names in a crash loop must not keep other nodes out.
+const FIRST_LIVES_MAX: usize = 128;
+
+/// Whether there is room for the incarnations that a message introduces, besides those that are known.
+pub(super) fn fits<'a>(
+    is_known: impl Fn(&ChitchatId) -> bool,
+    known: impl ExactSizeIterator<Item = &'a ChitchatId>,
+    introduced: &[ChitchatId],
+) -> bool {
+    let unknown: Vec<&ChitchatId> = introduced.iter().filter(|id| !is_known(id)).collect();
+    let all = known.len() + unknown.len();
+    if unknown.is_empty() || all <= INCARNATIONS_MAX {
+        return true;
+    }
+    let names: BTreeSet<&str> = known.map(|id| &*id.node_id).collect();
+    let first_lives = unknown.iter().all(|id| !names.contains(&*id.node_id));
+    first_lives && all <= INCARNATIONS_MAX + FIRST_LIVES_MAX
+}
 
 /// Magic number and protocol version of the gossip library's datagrams.
 const HEADER: [u8; 3] = [0x53, 0xB0, 0];
@@ -83,6 +107,22 @@ mod tests {
         let mut bytes = Vec::new();
         ChitchatMessage::BadCluster.serialize(&mut bytes);
         assert_eq!(introduced(&bytes), Some(Vec::new()));
+    }
+
+    #[test]
+    fn names_in_a_crash_loop_keep_no_other_node_out() {
+        let life = |name: &str, number| ChitchatId::new(name, number, ([127, 0, 0, 1], 9).into());
+        let known: BTreeSet<ChitchatId> = (0..512).map(|number| life(&format!("n{}", number % 10), number)).collect();
+        let fits = |introduced: &[ChitchatId]| fits(|id| known.contains(id), known.iter(), introduced);
+        assert!(fits(&[life("n1", 1)]), "it is known");
+        assert!(!fits(&[life("n1", 1_000)]), "another life in the loop");
+        assert!(fits(&[life("n1", 1), life("web-1", 1)]), "a newcomer");
+        // What a newcomer hears first are all of them at once.
+        let itself = [life("web-1", 1)];
+        let all: Vec<ChitchatId> = known.iter().cloned().collect();
+        assert!(super::fits(|id| itself.contains(id), itself.iter(), &all));
+        let strangers: Vec<ChitchatId> = (0..129).map(|number| life(&format!("s{number}"), 1)).collect();
+        assert!(!fits(&strangers), "there is an end to it");
     }
 
     #[test]

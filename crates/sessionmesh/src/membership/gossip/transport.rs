@@ -18,10 +18,6 @@ use super::fragments::{self, Assembly};
 use crate::membership::DatagramSeal;
 use crate::network::Datagrams;
 
-/// Incarnations known at one time, dead ones of the last minutes included. Their digest must fit a datagram: 512 of them
-/// take at most 60 KB.
-const INCARNATIONS_MAX: usize = 512;
-
 /// The largest datagram that is received, and the largest message that a connection carries, in bytes.
 const MESSAGE_BYTES_MAX: usize = 65_535;
 
@@ -174,14 +170,12 @@ impl SealedSocket {
         let Some(state) = self.state.get() else { return true };
         let state = state.lock().await;
         let known = state.node_states();
-        let unknown = introduced.iter().filter(|id| !known.contains_key(id)).count();
-        let fits = unknown == 0 || known.len() + unknown <= INCARNATIONS_MAX;
+        let fits = bounds::fits(|id| known.contains_key(id), known.keys(), introduced);
         if !fits && !self.told_full {
             self.told_full = true;
             tracing::warn!(
                 known = known.len(),
-                INCARNATIONS_MAX,
-                "too many members: gossip about more of them is dropped"
+                "too many members, or too many lives of some: gossip about more is dropped"
             );
         }
         fits
