@@ -152,12 +152,19 @@ impl Mesh {
     /// What [`Mesh::look_up`] would say if this node knows it without asking anybody; else `None`. It is no access.
     #[must_use]
     pub fn look_up_here(&self, id: SessionId) -> Option<LookUp> {
-        match read::without_asking(&self.node, id, Access::Peek)? {
+        match read::glance(&self.node, id)? {
             // Where it moved to may be at home elsewhere.
             Found::Moved(_) => None,
             Found::Live(record) => Some(LookUp::Live(self.held(id, record))),
             found => Some(LookUp::of_ended(&found)),
         }
+    }
+
+    /// Whether more unknown ids come to this node just now than it asks all their owners for (500 a second). Who has
+    /// several to ask for should ask for one then.
+    #[must_use]
+    pub fn is_flooded(&self) -> bool {
+        lock(&self.node.unknown).is_flooded(self.node.now())
     }
 
     async fn read(&self, id: SessionId, access: Access) -> Result<Option<Session>, LoadError> {

@@ -23,8 +23,8 @@ const SIGNATURE_CHARS: usize = 44;
 /// A request may carry several cookies of this name, of other paths or domains, left behind by an older version of the
 /// site, or planted by a neighbour. Each is looked at; what cannot be an id, by its form or its signature, is no cookie. The
 /// first that belongs to a session is taken, in the order in which the browser sends them: longer paths first, then the
-/// older ones. For ids that this node knows nothing of it asks others, for eight of a request at most, and with more of
-/// them beginning with another one each time.
+/// older ones. For ids that this node knows nothing of it asks others, for eight of a request at most (one in a flood of
+/// unknown ids), and with more of them beginning with another one each time.
 ///
 /// A logout ends the sessions of all of them, and takes all back that can be reached: those of the configured path and
 /// domain and, if the request brought more than one, those of this very host and of the configured domain, with each path

@@ -7,8 +7,13 @@ use sessionmesh::{LoadError, LookUp, Mesh, Read, Session, SessionId};
 
 use super::presented::Presented;
 
-/// For so many of the ids that one request brought, and that this node knows nothing of, other nodes are asked.
+/// For so many of the ids that one request brought, and that this node knows nothing of, other nodes are asked; in a flood of
+/// such ids for one.
 const ASKED_MAX: usize = 8;
+
+fn asked_max(mesh: &Mesh) -> usize {
+    if mesh.is_flooded() { 1 } else { ASKED_MAX }
+}
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -47,7 +52,7 @@ pub(super) async fn find(
         return Ok(found);
     }
     let mut unclear = None;
-    for (id, look) in looks(mesh, presented, turn) {
+    for (id, look) in looks(mesh, presented, turn, asked_max(mesh)) {
         match look {
             Look::Known(known) => found.note(known),
             Look::Ask if unclear.is_none() => match mesh.look_up(id, read).await {
@@ -76,7 +81,7 @@ pub(super) async fn find_others(
     if presented.only().is_some() {
         return others;
     }
-    for (id, look) in looks(mesh, presented, turn) {
+    for (id, look) in looks(mesh, presented, turn, asked_max(mesh)) {
         let found = match look {
             Look::Known(known) => known,
             Look::NotNow => continue,
@@ -106,18 +111,47 @@ enum Look {
     NotNow,
 }
 
-fn looks(mesh: &Mesh, presented: &Presented, turn: &AtomicUsize) -> Vec<(SessionId, Look)> {
+fn looks(mesh: &Mesh, presented: &Presented, turn: &AtomicUsize, asked_max: usize) -> Vec<(SessionId, Look)> {
     let known: Vec<_> = presented.ids().map(|id| (id, mesh.look_up_here(id))).collect();
     let unknown = known.iter().filter(|(_, known)| known.is_none()).count();
-    let first = if unknown > ASKED_MAX { turn.fetch_add(1, Ordering::Relaxed) % unknown } else { 0 };
+    let first = if unknown > asked_max { turn.fetch_add(1, Ordering::Relaxed) % unknown } else { 0 };
     let mut number = 0;
     let look = |(id, known)| {
         let Some(known) = known else {
             let place = (number + unknown - first) % unknown;
             number += 1;
-            return (id, if place < ASKED_MAX { Look::Ask } else { Look::NotNow });
+            return (id, if place < asked_max { Look::Ask } else { Look::NotNow });
         };
         (id, Look::Known(known))
     };
     known.into_iter().map(look).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::tests::site::mesh;
+    use super::*;
+
+    #[tokio::test]
+    async fn of_many_unknown_ids_some_are_asked_for_and_all_have_their_turn() {
+        let mesh = mesh().await;
+        let mut presented = Presented::default();
+        for _ in 0..20 {
+            // It was minted, and nobody has it.
+            presented.add(Some(mesh.create().await.unwrap().id()));
+        }
+        let turn = AtomicUsize::new(0);
+        for asked_max in [1, ASKED_MAX] {
+            let mut had_a_turn = BTreeSet::new();
+            for _ in 0..20 {
+                let looks = looks(&mesh, &presented, &turn, asked_max);
+                let asked: Vec<_> = looks.iter().filter(|(_, look)| matches!(look, Look::Ask)).collect();
+                assert_eq!(asked.len(), asked_max);
+                had_a_turn.extend(asked.iter().map(|(id, _)| *id));
+            }
+            assert_eq!(had_a_turn.len(), 20);
+        }
+    }
 }

@@ -46,7 +46,7 @@ impl Presented {
         presented
     }
 
-    fn add(&mut self, id: Option<SessionId>) {
+    pub(super) fn add(&mut self, id: Option<SessionId>) {
         let Some(id) = id else { return };
         if self.first.is_none() {
             self.first = Some(id);

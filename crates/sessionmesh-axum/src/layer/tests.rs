@@ -7,5 +7,5 @@ mod failures;
 mod nested;
 mod renewals;
 mod route;
-mod site;
+pub(super) mod site;
 mod streams;

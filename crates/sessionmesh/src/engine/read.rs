@@ -201,8 +201,13 @@ fn before_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     found
 }
 
-/// The same for whoever may not ask.
-pub(crate) fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
+/// What this node can tell of an id that is one of several: also of one that nobody knew a moment ago. `None` if it must
+/// ask.
+pub(crate) fn glance(node: &Node, id: SessionId) -> Option<Found> {
+    if is_unknown_here(node, id) { Some(Found::Nothing) } else { without_asking(node, id, Access::Peek) }
+}
+
+fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let nobodys = || (!id.is_minted() && !node.stop.is_cancelled()).then_some(Found::Nothing);
     at_once(node, id, access).or_else(nobodys)
 }

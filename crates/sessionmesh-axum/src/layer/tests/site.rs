@@ -17,7 +17,7 @@ use crate::{Session, SessionError, SessionLayer};
 
 pub(super) const NAME: &str = "__Host-session";
 
-pub(super) async fn mesh() -> Mesh {
+pub(in super::super) async fn mesh() -> Mesh {
     mesh_with(|builder| builder).await
 }
 
