@@ -35,21 +35,37 @@ impl Differences {
 
 #[cfg(test)]
 mod tests {
+    use sessionmesh_core::terms::Terms;
     use sessionmesh_core::view::{Member, MemberState};
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, KEYS};
 
-    /// A view of nodes by their numbers of backups.
-    fn view(backups: &[u8]) -> View {
-        View::new(backups.iter().enumerate().map(|(at, backups)| Member {
+    fn member(at: usize, terms: Terms) -> Member {
+        Member {
             name: at.to_string().into(),
             incarnation: 1,
             addr: "127.0.0.1:4000".parse().expect("an address"),
             zone: "".into(),
             state: MemberState::Ready,
-            terms: Config { backups: *backups, ..Config::default() }.terms(0),
-        }))
+            terms,
+        }
+    }
+
+    /// A view of nodes by their numbers of backups.
+    fn view(backups: &[u8]) -> View {
+        let terms = |backups| Config { backups, ..Config::default() }.terms(0);
+        View::new(backups.iter().enumerate().map(|(at, backups)| member(at, terms(*backups))))
+    }
+
+    #[test]
+    fn every_difference_names_a_setting() {
+        let other = "2 1 1 1 1 1 1 1 1 1 1".parse().expect("terms");
+        let found = Difference::all(&View::new([member(0, Config::default().terms(0)), member(1, other)]));
+        assert_eq!(found.len(), 11);
+        for difference in found {
+            assert!(KEYS.iter().any(|(key, _)| *key == difference.setting), "{difference}");
+        }
     }
 
     #[test]
