@@ -12,7 +12,9 @@ use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, create_session
 /// Ids that pass for minted ones, as somebody makes them who knows how.
 fn forged(count: usize, seed: u64) -> Vec<SessionId> {
     let mut rng = StdRng::seed_from_u64(seed);
-    (0..count).map(|number| SessionId::mint(&mut rng, Slot::masked(number as u16))).collect()
+    (0..count)
+        .map(|number| SessionId::mint(&mut rng, Slot::masked(u16::try_from(number % 4096).expect("12 bits"))))
+        .collect()
 }
 
 /// Ids of random bytes.
