@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use sessionmesh::{Config, SessionId};
 use tokio::time::Instant;
 
-pub(crate) use self::cluster::unique_name;
+pub use self::cluster::unique_name;
 pub use self::cluster::{Cluster, MODES};
 pub use self::line::Line;
 pub use self::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually, median};
@@ -312,9 +312,12 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
+    }
+
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("an own child can be signalled");
+        kill_process(self.pid(), signal).expect("an own child can be signalled");
     }
 
     /// Fails the test if the process has ended.
@@ -355,7 +358,12 @@ impl Drop for Process {
 }
 
 /// A program of this package. Tests are programs in `target/*/deps`, beside which cargo puts the programs of the package.
-pub(crate) fn program(name: &str) -> PathBuf {
+///
+/// # Panics
+///
+/// When this program is none of cargo's.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let programs = test.parent().and_then(std::path::Path::parent).expect("cargo puts tests into a folder of its own");
     programs.join(name)

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 pub use self::balancer::{Balancer, Kind};
 pub use self::load::Load;
-pub use self::node::WebNode;
+pub use self::node::{Launch, WebNode};
 pub use self::site::{NAMES, Site};
 pub use self::tally::{Mishap, Step, Tally};
 pub use self::visitor::{Answer, Visitor};

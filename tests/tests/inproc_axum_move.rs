@@ -307,7 +307,7 @@ async fn a_node_that_leaves_moves_nothing_and_names_itself_to_nobody() {
         }
     };
     tokio::select! {
-        left = leaving.leave(PATIENCE) => left.expect("everything is handed over"),
+        left = leaving.leave(PATIENCE) => assert_eq!(left.expect("everything is handed over").ended, 0),
         () = asking => {}
     }
     assert!(asked > 0, "it never was seen to leave");

@@ -354,6 +354,30 @@ async fn huge_lengths_take_no_memory() {
     target.is_well(160).await;
 }
 
+/// One frame on each of many connections never ends; and many messages that are long, by the same stranger.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_messages_on_many_connections_take_little_memory_in_all() {
+    let _turn = TURN.lock().await;
+    let target = Target::new().await;
+    under_load(&target, async {
+        let frame = Arc::new([&(0x4_0001_u32.to_le_bytes())[..], &[1], &vec![7; 0x4_0000]].concat());
+        let mut strangers = JoinSet::new();
+        for number in 0..400 {
+            // Most have said who they are; some have not, and must say it in few bytes.
+            let mut stream = if number % 4 == 0 { target.dial().await } else { target.inside().await };
+            let frame = frame.clone();
+            strangers.spawn(async move {
+                // Nobody reads all of it.
+                let _ = timeout(DEADLINE * 4, stream.write_all(&frame[..frame.len() - 1])).await;
+                stream
+            });
+        }
+        drop(strangers.join_all().await);
+    })
+    .await;
+    target.is_well(40).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_and_slow_handshakes_end_after_two_deadlines() {
     let _turn = TURN.lock().await;

@@ -9,6 +9,7 @@ use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::log::Log;
 use crate::{demo, multicast_check, node, terminal};
 
 const EXIT_CODES: &str = "\
@@ -46,10 +47,13 @@ enum Command {
         "SIGTERM or Ctrl-C hands all sessions over and then stops; a second one stops\n",
         "at once.\n\n",
         "Exit codes:\n",
-        "  0  stopped, and everything was handed over\n",
-        "  1  stopped, and something was not\n",
+        "  0  stopped, and every session was handed over, or there was none\n",
+        "  1  stopped, and some sessions were not handed over\n",
         "  2  not started: the configuration is wrong, or an address or the name is in\n",
-        "     use"
+        "     use\n",
+        "  3  stopped by itself: a part of the node failed; start it again\n",
+        "  4  stopped, and no other node stayed to take the sessions: they have ended.\n",
+        "     So it is with the last node when all are stopped"
     ))]
     Node(NodeArgs),
     /// Check whether multicast datagrams arrive, before trusting discovery to them
@@ -156,32 +160,51 @@ pub(crate) enum Failure {
     Failed(Option<String>),
     /// It was not even tried: usage or configuration is wrong.
     Refused(String),
+    /// The node stopped by itself, because a part of it had failed.
+    Died(String),
+    /// The node stopped as it was told to, and there was nobody to take its sessions.
+    NobodyStayed(String),
 }
+
+/// For so long the last words of the program may wait for whoever reads them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The program: reads the command line, runs the command, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = start_log(cli.log.as_deref()).and_then(|()| run(cli));
+    let colours = anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+    let log = match Log::start(std::io::stderr()) {
+        Ok(log) => log,
+        // Without a thread for the log there are none for a node either.
+        Err(_) => return ExitCode::from(1),
+    };
+    // What a panic says by itself would wait for stderr, and with it the thread that panicked.
+    let panics = log.clone();
+    std::panic::set_hook(Box::new(move |panic| panics.say(&format!("{panic}"))));
+    let outcome = start_log(cli.log.as_deref(), &log, colours).and_then(|()| run(cli, &log));
     let (code, message) = match outcome {
         Ok(()) => (0, None),
         Err(Failure::Failed(message)) => (1, message),
         Err(Failure::Refused(message)) => (2, Some(message)),
+        Err(Failure::Died(message)) => (3, Some(message)),
+        Err(Failure::NobodyStayed(message)) => (4, Some(message)),
     };
     if let Some(message) = message {
-        let bad = terminal::BAD;
-        anstream::eprintln!("{bad}error:{bad:#} {message}");
+        let bad = if colours { terminal::BAD } else { anstyle::Style::new() };
+        log.say(&format!("{bad}error:{bad:#} {message}"));
     }
+    log.flush(LAST_WORDS);
     ExitCode::from(code)
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli, log: &Log) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::Failed(Some(format!("cannot start the runtime: {error}"))))?;
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Demo(args) => demo::run(&args, cli.log).await,
-            Command::Node(args) => node::run(&args).await,
+            Command::Node(args) => node::run(&args, log).await,
             Command::MulticastCheck(args) => multicast_check::run(&args).await,
         }
     });
@@ -190,15 +213,28 @@ fn run(cli: Cli) -> Result<(), Failure> {
     outcome
 }
 
-fn start_log(wanted: Option<&str>) -> Result<(), Failure> {
-    let filter = match wanted {
-        Some(text) => EnvFilter::builder()
-            .parse(text)
-            .map_err(|error| Failure::Refused(format!("--log {text}: {error}; give a level, for example `info`")))?,
-        None => EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).from_env_lossy(),
+fn start_log(wanted: Option<&str>, log: &Log, colours: bool) -> Result<(), Failure> {
+    let usual = EnvFilter::builder().with_default_directive(tracing::Level::WARN.into());
+    let (filter, wrong) = match wanted {
+        Some(text) => {
+            let parsed = EnvFilter::builder().parse(text);
+            let refused = |error| Failure::Refused(format!("--log {text}: {error}; give a level, for example `info`"));
+            (parsed.map_err(refused)?, None)
+        }
+        None => match usual.clone().from_env() {
+            Ok(filter) => (filter, None),
+            Err(error) => (usual.parse_lossy(""), Some(error)),
+        },
     };
-    let colours = anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(log.clone())
+        .log_internal_errors(false)
+        .with_ansi(colours)
+        .init();
+    if let Some(error) = wrong {
+        tracing::warn!(%error, "RUST_LOG is not understood; logging from warn on");
+    }
     Ok(())
 }
 

@@ -29,6 +29,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A part of the node failed while it started.
+    #[error(transparent)]
+    Failed(#[from] Failure),
     /// A live node has this name already.
     #[error("the name `{name}` is in use by the live node at {addr}; give each node its own `name`")]
     NameTaken {
@@ -131,7 +134,8 @@ pub enum CommitError {
     /// No such session is known here. Nothing was changed.
     #[error("the session is unknown; nothing was changed")]
     Unknown,
-    /// This node has left the cluster. Nothing was changed; another node can do it.
+    /// This node has left the cluster, or has stopped by itself: see [`crate::Mesh::failure`]. Nothing was changed; another
+    /// node can do it.
     #[error("this node has left the cluster; nothing was changed, send the request to another node")]
     Left,
     /// A limit of the configuration would be exceeded. Nothing was changed.
@@ -211,14 +215,26 @@ pub enum Failure {
         /// The number of the later life.
         incarnation: u64,
     },
+    /// A task that the node cannot be without has ended. What panics, other than a mistake of this library, is mostly what
+    /// the application logs with.
+    #[error(
+        "the task `{task}` of this node {how}; the node has stopped as in a crash, so that it is not half alive; start it \
+         again"
+    )]
+    Task {
+        /// Which part of the node.
+        task: &'static str,
+        /// What became of it: that it ended, or what its panic said.
+        how: String,
+    },
 }
 
 /// A node left, but could not hand over all that it held.
 #[derive(Debug, thiserror::Error)]
-#[error("left after {waited:?} with {remaining} sessions not handed over; those without another copy are lost")]
+#[error("left after {waited:.1?} with {remaining} sessions not handed over; those without another copy are lost")]
 pub struct LeaveError {
     /// Sessions for which not every owner confirmed that it keeps them.
     pub remaining: usize,
-    /// How long the hand-over was given.
+    /// How long the hand-over took until then.
     pub waited: Duration,
 }

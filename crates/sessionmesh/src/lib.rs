@@ -42,6 +42,7 @@ mod error;
 mod event;
 mod freshness;
 pub mod json;
+mod life;
 mod look_up;
 mod membership;
 mod mesh;
@@ -67,7 +68,7 @@ pub use error::{
 pub use event::Event;
 pub use freshness::Read;
 pub use look_up::LookUp;
-pub use mesh::{Events, Mesh};
+pub use mesh::{Events, Leave, Mesh};
 pub use seal::{ConnectionSeal, PlainConnections, Side};
 pub use session::{Commit, Session};
 pub use sessionmesh_core::acks::Ack;

@@ -204,16 +204,16 @@ impl Mesh {
         let _ = self.running.ready.clone().wait_for(|ready| *ready).await;
     }
 
-    /// Whether this node has all that it must hold, and serves it.
+    /// Whether this node has all that it must hold, and serves it. One that has stopped is not ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.running.ready.borrow() && self.node.failure.get().is_none()
+        *self.running.ready.borrow() && !self.node.stop.is_cancelled()
     }
 
     /// Why this node stopped by itself; `None` while it runs, and after [`Mesh::leave`].
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.node.failure.get().cloned()
+        self.node.life.failure().cloned()
     }
 
     /// Waits until this node stops by itself, and says why. A program should end then, for its supervisor to start it
@@ -329,14 +329,15 @@ impl Mesh {
 
     /// Leaves the cluster: says so, hands over every session, and stops when all owners keep what they got. Until then
     /// the node serves as before; from then on it refuses commits with [`crate::CommitError::Left`]. If nobody else is there,
-    /// or all others are leaving, too, the sessions end with the node.
+    /// or all others are leaving, too, the sessions end with the node: [`Leave::ended`] says how many.
     ///
     /// # Errors
     ///
-    /// [`LeaveError`] when that took longer than `deadline`. The node has stopped all the same.
-    pub async fn leave(&self, deadline: Duration) -> Result<(), LeaveError> {
+    /// [`LeaveError`] when that took longer than `deadline`, or the node had stopped by itself. It has stopped all the same.
+    pub async fn leave(&self, deadline: Duration) -> Result<Leave, LeaveError> {
         let node = &self.node;
-        let until = Instant::now() + deadline;
+        let start = Instant::now();
+        let until = start + deadline;
         node.report(Evidence::LeavingMyself);
         self.running.membership.set_state(HeardState::Leaving).await;
         info!(sessions = node.store.live(), "leaving");
@@ -347,9 +348,18 @@ impl Mesh {
             node.store.pass_through();
             self.handed_over().await;
         };
-        let handed_over = timeout_at(until, handing_over).await.is_ok();
-        if handed_over && node.store.live() > 0 {
-            warn!(sessions = node.store.live(), "nobody stays to take the sessions; they end with this node");
+        let handing_over = async {
+            tokio::select! {
+                biased;
+                () = handing_over => true,
+                // Nobody hands anything over any more.
+                _ = self.failed() => false,
+            }
+        };
+        let handed_over = timeout_at(until, handing_over).await.unwrap_or(false);
+        let ended = if handed_over { node.store.live() } else { 0 };
+        if ended > 0 {
+            warn!(sessions = ended, "nobody stays to take the sessions; they end with this node");
         }
         node.closed.store(true, Ordering::SeqCst);
         let topology = node.topology();
@@ -368,7 +378,7 @@ impl Mesh {
         node.stop.cancel();
         self.running.membership.stop();
         probe::reached_if(Path::LeaveTimedOut, || remaining > 0);
-        if remaining > 0 { Err(LeaveError { remaining, waited: deadline }) } else { Ok(()) }
+        if remaining > 0 { Err(LeaveError { remaining, waited: start.elapsed() }) } else { Ok(Leave { ended }) }
     }
 
     /// Waits until nothing is held here any more; or at once, if nobody else is there, or all others are leaving, too.
@@ -404,6 +414,15 @@ impl Mesh {
     pub(crate) fn idle_limit_ms(&self) -> u64 {
         millis(self.node.config.max_inactive).max(1)
     }
+}
+
+/// What became of the sessions of a node that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leave {
+    /// Sessions that ended with the node, because nobody stayed to take them: it was the last one, or the others hang. Of
+    /// those, one that hangs may have copies. Otherwise 0: all are with the other nodes.
+    pub ended: usize,
 }
 
 /// How long a last word to the peers may take.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,12 +20,12 @@ use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
 use crate::engine::health::Patience;
+use crate::engine::inbox::Inbox;
 use crate::engine::keys::Keys;
 use crate::engine::lateness::Lateness;
 use crate::engine::link;
@@ -33,6 +33,7 @@ use crate::engine::lives::Lives;
 use crate::engine::node::Node;
 use crate::engine::progress::HighWaterMark;
 use crate::engine::search::Search;
+use crate::engine::spare::Spare;
 use crate::engine::store::Store;
 use crate::engine::topology::Topology;
 use crate::engine::trust::Trust;
@@ -40,12 +41,12 @@ use crate::engine::users::Users;
 use crate::engine::views::{Evidence, STRANGERS_MAX, Views};
 use crate::engine::{audit, courier, expire, pulse, ready, serve};
 use crate::error::StartError;
+use crate::life::Life;
 use crate::membership::{Carried, Heard, HeardState, Membership, MembershipConfig, PlainSeal};
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
 use crate::seal::Side;
 use crate::stats::Counters;
-use crate::task;
 use crate::user_index::UserIndex;
 
 /// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
@@ -126,15 +127,15 @@ impl Attempt {
         bind: SocketAddr,
     ) -> Result<Self, StartError> {
         let mut tries = 0;
+        let life = Life::default();
         let (listener, membership, addr, advertise) = loop {
             tries += 1;
             let (listener, addr) = listen(builder, bind).await?;
             let advertise = advertised(&builder.config, addr);
             let seed = rng.next_u64();
             let config = membership_config(&builder.config, terms(builder), incarnation, addr, advertise, seed);
-            match Membership::start(builder.network.clone(), Arc::new(PlainSeal::new(&builder.config.cluster)), config)
-                .await
-            {
+            let seal = Arc::new(PlainSeal::new(&builder.config.cluster));
+            match Membership::start(builder.network.clone(), seal, config, life.clone()).await {
                 Ok(membership) => break (listener, membership, addr, advertise),
                 // The port was free for TCP only.
                 Err(error)
@@ -145,14 +146,15 @@ impl Attempt {
         let (report, evidence) = mpsc::unbounded_channel();
         let (meet, strangers) = mpsc::channel(STRANGERS_MAX);
         let heard_by_links = (report, meet, membership.arrivals());
-        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), heard_by_links));
-        let accepting = task::spawn(serve::accept(node.clone(), listener));
+        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), heard_by_links, life));
+        let life = &node.life;
+        let accepting = life.spawn_core("accept", serve::accept(node.clone(), listener));
         if let Some(gossip) = membership.to_carry() {
-            task::spawn(courier::run(node.clone(), gossip));
+            life.spawn_core("courier", courier::run(node.clone(), gossip));
         }
         let membership = Arc::new(membership);
         let search = Arc::new(Search::new(membership.clone()));
-        let searching = task::spawn(search.clone().run(node.clone()));
+        let searching = life.spawn_core("search", search.clone().run(node.clone()));
         Ok(Self { node, membership, search, evidence, strangers, node_addr: addr, accepting, searching })
     }
 
@@ -164,6 +166,9 @@ impl Attempt {
         let mut company_since = None;
         let mut asked = BTreeSet::new();
         loop {
+            if let Some(failure) = self.node.life.failure() {
+                return Err(failure.clone().into());
+            }
             let members = heard.borrow_and_update().clone();
             let others = members.iter().any(|member| *member.name != *self.node.config.name && member.alive);
             let twins: Vec<&Heard> = members.iter().filter(|member| self.is_twin(member)).collect();
@@ -189,6 +194,7 @@ impl Attempt {
             let news = async {
                 tokio::select! {
                     biased;
+                    () = self.node.stop.cancelled() => {}
                     _ = heard.changed() => {}
                     _ = named.changed() => {}
                     _ = found.changed() => {}
@@ -236,12 +242,13 @@ impl Attempt {
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
         let mut views = Views::new(node.clone(), membership.clone());
         views.review(&membership.heard().borrow().clone());
-        task::spawn(views.run(evidence, strangers));
-        task::spawn(pulse::run(node.clone()));
-        task::spawn(audit::run(node.clone()));
-        task::spawn(expire::run(node.clone()));
-        task::spawn(ready::run(node.clone(), membership.clone(), search.clone(), ready));
-        task::spawn(search.clone().tell(node.clone()));
+        let life = &node.life;
+        life.spawn_core("views", views.run(evidence, strangers));
+        life.spawn_core("pulse", pulse::run(node.clone()));
+        life.spawn_core("audit", audit::run(node.clone()));
+        life.spawn_core("expire", expire::run(node.clone()));
+        life.spawn_core("ready", ready::run(node.clone(), membership.clone(), search.clone(), ready));
+        life.spawn_core("search", search.clone().tell(node.clone()));
         Mesh::new(node, membership, search, is_ready)
     }
 
@@ -318,6 +325,7 @@ fn new_node(
     advertise: SocketAddr,
     rng: StdRng,
     (evidence, strangers, gossip): (mpsc::UnboundedSender<Evidence>, mpsc::Sender<SocketAddr>, mpsc::Sender<Carried>),
+    life: Life,
 ) -> Node {
     let config = builder.config.clone();
     let terms = terms(builder);
@@ -345,6 +353,9 @@ fn new_node(
         born: Instant::now(),
         clock: builder.clock.clone(),
         store: Store::new(user_index(builder).map(Users::new)),
+        inbox: Inbox::default(),
+        spare: Spare::default(),
+        starving: Mutex::default(),
         keys: Keys::default(),
         lamport: LamportClock::new(NodeHash::of(&config.name, incarnation)),
         topology: ArcSwap::from_pointee(alone),
@@ -371,9 +382,9 @@ fn new_node(
         refusal_told: AtomicU64::new(0),
         vanished: Mutex::default(),
         unknown: Mutex::default(),
-        stop: CancellationToken::new(),
-        failure: OnceLock::new(),
         lives: Lives::default(),
+        stop: life.stop().clone(),
+        life,
         config,
     }
 }

@@ -82,6 +82,8 @@ counters! {
     expired,
     /// Times a peer was suspected.
     suspicions,
+    /// Connections of other nodes that could not be accepted, for example for want of file descriptors.
+    accept_errors,
     /// Slots that an audit found different.
     audit_differences,
 }

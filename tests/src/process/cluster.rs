@@ -187,7 +187,8 @@ impl IndexMut<&str> for Cluster {
 }
 
 /// A name that no other cluster of this machine has.
-pub(crate) fn unique_name() -> String {
+#[must_use]
+pub fn unique_name() -> String {
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
     format!("t{}-{random:016x}", std::process::id())
 }

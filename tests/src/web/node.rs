@@ -1,7 +1,7 @@
 //! A process with the example application.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -24,18 +24,44 @@ pub struct WebNode {
     child: Child,
     log: PathBuf,
     stdout: Lines<BufReader<ChildStdout>>,
+    http: SocketAddr,
 }
 
-impl WebNode {
-    /// Starts a node of `cluster` that serves visitors at `http`, and waits until it is ready. It logs into `dir`.
-    ///
-    /// # Panics
-    ///
-    /// When it ends instead, or takes too long.
-    pub async fn start(name: &str, cluster: &str, http: SocketAddr, notice: Duration, dir: &Path) -> Self {
-        let log = dir.join(format!("{name}.log"));
+/// How a node is started.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The node's name.
+    pub name: &'a str,
+    /// Of which cluster it is.
+    pub cluster: &'a str,
+    /// Where it serves visitors; any free port by default.
+    pub http: SocketAddr,
+    /// How long it gives notice before it stops; none by default.
+    pub notice: Duration,
+    /// Where files are.
+    pub dir: &'a Path,
+    /// What it logs; `info` by default.
+    pub level: &'a str,
+    /// Where it logs to; a file in `dir` by default.
+    pub stderr: Option<Stdio>,
+    /// What a shell does before it becomes the node, for example `ulimit -n 64`.
+    pub before: &'a str,
+}
+
+impl<'a> Launch<'a> {
+    /// With all defaults.
+    #[must_use]
+    pub fn new(name: &'a str, cluster: &'a str, dir: &'a Path) -> Self {
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { name, cluster, http, notice: Duration::ZERO, dir, level: "info", stderr: None, before: ":" }
+    }
+
+    fn command(self) -> (Command, PathBuf) {
+        let log = self.dir.join(format!("{}.log", self.name));
         let to_log = File::options().create(true).append(true).open(&log).expect("a file can be made");
-        let mut command = Command::new(program("webnode"));
+        let mut command = Command::new("sh");
+        // The node takes the place of the shell, so the process keeps its id.
+        command.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(program("webnode"));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with(ENV_PREFIX) {
                 command.env_remove(variable);
@@ -43,30 +69,61 @@ impl WebNode {
         }
         let set = |key: &str| format!("{ENV_PREFIX}{key}");
         command
-            .args(["node", "--until-stdin-closes", "--log", "info", "--notice", &humantime(notice)])
-            .env(set("NAME"), name)
-            .env(set("CLUSTER"), cluster)
-            .env(set("HTTP"), http.to_string())
+            .args(["node", "--until-stdin-closes", "--log", self.level, "--notice", &humantime(self.notice)])
+            .env(set("NAME"), self.name)
+            .env(set("CLUSTER"), self.cluster)
+            .env(set("HTTP"), self.http.to_string())
             .env(set("ROUTE_COOKIE"), ROUTE_COOKIE)
             .env(set("MULTICAST"), "true")
             .env(set("MULTICAST_INTERFACE"), "127.0.0.1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(to_log)
+            .stderr(self.stderr.unwrap_or_else(|| to_log.into()))
             .kill_on_drop(true);
+        (command, log)
+    }
+}
+
+impl WebNode {
+    /// Starts a node, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead, or takes too long.
+    pub async fn start(launch: Launch<'_>) -> Self {
+        let (name, http) = (launch.name.to_owned(), launch.http);
+        let (mut command, log) = launch.command();
         let mut child = command.spawn().expect("a process can be started");
         let stdout = child.stdout.take().expect("it is piped");
-        let mut node = Self { name: name.to_owned(), child, log, stdout: BufReader::new(stdout).lines() };
+        let mut node = Self { name, child, log, stdout: BufReader::new(stdout).lines(), http };
         node.ready().await;
         node
     }
 
     async fn ready(&mut self) {
         let line = timeout(PATIENCE, self.stdout.next_line()).await;
-        match line {
-            Ok(Ok(Some(line))) => assert!(line.contains(" is ready: "), "{} says {line:?}", self.name),
-            other => panic!("{} did not become ready ({other:?})\n{}", self.name, self.log()),
-        }
+        let http = match &line {
+            Ok(Ok(Some(line))) => line.split_once(" is ready: http://").and_then(|(_, rest)| rest.split_once(',')),
+            _ => panic!("{} did not become ready ({line:?})\n{}", self.name, self.log()),
+        };
+        let http = http.and_then(|(http, _)| http.parse().ok());
+        self.http = http.unwrap_or_else(|| panic!("{} says {line:?}", self.name));
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("{} has ended by itself\n{}", self.name, self.log()))
+    }
+
+    /// Where it serves visitors.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// The node's name.
@@ -85,6 +142,25 @@ impl WebNode {
         assert_eq!(status.code(), Some(0), "{}: {status}\n{}", self.name, self.log());
     }
 
+    /// Tells the node to stop, and waits until it has. Its exit code, and the end of what it logged.
+    pub async fn stops(mut self) -> (Option<i32>, String) {
+        let status = self.ended_by(Signal::TERM).await;
+        (status.code(), self.log())
+    }
+
+    /// Stops the process from running, as a stalled machine does.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("an own child can be signalled");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id")
+    }
+
     /// Ends the node as a crash would, and waits until it is gone.
     ///
     /// # Panics
@@ -95,9 +171,7 @@ impl WebNode {
     }
 
     async fn ended_by(&mut self, signal: Signal) -> ExitStatus {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        let pid = pid.unwrap_or_else(|| panic!("{} has ended by itself\n{}", self.name, self.log()));
-        kill_process(pid, signal).expect("an own child can be signalled");
+        kill_process(self.pid(), signal).expect("an own child can be signalled");
         // `Child::wait` would close the node's stdin, and that ends it at once.
         let ended = super::eventually(PATIENCE, async || {
             let status = self.child.try_wait().expect("it is a child of this process");

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use hyper::StatusCode;
 use sessionmesh::network::{Network as _, TokioNetwork};
 
-use super::{Balancer, Kind, Visitor, WebNode, eventually};
+use super::{Balancer, Kind, Launch, Visitor, WebNode, eventually};
 use crate::process::{PATIENCE, Turn, unique_name};
 
 /// The names of the nodes, as in the configurations of the documentation.
@@ -70,7 +70,10 @@ impl Site {
         let at = NAMES.iter().position(|known| *known == name).expect("one of the three names");
         let (name, cluster, addr) = (name.to_owned(), self.cluster.clone(), self.addrs[at]);
         let (notice, dir) = (self.balancer.kind().notice(), self.dir.path().to_owned());
-        async move { WebNode::start(&name, &cluster, addr, notice, &dir).await }
+        async move {
+            let launch = Launch::new(&name, &cluster, &dir);
+            WebNode::start(Launch { http: addr, notice, ..launch }).await
+        }
     }
 
     /// Starts a node, and waits until it is ready. The balancer may not know yet.

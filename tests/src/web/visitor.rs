@@ -62,6 +62,12 @@ impl Visitor {
         Self { to, user: user.to_owned(), connection: None, cookies: BTreeMap::new() }
     }
 
+    /// The same visitor, with the same cookies, at another address.
+    #[must_use]
+    pub fn moved_to(&self, to: SocketAddr) -> Self {
+        Self { to, user: self.user.clone(), connection: None, cookies: self.cookies.clone() }
+    }
+
     /// The name under which the visitor logs in.
     #[must_use]
     pub fn user(&self) -> &str {

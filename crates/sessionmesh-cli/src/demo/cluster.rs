@@ -80,7 +80,7 @@ impl Cluster {
         let settings = self.settings(before.replication, before.http, Some(at));
         let node = Node::start(before.name, settings, self.log.clone()).await.map_err(|failure| match failure {
             Failure::Failed(message) => message.unwrap_or_default(),
-            Failure::Refused(message) => message,
+            Failure::Refused(message) | Failure::Died(message) | Failure::NobodyStayed(message) => message,
         })?;
         self.nodes[at] = node;
         Ok(())

@@ -10,7 +10,7 @@ mod shop;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONNECTION};
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) mesh: Mesh,
     /// Set when the node is about to stop, for the balancer to see.
     pub(crate) stopping: Arc<AtomicBool>,
+    /// Lines of the log that could not be written.
+    pub(crate) lost_lines: Arc<AtomicU64>,
 }
 
 /// All routes. Balancers are told the node by a cookie called `route_cookie`, if there is one.
@@ -96,18 +98,28 @@ fn takes_html(headers: &HeaderMap) -> bool {
 }
 
 async fn health(State(app): State<App>) -> Response {
-    let (status, state) = match (app.is_stopping(), app.mesh.is_ready()) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "joining"),
-        (false, true) => (StatusCode::OK, "ready"),
+    let failure = app.mesh.failure();
+    let (status, state) = match (&failure, app.is_stopping(), app.mesh.is_ready()) {
+        (Some(_), _, _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
+        (None, true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        (None, false, false) => (StatusCode::SERVICE_UNAVAILABLE, "joining"),
+        (None, false, true) => (StatusCode::OK, "ready"),
     };
     let members: Vec<_> = app.mesh.members().into_iter().map(|member| member.name).collect();
-    let mut told = json!({ "node": app.mesh.name(), "state": state, "members": members });
+    let mut shown = json!({
+        "node": app.mesh.name(),
+        "state": state,
+        "members": members,
+        "log_lines_lost": app.lost_lines.load(Ordering::Relaxed),
+    });
     if let Some(alone) = app.mesh.alone() {
         // It serves, so a balancer may send visitors; a person should look.
-        told["alone"] = json!(alone.tried.iter().map(ToString::to_string).collect::<Vec<_>>());
+        shown["alone"] = json!(alone.tried.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
-    (status, Json(told)).into_response()
+    if let Some(failure) = failure {
+        shown["failure"] = failure.to_string().into();
+    }
+    (status, Json(shown)).into_response()
 }
 
 impl App {

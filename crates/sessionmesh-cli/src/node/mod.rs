@@ -4,30 +4,39 @@ mod app;
 mod port;
 mod ready_line;
 pub(crate) mod settings;
+mod visitors;
 
+use std::future::pending;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sessionmesh::{LeaveError, Mesh};
+use sessionmesh::{Failure as NodeFailure, Mesh};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use self::app::App;
 use self::port::Port;
 pub(crate) use self::ready_line::ReadyLine;
+use self::visitors::{Visitors, visitors_max};
 use crate::cli::{Failure, NodeArgs};
+use crate::log::Log;
+use crate::open_files;
 use crate::stop::Stop;
 
-/// How long requests that are under way may take, after the hand-over.
+/// How long requests that are under way may take, once the port is closed.
 const REQUESTS_END: Duration = Duration::from_secs(5);
+/// The same when the node has failed, and each request is answered at once that something is wrong.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs the node until it is told to stop.
-pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
     if args.until_stdin_closes {
         end_with_stdin();
     }
+    let visitors_max = visitors_max(open_files::allow_all());
     let variables =
         std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
     let settings = settings::load(args.config.as_deref(), variables).map_err(Failure::Refused)?;
@@ -40,43 +49,84 @@ pub(crate) async fn run(args: &NodeArgs) -> Result<(), Failure> {
         () = stop.asked() => return Ok(()),
     };
     let (listener, http) = port.open().map_err(Failure::Refused)?;
-    let app = App { mesh: mesh.clone(), stopping: Arc::default() };
+    let app = App { mesh: mesh.clone(), stopping: Arc::default(), lost_lines: log.lost() };
     let stopping = app.stopping.clone();
     let router = app::router(app, settings.route_cookie).map_err(|error| Failure::Refused(error.to_string()))?;
-    let (end, ended) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+    let (close, closed) = oneshot::channel::<()>();
+    let serving = axum::serve(Visitors::new(listener, visitors_max), router).with_graceful_shutdown(async {
         // Dropped without a word is as good as asked to end.
-        let _ = ended.await;
+        let _ = closed.await;
     });
-    let serving = tokio::spawn(async move { serving.await });
+    let door = Door { close, serving: tokio::spawn(async move { serving.await }) };
     tokio::select! {
-        () = mesh.ready() => {
-            say(&ReadyLine { name: mesh.name().to_owned(), http, replication: mesh.addr() });
-            stop.asked().await;
-        }
+        () = say_when_ready(&mesh, http) => {}
         () = stop.asked() => {}
+        failure = mesh.failed() => return Err(died(failure, &stopping, door).await),
     }
     tokio::select! {
-        left = hand_over(&mesh, &stopping, args) => {
-            let _ = end.send(());
-            let _ = timeout(REQUESTS_END, serving).await;
-            left.map_err(|error| Failure::Failed(Some(error.to_string())))
-        }
+        left = hand_over(&mesh, &stopping, door, args) => left,
         () = stop.asked() => Err(Failure::Failed(Some("stopped at once; nothing more was handed over".to_owned()))),
     }
 }
 
-/// Leaves the cluster while requests are still served.
-async fn hand_over(mesh: &Mesh, stopping: &AtomicBool, args: &NodeArgs) -> Result<(), LeaveError> {
-    stopping.store(true, Ordering::Relaxed);
-    sleep(args.notice).await;
-    tracing::info!("handing all sessions over");
-    mesh.leave(args.drain).await
+/// The way in for visitors.
+struct Door {
+    close: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<()>>,
 }
 
+impl Door {
+    /// Lets nobody in any more, and waits until those that are in have their answers.
+    async fn close(self, patience: Duration) {
+        let _ = self.close.send(());
+        let _ = timeout(patience, self.serving).await;
+    }
+}
+
+/// Never ends.
+async fn say_when_ready(mesh: &Mesh, http: std::net::SocketAddr) {
+    mesh.ready().await;
+    if mesh.is_ready() {
+        say(&ReadyLine { name: mesh.name().to_owned(), http, replication: mesh.addr() });
+    }
+    pending().await
+}
+
+/// A node that has failed is of no use to visitors: the others serve them.
+async fn died(failure: NodeFailure, stopping: &AtomicBool, door: Door) -> Failure {
+    stopping.store(true, Ordering::Relaxed);
+    door.close(LAST_ANSWERS).await;
+    Failure::Died(failure.to_string())
+}
+
+/// Leaves the cluster. First balancers get notice, then the port is closed: what comes later is refused, which every
+/// balancer sends elsewhere, and none gets an answer that only some of them would.
+async fn hand_over(mesh: &Mesh, stopping: &AtomicBool, door: Door, args: &NodeArgs) -> Result<(), Failure> {
+    stopping.store(true, Ordering::Relaxed);
+    sleep(args.notice).await;
+    door.close(REQUESTS_END).await;
+    tracing::info!("handing all sessions over");
+    let left = mesh.leave(args.drain).await;
+    if let Some(failure) = mesh.failure() {
+        return Err(Failure::Died(failure.to_string()));
+    }
+    match left.map_err(|error| Failure::Failed(Some(error.to_string())))?.ended {
+        0 => Ok(()),
+        ended => Err(Failure::NobodyStayed(format!(
+            "no other node stayed to take the sessions of this one; {ended} sessions ended with it"
+        ))),
+    }
+}
+
+/// Prints the line, without waiting for whoever reads it.
 fn say(line: &ReadyLine) {
-    anstream::println!("{line}");
-    let _ = anstream::stdout().flush();
+    let line = line.to_string();
+    std::thread::spawn(move || {
+        let printed = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
+        if let Err(error) = printed {
+            tracing::warn!(%error, "the line that says that this node is ready could not be printed");
+        }
+    });
 }
 
 /// Ends this process when its stdin is closed, also if the parent was killed.

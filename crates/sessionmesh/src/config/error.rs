@@ -100,6 +100,17 @@ pub enum ConfigError {
         /// The unspecified address.
         address: SocketAddr,
     },
+    /// Others would use an address at which nobody listens.
+    #[error(
+        "`advertise` = {advertise} and `bind` = {bind} are of different families, so nothing that is sent to the first \
+         arrives at the second: bind to an address of that family, or to [::], which takes both"
+    )]
+    OtherFamily {
+        /// Where this node listens.
+        bind: SocketAddr,
+        /// Where others are told to reach it.
+        advertise: SocketAddr,
+    },
     /// An address beyond loopback, without protection.
     #[error(
         "`{key}` = {address} is reachable from other machines, but without a cluster secret traffic is neither \

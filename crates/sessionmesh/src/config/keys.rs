@@ -93,6 +93,7 @@ impl Allowed {
             Self::Endpoints => {
                 Some(text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(Value::from).collect())
             }
+            Self::Address => Some(Value::from(bracketed(text).unwrap_or_else(|| text.to_owned()))),
             _ => Some(Value::from(text)),
         }
     }
@@ -146,6 +147,12 @@ impl fmt::Display for Allowed {
 
 const LABEL_BYTES_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 256;
+
+/// An IPv4 address in brackets with a port, without them: `[$(POD_IP)]:7700` fits addresses of both families.
+fn bracketed(text: &str) -> Option<String> {
+    let (host, port) = text.strip_prefix('[')?.split_once("]:")?;
+    host.parse::<Ipv4Addr>().ok().map(|host| format!("{host}:{port}"))
+}
 
 /// RFC 6901: empty, or begins with a slash; a tilde is followed by 0 or 1.
 fn is_pointer(text: &str) -> bool {

@@ -80,7 +80,8 @@ pub struct Config {
     /// any free port, for trying things out on one machine. Choose a fixed port when others name this node as a seed.
     pub bind: SocketAddr,
     /// Address that other nodes use for this one, if it is not `bind`: behind NAT, or when `bind` is `0.0.0.0` or `[::]`.
-    /// Port 0 stands for the port that was bound. Default none.
+    /// Port 0 stands for the port that was bound. IPv6 if `bind` is, or IPv4 if that is; `[::]` takes both. In the
+    /// environment also `[10.1.2.3]:7700`, for templates that do not know the family. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<SocketAddr>,
     /// Failure domain (rack, availability zone) of this node: 0 to 64 of the characters of `name`. Default empty.
@@ -156,8 +157,10 @@ pub struct Config {
     /// mechanism missed. In agreement one costs about 40 KiB at most.
     #[serde(with = "keys::duration")]
     pub audit_interval: Duration,
-    /// Sessions that a node holds at most, copies included, 1 to 1e12, default 1,000,000. Beyond it new sessions are
-    /// refused; a bound on memory against floods.
+    /// With so many sessions held, copies included, a node creates no further ones; 1 to 1e12, default 1,000,000. It stops
+    /// floods of visitors, and is no limit of memory: sessions may be of any size up to `max_session_bytes`, and copies that
+    /// other nodes send are always taken. For memory count with `max_sessions` of the usual size on each node, and twice
+    /// that for the time after a crash.
     pub max_sessions: u64,
     /// Attribute in whose JSON the user of a session stands, 1 to 256 bytes, such as `axum-login.data` or
     /// `actix_identity.user_id`. Default none: nothing is kept about users, and [`crate::Mesh::sessions_of`] is refused.
@@ -309,6 +312,11 @@ impl Config {
         let reachable = self.advertise.unwrap_or(self.bind);
         if reachable.ip().is_unspecified() {
             return Err(ConfigError::Unadvertised { address: reachable });
+        }
+        // `[::]` takes both.
+        let takes_both = self.bind.is_ipv6() && self.bind.ip().is_unspecified();
+        if self.bind.ip().to_canonical().is_ipv4() != reachable.ip().to_canonical().is_ipv4() && !takes_both {
+            return Err(ConfigError::OtherFamily { bind: self.bind, advertise: reachable });
         }
         let exposed = [("bind", Some(self.bind)), ("advertise", self.advertise)]
             .into_iter()

@@ -233,6 +233,29 @@ fn an_unspecified_address_needs_an_advertised_one() {
 }
 
 #[test]
+fn an_address_of_another_family_than_the_one_that_is_bound_is_refused() {
+    for (bind, advertise) in [("0.0.0.0:7700", "[fd00::7]:7700"), ("[fd00::1]:7700", "10.0.0.1:7700")] {
+        let config = Config { bind: at(bind), advertise: Some(at(advertise)), insecure: true, ..named(|_| ()) };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains(bind) && error.contains(advertise) && error.contains("[::]"), "{error}");
+    }
+    for advertise in ["10.0.0.1:7700", "[fd00::7]:7700"] {
+        let config = Config { bind: at("[::]:7700"), advertise: Some(at(advertise)), ..named(|c| c.insecure = true) };
+        config.validate().unwrap();
+    }
+}
+
+#[test]
+fn brackets_around_an_address_of_any_family_are_taken_in_the_environment() {
+    for (given, meant) in [("[10.1.2.3]:7700", "10.1.2.3:7700"), ("[fd00::7]:7700", "[fd00::7]:7700")] {
+        let variables = [("SESSIONMESH_ADVERTISE".to_owned(), given.to_owned())];
+        assert_eq!(Config::default().from_env_over(variables).unwrap().advertise, Some(at(meant)));
+    }
+    let variables = [("SESSIONMESH_ADVERTISE".to_owned(), "[10.1.2.3]".to_owned())];
+    Config::default().from_env_over(variables).unwrap_err();
+}
+
+#[test]
 fn limits_that_contradict_each_other_are_refused() {
     assert!(refusal(|c| c.max_session_bytes = 1024).contains("`max_value_bytes` = 1048576"));
     assert!(refusal(|c| (c.ack, c.ack_copies) = (AckName::Copies, 2)).contains("`backups` = 1"));

@@ -19,7 +19,6 @@ use tokio::time::sleep;
 use super::node::Node;
 use super::store::Entry;
 use crate::event::Event;
-use crate::task;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
@@ -44,8 +43,8 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
         Answer { verdict, newer: false }.code()
     };
     let answers = batch.deltas.iter().map(answer).collect();
-    let node = node.clone();
-    task::spawn(async move {
+    let (node, life) = (node.clone(), node.life.clone());
+    life.spawn("merge", async move {
         sleep(Duration::from_millis(20)).await;
         if let Ok(Message::Batch(batch)) = codec::decode(&bytes) {
             for delta in &batch.deltas {

@@ -22,7 +22,6 @@ use super::store::Entry;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::network::BoxFuture;
-use crate::task;
 
 /// Changes to one session, that become visible together.
 #[derive(Clone, Debug, Default)]
@@ -208,14 +207,14 @@ pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(node, loser, None, winner, wait).await;
     });
-    task::spawn(folding);
+    node.life.spawn("folding", folding);
 }
 
 /// What was written to an id that has been renewed goes to its successor, in a task of its own.
 pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
     let following = Following::new(node);
     let pouring: BoxFuture<'static, ()> = Box::pin(async move { pour(&following.0, successor, &attributes).await });
-    task::spawn(pouring);
+    node.life.spawn("pouring", pouring);
 }
 
 /// Counts a task that follows a renewal, for the figures.
@@ -369,7 +368,7 @@ pub(crate) async fn update<R>(
 /// Refuses changes once this node has handed over what it held. To be asked under the lock of the session: whoever
 /// closes the node passes through all locks afterwards, and then sees every change that was still let in.
 fn check_open(node: &Node) -> Result<(), CommitError> {
-    if node.closed.load(Ordering::SeqCst) { Err(CommitError::Left) } else { Ok(()) }
+    if node.is_closed() { Err(CommitError::Left) } else { Ok(()) }
 }
 
 /// All that this node and the caller know of a session.

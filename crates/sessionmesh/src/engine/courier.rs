@@ -21,7 +21,6 @@ use super::{frame, link};
 use crate::membership::Carried;
 use crate::network::ByteStream;
 use crate::seal::Side;
-use crate::task;
 
 /// Addresses with a connection at one time. Gossip for others is lost, as datagrams are.
 const ADDRESSES_MAX: usize = 64;
@@ -48,7 +47,7 @@ pub(crate) async fn run(node: Arc<Node>, mut gossip: mpsc::Receiver<Carried>) {
             ways.retain(|_, way| !way.is_closed());
             if !ways.contains_key(&addr) && ways.len() < ADDRESSES_MAX {
                 let (way, messages) = mpsc::channel(WAITING_MAX);
-                task::spawn(carry(node.clone(), addr, messages, said.clone()));
+                node.life.spawn("courier", carry(node.clone(), addr, messages, said.clone()));
                 ways.insert(addr, way);
             }
             if let Some(way) = ways.get(&addr) {

@@ -25,7 +25,6 @@ use super::peer::lock;
 use super::store::{Entry, Store};
 use super::topology::Topology;
 use crate::event::Event;
-use crate::task;
 
 /// Sessions asked about in one message.
 const ASKED_MAX: usize = 4096;
@@ -145,7 +144,7 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
     for items in asked.into_values() {
         for items in items.chunks(ASKED_MAX) {
             let (node, topology, items) = (node.clone(), topology.clone(), items.to_vec());
-            task::spawn(async move { decide(&node, &topology, items).await });
+            node.life.clone().spawn("expiry", async move { decide(&node, &topology, items).await });
         }
     }
 }
@@ -240,7 +239,7 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
     let Some(stamp) = stamp else { return };
     node.counters.expired.fetch_add(1, Ordering::Relaxed);
     let (node, id) = (node.clone(), item.id);
-    task::spawn(async move {
+    node.life.clone().spawn("expiry", async move {
         let deadline = node.config.commit_deadline;
         let wait = Wait { ack: Ack::Owners, strict: false, deadline };
         // It goes on replicating after a time-out. The event is told either way, since the end stands.

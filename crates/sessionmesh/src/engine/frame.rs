@@ -8,6 +8,8 @@ use std::io;
 use sessionmesh_core::codec::MESSAGE_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::inbox::{FREE_BYTES, Room};
+
 /// The largest frame, in bytes of payload.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 << 10;
 const HEADER_BYTES: usize = 5;
@@ -37,7 +39,7 @@ pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]
     stream.flush().await
 }
 
-/// Reads messages. Its memory is bounded by the largest message and one frame.
+/// Reads messages. Its memory is bounded by the largest message and one frame, and that of all readers by their [`Room`].
 #[derive(Debug)]
 pub(crate) struct FrameReader<R> {
     stream: R,
@@ -46,17 +48,29 @@ pub(crate) struct FrameReader<R> {
     start: usize,
     message: Vec<u8>,
     limit: usize,
+    room: Option<Room>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Reads messages of up to `limit` bytes.
-    pub(crate) fn new(stream: R, limit: usize) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0, message: Vec::new(), limit: limit.min(MESSAGE_BYTES_MAX) }
+    /// Reads messages of up to `limit` bytes, which are few.
+    pub(crate) const fn new(stream: R, limit: usize) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0, message: Vec::new(), limit, room: None }
+    }
+
+    /// Reads messages of all sizes, for which there is `room`.
+    pub(crate) fn within(stream: R, room: Room) -> Self {
+        Self { room: Some(room), ..Self::new(stream, MESSAGE_BYTES_MAX) }
     }
 
     /// The next message; `None` when the other side has closed the stream between two messages. Cancel safe: what was
     /// read stays in the reader.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if let Some(room) = &mut self.room
+            && self.message.is_empty()
+            && self.buffer.len() - self.start <= FREE_BYTES
+        {
+            room.give_back();
+        }
         loop {
             if let Some(message) = self.parse()? {
                 return Ok(Some(message));
@@ -65,12 +79,32 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             }
-            self.buffer.reserve(READ_BYTES);
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            let bytes = self.make_room().await?;
+            if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES {
+                self.buffer = Vec::new();
+            }
+            self.buffer.reserve(bytes);
+            if (&mut self.stream).take(bytes as u64).read_buf(&mut self.buffer).await? == 0 {
                 let clean = self.buffer.is_empty() && self.message.is_empty();
                 return if clean { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
         }
+    }
+
+    /// Waits until there is room for the frame that has begun, and says how much may be read now.
+    async fn make_room(&mut self) -> io::Result<usize> {
+        let frame =
+            self.buffer.first_chunk::<4>().map_or(0, |header| HEADER_BYTES + u32::from_le_bytes(*header) as usize);
+        if frame <= FREE_BYTES && self.message.is_empty() {
+            return Ok(FREE_BYTES);
+        }
+        if let Some(room) = &mut self.room {
+            room.for_frame().await?;
+            if !self.message.is_empty() {
+                room.for_message().await?;
+            }
+        }
+        Ok(frame.saturating_sub(self.buffer.len()).max(FREE_BYTES))
     }
 
     fn parse(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -83,15 +117,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if bytes == 0 || bytes > FRAME_BYTES_MAX + 1 {
                 return Err(malformed(format!("a frame of {bytes} bytes; allowed are 1 to {}", FRAME_BYTES_MAX + 1)));
             }
+            if self.message.len() + bytes - 1 > self.limit {
+                return Err(malformed(format!("a message of more than {} bytes", self.limit)));
+            }
             let Some((frame, _)) = body.split_at_checked(bytes) else {
                 return Ok(None);
             };
             let flags = frame[0];
             if flags > MORE {
                 return Err(malformed(format!("unknown frame flags {flags}")));
-            }
-            if self.message.len() + bytes - 1 > self.limit {
-                return Err(malformed(format!("a message of more than {} bytes", self.limit)));
             }
             self.message.extend_from_slice(&frame[1..]);
             self.start += 4 + bytes;
@@ -102,8 +136,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// How much is read at once.
-const READ_BYTES: usize = 64 << 10;
+/// An empty buffer that has grown beyond this is given back.
+const KEPT_BYTES: usize = 64 << 10;
 
 fn malformed(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)

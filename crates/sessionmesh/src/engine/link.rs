@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use sessionmesh_core::acks::Holds;
-use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
+use sessionmesh_core::codec;
 use sessionmesh_core::delta::Delta;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{
@@ -25,8 +25,10 @@ use tracing::{debug, warn};
 
 use super::frame::{self, FrameReader};
 use super::health::PongSeen;
+use super::inbox::Room;
 use super::node::Node;
 use super::peer::{Peer, lock};
+use super::spare::is_want_of_descriptors;
 use super::views::Evidence;
 use crate::network::ByteStream;
 use crate::seal::Side;
@@ -95,13 +97,13 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
 /// By so much the pauses of several nodes differ at most.
 const JITTER_MAX: Duration = Duration::from_millis(20);
 
-async fn connect_and_serve(node: &Node, peer: &Peer) -> io::Error {
+async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
     let stream = match open(node, peer).await {
         Ok(stream) => stream,
         Err(error) => return error,
     };
     let (read, mut write) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read, MESSAGE_BYTES_MAX);
+    let mut reader = FrameReader::within(read, Room::new(node.clone(), peer.node));
     lock(&peer.health).progressed(node.now());
     peer.link_up();
     peer.audits.want();
@@ -115,7 +117,7 @@ async fn connect_and_serve(node: &Node, peer: &Peer) -> io::Error {
 
 /// Dials within the commit deadline, and shakes hands within two: nothing waits for that, and both sides may be late.
 async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
-    let connecting = node.network.connect(peer.member.addr);
+    let connecting = connect(node, peer);
     let stream = timeout(node.config.commit_deadline, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let greeting = async {
         let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
@@ -128,6 +130,24 @@ async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
         Ok(stream)
     };
     timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greeting).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// Connects, if need be with a file descriptor that was kept for this.
+async fn connect(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
+    let connected = match node.network.connect(peer.member.addr).await {
+        Err(error) if node.spare.gave_up_for(&error) => node.network.connect(peer.member.addr).await,
+        Err(error) if is_want_of_descriptors(&error) => {
+            if let Some(unsaid) = lock(&node.starving).happened() {
+                warn!(%error, unsaid, "links to other nodes cannot be opened; allow more open files, or fewer visitors");
+            }
+            return Err(error);
+        }
+        connected => connected,
+    };
+    if connected.is_ok() {
+        node.spare.fill();
+    }
+    connected
 }
 
 /// Who is at the other end of a connection.

@@ -57,7 +57,7 @@ pub(crate) async fn end_all(
         let done = end(node, found.into_iter().collect(), wait).await;
         ended.all.extend(done.all);
         ended.unconfirmed.extend(done.unconfirmed);
-        if node.closed.load(std::sync::atomic::Ordering::SeqCst) {
+        if node.is_closed() {
             return Err(UserError::CannotTell { why: "this node has left the cluster", ended: ended.all.len() });
         }
     }

@@ -1,7 +1,7 @@
 //! The state that all tasks of a node share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use rand::Rng as _;
@@ -18,15 +18,17 @@ use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use super::expire::Fences;
 use super::health::Patience;
+use super::inbox::Inbox;
 use super::keys::Keys;
 use super::lateness::Lateness;
 use super::lives::Lives;
 use super::peer::{Peer, lock};
 use super::progress::HighWaterMark;
+use super::seldom::Seldom;
+use super::spare::Spare;
 use super::store::{Entry, Store};
 use super::topology::Topology;
 use super::trust::Trust;
@@ -35,6 +37,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::event::Event;
+use crate::life::Life;
 use crate::membership::Carried;
 use crate::network::Network;
 use crate::seal::ConnectionSeal;
@@ -58,6 +61,12 @@ pub(crate) struct Node {
     /// What is done at intervals is done at multiples of a beat from here on, so that it shares its wake-ups.
     pub(crate) born: tokio::time::Instant,
     pub(crate) store: Store,
+    /// Room for messages that are arriving.
+    pub(crate) inbox: Inbox,
+    /// File descriptors for links.
+    pub(crate) spare: Spare,
+    /// How often it was said that links cannot be opened for want of descriptors.
+    pub(crate) starving: Mutex<Seldom>,
     pub(crate) keys: Keys,
     pub(crate) lamport: LamportClock,
     pub(crate) topology: ArcSwap<Topology>,
@@ -102,13 +111,18 @@ pub(crate) struct Node {
     /// Ids that nobody knew a moment ago.
     pub(crate) unknown: Mutex<super::unknown::Unknown>,
     pub(crate) stop: CancellationToken,
-    /// Why the node stopped by itself, if it did.
-    pub(crate) failure: OnceLock<Failure>,
     /// The latest life of each name.
     pub(crate) lives: Lives,
+    /// All tasks of this node start here, and a failure of the node is told.
+    pub(crate) life: Life,
 }
 
 impl Node {
+    /// Whether this node takes no commits any more: it has left, or a part of it has failed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst) || self.life.failure().is_some()
+    }
+
     /// This node's time.
     pub(crate) fn now(&self) -> Moment {
         Moment::after_start(self.clock.elapsed().saturating_sub(self.started))
@@ -369,15 +383,8 @@ impl Node {
 
     /// Stops at once, as in a crash: nothing is served or handed over any more. The first failure is the one that is told.
     pub(crate) fn fail(&self, failure: Failure) {
-        if self.stop.is_cancelled() || self.failure.set(failure).is_err() {
-            return;
-        }
-        self.closed.store(true, Ordering::SeqCst);
-        self.stop.cancel();
+        self.life.fail(failure);
         self.changed.notify_waiters();
-        if let Some(failure) = self.failure.get() {
-            error!(name = %self.config.name, %failure, "the node has stopped");
-        }
     }
 
     /// A member knows a life of this node's name with the number `known`.

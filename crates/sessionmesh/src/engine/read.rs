@@ -25,7 +25,6 @@ use super::store::{Entry, must_be_told};
 use super::topology::Topology;
 use super::vanished::Vanished;
 use crate::error::LoadError;
-use crate::task;
 
 /// Whether a read counts as an access of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +265,7 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
         return None;
     }
     // What is held stays held while a node leaves; one that has stopped serves nothing.
-    if node.closed.load(Ordering::Acquire) && node.stop.is_cancelled() {
+    if node.is_closed() && node.stop.is_cancelled() {
         return None;
     }
     let look = |entry: &mut Entry| match entry.record.status() {
@@ -336,7 +335,7 @@ pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, to
             *told = now;
             let node = node.clone();
             // What became of the session is for the next one who reads it.
-            task::spawn(async move { drop(load(&node, id, Access::Note).await) });
+            node.life.clone().spawn("access", async move { drop(load(&node, id, Access::Note).await) });
         }
         None => {}
     }

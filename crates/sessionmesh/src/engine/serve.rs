@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::codec::{self, MESSAGE_BYTES_MAX};
+use futures::FutureExt as _;
+use sessionmesh_core::codec;
 use sessionmesh_core::message::{
     Answers, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Welcome,
 };
@@ -19,15 +21,16 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::frame::{self, FrameReader};
+use super::inbox::Room;
 use super::link::{HANDSHAKE_BYTES_MAX, HANDSHAKE_DEADLINES};
 use super::node::Node;
 use super::peer::lock;
+use super::seldom::Seldom;
 use super::views::Evidence;
 use super::{apply, audit, expire, read, roll_call};
 use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
 use crate::seal::Side;
-use crate::task;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
@@ -35,6 +38,8 @@ const CONNECTIONS_MAX: usize = 4096;
 const SILENT_DEADLINES: u32 = 20;
 /// Between two warnings about refused nodes, in milliseconds.
 const REFUSALS_TOLD_MS: u64 = 10_000;
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
@@ -50,6 +55,8 @@ struct Dialler {
 /// Accepts connections until the node stops.
 pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
     let open = Arc::new(());
+    let (mut too_many, mut failing) = (Seldom::default(), Seldom::default());
+    node.spare.fill();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -58,40 +65,61 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
         };
         match accepted {
             Ok((stream, from)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
-                let (node, open) = (node.clone(), open.clone());
-                task::spawn(async move {
-                    tokio::select! {
-                        biased;
-                        () = node.stop.cancelled() => {}
-                        ended = serve(&node, stream, from.ip()) => {
-                            if let Err(error) = ended {
-                                debug!(%error, "an incoming connection ended");
-                            }
-                        }
-                    }
-                    drop(open);
-                });
+                node.spare.fill();
+                node.life.spawn("connection", connection(node.clone(), stream, from.ip(), open.clone()));
             }
-            Ok(_) => warn!(CONNECTIONS_MAX, "too many connections; one was closed at once"),
+            Ok(_) => {
+                if let Some(unsaid) = too_many.happened() {
+                    warn!(CONNECTIONS_MAX, unsaid, "too many connections; one was closed at once");
+                }
+            }
+            Err(error) if node.spare.gave_up_for(&error) => {}
             Err(error) => {
                 // For example: out of file descriptors. The listener lives on.
-                warn!(%error, "a connection could not be accepted");
-                sleep(Duration::from_millis(50)).await;
+                node.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
+                if let Some(unsaid) = failing.happened() {
+                    warn!(%error, unsaid, "a connection could not be accepted");
+                }
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>, ip: IpAddr) -> io::Result<()> {
+/// Serves one connection until it ends or the node stops. `open` counts it.
+async fn connection(node: Arc<Node>, stream: Box<dyn ByteStream>, ip: IpAddr, open: Arc<()>) {
+    let serving = async {
+        // Before the handshake is over nothing of the node can have been changed, so a panic ends the connection alone.
+        let greeted = AssertUnwindSafe(greet(&node, stream, ip)).catch_unwind().await;
+        let Ok(Some((stream, from))) = greeted else { return };
+        if let Err(error) = serve(&node, stream, from).await {
+            debug!(%error, "an incoming connection ended");
+        }
+    };
+    node.stop.run_until_cancelled(serving).await;
+    drop(open);
+}
+
+/// Shakes hands, within some commit deadlines.
+async fn greet(node: &Node, stream: Box<dyn ByteStream>, ip: IpAddr) -> Option<(Box<dyn ByteStream>, Dialler)> {
     let greet = async {
         let mut stream = node.seal.wrap(stream, Side::Listener).await?;
         let from = welcome(node, &mut stream, ip).await?;
-        Ok::<_, io::Error>((stream, from))
+        io::Result::Ok((stream, from))
     };
-    let patience = node.config.commit_deadline * HANDSHAKE_DEADLINES;
-    let (stream, from) = timeout(patience, greet).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let greeted = timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greet).await;
+    match greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(greeted) => Some(greeted),
+        Err(error) => {
+            debug!(%error, "an incoming connection ended before anybody had been greeted");
+            None
+        }
+    }
+}
+
+async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>, from: Dialler) -> io::Result<()> {
     let (read, mut write) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(read, MESSAGE_BYTES_MAX);
+    let mut reader = FrameReader::within(read, Room::new(node.clone(), from.node));
     let (answers, mut waiting) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
     let room = Arc::new(tokio::sync::Semaphore::new(ANSWER_BYTES_MAX));
     let writing = async {

@@ -21,7 +21,6 @@ use super::vanished::Vanished;
 use super::{link, walk};
 use crate::event::Event;
 use crate::membership::{Heard, HeardState, Membership};
-use crate::task;
 
 /// What a link learned about a member.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +130,11 @@ impl Views {
                 () = self.node.stop.cancelled() => break,
                 Some(evidence) = evidence.recv() => self.note(evidence),
                 Some(addr) = strangers.recv() => self.membership.introduce(addr).await,
-                changed = heard.changed() => if changed.is_err() { break },
+                changed = heard.changed() => if changed.is_err() {
+                    // The node stops, or the task that hears has failed, which will be said of that one.
+                    self.node.stop.cancelled().await;
+                    break;
+                },
                 _ = reviews.tick() => {}
             }
             let heard = heard.borrow_and_update().clone();
@@ -368,7 +371,9 @@ impl Views {
         for member in view.members().iter().filter(|member| *member.name != *self.node.config.name) {
             if !self.peers.contains_key(&member.node()) {
                 let peer = Arc::new(Peer::new(member.clone(), now, self.node.stop.child_token()));
-                task::spawn(link::run(self.node.clone(), peer.clone()));
+                let link = link::run(self.node.clone(), peer.clone());
+                // It ends with its peer.
+                self.node.life.spawn("link", link);
                 self.peers.insert(peer.node, peer);
             }
         }
@@ -393,7 +398,10 @@ impl Views {
         };
         if topology.view.members().iter().any(became_ready) {
             let (node, stop) = (self.node.clone(), self.node.stop.child_token());
-            task::spawn(async move { stop.run_until_cancelled(walk::let_go_of_what_is_kept(node)).await });
+            let life = node.life.clone();
+            life.spawn("walk", async move {
+                stop.run_until_cancelled(walk::let_go_of_what_is_kept(node)).await;
+            });
         }
         for member in topology.view.members() {
             self.node.lives.took_part(&member.name, member.incarnation);
@@ -422,7 +430,9 @@ impl Views {
         self.walk = node.stop.child_token();
         let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.known.clone());
         let stop = self.walk.clone();
-        task::spawn(async move { stop.run_until_cancelled(walk).await });
+        node.life.spawn("walk", async move {
+            stop.run_until_cancelled(walk).await;
+        });
     }
 
     fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {

@@ -32,8 +32,8 @@ use self::multicast::Beacons;
 pub(crate) use self::named::{LookedUp, Named};
 use self::resolution::Resolution;
 pub(crate) use self::seal::{DatagramSeal, PlainSeal};
+use crate::life::Life;
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
-use crate::task;
 
 /// The longest name of a cluster, node or zone, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Membership {
 }
 
 impl Membership {
-    /// Starts to gossip, in the state [`HeardState::Probing`], and all configured discoveries.
+    /// Starts to gossip, in the state [`HeardState::Probing`], and all configured discoveries, as part of `life`.
     ///
     /// # Errors
     /// The configuration is impossible, the gossip port cannot be bound, or multicast fails and must not.
@@ -123,6 +123,7 @@ impl Membership {
         network: Arc<dyn Network>,
         seal: Arc<dyn DatagramSeal>,
         config: MembershipConfig,
+        life: Life,
     ) -> io::Result<Self> {
         config.validate()?;
         let (seeds, mut names) = sorted_seeds(&config);
@@ -137,17 +138,24 @@ impl Membership {
         let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
         let (publish, heard) = watch::channel(Arc::default());
         let (found, named) = watch::channel(named::named(&config.seeds, &config.dns));
-        let mut tasks = vec![task::spawn(watch_over(Arc::clone(&gossip), config.gossip_interval, publish))];
+        let watching = watch_over(Arc::clone(&gossip), config.gossip_interval, publish);
+        let mut tasks = vec![spawn(&life, "gossip", watching)];
         let (multicast_failed, multicast_error) = watch::channel(None);
         if !config.multicast.is_empty() {
             let beacons = Beacons::new(Arc::clone(&network), seal, Arc::clone(&config), Arc::clone(&gossip));
-            tasks.push(task::spawn(beacons.run(group, multicast_failed)));
+            tasks.push(spawn(&life, "beacons", beacons.run(group, multicast_failed)));
         }
         if !names.is_empty() {
             let resolution = Resolution { network, config, gossip: Arc::clone(&gossip), named: found };
-            tasks.push(task::spawn(resolution.run(names)));
+            tasks.push(spawn(&life, "names", resolution.run(names)));
         }
         seeds.into_iter().for_each(|seed| gossip.reach(seed));
+        let (stop, stopped) = (life.stop().clone(), Arc::clone(&gossip));
+        tasks.push(life.spawn("end of gossip", async move {
+            // Whatever ends the node, others must not go on hearing it.
+            stop.cancelled().await;
+            stopped.stop();
+        }));
         Ok(Self { gossip, heard, named, multicast_error, tasks: Mutex::new(tasks) })
     }
 
@@ -240,6 +248,14 @@ async fn bind(network: &dyn Network, at: SocketAddr) -> io::Result<Box<dyn Datag
             bound => return bound,
         }
     }
+}
+
+/// Starts a task that goes on until the node stops.
+fn spawn(life: &Life, task: &'static str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let stop = life.stop().clone();
+    life.spawn_core(task, async move {
+        stop.run_until_cancelled(future).await;
+    })
 }
 
 /// Publishes what gossip hears, and replaces its server should that end.

@@ -65,11 +65,21 @@ impl Listener for TcpListener {
 
 impl Datagrams for UdpSocket {
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { Self::send_to(self, bytes, to).await.map(|_| ()) })
+        Box::pin(async move {
+            let to = match (to, Self::local_addr(self)?) {
+                // A socket that is bound to `[::]` takes IPv4, too, but wants it written as IPv6.
+                (SocketAddr::V4(v4), SocketAddr::V6(_)) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+                _ => to,
+            };
+            Self::send_to(self, bytes, to).await.map(|_| ())
+        })
     }
 
     fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
-        Box::pin(Self::recv_from(self, buffer))
+        Box::pin(async move {
+            let (length, from) = Self::recv_from(self, buffer).await?;
+            Ok((length, (from.ip().to_canonical(), from.port()).into()))
+        })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -31,7 +31,7 @@ async fn mesh() -> Mesh {
 }
 
 fn app(mesh: &Mesh) -> App {
-    App { mesh: mesh.clone(), stopping: Arc::default() }
+    App { mesh: mesh.clone(), stopping: Arc::default(), lost_lines: Arc::default() }
 }
 
 /// A node that is alone, and where its application listens.
@@ -221,7 +221,7 @@ async fn a_node_that_stops_is_not_healthy() {
     assert_eq!((answer.status, &answer.body["state"]), (StatusCode::OK, &json!("ready")));
     assert_eq!(answer.body["members"], json!(["web-1"]));
     assert_eq!(answer.body["alone"], json!(["127.0.0.1:1: nobody listens there"]));
-    let app = App { mesh, stopping: Arc::new(AtomicBool::new(true)) };
+    let app = App { mesh, stopping: Arc::new(AtomicBool::new(true)), lost_lines: Arc::default() };
     let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
     let answer = router(app, None).unwrap().oneshot(request).await.unwrap();
     assert_eq!((answer.status(), text(&answer.headers()[CONNECTION])), (StatusCode::SERVICE_UNAVAILABLE, "close"));
