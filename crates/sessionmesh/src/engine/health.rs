@@ -230,8 +230,8 @@ impl Health {
     pub(crate) fn overslept(&mut self, gap_ms: u64, patience: &Patience, now: Moment) {
         let unheard = gap_ms.saturating_sub(patience.late_ms());
         let later = |since: Moment| since.plus_ms(unheard).min(now).max(since);
-        self.progress = later(self.progress);
         self.missed = self.missed.map(later);
+        self.progress = later(self.progress);
     }
 
     /// This node was stalled for `gap_ms`: it cannot tell who was silent meanwhile, and its links may have to be opened
