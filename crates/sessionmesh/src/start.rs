@@ -150,11 +150,11 @@ impl Attempt {
         let life = &node.life;
         let accepting = life.spawn_core("accept", serve::accept(node.clone(), listener));
         if let Some(gossip) = membership.to_carry() {
-            life.spawn_core("courier", courier::run(node.clone(), gossip));
+            life.spawn("courier", courier::run(node.clone(), gossip));
         }
         let membership = Arc::new(membership);
         let search = Arc::new(Search::new(membership.clone()));
-        let searching = life.spawn_core("search", search.clone().run(node.clone()));
+        let searching = life.spawn("search", search.clone().run(node.clone()));
         Ok(Self { node, membership, search, evidence, strangers, node_addr: addr, accepting, searching })
     }
 
