@@ -102,7 +102,8 @@ impl MembershipConfig {
 pub(crate) struct Membership {
     gossip: Arc<Gossip>,
     heard: watch::Receiver<Arc<Vec<Heard>>>,
-    named: watch::Receiver<Named>,
+    /// Kept also where nothing is ever looked up: whoever waits for news of it must not take its end for news.
+    named: watch::Sender<Named>,
     multicast_error: watch::Receiver<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -137,7 +138,7 @@ impl Membership {
 
         let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
         let (publish, heard) = watch::channel(Arc::default());
-        let (found, named) = watch::channel(named::named(&config.seeds, &config.dns));
+        let named = watch::Sender::new(named::named(&config.seeds, &config.dns));
         let watching = watch_over(Arc::clone(&gossip), config.gossip_interval, publish);
         let mut tasks = vec![spawn(&life, "gossip", watching)];
         let (multicast_failed, multicast_error) = watch::channel(None);
@@ -146,7 +147,7 @@ impl Membership {
             tasks.push(spawn(&life, "beacons", beacons.run(group, multicast_failed)));
         }
         if !names.is_empty() {
-            let resolution = Resolution { network, config, gossip: Arc::clone(&gossip), named: found };
+            let resolution = Resolution { network, config, gossip: Arc::clone(&gossip), named: named.clone() };
             tasks.push(spawn(&life, "names", resolution.run(names)));
         }
         seeds.into_iter().for_each(|seed| gossip.reach(seed));
@@ -168,7 +169,7 @@ impl Membership {
 
     /// Whom the settings name, and where that is. Whoever waits is woken by each look-up that gave something else.
     pub(crate) fn named(&self) -> watch::Receiver<Named> {
-        self.named.clone()
+        self.named.subscribe()
     }
 
     /// Sets the own state and tells every live member at once.
