@@ -9,6 +9,7 @@ use sessionmesh_simulations::entropy;
 use sessionmesh_simulations::network::Trace;
 use sessionmesh_simulations::record::Recorder;
 use sessionmesh_simulations::scenario::{Ack, Discovery, Fault, IDLE_NEVER_MS, Kind, Mode, Network, Scenario};
+use tokio::sync::oneshot::error::TryRecvError;
 
 const NODES: usize = 3;
 /// For so long a busy node runs, when it has waited for its turn.
@@ -66,10 +67,22 @@ impl Host {
         job: impl FnOnce(Mesh) -> F + 'static,
     ) -> T {
         let mut answer = self.cluster.ask(node, job);
+        let start = self.cluster.now_ms();
         loop {
             match answer.try_recv() {
                 Ok(answer) => return answer,
-                Err(_) => self.step(),
+                Err(TryRecvError::Empty) => {
+                    let waited = self.cluster.now_ms() - start;
+                    assert!(
+                        waited < WITHIN_MS,
+                        "n{node} has not answered after {waited} ms:{}",
+                        self.cluster.figures()
+                    );
+                    self.step();
+                }
+                Err(TryRecvError::Closed) => {
+                    panic!("the request of n{node} ended without an answer:{}", self.cluster.figures())
+                }
             }
         }
     }
