@@ -29,7 +29,6 @@ use crate::engine::inbox::Inbox;
 use crate::engine::keys::Keys;
 use crate::engine::lateness::Lateness;
 use crate::engine::link;
-use crate::engine::lives::Lives;
 use crate::engine::node::Node;
 use crate::engine::progress::HighWaterMark;
 use crate::engine::search::Search;
@@ -382,7 +381,6 @@ fn new_node(
         refusal_told: AtomicU64::new(0),
         vanished: Mutex::default(),
         unknown: Mutex::default(),
-        lives: Lives::default(),
         stop: life.stop().clone(),
         life,
         config,

@@ -187,7 +187,7 @@ pub(crate) async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, e
 /// What a refusal means for this node; and the error for it.
 fn refused(node: &Node, why: Refused) -> io::Error {
     if let Refused::Stale { known } = why {
-        node.outlived(known);
+        node.refused_as_stale(known);
     }
     io::Error::other(RefusedBy { why, text: refusal(&node.config.cluster, why) })
 }

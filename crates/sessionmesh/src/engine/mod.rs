@@ -12,7 +12,6 @@ pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod lateness;
 pub(crate) mod link;
-pub(crate) mod lives;
 pub(crate) mod login;
 pub(crate) mod node;
 pub(crate) mod peer;

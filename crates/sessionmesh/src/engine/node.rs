@@ -24,7 +24,6 @@ use super::health::Patience;
 use super::inbox::Inbox;
 use super::keys::Keys;
 use super::lateness::Lateness;
-use super::lives::Lives;
 use super::peer::{Peer, lock};
 use super::progress::HighWaterMark;
 use super::seldom::Seldom;
@@ -111,8 +110,6 @@ pub(crate) struct Node {
     /// Ids that nobody knew a moment ago.
     pub(crate) unknown: Mutex<super::unknown::Unknown>,
     pub(crate) stop: CancellationToken,
-    /// The latest life of each name.
-    pub(crate) lives: Lives,
     /// All tasks of this node start here, and a failure of the node is told.
     pub(crate) life: Life,
 }
@@ -387,10 +384,17 @@ impl Node {
         self.changed.notify_waiters();
     }
 
-    /// A member knows a life of this node's name with the number `known`.
-    pub(crate) fn outlived(&self, known: u64) {
-        if known > self.incarnation {
-            self.fail(Failure::Replaced { name: self.config.name.clone(), incarnation: known });
+    /// A life of this node's name with a larger number takes part: this one was replaced.
+    pub(crate) fn replaced(&self, incarnation: u64) {
+        self.fail(Failure::Replaced { name: self.config.name.clone(), incarnation });
+    }
+
+    /// A member sees a life of this node's name with the number `seen`. One that is only just joining waits for gossip to
+    /// say so, too: the member may not have noticed the death of the life before, whose number was larger by its clock.
+    pub(crate) fn refused_as_stale(&self, seen: u64) {
+        let topology = self.topology.load();
+        if seen > self.incarnation && !topology.is_joining(topology.me) {
+            self.replaced(seen);
         }
     }
 

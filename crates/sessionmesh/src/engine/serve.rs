@@ -201,7 +201,7 @@ fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
         return Some(Refused::Digest { version: DIGEST_VERSION });
     }
     // Who only asks who is there takes no part.
-    let later = node.lives.later(hello.name, hello.incarnation).filter(|_| hello.expects != 0)?;
+    let later = later_life(node, hello.name, hello.incarnation).filter(|_| hello.expects != 0)?;
     Some(Refused::Stale { known: later })
 }
 
@@ -233,6 +233,12 @@ impl Node {
         }
         io::Error::other(why.to_owned())
     }
+}
+
+/// The later life of this name that this node sees, if it sees one.
+fn later_life(node: &Node, name: &str, incarnation: u64) -> Option<u64> {
+    let seen = node.topology.load().view.get(name)?.incarnation;
+    (seen > incarnation).then_some(seen)
 }
 
 async fn reading<R: AsyncRead + Unpin>(
@@ -268,7 +274,7 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
             let view = node.topology.load().hash().0;
             codec::encode(&Message::Answers(Answers { seq: batch.seq, counter: node.lamport.now(), view, codes }))
         }
-        Message::Ping(ping) => match node.lives.later(&dialler.name, dialler.incarnation) {
+        Message::Ping(ping) => match later_life(node, &dialler.name, dialler.incarnation) {
             None => codec::encode(&Message::Pong(pong(node, from, ping))),
             // It was frozen or cut off while another one of its name was started, and has kept its connection.
             Some(known) => codec::encode(&Message::Refused(Refused::Stale { known })),

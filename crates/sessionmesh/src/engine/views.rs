@@ -50,6 +50,8 @@ const REVIEW: Duration = Duration::from_millis(100);
 const STILL_INTERVALS: u64 = 4;
 /// A member whose port refuses, but that gossip still hears after so long, is alive after all.
 const REFUSED_BUT_HEARD_MS: u64 = 2_000;
+/// The longest that a member whose port refuses, and that was never reached, waits for the next try.
+const REFUSED_WAIT_MS_MAX: u64 = 60_000;
 /// Links to former members are kept for so long at most.
 const FORMER_MS_MAX: u64 = 10_000;
 
@@ -82,8 +84,16 @@ pub(crate) struct Views {
 struct Refusal {
     since: Moment,
     heartbeat: u64,
-    /// Gossip has heard it for so long since that it lives all the same.
-    lives: bool,
+    /// Gossip must have heard it for so long since before it counts all the same.
+    wait_ms: u64,
+    /// It counts as a member all the same.
+    admitted: bool,
+}
+
+impl Refusal {
+    fn new(now: Moment, heartbeat: u64, wait_ms: u64) -> Self {
+        Self { since: now, heartbeat, wait_ms, admitted: false }
+    }
 }
 
 /// The last heartbeat of an incarnation.
@@ -150,12 +160,7 @@ impl Views {
     fn note(&mut self, evidence: Evidence) {
         let now = self.node.now();
         match evidence {
-            Evidence::Refused(node) => {
-                if self.peers.contains_key(&node) {
-                    let heartbeat = self.heartbeats.get(&node).map_or(0, |heartbeat| heartbeat.count);
-                    self.refused.entry(node).or_insert(Refusal { since: now, heartbeat, lives: false });
-                }
-            }
+            Evidence::Refused(node) => self.refused_by(node, now),
             Evidence::Connected(node) => {
                 self.refused.remove(&node);
                 self.reached.insert(node);
@@ -180,8 +185,24 @@ impl Views {
         }
     }
 
+    /// A member that was reached before and is heard all the same stays what it is, however often its port refuses. One that
+    /// was never reached has a wrong address, it seems, and is tried again ever more rarely.
+    fn refused_by(&mut self, node: NodeHash, now: Moment) {
+        if !self.peers.contains_key(&node) {
+            return;
+        }
+        let heartbeat = self.heartbeats.get(&node).map_or(0, |heartbeat| heartbeat.count);
+        match self.refused.get_mut(&node) {
+            None => drop(self.refused.insert(node, Refusal::new(now, heartbeat, REFUSED_BUT_HEARD_MS))),
+            Some(refusal) if refusal.admitted && !self.reached.contains(&node) => {
+                *refusal = Refusal::new(now, heartbeat, (refusal.wait_ms * 2).min(REFUSED_WAIT_MS_MAX));
+            }
+            Some(_) => {}
+        }
+    }
+
     /// A process that is gone is not heard any more, once what gossip relayed has arrived. One that is heard for
-    /// longer lives, though its port refuses: it is suspected, not removed, unless nobody here ever reached it.
+    /// longer lives, though its port refuses: it is suspected, not removed.
     fn check_refused(&mut self, now: Moment) {
         for (node, refusal) in &mut self.refused {
             let heartbeat = self.heartbeats.get(node).map_or(0, |heartbeat| heartbeat.count);
@@ -189,9 +210,8 @@ impl Views {
                 continue;
             }
             refusal.heartbeat = heartbeat;
-            let lives = now.ms_since(refusal.since) > REFUSED_BUT_HEARD_MS && self.reached.contains(node);
-            if lives && !refusal.lives {
-                refusal.lives = true;
+            if !refusal.admitted && now.ms_since(refusal.since) > refusal.wait_ms {
+                refusal.admitted = true;
                 probe::reached(Path::RefusedButHeard);
                 if let Some(peer) = self.peers.get(node) {
                     super::pulse::suspect(&self.node, peer);
@@ -209,9 +229,6 @@ impl Views {
         for nodes in [&mut self.leaving, &mut self.gone, &mut self.known, &mut self.reached] {
             nodes.retain(is_known);
         }
-        self.node
-            .lives
-            .retain(|name, incarnation| *name == *self.node.config.name || is_known(&NodeHash::of(name, incarnation)));
     }
 
     /// Computes the view from what was heard, and adopts it if it is another one.
@@ -263,7 +280,7 @@ impl Views {
                 continue;
             }
             if heard.incarnation > self.node.incarnation {
-                self.node.outlived(heard.incarnation);
+                self.node.replaced(heard.incarnation);
             } else if self.earlier_lives_told.insert(heard.incarnation) {
                 warn!(name = %heard.name, addr = %heard.addr, incarnation = heard.incarnation,
                     "an earlier life of this node's name is running; it stops as soon as it hears of this one. \
@@ -300,9 +317,8 @@ impl Views {
             };
             let state = if self.leaving.contains(&node) { MemberState::Leaving } else { state };
             if self.is_alive(node, heard, before.peer(node), now)
-                && self.refused.get(&node).is_none_or(|refusal| refusal.lives)
+                && self.refused.get(&node).is_none_or(|refusal| refusal.admitted)
                 && !self.gone.contains(&node)
-                && self.node.lives.later(&heard.name, heard.incarnation).is_none()
             {
                 let (name, zone, terms) = (heard.name.clone(), heard.zone.clone(), heard.terms);
                 members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state, terms });
@@ -350,7 +366,7 @@ impl Views {
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
-            let refused = self.refused.get(&peer.node).is_some_and(|refusal| !refusal.lives);
+            let refused = self.refused.get(&peer.node).is_some_and(|refusal| !refusal.admitted);
             if self.gone.contains(&peer.node) || refused {
                 probe::reached_if(Path::RefusedRemoved, || refused);
                 peer.stop.cancel();
@@ -402,9 +418,6 @@ impl Views {
             life.spawn("walk", async move {
                 stop.run_until_cancelled(walk::let_go_of_what_is_kept(node)).await;
             });
-        }
-        for member in topology.view.members() {
-            self.node.lives.took_part(&member.name, member.incarnation);
         }
         self.known.extend(nodes);
         self.node.changed.notify_waiters();
