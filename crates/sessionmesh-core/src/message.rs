@@ -14,9 +14,9 @@ use crate::users::UserKey;
 /// First field of a handshake: "SMSH" in little-endian bytes.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SMSH");
 /// The oldest protocol version this build speaks.
-pub const VERSION_MIN: u16 = 2;
+pub const VERSION_MIN: u16 = 3;
 /// The newest protocol version this build speaks.
-pub const VERSION_MAX: u16 = 2;
+pub const VERSION_MAX: u16 = 3;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
