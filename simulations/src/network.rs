@@ -275,10 +275,13 @@ impl Datagrams for Mouth {
             };
             host.recorder.datagram_sent(&Datagram { from: self.address, to, bytes }, times);
             if delay_ms > 0 {
-                let (socket, bytes) = (self.socket.clone(), bytes.to_vec());
+                // What is under way keeps no port open. It is lost if its sender is gone when it should arrive.
+                let (socket, bytes) = (Arc::downgrade(&self.socket), bytes.to_vec());
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(delay_ms)).await;
-                    let _ = socket.send_to(&bytes, to).await;
+                    if let Some(socket) = socket.upgrade() {
+                        let _ = socket.send_to(&bytes, to).await;
+                    }
                 });
                 return Ok(());
             }

@@ -7,8 +7,9 @@ use wincode::config::Configuration;
 
 use crate::message::Message;
 
-/// The largest encoded message, in bytes: a session of the largest size that a configuration allows, and its frame.
-pub const MESSAGE_BYTES_MAX: usize = 20 << 20;
+/// The largest encoded message, in bytes. No commit makes a session larger than its limit (16 MiB at most, 4 MiB by
+/// default), but several nodes may do so at once, each before it hears of the others; so many times the limit has to fit.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// An element takes at most this many times as much memory as it takes bytes on the wire.
 const EXPANSION_MAX: usize = 2;
@@ -58,7 +59,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
         0x2_0001..=0x8_0000 => decode_within::<{ EXPANSION_MAX * 0x8_0000 }>(bytes),
         0x8_0001..=0x20_0000 => decode_within::<{ EXPANSION_MAX * 0x20_0000 }>(bytes),
         0x20_0001..=0x80_0000 => decode_within::<{ EXPANSION_MAX * 0x80_0000 }>(bytes),
-        0x80_0001..=MESSAGE_BYTES_MAX => decode_within::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>(bytes),
+        0x80_0001..=0x200_0000 => decode_within::<{ EXPANSION_MAX * 0x200_0000 }>(bytes),
+        0x200_0001..=MESSAGE_BYTES_MAX => decode_within::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>(bytes),
         bytes => return Err(CodecError::TooLarge { bytes }),
     };
     Ok(decoded?)

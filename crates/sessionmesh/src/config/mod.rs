@@ -177,8 +177,8 @@ pub struct Config {
     /// program. Best effort: not enforced while nodes cannot tell, and logins at the very same time may leave one too
     /// many until the next one.
     pub max_sessions_per_user: u32,
-    /// Attributes of one session, live plus removed, 1 to 65,536, default 256. Removed keys count until the session
-    /// ends, so do not put data into keys.
+    /// Attributes that one session has at a time, 1 to 65,536, default 256. A removed one leaves its key behind until the
+    /// session ends; with these a session may have 32 times as many keys in its life, so do not put data into keys.
     pub max_attributes: u32,
     /// Length of a key in bytes, 1 to 65,535, default 256.
     pub max_key_bytes: u32,

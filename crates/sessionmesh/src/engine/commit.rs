@@ -402,23 +402,40 @@ fn check_limits(
     // What one node lets a visitor store, he can go on with on each other one.
     let limits = topology.view.in_force();
     let exceeded = |what, found: usize, allowed| exceeded(what, found as u64, allowed);
-    let mut keys = session.map_or(0, |session| session.attributes().len());
-    let mut bytes = session.map_or(0, Session::bytes);
+    let live_before = session.map_or(0, |session| session.live().count());
+    let all_before = session.map_or(0, |session| session.attributes().len());
+    let bytes_before = session.map_or(0, Session::bytes);
+    let (mut live, mut all, mut bytes) = (live_before, all_before, bytes_before);
     for (key, value) in puts {
         exceeded("bytes of a key (max_key_bytes)", key.len(), limits.max_key_bytes)?;
         let value_bytes = value.as_ref().map_or(0, |value| value.len());
         exceeded("bytes of a value (max_value_bytes)", value_bytes, limits.max_value_bytes)?;
         let before = session.and_then(|session| session.attribute(key));
         if before.is_none() {
-            keys += 1;
+            all += 1;
             bytes += key.len();
         }
-        bytes -= before.and_then(|a| a.value.as_ref()).map_or(0, |value| value.len());
-        bytes += value_bytes;
+        let value_before = before.and_then(|attribute| attribute.value.as_ref());
+        live = live + usize::from(value.is_some()) - usize::from(value_before.is_some());
+        bytes = bytes + value_bytes - value_before.map_or(0, |value| value.len());
     }
-    exceeded("attributes, removed ones too (max_attributes)", keys, limits.max_attributes)?;
-    exceeded("bytes of a session (max_session_bytes)", bytes, limits.max_session_bytes)
+    // Writes of several nodes at once may add up to more than a limit. Such a session may not grow, but shrink.
+    if live > live_before {
+        exceeded("attributes (max_attributes)", live, limits.max_attributes)?;
+    }
+    if all > all_before {
+        let allowed = limits.max_attributes.saturating_mul(KEYS_OF_A_LIFE);
+        exceeded("keys in the life of a session, removed ones too (32 times max_attributes)", all, allowed)?;
+    }
+    if bytes > bytes_before {
+        exceeded("bytes of a session (max_session_bytes)", bytes, limits.max_session_bytes)?;
+    }
+    Ok(())
 }
+
+/// A removed attribute leaves its key and its stamp behind until the session ends, or a late write could bring it back. So
+/// many times the attributes that a session may have at a time it may have in its life.
+const KEYS_OF_A_LIFE: u64 = 32;
 
 fn exceeded(what: &'static str, found: u64, allowed: u64) -> Result<(), CommitError> {
     if found > allowed { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }

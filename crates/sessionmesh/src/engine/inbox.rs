@@ -16,8 +16,8 @@ pub(crate) const FREE_BYTES: usize = 16 << 10;
 const FRAMES_MAX: usize = 256;
 /// The same of connections that are no member's, all together.
 const STRANGERS_FRAMES_MAX: usize = 32;
-/// Messages of several frames that may be arriving at once, from members only; a message has at most 20 MiB.
-const LARGE_MAX: usize = 6;
+/// Messages of several frames that may be arriving at once, from members only; a message has at most 64 MiB.
+const LARGE_MAX: usize = 3;
 /// Who sends a message of several frames must be a member after so many commit deadlines: a newcomer may be in the view of
 /// others a little later than they are in its own.
 const STRANGER_DEADLINES: u32 = 2;
