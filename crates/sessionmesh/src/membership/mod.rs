@@ -255,7 +255,12 @@ async fn bind(network: &dyn Network, at: SocketAddr) -> io::Result<Box<dyn Datag
 fn spawn(life: &Life, task: &'static str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let stop = life.stop().clone();
     life.spawn_core(task, async move {
-        stop.run_until_cancelled(future).await;
+        // In this order, or the task takes the end of the gossip for a failure of it.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = future => {}
+        }
     })
 }
 
