@@ -305,7 +305,8 @@ fn membership_config(
         zone: config.zone.clone(),
         terms,
         multicast,
-        multicast_must: !config.multicast_interface.is_unspecified()
+        multicast_must: config.multicast_enabled()
+            && !config.multicast_interface.is_unspecified()
             && config.seeds.is_empty()
             && config.dns.is_empty(),
         seeds: config.seeds.clone(),
