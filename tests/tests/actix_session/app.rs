@@ -10,6 +10,21 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::{App, guard, test, web};
 pub(crate) use sessionmesh_tests::gate::Gate;
 
+/// An application that tests can send requests to.
+pub(crate) trait Served:
+    Service<Request, Response = ServiceResponse<Self::Body>, Error = actix_web::Error>
+{
+    type Body: MessageBody;
+}
+
+impl<S, B> Served for S
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    type Body = B;
+}
+
 /// How the middleware is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {

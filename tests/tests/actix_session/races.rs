@@ -1,34 +1,18 @@
 //! Requests of one visitor at the same time, on one node and on several.
 
-use actix_http::Request;
-use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceResponse};
 use sessionmesh::ModeName;
 use sessionmesh_actix::MeshStore;
 use sessionmesh_tests::cluster::Cluster;
 
-use crate::app::{Gate, Setup, app};
+use crate::app::{Gate, Served, Setup, app};
 use crate::imitation::LikeRedis;
 use crate::visitor::Visitor;
 
 /// One node; two, which both hold everything; four, of which some only pass on.
 const SIZES: [usize; 3] = [1, 2, 4];
 
-/// An application that tests can send requests to.
-trait App: Service<Request, Response = ServiceResponse<Self::Body>, Error = actix_web::Error> {
-    type Body: MessageBody;
-}
-
-impl<S, B> App for S
-where
-    S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    B: MessageBody,
-{
-    type Body = B;
-}
-
 /// The application on each node, with one gate for all.
-async fn start(nodes: usize) -> (Cluster, Vec<impl App>, Gate) {
+async fn start(nodes: usize) -> (Cluster, Vec<impl Served>, Gate) {
     let cluster = Cluster::start(nodes, ModeName::PrimaryBackup).await;
     let gate = Gate::default();
     let mut apps = Vec::new();
@@ -38,7 +22,7 @@ async fn start(nodes: usize) -> (Cluster, Vec<impl App>, Gate) {
     (cluster, apps, gate)
 }
 
-async fn visitor_with(app: &impl App, key: &str) -> Visitor {
+async fn visitor_with(app: &impl Served, key: &str) -> Visitor {
     let mut visitor = Visitor::default();
     visitor.text(app, &format!("/put?key={key}&value=1")).await;
     visitor
@@ -46,7 +30,7 @@ async fn visitor_with(app: &impl App, key: &str) -> Visitor {
 
 /// Sends a slow request, and does `meanwhile` while it waits. Returns the visitor with the cookie of its answer.
 async fn during(
-    app: &impl App,
+    app: &impl Served,
     gate: &Gate,
     visitor: &Visitor,
     uri: &str,
@@ -62,7 +46,7 @@ async fn during(
 }
 
 /// The slow request on `a` writes one entry, the other on `b` another. Returns what is then read of the quick one's.
-async fn both_writes(a: &impl App, b: &impl App, gate: &Gate) -> [String; 2] {
+async fn both_writes(a: &impl Served, b: &impl Served, gate: &Gate) -> [String; 2] {
     let visitor = visitor_with(a, "user").await;
     let mut other = visitor.clone();
     let mut slow = during(a, gate, &visitor, "/slow_put?key=slow&value=1", async {
@@ -109,7 +93,7 @@ async fn of_many_requests_at_once_no_write_is_lost() {
 }
 
 /// A slow request on `a` writes after a logout on `b`. Returns its visitor.
-async fn late_save(a: &impl App, b: &impl App, gate: &Gate) -> (Visitor, Visitor) {
+async fn late_save(a: &impl Served, b: &impl Served, gate: &Gate) -> (Visitor, Visitor) {
     let visitor = visitor_with(a, "user").await;
     let mut other = visitor.clone();
     let late = during(a, gate, &visitor, "/slow_put?key=late&value=1", async {

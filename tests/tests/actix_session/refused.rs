@@ -1,33 +1,17 @@
 //! What the store refuses, and that nothing else is lost with it.
 
-use actix_http::Request;
-use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::StatusCode;
 use sessionmesh::{MeshBuilder, ModeName};
 use sessionmesh_actix::MeshStore;
 use sessionmesh_tests::cluster::Cluster;
 
-use crate::app::{Gate, Setup, app};
+use crate::app::{Gate, Served, Setup, app};
 use crate::visitor::Visitor;
-
-/// An application that tests can send requests to.
-trait App: Service<Request, Response = ServiceResponse<Self::Body>, Error = actix_web::Error> {
-    type Body: MessageBody;
-}
-
-impl<S, B> App for S
-where
-    S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
-    B: MessageBody,
-{
-    type Body = B;
-}
 
 async fn start(
     nodes: usize,
     adjust: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static,
-) -> (Cluster, Vec<impl App>) {
+) -> (Cluster, Vec<impl Served>) {
     let adjust = move |builder: MeshBuilder| adjust(builder.mode(ModeName::PrimaryBackup));
     let cluster = Cluster::start_with(nodes, adjust).await;
     let mut apps = Vec::new();
@@ -37,7 +21,7 @@ async fn start(
     (cluster, apps)
 }
 
-async fn with_cart(app: &impl App) -> Visitor {
+async fn with_cart(app: &impl Served) -> Visitor {
     let mut visitor = Visitor::default();
     visitor.text(app, "/put?key=cart&value=7").await;
     visitor
