@@ -11,7 +11,7 @@ use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
 use sessionmesh::{Mesh, ModeName, SessionId, UserIndex};
 use sessionmesh_core::codec;
-use sessionmesh_core::delta::Delta;
+use sessionmesh_core::delta::{Delta, SlotTombstones, WireEnd};
 use sessionmesh_core::message::{
     Ask, AskUser, Audit, Batch, ExpireAsk, ExpireItem, Hello, MAGIC, Message, Ping, Refused, ToldUser, VERSION_MAX,
     VERSION_MIN, Want,
@@ -197,6 +197,8 @@ fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
     let mut bytes = [0; 16];
     rng.fill_bytes(&mut bytes);
     let id = SessionId::from_bytes(bytes);
+    rng.fill_bytes(&mut bytes);
+    let other = SessionId::from_bytes(bytes);
     let stamp = Stamp { counter: rng.random_range(1..1_000), node: 7 };
     let mut session = Session::new(1, IdleLimit { stamp, ms: 60_000 });
     for key in ["a", "bb", "ccc"] {
@@ -206,14 +208,23 @@ fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
     let record = Record::new(session, Moment::START);
     let delta = Delta::since(id, &record, Stamp::ZERO, Moment::START.plus_ms(5));
     let item = ExpireItem { id, revision: stamp, age_ms: 1_000_000 };
-    let slots = (0..64).map(|slot| (slot, rng.random())).collect();
+    let of_slot = |number| {
+        let end = WireEnd { stamp, successor: None, retention_ms: u64::MAX, age_ms: 5 };
+        SlotTombstones { slot: number, digest: 9, ended: Some(vec![(other, end); 3]) }
+    };
+    let slots = (0..64).map(|slot| (slot, rng.random(), rng.random())).collect();
     [
-        Message::Batch(Batch { seq: 1, counter: 7, deltas: vec![delta] }),
+        Message::Batch(Batch {
+            seq: 1,
+            counter: 7,
+            deltas: vec![delta],
+            tombstones: vec![of_slot(other.slot().number()), of_slot(u16::MAX)],
+        }),
         Message::Ping(Ping { sent: 5, view: rng.random(), counter: 7, leaving: false }),
         Message::Ask(Ask { request: 1, id, digest: 0, access: true }),
         Message::ExpireAsk(ExpireAsk { request: 2, items: vec![item; 3] }),
         Message::Audit(Audit { request: 3, view: rng.random(), slots }),
-        Message::Want(Want { ids: vec![id; 10] }),
+        Message::Want(Want { ids: vec![id; 10], tombstones: vec![0, 4095, u16::MAX] }),
         Message::AskUser(AskUser { request: 4, rule: rng.random(), user: UserKey::of("ada"), after: Some(id) }),
     ]
     .iter()
@@ -344,7 +355,8 @@ async fn huge_lengths_take_no_memory() {
         println!("FIGURE an endless message was cut after {sent:?} bytes, with what the sockets took");
         // A collection that claims to be huge, in a message that is small.
         for at in 4..40 {
-            let mut message = codec::encode(&Message::Want(Want { ids: Vec::new() })).expect("it is small");
+            let mut message =
+                codec::encode(&Message::Want(Want { ids: Vec::new(), tombstones: Vec::new() })).expect("it is small");
             message.resize(64, 0);
             message[at..at + 8].copy_from_slice(&(u64::MAX >> (at % 20)).to_le_bytes());
             throw(target.inside().await, &framed(&message), PATIENCE).await.expect("malformed");
@@ -491,9 +503,12 @@ async fn counters_at_their_end_do_not_stop_writing() {
         let mut stream = target.inside().await;
         send(&mut stream, &Message::Ping(Ping { sent: 0, view: 0, counter, leaving: true })).await.expect("it reads");
         let _ = timeout(DEADLINE, receive(&mut stream)).await;
-        send(&mut stream, &Message::Batch(Batch { seq: u64::MAX, counter, deltas: Vec::new() }))
-            .await
-            .expect("it reads");
+        send(
+            &mut stream,
+            &Message::Batch(Batch { seq: u64::MAX, counter, deltas: Vec::new(), tombstones: Vec::new() }),
+        )
+        .await
+        .expect("it reads");
         let _ = timeout(DEADLINE, receive(&mut stream)).await;
         let Message::Hello(hello) = target.hello() else { unreachable!("it is a hello") };
         let mut stream = target.dial().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::SessionId;
+use crate::id::{SessionId, Slot};
 use crate::probe::{self, Bug};
 use crate::view::{NodeHash, ViewHash};
 
@@ -129,6 +129,11 @@ impl<R> Acks<R> {
     /// Whether any commit waits on `id`.
     pub fn waits_for(&self, id: SessionId) -> bool {
         self.waiting.range((id, 0)..=(id, u64::MAX)).next().is_some()
+    }
+
+    /// Whether any commit waits on a session in `slot`.
+    pub fn waits_in(&self, slot: Slot) -> bool {
+        self.waiting.range((slot.first(), 0)..).next().is_some_and(|((id, _), _)| id.slot() == slot)
     }
 
     /// Commits that wait.

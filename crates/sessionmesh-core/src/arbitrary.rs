@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::delta::{Content, Delta, WireAttribute};
+use crate::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use crate::id::SessionId;
 use crate::message::{
     Answers, Ask, AskUser, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Hello,
@@ -115,6 +115,7 @@ fn take_step(record: &mut Record, step: &Step, stamp: Stamp, other: Option<Recor
         }
     }
     record.session = session.into();
+    record.rest();
 }
 
 fn num() -> impl Strategy<Value = u64> {
@@ -146,6 +147,18 @@ fn stamps() -> impl Strategy<Value = Stamp> {
     (num(), num()).prop_map(|(counter, node)| Stamp { counter, node })
 }
 
+fn wire_ends() -> impl Strategy<Value = WireEnd> {
+    (stamps(), option::of((ids(), flag())), num(), num()).prop_map(|(stamp, next, retention_ms, age_ms)| {
+        let successor = next.map(|(id, moved)| successor(id, moved));
+        WireEnd { stamp, successor, retention_ms, age_ms }
+    })
+}
+
+fn slots() -> impl Strategy<Value = SlotTombstones> {
+    let ended = option::of(vec((ids(), wire_ends()), 0..4));
+    (short(), num(), ended).prop_map(|(slot, digest, ended)| SlotTombstones { slot, digest, ended })
+}
+
 pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {
     let attribute = (leaked_str(), option::of(leaked_bytes()), stamps())
         .prop_map(|(key, value, stamp)| WireAttribute { key, value, stamp });
@@ -160,10 +173,7 @@ pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {
                 attributes
             }
         ),
-        (stamps(), option::of((ids(), flag())), num(), num()).prop_map(|(stamp, next, retention_ms, age_ms)| {
-            let successor = next.map(|(id, moved)| successor(id, moved));
-            Content::Tombstone { stamp, successor, retention_ms, age_ms }
-        }),
+        wire_ends().prop_map(Content::Tombstone),
     ];
     (ids(), stamps(), num(), num(), num(), content).prop_map(|(id, from, base, digest, age_ms, content)| Delta {
         id,
@@ -226,11 +236,9 @@ fn changes() -> impl Strategy<Value = Message<'static>> {
         Just(Held::Abstains),
     ];
     prop_oneof![
-        (num(), num(), vec(deltas(), 0..4)).prop_map(|(seq, counter, deltas)| Message::Batch(Batch {
-            seq,
-            counter,
-            deltas
-        })),
+        (num(), num(), vec(deltas(), 0..4), vec(slots(), 0..3)).prop_map(|(seq, counter, deltas, tombstones)| {
+            Message::Batch(Batch { seq, counter, deltas, tombstones })
+        }),
         (num(), num(), num(), vec(any::<u8>(), 0..9))
             .prop_map(|(seq, counter, view, codes)| Message::Answers(Answers { seq, counter, view, codes })),
         (num(), ids(), num(), flag()).prop_map(|(request, id, digest, access)| Message::Ask(Ask {
@@ -254,21 +262,22 @@ fn upkeep() -> impl Strategy<Value = Message<'static>> {
         (num(), vec(item, 0..4)).prop_map(|(request, items)| Message::ExpireAsk(ExpireAsk { request, items })),
         (num(), vec(flag(), 0..9))
             .prop_map(|(request, nothing_later)| Message::ExpireVotes(ExpireVotes { request, nothing_later })),
-        (num(), num(), vec((short(), num()), 0..4)).prop_map(|(request, view, slots)| Message::Audit(Audit {
+        (num(), num(), vec((short(), num(), num()), 0..4)).prop_map(|(request, view, slots)| Message::Audit(Audit {
             request,
             view,
             slots
         })),
-        (num(), flag(), vec(short(), 0..4), flag(), vec((ids(), num()), 0..4)).prop_map(
-            |(request, comparable, slots, more, held)| Message::AuditDiffers(AuditDiffers {
+        (num(), flag(), vec(short(), 0..4), vec(short(), 0..4), flag(), vec((ids(), num()), 0..4)).prop_map(
+            |(request, comparable, slots, tombstones, more, held)| Message::AuditDiffers(AuditDiffers {
                 request,
                 comparable,
                 slots,
+                tombstones,
                 more,
                 held
             })
         ),
-        vec(ids(), 0..4).prop_map(|ids| Message::Want(Want { ids })),
+        (vec(ids(), 0..4), vec(short(), 0..4)).prop_map(|(ids, tombstones)| Message::Want(Want { ids, tombstones })),
         (leaked_str(), leaked_bytes()).prop_map(|(addr, bytes)| Message::Gossip(Gossip { addr, bytes })),
         (num(), num(), any::<[u8; 16]>(), option::of(ids())).prop_map(|(request, rule, user, after)| {
             Message::AskUser(AskUser { request, rule, user: UserKey::from_bytes(user), after })

@@ -8,7 +8,9 @@ use wincode::{SchemaRead, SchemaWrite};
 use crate::id::SessionId;
 use crate::moment::Moment;
 use crate::probe::{self, Bug};
-use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, Successor, access_tolerance_ms};
+use crate::session::{
+    Attribute, Expired, IdleLimit, Invalidated, RETENTION_MS_MAX, Record, Session, Successor, access_tolerance_ms,
+};
 use crate::stamp::Stamp;
 
 /// The part of a session that changed at or after a stamp, borrowed from the session or from the received frame.
@@ -47,16 +49,45 @@ pub enum Content<'a> {
         attributes: Vec<WireAttribute<'a>>,
     },
     /// The tombstone of a session that was ended for good.
-    Tombstone {
-        /// When it was ended.
-        stamp: Stamp,
-        /// What took its place.
-        successor: Option<Successor>,
-        /// How long the tombstone is kept, in milliseconds.
-        retention_ms: u64,
-        /// How long ago it was ended, in milliseconds, so that passing it on does not renew it.
-        age_ms: u64,
-    },
+    Tombstone(WireEnd),
+}
+
+/// How a session was ended for good, on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct WireEnd {
+    /// When it was ended.
+    pub stamp: Stamp,
+    /// What took its place.
+    pub successor: Option<Successor>,
+    /// How long the tombstone is kept, in milliseconds.
+    pub retention_ms: u64,
+    /// How long ago it was ended, in milliseconds, so that passing it on does not renew it.
+    pub age_ms: u64,
+}
+
+impl WireEnd {
+    /// What to say of `end` at the sender's time `now`.
+    pub fn of(end: &Invalidated, now: Moment) -> Self {
+        let Invalidated { successor, stamp, retention_ms, since } = *end;
+        Self { stamp, successor, retention_ms, age_ms: now.ms_since(since) }
+    }
+
+    /// The end, at the receiver's time `now`.
+    pub fn to_end(&self, now: Moment) -> Invalidated {
+        let Self { stamp, successor, retention_ms, age_ms } = *self;
+        Invalidated { successor, stamp, retention_ms: retention_ms.min(RETENTION_MS_MAX), since: now.minus_ms(age_ms) }
+    }
+}
+
+/// Tombstones of one slot, which travel together when a node hands over or repairs many.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct SlotTombstones {
+    /// The number of the slot.
+    pub slot: u16,
+    /// Digest of all that the sender holds of the slot: see [`crate::tombstones::Tombstones::digest`].
+    pub digest: u64,
+    /// All of them; none for the question whether the receiver has the same.
+    pub ended: Option<Vec<(SessionId, WireEnd)>>,
 }
 
 /// An attribute on the wire.
@@ -96,12 +127,7 @@ impl<'a> Delta<'a> {
     pub fn since(id: SessionId, record: &'a Record, from: Stamp, now: Moment) -> Self {
         let session = &*record.session;
         let content = match session.invalidated() {
-            Some(end) => Content::Tombstone {
-                stamp: end.stamp,
-                successor: end.successor,
-                retention_ms: end.retention_ms,
-                age_ms: now.ms_since(end.since),
-            },
+            Some(end) => Content::Tombstone(WireEnd::of(end, now)),
             None => Content::Session {
                 created_ms: session.created_ms(),
                 idle_limit_ms: session.idle_limit().ms,
@@ -122,7 +148,7 @@ impl<'a> Delta<'a> {
 
     /// Whether this alone makes a complete session.
     pub fn is_whole(&self) -> bool {
-        matches!(self.content, Content::Tombstone { .. }) || (self.base == 0 && self.from != Stamp::PROBE)
+        matches!(self.content, Content::Tombstone(_)) || (self.base == 0 && self.from != Stamp::PROBE)
     }
 
     /// Merges this into what the receiver holds. On [`Applied::NeedsWhole`] nothing was changed.
@@ -139,6 +165,7 @@ impl<'a> Delta<'a> {
             }
             let mut record = self.to_record(now);
             record.access = record.access.min(heard.minus_ms(self.age_ms));
+            record.rest();
             let newer = record.session.digest() != self.digest;
             *held = Some(record);
             return Applied::Merged { changed: true, newer };
@@ -156,6 +183,7 @@ impl<'a> Delta<'a> {
         } else {
             self.merge_into(Arc::make_mut(&mut record.session), now)
         };
+        record.rest();
         Applied::Merged { changed, newer: record.session.digest() != self.digest }
     }
 
@@ -164,7 +192,7 @@ impl<'a> Delta<'a> {
     fn fits(&self, session: &Session) -> bool {
         let attributes = match &self.content {
             Content::Session { attributes, .. } => attributes.as_slice(),
-            Content::Tombstone { .. } => &[],
+            Content::Tombstone(_) => &[],
         };
         let keys = attributes.iter().map(|a| a.key);
         session.invalidated().is_some() || session.base_digest_without(self.from, keys) == self.base
@@ -174,7 +202,7 @@ impl<'a> Delta<'a> {
     pub fn to_record(&self, now: Moment) -> Record {
         let access = now.minus_ms(self.age_ms);
         match &self.content {
-            Content::Tombstone { .. } => Record::new(Session::tombstone(self.tombstone(now)), access),
+            Content::Tombstone(end) => Record::tombstone(end.to_end(now)),
             Content::Session { created_ms, idle_limit_ms, idle_limit_stamp, .. } => {
                 let limit = IdleLimit { stamp: *idle_limit_stamp, ms: (*idle_limit_ms).max(1) };
                 let mut session = Session::new(*created_ms, limit);
@@ -187,7 +215,7 @@ impl<'a> Delta<'a> {
     /// The largest counter that the delta names, for the receiver's clock.
     pub fn counter(&self) -> u64 {
         match &self.content {
-            Content::Tombstone { stamp, .. } => stamp.counter,
+            Content::Tombstone(end) => end.stamp.counter,
             Content::Session { idle_limit_stamp, attributes, .. } => {
                 attributes.iter().map(|a| a.stamp.counter).fold(idle_limit_stamp.counter, u64::max)
             }
@@ -196,7 +224,7 @@ impl<'a> Delta<'a> {
 
     fn merge_into(&self, session: &mut Session, now: Moment) -> bool {
         match &self.content {
-            Content::Tombstone { .. } => session.invalidate(self.tombstone(now)),
+            Content::Tombstone(end) => session.invalidate(end.to_end(now)),
             Content::Session { created_ms, idle_limit_ms, idle_limit_stamp, expired, attributes } => {
                 let limit = IdleLimit { stamp: *idle_limit_stamp, ms: (*idle_limit_ms).max(1) };
                 let later = |end: &Invalidated| end.stamp.counter < self.counter();
@@ -221,19 +249,12 @@ impl<'a> Delta<'a> {
     /// expiry, told twice, the age differs by what the messages travelled.
     fn marks(&self, session: &Session, now: Moment) -> bool {
         match &self.content {
-            Content::Tombstone { .. } | Content::Session { expired: None, .. } => true,
+            Content::Tombstone(_) | Content::Session { expired: None, .. } => true,
             Content::Session { expired: Some((revision, age_ms)), .. } => session.expired().is_some_and(|mine| {
                 let tolerance = access_tolerance_ms(session.idle_limit().ms);
                 (mine.revision, mine.access.plus_ms(tolerance)) >= (*revision, now.minus_ms(*age_ms))
             }),
         }
-    }
-
-    fn tombstone(&self, now: Moment) -> Invalidated {
-        let Content::Tombstone { stamp, successor, retention_ms, age_ms } = &self.content else {
-            unreachable!("called for tombstones only")
-        };
-        Invalidated { successor: *successor, stamp: *stamp, retention_ms: *retention_ms, since: now.minus_ms(*age_ms) }
     }
 }
 

@@ -48,6 +48,13 @@ impl Slot {
         self.0
     }
 
+    /// The smallest id that lies in this slot.
+    #[must_use]
+    pub const fn first(self) -> SessionId {
+        let [high, low] = (self.0 << 4).to_be_bytes();
+        SessionId([high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
     /// The position of this slot in a table of [`SLOTS`] entries.
     #[must_use]
     pub const fn index(self) -> usize {

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{SessionId, Slot};
-use crate::outbox::Version;
+use crate::id::Slot;
+use crate::outbox::{Item, Version};
 use crate::view::NodeHash;
 
-/// Who said "kept" to which version of the sessions that this node holds without owning them.
+/// Who said "kept" to which version of the items that this node holds without owning them.
 ///
 /// The rule, whose proof is in docs/architecture.md: drop only if, since the owner list of the slot or an incarnation in it
 /// last changed, every owner answered `kept` to a send that held all there is now, last access included; never on an
 /// empty owner list.
 #[derive(Debug, Default)]
 pub struct Keeping {
-    heard: BTreeMap<SessionId, Heard>,
+    heard: BTreeMap<Item, Heard>,
 }
 
 #[derive(Debug)]
@@ -25,8 +25,8 @@ struct Heard {
 impl Keeping {
     /// `node` answered `kept` to a send of `version`. An answer to another version than the last one heard of starts
     /// the list anew.
-    pub fn kept(&mut self, id: SessionId, version: Version, node: NodeHash) {
-        let heard = self.heard.entry(id).or_insert_with(|| Heard { version, by: Vec::new() });
+    pub fn kept(&mut self, item: impl Into<Item>, version: Version, node: NodeHash) {
+        let heard = self.heard.entry(item.into()).or_insert_with(|| Heard { version, by: Vec::new() });
         if heard.version != version {
             *heard = Heard { version, by: Vec::new() };
         }
@@ -35,31 +35,31 @@ impl Keeping {
         }
     }
 
-    /// Whether the copy of `id`, which is now at `version`, may go.
-    pub fn may_drop(&self, id: SessionId, version: Version, owners: &[NodeHash]) -> bool {
+    /// Whether the copy of `item`, which is now at `version`, may go.
+    pub fn may_drop(&self, item: impl Into<Item>, version: Version, owners: &[NodeHash]) -> bool {
         !owners.is_empty()
             && self
                 .heard
-                .get(&id)
+                .get(&item.into())
                 .is_some_and(|heard| heard.version == version && owners.iter().all(|owner| heard.by.contains(owner)))
     }
 
-    /// Forgets what was said of one session: it was dropped.
-    pub fn forget(&mut self, id: SessionId) {
-        self.heard.remove(&id);
+    /// Forgets what was said of one item: it was dropped.
+    pub fn forget(&mut self, item: impl Into<Item>) {
+        self.heard.remove(&item.into());
     }
 
-    /// Forgets all that was said of the sessions in these slots: their owners changed.
+    /// Forgets all that was said of the items in these slots: their owners changed.
     pub fn owners_changed(&mut self, changed: impl Fn(Slot) -> bool) {
-        self.heard.retain(|id, _| !changed(id.slot()));
+        self.heard.retain(|item, _| !changed(item.slot()));
     }
 
-    /// The sessions about which something was heard, ascending.
-    pub fn sessions(&self) -> Vec<SessionId> {
+    /// The items about which something was heard, ascending.
+    pub fn items(&self) -> Vec<Item> {
         self.heard.keys().copied().collect()
     }
 
-    /// Sessions about which something was heard.
+    /// Items about which something was heard.
     pub fn len(&self) -> usize {
         self.heard.len()
     }

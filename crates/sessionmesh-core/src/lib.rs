@@ -24,5 +24,6 @@ pub mod session;
 pub mod slots;
 pub mod stamp;
 pub mod terms;
+pub mod tombstones;
 pub mod users;
 pub mod view;

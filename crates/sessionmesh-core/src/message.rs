@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::delta::Delta;
+use crate::delta::{Delta, SlotTombstones};
 use crate::id::SessionId;
 use crate::stamp::Stamp;
 use crate::users::UserKey;
@@ -32,7 +32,7 @@ pub enum Message<'a> {
     /// Changes of sessions.
     #[serde(borrow)]
     Batch(Batch<'a>),
-    /// The answers to a batch, one for each delta, in its order.
+    /// The answers to a batch, one for each delta and then one for each slot, in its order.
     Answers(Answers),
     /// "I am here; are you, and do you keep me up to date?"
     Ping(Ping),
@@ -51,7 +51,7 @@ pub enum Message<'a> {
     Audit(Audit),
     /// What the other side holds in the slots that differ.
     AuditDiffers(AuditDiffers),
-    /// "Send me these sessions whole."
+    /// "Send me these sessions, and the tombstones of these slots."
     Want(Want),
     /// "I go, and have handed over what I held."
     Bye,
@@ -136,9 +136,11 @@ pub struct Batch<'a> {
     /// The changes.
     #[serde(borrow)]
     pub deltas: Vec<Delta<'a>>,
+    /// The tombstones of whole slots.
+    pub tombstones: Vec<SlotTombstones>,
 }
 
-/// What became of each delta of a batch.
+/// What became of each part of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct Answers {
     /// Number of the batch.
@@ -147,7 +149,7 @@ pub struct Answers {
     pub counter: u64,
     /// Hash of the answerer's view when it answered.
     pub view: u64,
-    /// One [`Answer::code`] for each delta.
+    /// One [`Answer::code`] for each delta, and then one for the tombstones of each slot.
     pub codes: Vec<u8>,
 }
 
@@ -306,8 +308,8 @@ pub struct Audit {
     pub request: u64,
     /// Hash of the asker's view.
     pub view: u64,
-    /// Slots that both own by that view, with their digests.
-    pub slots: Vec<(u16, u64)>,
+    /// Slots that both own by that view, with the digests of their sessions and of their tombstones.
+    pub slots: Vec<(u16, u64, u64)>,
 }
 
 /// The content of slots that differ.
@@ -317,11 +319,13 @@ pub struct AuditDiffers {
     pub request: u64,
     /// Whether the views agree. If not, nothing was compared.
     pub comparable: bool,
-    /// The slots that differ and are listed completely in `held`.
+    /// The slots whose sessions differ and are listed completely in `held`.
     pub slots: Vec<u16>,
+    /// The slots whose tombstones differ.
+    pub tombstones: Vec<u16>,
     /// Slots that differ but did not fit; ask again for them.
     pub more: bool,
-    /// Every session that the answerer holds in those slots, with its digest.
+    /// Every session that the answerer holds in those slots and that was not ended for good, with its digest.
     pub held: Vec<(SessionId, u64)>,
 }
 
@@ -367,11 +371,13 @@ pub struct Gossip<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Sessions to send.
+/// What to send.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct Want {
-    /// Their ids.
+    /// Sessions.
     pub ids: Vec<SessionId>,
+    /// Slots, of which to send all tombstones.
+    pub tombstones: Vec<u16>,
 }
 
 #[cfg(test)]

@@ -47,6 +47,12 @@ impl Moment {
         self.plus_ms(millis(duration))
     }
 
+    /// The moment `duration` before this one, cut as by [`Moment::minus_ms`].
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        self.minus_ms(millis(duration))
+    }
+
     /// Milliseconds from `earlier` to this moment; 0 when `earlier` is the later one.
     pub const fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::SessionId;
+use crate::id::{SessionId, Slot};
 use crate::probe::{self, Bug, Path};
 use crate::stamp::Stamp;
 
@@ -17,11 +17,42 @@ pub enum Lane {
     Bulk,
 }
 
-/// A session in a batch under way.
+/// What can be dirty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// One session, live or ended.
+    Session(SessionId),
+    /// All tombstones of a slot, as one value: they are many, and are handed over and repaired together.
+    Tombstones(Slot),
+}
+
+impl Item {
+    /// In which slot it lies.
+    pub const fn slot(self) -> Slot {
+        match self {
+            Self::Session(id) => id.slot(),
+            Self::Tombstones(slot) => slot,
+        }
+    }
+}
+
+impl From<SessionId> for Item {
+    fn from(id: SessionId) -> Self {
+        Self::Session(id)
+    }
+}
+
+impl From<Slot> for Item {
+    fn from(slot: Slot) -> Self {
+        Self::Tombstones(slot)
+    }
+}
+
+/// An item in a batch under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The session.
-    pub id: SessionId,
+    /// The item.
+    pub item: Item,
     /// From which stamp it was sent.
     pub from: Stamp,
     /// In which lane it was.
@@ -36,7 +67,8 @@ pub struct Sent {
     pub epoch: u64,
 }
 
-/// A copy of a session, told from any other: its digest and its last access (on this node's clock).
+/// A copy of an item, told from any other: its digest and its last access (on this node's clock; tombstones have none, so
+/// of them it is [`crate::moment::Moment::START`]).
 pub type Version = (u64, crate::moment::Moment);
 
 #[derive(Clone, Copy, Debug)]
@@ -52,26 +84,27 @@ struct Mark {
 /// Marking again conflates, so its size is bounded by the number of sessions, whatever is written meanwhile.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    marks: BTreeMap<SessionId, Mark>,
-    order: BTreeMap<(Lane, u64), SessionId>,
+    marks: BTreeMap<Item, Mark>,
+    order: BTreeMap<(Lane, u64), Item>,
     under_way: BTreeMap<u64, Vec<Sent>>,
-    parked: BTreeSet<SessionId>,
+    parked: BTreeSet<Item>,
     owed: usize,
     tickets: u64,
     batches: u64,
 }
 
 impl Outbox {
-    /// Notes that the peer may lack all of `id` that changed at or after `from`. `owed` says that the peer cannot
+    /// Notes that the peer may lack all of `item` that changed at or after `from`. `owed` says that the peer cannot
     /// trust its own copies until it has this (see [`Outbox::owed`]).
-    pub fn mark(&mut self, id: SessionId, from: Stamp, lane: Lane, owed: bool) {
-        let travels = || self.under_way.values().flatten().any(|sent| sent.id == id);
+    pub fn mark(&mut self, item: impl Into<Item>, from: Stamp, lane: Lane, owed: bool) {
+        let item = item.into();
+        let travels = || self.under_way.values().flatten().any(|sent| sent.item == item);
         if probe::planted(Bug::MarkDropped) && travels() {
             return;
         }
         self.tickets += 1;
         let mut mark = Mark { from, lane, owed, ticket: self.tickets };
-        if let Some(before) = self.marks.get(&id) {
+        if let Some(before) = self.marks.get(&item) {
             if before.from <= from && before.lane <= lane && before.owed >= owed {
                 return;
             }
@@ -82,18 +115,18 @@ impl Outbox {
             mark.ticket = before.ticket;
             self.owed -= usize::from(before.owed);
         }
-        self.parked.remove(&id);
+        self.parked.remove(&item);
         self.owed += usize::from(mark.owed);
-        self.order.insert((mark.lane, mark.ticket), id);
-        self.marks.insert(id, mark);
+        self.order.insert((mark.lane, mark.ticket), item);
+        self.marks.insert(item, mark);
     }
 
-    /// Takes the next dirty session: its id, the stamp to send it from, its lane, and whether it is owed. What is owed
+    /// Takes the next dirty item: what it is, the stamp to send it from, its lane, and whether it is owed. What is owed
     /// stays so until it was answered or given back with [`Outbox::settle`].
-    pub fn take(&mut self) -> Option<(SessionId, Stamp, Lane, bool)> {
-        let (_, id) = self.order.pop_first()?;
-        let mark = self.marks.remove(&id).expect("every entry of the order has its mark");
-        Some((id, mark.from, mark.lane, mark.owed))
+    pub fn take(&mut self) -> Option<(Item, Stamp, Lane, bool)> {
+        let (_, item) = self.order.pop_first()?;
+        let mark = self.marks.remove(&item).expect("every entry of the order has its mark");
+        Some((item, mark.from, mark.lane, mark.owed))
     }
 
     /// The peer is owed all that it has not answered.
@@ -127,21 +160,21 @@ impl Outbox {
         probe::reached_if(Path::LinkBrokeUnderWay, || !self.under_way.is_empty());
         for sent in std::mem::take(&mut self.under_way).into_values().flatten() {
             self.owed -= usize::from(sent.owed);
-            self.mark(sent.id, sent.from, sent.lane, sent.owed);
+            self.mark(sent.item, sent.from, sent.lane, sent.owed);
         }
     }
 
     /// The peer has it but does not consider itself its owner: ask again when the views change.
-    pub fn park(&mut self, id: SessionId) {
-        if !self.marks.contains_key(&id) {
-            self.parked.insert(id);
+    pub fn park(&mut self, item: Item) {
+        if !self.marks.contains_key(&item) {
+            self.parked.insert(item);
         }
     }
 
     /// The views changed: ask again for all that was parked.
     pub fn unpark(&mut self) {
-        for id in std::mem::take(&mut self.parked) {
-            self.mark(id, Stamp::PROBE, Lane::Usual, false);
+        for item in std::mem::take(&mut self.parked) {
+            self.mark(item, Stamp::PROBE, Lane::Usual, false);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::moment::Moment;
 use crate::probe::{self, Bug};
@@ -13,7 +13,7 @@ use crate::stamp::Stamp;
 
 mod end;
 
-pub use end::{Expired, Invalidated, MOVED_READABLE_MS, Successor};
+pub use end::{Expired, Invalidated, MOVED_READABLE_MS, RETENTION_MS_MAX, Successor, digest_in_slot};
 
 /// An attribute's value: opaque bytes, shared and never changed in place.
 pub type Value = Arc<[u8]>;
@@ -228,13 +228,12 @@ impl Session {
             *self = Self::tombstone(end);
             return true;
         };
-        let mut winner = if end.rank() < mine.rank() { end } else { mine };
-        winner.since = winner.since.min(end.since).min(mine.since);
-        if winner == mine {
-            return false;
+        let mut merged = mine;
+        let changed = merged.merge(&end);
+        if merged != mine {
+            *self = Self::tombstone(merged);
         }
-        *self = Self::tombstone(winner);
-        winner.rank() != mine.rank()
+        changed
     }
 
     /// Marks the session as expired at what `mark` says. Says whether anything changed.
@@ -302,18 +301,7 @@ impl Session {
         match self.end.as_deref() {
             None => 0,
             Some(End::Expired(mark)) => stamp_hash(SEED_EXPIRED, mark.revision),
-            Some(End::Invalidated(end)) => {
-                let mut hasher = Xxh3::with_seed(SEED_INVALIDATED);
-                hasher.update(&end.stamp.counter.to_le_bytes());
-                hasher.update(&end.stamp.node.to_le_bytes());
-                hasher.update(&end.retention_ms.to_le_bytes());
-                match end.successor {
-                    None => {}
-                    Some(Successor::Renewed(id)) => hasher.update(&[&[1], &id.as_bytes()[..]].concat()),
-                    Some(Successor::Moved(id)) => hasher.update(&[&[2], &id.as_bytes()[..]].concat()),
-                }
-                hasher.digest()
-            }
+            Some(End::Invalidated(end)) => end.digest(),
         }
     }
 
@@ -328,13 +316,32 @@ impl Record {
         Self { session: Arc::new(session), access }
     }
 
+    /// The tombstone of an ended session. It was last accessed when it ended.
+    pub fn tombstone(end: Invalidated) -> Self {
+        Self::new(Session::tombstone(end), end.since)
+    }
+
     /// Merges another copy, also its last access. Says whether the content changed.
     pub fn merge(&mut self, other: &Self) -> bool {
         self.access = self.access.max(other.access);
-        if other.session.digest() == self.session.digest() && other.session.end == self.session.end {
-            return false;
+        let same = other.session.digest() == self.session.digest() && other.session.end == self.session.end;
+        let changed = !same && Arc::make_mut(&mut self.session).merge(&other.session);
+        self.rest();
+        changed
+    }
+
+    /// Ends the session for good and forgets its content. Says whether anything changed.
+    pub fn invalidate(&mut self, end: Invalidated) -> bool {
+        let changed = Arc::make_mut(&mut self.session).invalidate(end);
+        self.rest();
+        changed
+    }
+
+    /// Nobody accesses what has ended, so that its end is all there is to know of it.
+    pub(crate) fn rest(&mut self) {
+        if let Some(end) = self.session.invalidated() {
+            self.access = end.since;
         }
-        Arc::make_mut(&mut self.session).merge(&other.session)
     }
 
     /// Whether the session lives. An expiry mark counts only against what it knew.
@@ -384,7 +391,6 @@ const SEED_ATTRIBUTE: u64 = 0x6d65_7368_0001;
 const SEED_LIMIT: u64 = 0x6d65_7368_0002;
 const SEED_CREATED: u64 = 0x6d65_7368_0003;
 const SEED_EXPIRED: u64 = 0x6d65_7368_0004;
-const SEED_INVALIDATED: u64 = 0x6d65_7368_0005;
 
 fn stamp_hash(seed: u64, stamp: Stamp) -> u64 {
     let mut bytes = [0; 16];

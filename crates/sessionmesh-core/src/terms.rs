@@ -63,6 +63,7 @@ pub struct Terms {
     pub gossip_interval_ms: u64,
     pub max_inactive_ms: u64,
     pub tombstone_retention_ms: u64,
+    pub max_tombstones: u64,
     pub max_attributes: u64,
     pub max_key_bytes: u64,
     pub max_value_bytes: u64,
@@ -84,12 +85,13 @@ const LARGEST: &str = "the largest counts";
 const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 const SESSION_BYTES: u64 = 16 << 20;
 
-const TERMS: [Term; 11] = [
+const TERMS: [Term; 12] = [
     term("mode", 255, "", "the larger number of copies is in force"),
     term("commit_deadline", YEAR_MS, " ms", "leases between two nodes follow from the shorter one of the two"),
     term("gossip_interval", YEAR_MS, " ms", "each node keeps its own, and gives the others their time"),
     term("max_inactive", YEAR_MS, " ms", "each session keeps the limit that it was made with"),
     term("tombstone_retention", YEAR_MS, " ms", LARGEST),
+    term("max_tombstones", 1_000_000_000, "", LARGEST),
     term("max_attributes", 65_536, "", LARGEST),
     term("max_key_bytes", 65_535, "", LARGEST),
     term("max_value_bytes", SESSION_BYTES, "", LARGEST),
@@ -127,6 +129,7 @@ impl Terms {
             self.gossip_interval_ms,
             self.max_inactive_ms,
             self.tombstone_retention_ms,
+            self.max_tombstones,
             self.max_attributes,
             self.max_key_bytes,
             self.max_value_bytes,
@@ -137,13 +140,15 @@ impl Terms {
     }
 
     const fn of(numbers: [u64; TERMS.len()]) -> Self {
-        let [mode, deadline, gossip, inactive, retention, attributes, key, value, session, of_a_user, rule] = numbers;
+        let [mode, deadline, gossip, inactive, retention, tombstones, attributes, key, value, session, of_a_user, rule] =
+            numbers;
         Self {
             mode: Mode::from_number(if mode > 255 { u8::MAX } else { mode.to_le_bytes()[0] }),
             commit_deadline_ms: deadline,
             gossip_interval_ms: gossip,
             max_inactive_ms: inactive,
             tombstone_retention_ms: retention,
+            max_tombstones: tombstones,
             max_attributes: attributes,
             max_key_bytes: key,
             max_value_bytes: value,

@@ -91,6 +91,7 @@ impl MeshBuilder {
         max_value_bytes: u32,
         max_session_bytes: u32,
         tombstone_retention: Duration,
+        max_tombstones: u64,
         insecure: bool,
     }
 

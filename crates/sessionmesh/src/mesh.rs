@@ -306,10 +306,15 @@ impl Mesh {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let topology = self.node.topology();
-        let owned = |stripe| self.node.store.scan(stripe, |id, _| topology.is_owner(id.slot()).then_some(())).len();
+        let owned = |stripe| {
+            let sessions = self.node.store.scan(stripe, |id, _| topology.is_owner(id.slot()).then_some(())).len();
+            let slots = Store::slots_of(stripe).filter(|slot| topology.is_owner(*slot));
+            sessions + slots.map(|slot| self.node.store.ended.sum(slot).0).sum::<usize>()
+        };
         let mut stats = Stats {
             sessions: self.node.store.live(),
             ended: self.node.store.ended(),
+            tombstones_forgotten: self.node.store.ended.forgotten(),
             owned: Store::stripes().map(owned).sum(),
             outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
             in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),

@@ -16,6 +16,8 @@ macro_rules! counters {
             pub sessions: usize,
             /// Tombstones and expired sessions held.
             pub ended: usize,
+            /// Ended sessions that this node forgot before their time, because there were more than `max_tombstones`.
+            pub tombstones_forgotten: u64,
             /// Sessions held here for which this node is an owner by its view.
             pub owned: usize,
             /// Sessions dirty for some peer or on their way to it, summed over peers.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Content, Delta, WireAttribute};
+use sessionmesh_core::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use sessionmesh_core::message::{Answer, Held, Message, Verdict};
 use sessionmesh_core::session::Successor;
 use sessionmesh_core::stamp::Stamp;
@@ -59,14 +59,22 @@ impl Describer {
             Message::Refused(why) => (Topic::Presence, format!("refused: {why:?}")),
             Message::Bye => (Topic::Presence, "bye".to_owned()),
             Message::Batch(batch) => {
-                let ids = listed(&batch.deltas, SESSIONS_MAX, " ", |delta| delta.id.to_string());
-                self.asked.insert((link, Asked::Batch, batch.seq), ids);
-                let of = match batch.deltas.len() {
-                    1 => String::new(),
-                    sessions => format!("{sessions} sessions: "),
+                let name = |item: &Part| match item {
+                    Part::Delta(delta) => delta.id.to_string(),
+                    Part::Slot(of_slot) => format!("slot {}", of_slot.slot),
                 };
-                let deltas = listed(&batch.deltas, SESSIONS_MAX, ", ", |delta| self.delta(delta));
-                (Topic::Change, format!("batch {}: {of}{deltas}", batch.seq))
+                let deltas = batch.deltas.iter().map(Part::Delta);
+                let parts: Vec<Part> = deltas.chain(batch.tombstones.iter().map(Part::Slot)).collect();
+                self.asked.insert((link, Asked::Batch, batch.seq), listed(&parts, SESSIONS_MAX, " ", name));
+                let of = match parts.len() {
+                    1 => String::new(),
+                    items => format!("{items} items: "),
+                };
+                let parts = listed(&parts, SESSIONS_MAX, ", ", |part| match part {
+                    Part::Delta(delta) => self.delta(delta),
+                    Part::Slot(of_slot) => tombstones(of_slot),
+                });
+                (Topic::Change, format!("batch {}: {of}{parts}", batch.seq))
             }
             Message::Answers(answers) => {
                 let ids = self.asked.remove(&(link, Asked::Batch, answers.seq)).unwrap_or_default();
@@ -105,16 +113,22 @@ impl Describer {
             Message::AuditDiffers(differs) if !differs.comparable => {
                 (Topic::Audit, format!("audit {}: other views, not compared", differs.request))
             }
-            Message::AuditDiffers(differs) if differs.slots.is_empty() && !differs.more => {
+            Message::AuditDiffers(differs)
+                if differs.slots.is_empty() && differs.tombstones.is_empty() && !differs.more =>
+            {
                 (Topic::Background, format!("audit {}: all the same", differs.request))
             }
             Message::AuditDiffers(differs) => {
                 let held = listed(&differs.held, SESSIONS_MAX, ", ", |(id, _)| id.to_string());
-                let slots = differs.slots.len();
-                (Topic::Audit, format!("audit {}: {slots} slots differ, holds {held}", differs.request))
+                let (slots, tombstones) = (differs.slots.len(), differs.tombstones.len());
+                let also = if tombstones == 0 { String::new() } else { format!(", tombstones of {tombstones}") };
+                (Topic::Audit, format!("audit {}: {slots} slots differ{also}, holds {held}", differs.request))
             }
             Message::Want(want) => {
-                (Topic::Audit, format!("wants {}", listed(&want.ids, SESSIONS_MAX, ", ", ToString::to_string)))
+                let ids = listed(&want.ids, SESSIONS_MAX, ", ", ToString::to_string);
+                let slots = want.tombstones.len();
+                let also = if slots == 0 { String::new() } else { format!(", tombstones of {slots} slots") };
+                (Topic::Audit, format!("wants {ids}{also}"))
             }
             Message::AskUser(ask) => (Topic::Question, format!("asks {}: sessions of a user?", ask.request)),
             Message::ToldUser(told) => {
@@ -145,7 +159,7 @@ impl Describer {
     fn delta(&self, delta: &Delta<'_>) -> String {
         let mut text = delta.id.to_string();
         match &delta.content {
-            Content::Tombstone { successor, .. } => {
+            Content::Tombstone(WireEnd { successor, .. }) => {
                 text += " ended";
                 if let Some(successor) = successor {
                     let _ = match successor {
@@ -210,6 +224,20 @@ fn listed<T>(items: &[T], most: usize, separator: &str, word: impl Fn(&T) -> Str
     words.join(separator)
 }
 
+/// One of the things in a batch.
+enum Part<'a> {
+    Delta(&'a Delta<'a>),
+    Slot(&'a SlotTombstones),
+}
+
+/// `slot 7: 3 tombstones`.
+fn tombstones(of_slot: &SlotTombstones) -> String {
+    match &of_slot.ended {
+        Some(ended) => format!("slot {}: {} tombstones", of_slot.slot, ended.len()),
+        None => format!("slot {}: the same tombstones?", of_slot.slot),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use sessionmesh_core::message::{Answers, Batch, Welcome};
@@ -234,7 +262,7 @@ mod tests {
         };
         let id = sessionmesh_core::id::SessionId::from_bytes([7; 16]);
         let delta = Delta { id, from: stamp, base: 1, digest: 2, age_ms: 0, content };
-        let batch = Message::Batch(Batch { seq: 12, counter: 8, deltas: vec![delta] });
+        let batch = Message::Batch(Batch { seq: 12, counter: 8, deltas: vec![delta], tombstones: Vec::new() });
         assert_eq!(describe(&mut describer, &batch), (Topic::Change, format!("batch 12: {id} since 7 tab0=5")));
         describe(&mut describer, &Message::Welcome(Welcome { version: 1, name: "n1", incarnation: 99, counter: 0 }));
         assert_eq!(describe(&mut describer, &batch).1, format!("batch 12: {id} since 7.n1 tab0=5"));

@@ -1,10 +1,13 @@
 //! Sessionmesh's own memory.
 
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
 use sessionmesh::ModeName;
 
 use super::{BYTES, REWRITES, at_rest, note, pid_of};
-use crate::node::{Command, Processes, Threads};
+use crate::node::{Answer, Command, Processes, Threads as Workers};
+use crate::processor::Threads;
 use crate::report::Figures;
 
 /// Tasks that make, write and end sessions.
@@ -20,9 +23,17 @@ struct Pair {
 
 impl Pair {
     async fn start() -> anyhow::Result<Self> {
-        let mut nodes = Processes::start(ROLES.len(), ModeName::PrimaryBackup, 1, Threads::PerCore).await?;
+        let mut nodes = Processes::start(ROLES.len(), ModeName::PrimaryBackup, 1, Workers::PerCore).await?;
         let empty = memory(&mut nodes).await?;
         Ok(Self { nodes, empty })
+    }
+
+    /// Processor time of the first node within `window`, in percent of one core.
+    async fn idle(&self, window: Duration) -> anyhow::Result<f64> {
+        let of = || Threads::of(pid_of(self.nodes.nodes[0].pid())?);
+        let (before, began) = (of()?, Instant::now());
+        tokio::time::sleep(window).await;
+        Ok(of()?.since(&before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0)
     }
 
     /// Notes what was added for each session since there was none.
@@ -62,13 +73,20 @@ pub(super) async fn made_written_and_ended(figures: &mut Figures, count: usize) 
     Ok(())
 }
 
-/// Tombstones alone.
-pub(super) async fn tombstones(figures: &mut Figures, count: usize) -> anyhow::Result<()> {
+/// Tombstones alone: their memory, what they cost a node that has nothing to do, and one that leaves.
+pub(super) async fn tombstones(figures: &mut Figures, count: usize, window: Duration) -> anyhow::Result<()> {
     let mut pair = Pair::start().await?;
+    let idle = pair.idle(window).await?;
+    figures.add("tombstones/idle/none", "percent", idle);
     pair.nodes.nodes[0].ask(&Command::MakeAndEnd { count, bytes: BYTES, tasks: TASKS }).await?;
     pair.note(figures, "tombstone", count).await?;
+    let idle = pair.idle(window).await?;
+    figures.add("tombstones/idle/all", "percent", idle);
     for node in pair.nodes.settled().await? {
         ensure!(node.sessions == 0 && node.owned == count, "{} of {count} tombstones are there", node.owned);
     }
+    let left = pair.nodes.nodes[0].ask(&Command::Leave { deadline_ms: 60_000 }).await?;
+    let Answer::Left { took_us } = left else { anyhow::bail!("it did not leave: {left:?}") };
+    figures.add("tombstones/leave", "s", took_us / 1e6);
     Ok(())
 }

@@ -24,12 +24,26 @@ const RESTS_WITHIN: Duration = Duration::from_secs(60);
 /// Memory that has changed by less has not changed: some pages come and go with every timer.
 const NOISE_BYTES: u64 = 128 << 10;
 
-const GOALS: [Goal; 1] = [Goal {
-    what: "memory of a session of 1 KiB on a replica",
-    unit: "B",
-    bound: Bound::AtMost(1_280.0),
-    value: |figures| figures.median("memory/sessionmesh/replica/made"),
-}];
+const GOALS: [Goal; 3] = [
+    Goal {
+        what: "memory of a session of 1 KiB on a replica",
+        unit: "B",
+        bound: Bound::AtMost(1_280.0),
+        value: |figures| figures.median("memory/sessionmesh/replica/made"),
+    },
+    Goal {
+        what: "memory of a tombstone on a replica",
+        unit: "B",
+        bound: Bound::AtMost(64.0),
+        value: |figures| figures.median("memory/sessionmesh/replica/tombstone"),
+    },
+    Goal {
+        what: "leaving with 1,000,000 tombstones",
+        unit: "s",
+        bound: Bound::AtMost(2.0),
+        value: |figures| figures.median("tombstones/leave"),
+    },
+];
 
 /// Measures Sessionmesh and what people use instead, in turns.
 pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapter> {
@@ -42,7 +56,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
     let mut left_out = Vec::new();
     for round in 1..=rounds {
         mesh::made_written_and_ended(figures, count).await?;
-        mesh::tombstones(figures, count).await?;
+        mesh::tombstones(figures, args.pick(1_000_000, 20_000), Duration::from_secs(args.pick(20, 4))).await?;
         let sites = Sites::start(Variant::Memory, 1, None).await?;
         peers::memory_store(figures, &sites, count).await?;
         match Redis::start().await? {
@@ -111,6 +125,16 @@ fn chapter(figures: &Figures, count: usize, left_out: Vec<String>) -> Chapter {
         let Some(figure) = figures.get(&format!("memory/{name}")) else { continue };
         let spread = figure.spread(0);
         table.rows.push(vec![label.to_owned(), format!("{:.0}", figure.median()), spread]);
+    }
+    chapter.tables.push(table);
+    let mut table = Table::new("Tombstones", &["of a node with many tombstones", "", "lowest to highest"]);
+    for (label, name, unit) in [
+        ("processor time before there was one, idle", "tombstones/idle/none", "% of a core"),
+        ("the same with all of them", "tombstones/idle/all", "% of a core"),
+        ("leaving with all of them", "tombstones/leave", "s"),
+    ] {
+        let Some(figure) = figures.get(name) else { continue };
+        table.rows.push(vec![label.to_owned(), format!("{:.2} {unit}", figure.median()), figure.spread(2)]);
     }
     chapter.tables.push(table);
     chapter

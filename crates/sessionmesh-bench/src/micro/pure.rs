@@ -106,7 +106,7 @@ fn codec(timer: &mut Timer<'_>, rng: &mut StdRng, count: usize) -> anyhow::Resul
     let records: Vec<(SessionId, Record)> =
         (0..count).map(|_| (any_id(rng), Record::new(session(1, 0), Moment::START))).collect();
     let deltas = records.iter().map(|(id, record)| Delta::since(*id, record, stamp(1), Moment::START)).collect();
-    let message = Message::Batch(Batch { seq: 1, counter: 1, deltas });
+    let message = Message::Batch(Batch { seq: 1, counter: 1, deltas, tombstones: Vec::new() });
     let bytes = codec::encode(&message).context("a batch cannot be encoded")?;
     anyhow::ensure!(codec::decode(&bytes).is_ok_and(|decoded| decoded == message), "a batch is decoded as another one");
     timer.time(&format!("encode-{count}"), || (), |_| codec::encode(&message));

@@ -116,6 +116,10 @@ fn delta<'a>(attributes: Vec<WireAttribute<'a>>) -> Delta<'a> {
     Delta { id: id(1), from: Stamp::ZERO, base: 0, digest: 1, age_ms: 1, content }
 }
 
+fn batch(deltas: Vec<Delta<'_>>) -> Message<'_> {
+    Message::Batch(Batch { seq: 1, counter: 1, deltas, tombstones: Vec::new() })
+}
+
 /// The elements that take most memory for their bytes are attributes without key and value, deltas without attributes,
 /// and numbered slots.
 #[test]
@@ -127,11 +131,11 @@ fn the_limit_on_reserved_memory_refuses_no_honest_message_of_any_size() {
         let attributes = vec![delta((0..bytes / 25).map(|_| nothing()).collect())];
         let deltas = (0..bytes / 101).map(|_| delta(Vec::new())).collect();
         for deltas in [attributes, deltas] {
-            let message = Message::Batch(Batch { seq: 1, counter: 1, deltas });
+            let message = batch(deltas);
             let encoded = encode(&message).unwrap();
             assert!(decode(&encoded).unwrap() == message, "{} bytes", encoded.len());
         }
-        let slots = (0..bytes / 10).map(|_| (1, 1)).collect();
+        let slots = (0..bytes / 18).map(|_| (1, 1, 1)).collect();
         let message = Message::Audit(crate::message::Audit { request: 1, view: 1, slots });
         assert!(decode(&encode(&message).unwrap()).unwrap() == message);
     }
@@ -141,19 +145,18 @@ fn the_limit_on_reserved_memory_refuses_no_honest_message_of_any_size() {
 fn a_message_above_the_limit_is_neither_written_nor_read() {
     let value = vec![7; MESSAGE_BYTES_MAX];
     let attribute = WireAttribute { key: "", value: Some(&value), stamp: stamp(1, 1) };
-    let message = Message::Batch(Batch { seq: 1, counter: 1, deltas: vec![delta(vec![attribute])] });
+    let message = batch(vec![delta(vec![attribute])]);
     assert!(matches!(encode(&message), Err(CodecError::TooLarge { .. })));
     let bytes = bincode_encode(&message);
     assert!(matches!(decode(&bytes), Err(CodecError::TooLarge { bytes: length }) if length == bytes.len()));
-    let ids = Message::Want(Want { ids: vec![id(1); MESSAGE_BYTES_MAX / 16] });
+    let ids = Message::Want(Want { ids: vec![id(1); MESSAGE_BYTES_MAX / 16], tombstones: Vec::new() });
     assert!(matches!(encode(&ids), Err(CodecError::TooLarge { .. })));
 }
 
 #[test]
 fn keys_and_values_are_borrowed_from_the_bytes() {
     let attribute = WireAttribute { key: "key", value: Some(b"value"), stamp: stamp(1, 1) };
-    let batch = Batch { seq: 1, counter: 1, deltas: vec![delta(vec![attribute])] };
-    let bytes = encode(&Message::Batch(batch)).unwrap();
+    let bytes = encode(&batch(vec![delta(vec![attribute])])).unwrap();
     let Message::Batch(batch) = decode(&bytes).unwrap() else { panic!("a batch stays a batch") };
     let Content::Session { attributes, .. } = &batch.deltas[0].content else { panic!("a session stays a session") };
     let within = bytes.as_ptr_range();

@@ -32,6 +32,10 @@ fn holds_all_of(held: &Record, other: &Record) -> bool {
         }
 }
 
+fn batch(deltas: Vec<Delta<'_>>) -> Message<'_> {
+    Message::Batch(Batch { seq: 1, counter: 1, deltas, tombstones: Vec::new() })
+}
+
 proptest! {
     #[test]
     fn a_delta_that_fits_merges_like_the_whole_and_one_that_does_not_changes_nothing(
@@ -105,7 +109,7 @@ proptest! {
     #[test]
     fn a_delta_that_was_encoded_and_decoded_does_the_same([sender, receiver] in copies::<2>(), choice: Index) {
         let delta = Delta::since(id(1), &sender, from_within(&sender, choice), NOW);
-        let bytes = codec::encode(&Message::Batch(Batch { seq: 1, counter: 1, deltas: vec![delta.clone()] })).unwrap();
+        let bytes = codec::encode(&batch(vec![delta.clone()])).unwrap();
         let Message::Batch(batch) = codec::decode(&bytes).unwrap() else { panic!("a batch stays a batch") };
         let (mut here, mut there) = (Some(receiver.clone()), Some(receiver));
         prop_assert_eq!(delta.apply(&mut here, NOW), batch.deltas[0].apply(&mut there, NOW));

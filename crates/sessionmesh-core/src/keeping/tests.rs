@@ -3,6 +3,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
 use crate::arbitrary::id;
+use crate::id::SessionId;
 use crate::moment::Moment;
 
 const fn version(digest: u64) -> Version {

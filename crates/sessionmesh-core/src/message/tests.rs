@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::arbitrary::{id, stamp};
 use crate::codec;
-use crate::delta::{Content, WireAttribute};
+use crate::delta::{Content, WireAttribute, WireEnd};
 use crate::session::Successor;
 
 #[test]
@@ -43,7 +43,11 @@ fn session_delta(expired: Option<(Stamp, u64)>) -> Delta<'static> {
 }
 
 fn tombstone(successor: Option<Successor>) -> Delta<'static> {
-    delta(Content::Tombstone { stamp: stamp(6, 7), successor, retention_ms: 8, age_ms: 9 })
+    delta(Content::Tombstone(end(successor)))
+}
+
+const fn end(successor: Option<Successor>) -> WireEnd {
+    WireEnd { stamp: stamp(6, 7), successor, retention_ms: 8, age_ms: 9 }
 }
 
 fn told(held: Held<'_>) -> Message<'_> {
@@ -59,7 +63,14 @@ fn kinds(message: &Message<'_>) -> Vec<&'static str> {
         Message::Refused(Refused::Version { .. }) => vec!["refused version"],
         Message::Refused(Refused::Digest { .. }) => vec!["refused digest"],
         Message::Refused(Refused::Stale { .. }) => vec!["refused stale"],
-        Message::Batch(batch) => batch.deltas.iter().map(|delta| content_kind(&delta.content)).collect(),
+        Message::Batch(batch) => {
+            let of_slot = |tombstones: &SlotTombstones| match &tombstones.ended {
+                Some(_) => "tombstones of a slot",
+                None => "question for the tombstones of a slot",
+            };
+            let deltas = batch.deltas.iter().map(|delta| content_kind(&delta.content));
+            deltas.chain(batch.tombstones.iter().map(of_slot)).collect()
+        }
         Message::Answers(_) => vec!["answers"],
         Message::Ping(_) => vec!["ping"],
         Message::Pong(_) => vec!["pong"],
@@ -85,13 +96,13 @@ const fn content_kind(content: &Content<'_>) -> &'static str {
     match content {
         Content::Session { expired: None, .. } => "session",
         Content::Session { expired: Some(_), .. } => "session expired",
-        Content::Tombstone { successor: None, .. } => "tombstone",
-        Content::Tombstone { successor: Some(Successor::Renewed(_)), .. } => "tombstone renewed",
-        Content::Tombstone { successor: Some(Successor::Moved(_)), .. } => "tombstone moved",
+        Content::Tombstone(WireEnd { successor: None, .. }) => "tombstone",
+        Content::Tombstone(WireEnd { successor: Some(Successor::Renewed(_)), .. }) => "tombstone renewed",
+        Content::Tombstone(WireEnd { successor: Some(Successor::Moved(_)), .. }) => "tombstone moved",
     }
 }
 
-const KINDS: usize = 29;
+const KINDS: usize = 31;
 
 const fn hello() -> Message<'static> {
     Message::Hello(Hello {
@@ -115,7 +126,11 @@ fn golden() -> Vec<(Message<'static>, &'static str)> {
 }
 
 fn golden_changes() -> Vec<(Message<'static>, &'static str)> {
-    let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta] });
+    let batch = |delta| Message::Batch(Batch { seq: 1, counter: 2, deltas: vec![delta], tombstones: Vec::new() });
+    let of_slot = |ended| {
+        let tombstones = vec![SlotTombstones { slot: 0x0abc, digest: 3, ended }];
+        Message::Batch(Batch { seq: 1, counter: 2, deltas: Vec::new(), tombstones })
+    };
     vec![
         (
             hello(),
@@ -132,41 +147,51 @@ fn golden_changes() -> Vec<(Message<'static>, &'static str)> {
         (Message::Refused(Refused::Stale { known: 4 }), "02000000 03000000 04000000 00000000"),
         (
             batch(session_delta(None)),
-            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
-            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
-            00000000 00000000 06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 \
-            00020000 00000000 00010000 00000000 00610006 00000000 00000007 00000000 00000002 00000000 \
-            00000062 63010200 00000000 00006465 08000000 00000000 09000000 00000000",
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa \
+            01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 00000000 00000000 \
+            06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 00020000 00000000 00010000 \
+            00000000 00610006 00000000 00000007 00000000 00000002 00000000 00000062 63010200 00000000 00006465 \
+            08000000 00000000 09000000 00000000 00000000 00000000",
         ),
         (
             batch(session_delta(Some((stamp(1, 2), 3)))),
-            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
-            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
-            00000000 00000000 06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 \
-            01010000 00000000 00020000 00000000 00030000 00000000 00020000 00000000 00010000 00000000 \
-            00610006 00000000 00000007 00000000 00000002 00000000 00000062 63010200 00000000 00006465 \
-            08000000 00000000 09000000 00000000",
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa \
+            01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 00000000 00000000 \
+            06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 01010000 00000000 00020000 \
+            00000000 00030000 00000000 00020000 00000000 00010000 00000000 00610006 00000000 00000007 00000000 \
+            00000002 00000000 00000062 63010200 00000000 00006465 08000000 00000000 09000000 00000000 00000000 \
+            00000000",
         ),
         (
             batch(tombstone(None)),
-            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
-            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
-            00000000 01000000 06000000 00000000 07000000 00000000 00080000 00000000 00090000 00000000 \
-            00",
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa \
+            01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 00000000 01000000 \
+            06000000 00000000 07000000 00000000 00080000 00000000 00090000 00000000 00000000 00000000 00",
         ),
         (
             batch(tombstone(Some(Successor::Renewed(id(0xbb))))),
-            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
-            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
-            00000000 01000000 06000000 00000000 07000000 00000000 01000000 00bbbbbb bbbbbbbb bbbbbbbb \
-            bbbbbbbb bb080000 00000000 00090000 00000000 00",
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa \
+            01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 00000000 01000000 \
+            06000000 00000000 07000000 00000000 01000000 00bbbbbb bbbbbbbb bbbbbbbb bbbbbbbb bb080000 00000000 \
+            00090000 00000000 00000000 00000000 00",
         ),
         (
             batch(tombstone(Some(Successor::Moved(id(0xbb))))),
-            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa \
-            aaaaaaaa 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 \
-            00000000 01000000 06000000 00000000 07000000 00000000 01010000 00bbbbbb bbbbbbbb bbbbbbbb \
-            bbbbbbbb bb080000 00000000 00090000 00000000 00",
+            "03000000 01000000 00000000 02000000 00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa \
+            01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 00000000 01000000 \
+            06000000 00000000 07000000 00000000 01010000 00bbbbbb bbbbbbbb bbbbbbbb bbbbbbbb bb080000 00000000 \
+            00090000 00000000 00000000 00000000 00",
+        ),
+        (
+            of_slot(Some(vec![(id(0xaa), end(None))])),
+            "03000000 01000000 00000000 02000000 00000000 00000000 00000000 01000000 00000000 bc0a0300 00000000 \
+            00000101 00000000 000000aa aaaaaaaa aaaaaaaa aaaaaaaa aaaaaa06 00000000 00000007 00000000 00000000 \
+            08000000 00000000 09000000 00000000",
+        ),
+        (
+            of_slot(None),
+            "03000000 01000000 00000000 02000000 00000000 00000000 00000000 01000000 00000000 bc0a0300 00000000 \
+            000000",
         ),
         (
             Message::Answers(Answers { seq: 1, counter: 2, view: 3, codes: vec![0, 1, 6] }),
@@ -186,8 +211,14 @@ fn golden_changes() -> Vec<(Message<'static>, &'static str)> {
 fn golden_questions() -> Vec<(Message<'static>, &'static str)> {
     let user = UserKey::from_bytes([0xcc; 16]);
     let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
-    let differs =
-        AuditDiffers { request: 1, comparable: true, slots: vec![0x0abc], more: false, held: vec![(id(0xaa), 2)] };
+    let differs = AuditDiffers {
+        request: 1,
+        comparable: true,
+        slots: vec![0x0abc],
+        tombstones: vec![0x0def],
+        more: false,
+        held: vec![(id(0xaa), 2)],
+    };
     vec![
         (
             Message::Ask(Ask { request: 1, id: id(0xaa), digest: 2, access: true }),
@@ -212,15 +243,18 @@ fn golden_questions() -> Vec<(Message<'static>, &'static str)> {
             "0a000000 01000000 00000000 02000000 00000000 0100",
         ),
         (
-            Message::Audit(Audit { request: 1, view: 2, slots: vec![(0x0abc, 3)] }),
-            "0b000000 01000000 00000000 02000000 00000000 01000000 00000000 bc0a0300 00000000 0000",
+            Message::Audit(Audit { request: 1, view: 2, slots: vec![(0x0abc, 3, 4)] }),
+            "0b000000 01000000 00000000 02000000 00000000 01000000 00000000 bc0a0300 00000000 00000400 00000000 0000",
         ),
         (
             Message::AuditDiffers(differs),
-            "0c000000 01000000 00000000 01010000 00000000 00bc0a00 01000000 00000000 aaaaaaaa aaaaaaaa \
-            aaaaaaaa aaaaaaaa 02000000 00000000",
+            "0c000000 01000000 00000000 01010000 00000000 00bc0a01 00000000 000000ef 0d000100 00000000 0000aaaa \
+            aaaaaaaa aaaaaaaa aaaaaaaa aaaa0200 00000000 0000",
         ),
-        (Message::Want(Want { ids: vec![id(0xaa)] }), "0d000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa"),
+        (
+            Message::Want(Want { ids: vec![id(0xaa)], tombstones: vec![0x0abc] }),
+            "0d000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa 01000000 00000000 bc0a",
+        ),
         (Message::Bye, "0e000000"),
         (
             Message::AskUser(AskUser { request: 1, rule: 2, user, after: None }),

@@ -4,16 +4,24 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::arbitrary::{id, stamp};
+use crate::arbitrary::stamp;
 use crate::moment::Moment;
 
 const fn at(counter: u64) -> Stamp {
     stamp(counter, 0)
 }
 
-fn sent(taken: (SessionId, Stamp, Lane, bool)) -> Sent {
-    let (id, from, lane, owed) = taken;
-    Sent { id, from, lane, counter: 1, version: (0, Moment::START), owed, epoch: 0 }
+/// Sessions, and tombstones of slots.
+fn id(number: u8) -> Item {
+    match number % 2 {
+        0 => Item::Session(crate::arbitrary::id(number)),
+        _ => Item::Tombstones(Slot::masked(number.into())),
+    }
+}
+
+fn sent(taken: (Item, Stamp, Lane, bool)) -> Sent {
+    let (item, from, lane, owed) = taken;
+    Sent { item, from, lane, counter: 1, version: (0, Moment::START), owed, epoch: 0 }
 }
 
 fn send_all(outbox: &mut Outbox) -> u64 {
@@ -132,20 +140,20 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     /// The mark, and the batch that carries it.
-    unanswered: Vec<(SessionId, Stamp, Lane, bool, Option<u64>)>,
-    parked: BTreeSet<SessionId>,
+    unanswered: Vec<(Item, Stamp, Lane, bool, Option<u64>)>,
+    parked: BTreeSet<Item>,
 }
 
 impl Model {
     /// All single marks of `id` that no batch carries, as one.
-    fn dirty(&self, id: SessionId) -> Option<(SessionId, Stamp, Lane, bool)> {
+    fn dirty(&self, id: Item) -> Option<(Item, Stamp, Lane, bool)> {
         let marks = self.unanswered.iter().filter(|mark| mark.0 == id && mark.4.is_none());
         marks
             .map(|&(id, from, lane, owed, _)| (id, from, lane, owed))
             .reduce(|a, b| (id, a.1.min(b.1), a.2.min(b.2), a.3 || b.3))
     }
 
-    fn mark(&mut self, id: SessionId, from: Stamp, lane: Lane, owed: bool) {
+    fn mark(&mut self, id: Item, from: Stamp, lane: Lane, owed: bool) {
         self.parked.remove(&id);
         self.unanswered.push((id, from, lane, owed, None));
     }
@@ -173,7 +181,7 @@ fn take_step(outbox: &mut Outbox, model: &mut Model, batches: &mut Vec<u64>, ste
             let number = outbox.departed(batch.clone());
             batches.push(number);
             for mark in model.unanswered.iter_mut().filter(|mark| mark.4.is_none()) {
-                mark.4 = batch.iter().any(|sent| sent.id == mark.0).then_some(number);
+                mark.4 = batch.iter().any(|sent| sent.item == mark.0).then_some(number);
             }
         }
         Step::Answered(choice) if !batches.is_empty() => {

@@ -41,6 +41,7 @@ fn the_text_is_part_of_the_protocol() {
         gossip_interval_ms: 200,
         max_inactive_ms: 1_800_000,
         tombstone_retention_ms: 86_400_000,
+        max_tombstones: 10_485_760,
         max_attributes: 256,
         max_key_bytes: 257,
         max_value_bytes: 1_048_576,
@@ -48,14 +49,14 @@ fn the_text_is_part_of_the_protocol() {
         max_sessions_per_user: 3,
         user_rule: 0xffff_ffff_ffff_ffff,
     };
-    assert_eq!(said.to_string(), "2 500 200 1800000 86400000 256 257 1048576 4194304 3 18446744073709551615");
+    assert_eq!(said.to_string(), "2 500 200 1800000 86400000 10485760 256 257 1048576 4194304 3 18446744073709551615");
     let later = format!("{said} something new");
     assert_eq!(later.parse(), Ok(said));
 }
 
 #[test]
 fn text_that_says_too_little_or_nonsense_says_nothing() {
-    for text in ["", "1", "1 2 3 4 5 6 7 8 9 10", "-1 2 3 4 5 6 7 8 9 10 11", "a b c d e f g h i j k"] {
+    for text in ["", "1", "1 2 3 4 5 6 7 8 9 10 11", "-1 2 3 4 5 6 7 8 9 10 11 12", "a b c d e f g h i j k l"] {
         assert_eq!(text.parse::<Terms>(), Err(InvalidTerms), "{text}");
     }
     let huge = [u64::MAX.to_string().as_str()].repeat(TERMS.len()).join(" ").parse::<Terms>().unwrap();

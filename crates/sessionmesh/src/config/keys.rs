@@ -47,6 +47,7 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("max_value_bytes", Allowed::Count(1, 16 * MIB)),
     ("max_session_bytes", Allowed::Count(1, 16 * MIB)),
     ("tombstone_retention", Allowed::Time("1min", "365days")),
+    ("max_tombstones", Allowed::Count(4_096, 1_000_000_000)),
     ("insecure", Allowed::Flag),
 ];
 

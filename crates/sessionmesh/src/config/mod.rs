@@ -192,6 +192,13 @@ pub struct Config {
     /// nodes differ, ids are remembered for the longest time, and a node that was cut off goes by the shortest.
     #[serde(with = "keys::duration")]
     pub tombstone_retention: Duration,
+    /// Ended sessions that all nodes together remember, copies not counted; 4,096 to 1e9, default 10,485,760: each of 4,096
+    /// slots a part of them, so fewer if nearly all sessions are made on one of many nodes. A node takes
+    /// 46 to 64 bytes for each that it owns: with all-to-all at most 500 to 670 MB, with one backup on four nodes half of
+    /// that. Beyond it those that ended first are forgotten before `tombstone_retention`, with a warning and counted in
+    /// `Stats::tombstones_forgotten`: a node that was cut off for longer than the others remember may then bring such a
+    /// session back. Those of the last ten `commit_deadline`s are never forgotten. While nodes differ the largest counts.
+    pub max_tombstones: u64,
     /// Whether addresses beyond loopback are allowed without protection. Default false. Traffic is then neither
     /// encrypted nor authenticated: whoever reaches the port can read and write all sessions. Only for networks
     /// in which every machine is trusted.
@@ -235,6 +242,7 @@ impl Default for Config {
             max_value_bytes: 1024 * 1024,
             max_session_bytes: 4 * 1024 * 1024,
             tombstone_retention: Duration::from_secs(24 * 60 * 60),
+            max_tombstones: 10_485_760,
             insecure: false,
         }
     }
@@ -299,6 +307,7 @@ impl Config {
             gossip_interval_ms: millis(self.gossip_interval),
             max_inactive_ms: millis(self.max_inactive),
             tombstone_retention_ms: millis(self.tombstone_retention),
+            max_tombstones: self.max_tombstones,
             max_attributes: self.max_attributes.into(),
             max_key_bytes: self.max_key_bytes.into(),
             max_value_bytes: self.max_value_bytes.into(),

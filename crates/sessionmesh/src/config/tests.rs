@@ -40,6 +40,7 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("max_value_bytes", "1024", "1024", |c| c.max_value_bytes = 1024, "16777217", "1MiB"),
     ("max_session_bytes", "16777216", "16777216", |c| c.max_session_bytes = 16 << 20, "16777217", "0"),
     ("tombstone_retention", "'48h'", "2days", |c| c.tombstone_retention = ms(172_800_000), "'59s'", "366days"),
+    ("max_tombstones", "4096", "4096", |c| c.max_tombstones = 4096, "4095", "1e7"),
     ("insecure", "true", "true", |c| c.insecure = true, "1", "TRUE"),
 ];
 

@@ -5,33 +5,87 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Applied, Content, Delta, WireAttribute};
-use sessionmesh_core::id::SessionId;
+use sessionmesh_core::delta::{Applied, Content, Delta, SlotTombstones, WireAttribute, WireEnd};
+use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Status, Successor};
+use sessionmesh_core::session::{Invalidated, Session, Status, Successor};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
 
 use super::node::Node;
-use super::store::Entry;
+use super::store::{Buried, Entry};
 use crate::event::Event;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     node.lamport.observe(batch.counter);
-    node.counters.deltas_received.fetch_add(batch.deltas.len() as u64, Ordering::Relaxed);
-    if probe::planted(Bug::KeptBeforeMerge) {
-        return merge_later(node, from, batch);
+    let items = batch.deltas.len() + batch.tombstones.len();
+    node.counters.deltas_received.fetch_add(items as u64, Ordering::Relaxed);
+    let mut answers = if probe::planted(Bug::KeptBeforeMerge) {
+        merge_later(node, from, batch)
+    } else {
+        batch.deltas.iter().map(|delta| merge(node, Some(from), delta).code()).collect()
+    };
+    answers.extend(batch.tombstones.iter().map(|of_slot| merge_slot(node, from, of_slot).code()));
+    answers
+}
+
+/// Merges the tombstones of a slot. What a node merges without owning it, it passes on.
+fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer {
+    let needs_whole = Answer { verdict: Verdict::NeedsWhole, newer: false };
+    let Some(slot) = Slot::new(told.slot) else { return needs_whole };
+    let same = || node.store.ended.sum(slot).1 == told.digest;
+    let topology = node.topology.load();
+    let owner = topology.is_owner(slot);
+    let mut newer = false;
+    if !same() {
+        let Some(ended) = &told.ended else { return needs_whole };
+        let (mut changed, mut shared) = (false, 0);
+        for (id, end) in ended.iter().filter(|(id, _)| id.slot() == slot) {
+            changed |= bury(node, from, *id, end);
+            let is_shared = |mine: Invalidated| mine.digest_of(*id) == end.to_end(node.now()).digest_of(*id);
+            shared += usize::from(node.store.ended.get(*id).is_some_and(is_shared));
+        }
+        // Not whether the digests differ: with another bound one of the two never holds all.
+        newer = node.store.ended.sum(slot).0 > shared;
+        if !owner && changed {
+            node.pass_on(slot, Stamp::ZERO, Lane::Usual);
+        }
     }
-    batch.deltas.iter().map(|delta| merge(node, Some(from), delta).code()).collect()
+    if newer && let Some(peer) = topology.peer(from) {
+        probe::reached(Path::NewerSentBack);
+        peer.mark(slot, Stamp::ZERO, Lane::Usual, false, node.now());
+    }
+    Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
+}
+
+/// Merges one of many tombstones. Says whether it is news.
+fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, wire: &WireEnd) -> bool {
+    let now = node.now();
+    let end = wire.to_end(now);
+    match node.store.bury(id, end) {
+        Buried::Before => false,
+        Buried::Now => {
+            node.lamport.observe(end.stamp.counter);
+            node.fences.lift(id);
+            true
+        }
+        Buried::Not => {
+            let content = Content::Tombstone(*wire);
+            let digest = Session::tombstone(end).digest();
+            merge(node, Some(from), &Delta { id, from: Stamp::ZERO, base: 0, digest, age_ms: wire.age_ms, content });
+            true
+        }
+    }
 }
 
 /// A mistake: answers as if all that fits were merged, and merges it a little later.
 fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
+    let batch = Batch { tombstones: Vec::new(), ..batch.clone() };
     let bytes = codec::encode(&Message::Batch(batch.clone())).expect("it was decoded from as many bytes");
     let answer = |delta: &Delta<'_>| {
         let mut copy = node.store.get(delta.id).map(|entry| entry.record);
@@ -64,7 +118,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     let done = node.store.update(delta.id, |held| {
         let before = Glance::of(held.as_ref());
         let was_due = is_due(held.as_ref(), now);
-        if let (Content::Tombstone { successor: Some(_), .. }, Some(entry)) = (&delta.content, held.as_ref()) {
+        if let (Content::Tombstone(WireEnd { successor: Some(_), .. }), Some(entry)) = (&delta.content, held.as_ref()) {
             overtaken = entry.record.session.attributes().to_vec();
         }
         // The delta owns the content while it changes it, so that nothing is copied.
@@ -102,7 +156,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     if let Some(Status::Invalidated { successor: Some(successor) }) = after.status {
         let late = match &delta.content {
             Content::Session { attributes, .. } => attributes.iter().map(WireAttribute::to_attribute).collect(),
-            Content::Tombstone { .. } => overtaken,
+            Content::Tombstone(_) => overtaken,
         };
         if !late.is_empty() && !probe::planted(Bug::RenewalForgetsLateWrites) {
             super::commit::follow(node, successor.id(), late);
@@ -121,7 +175,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     }
     // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never
     // sees the two meet.
-    if let (Content::Tombstone { successor: came, .. }, Some(Status::Invalidated { successor: was })) =
+    if let (Content::Tombstone(WireEnd { successor: came, .. }), Some(Status::Invalidated { successor: was })) =
         (&delta.content, before.status)
     {
         super::commit::ends_met(node, was, *came);

@@ -76,9 +76,9 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
 
 /// One comparison. Whether that was all there is to compare.
 async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) -> bool {
-    let slots: Vec<(u16, u64)> = Slot::all()
+    let slots: Vec<(u16, u64, u64)> = Slot::all()
         .filter(|slot| common(topology, peer.node, *slot))
-        .map(|slot| (slot.number(), node.store.slot_digest(slot)))
+        .map(|slot| (slot.number(), node.store.slot_digest(slot), node.store.ended.sum(slot).1))
         .collect();
     let view = topology.hash().0;
     let Some(answer) = peer.ask(|request| Message::Audit(Audit { request, view, slots })) else {
@@ -93,10 +93,11 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) -> bool {
     if !differs.comparable || node.topology.load().epoch != topology.epoch {
         return false;
     }
-    if !differs.slots.is_empty() {
+    let found = differs.slots.len() + differs.tombstones.len();
+    if found > 0 {
         probe::reached(Path::AuditDifference);
-        node.counters.audit_differences.fetch_add(differs.slots.len() as u64, Ordering::Relaxed);
-        debug!(peer = %peer.member.name, slots = differs.slots.len(), "audit found differences");
+        node.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
+        debug!(peer = %peer.member.name, found, "audit found differences");
         repair(node, peer, &differs).await;
     }
     !differs.more
@@ -126,29 +127,49 @@ async fn repair(node: &Arc<Node>, peer: &Peer, differs: &AuditDiffers) {
     let lacking =
         |(id, _): &&(SessionId, u64)| listed[id.slot().index()] && node.store.read(*id, |held| held.is_none());
     let ids: Vec<SessionId> = theirs.iter().filter(lacking).map(|(id, _)| *id).collect();
-    if !ids.is_empty() {
-        peer.send(&Message::Want(Want { ids }));
+    let (mine, lacking): (Vec<Slot>, Vec<Slot>) = differs
+        .tombstones
+        .iter()
+        .filter_map(|slot| Slot::new(*slot))
+        .partition(|slot| node.store.ended.sum(*slot).0 > 0);
+    for slot in mine {
+        peer.mark(slot, Stamp::ZERO, Lane::Bulk, false, node.now());
+    }
+    if !(ids.is_empty() && lacking.is_empty()) {
+        let tombstones = lacking.into_iter().map(Slot::number).collect();
+        peer.send(&Message::Want(Want { ids, tombstones }));
     }
 }
 
-/// Answers an audit: which of the slots differ, and what is held in them.
+/// Answers an audit: which of the slots differ, and which sessions are held in them.
 pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffers {
     let topology = node.topology.load();
-    let mut answer =
-        AuditDiffers { request: asked.request, comparable: false, slots: Vec::new(), more: false, held: Vec::new() };
+    let mut answer = AuditDiffers {
+        request: asked.request,
+        comparable: false,
+        slots: Vec::new(),
+        tombstones: Vec::new(),
+        more: false,
+        held: Vec::new(),
+    };
     if ViewHash(asked.view) != topology.hash() || node.walked.get() != topology.epoch {
         return answer;
     }
     answer.comparable = true;
-    let mut differs: Vec<Slot> = asked
-        .slots
-        .iter()
-        .filter_map(|(slot, digest)| Slot::new(*slot).map(|slot| (slot, *digest)))
-        .filter(|(slot, digest)| common(&topology, from, *slot) && node.store.slot_digest(*slot) != *digest)
-        .map(|(slot, _)| slot)
-        .collect();
+    let mut differs: Vec<Slot> = Vec::new();
+    for (number, sessions, tombstones) in &asked.slots {
+        let Some(slot) = Slot::new(*number).filter(|slot| common(&topology, from, *slot)) else { continue };
+        if node.store.slot_digest(slot) != *sessions {
+            differs.push(slot);
+        }
+        if node.store.ended.sum(slot).1 != *tombstones {
+            answer.tombstones.push(*number);
+        }
+    }
     differs.sort_unstable();
     differs.dedup();
+    answer.tombstones.sort_unstable();
+    answer.tombstones.dedup();
     for slot in differs {
         let held = node
             .store
@@ -163,11 +184,14 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
     answer
 }
 
-/// Sends sessions that a peer found missing.
+/// Sends what a peer found missing.
 pub(crate) fn send_wanted(node: &Node, from: NodeHash, want: &Want) {
     let topology = node.topology.load();
     let Some(peer) = topology.peer(from) else { return };
     let now = node.now();
+    for slot in want.tombstones.iter().filter_map(|slot| Slot::new(*slot)) {
+        peer.mark(slot, Stamp::ZERO, Lane::Bulk, true, now);
+    }
     for id in &want.ids {
         if node.store.read(*id, |held| held.is_some()) {
             peer.mark(*id, Stamp::ZERO, Lane::Bulk, true, now);

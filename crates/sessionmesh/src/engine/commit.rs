@@ -9,7 +9,9 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Attribute, IdleLimit, Invalidated, Record, Session, Status, Successor, Value};
+use sessionmesh_core::session::{
+    Attribute, IdleLimit, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor, Value,
+};
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -143,16 +145,17 @@ pub(crate) async fn end(
         let stamp = node.tick();
         let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
         // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
-        let end = Invalidated { successor, stamp, retention_ms: retention.max(limit.saturating_mul(3)), since: now };
+        let retention_ms = retention.max(limit.saturating_mul(3)).min(RETENTION_MS_MAX);
+        let end = Invalidated { successor, stamp, retention_ms, since: now };
         let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
         match held {
             Some(entry) => {
                 if was.is_none() {
                     overtaken = Some(entry.record.session.clone());
                 }
-                Arc::make_mut(&mut entry.record.session).invalidate(end);
+                entry.record.invalidate(end);
             }
-            None => *held = Some(Entry::new(Record::new(Session::tombstone(end), now))),
+            None => *held = Some(Entry::ended(end)),
         }
         Ok::<_, CommitError>((stamp, before, Glance::of(held.as_ref()), was))
     });

@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn every_difference_names_a_setting() {
-        let other = "2 1 1 1 1 1 1 1 1 1 1".parse().expect("terms");
+        let other = "2 1 1 1 1 1 1 1 1 1 1 1".parse().expect("terms");
         let found = Difference::all(&View::new([member(0, Config::default().terms(0)), member(1, other)]));
-        assert_eq!(found.len(), 11);
+        assert_eq!(found.len(), 12);
         for difference in found {
             assert!(KEYS.iter().any(|(key, _)| *key == difference.setting), "{difference}");
         }

@@ -12,16 +12,18 @@ use sessionmesh_core::codec;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::outbox::{Item, Lane};
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Expired, Invalidated, Status, access_tolerance_ms};
+use sessionmesh_core::session::{Expired, Status, access_tolerance_ms};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
 
 use super::commit::{Wait, replicate};
 use super::node::Node;
 use super::peer::lock;
+use super::seldom::Seldom;
 use super::store::{Entry, Store};
 use super::topology::Topology;
 use crate::event::Event;
@@ -35,6 +37,10 @@ const SWEEP_MAX: Duration = Duration::from_secs(5);
 const STEPS: u32 = 16;
 /// Steps are whole multiples of this apart, in step with the beats of the node.
 const STEP_UNIT: Duration = Duration::from_millis(50);
+/// After so many commit deadlines every member that can be reached has heard of an end.
+const HEARD_OF_DEADLINES: u32 = 10;
+/// The longest time for which a tombstone stays that has served its time.
+const TOMBSTONE_PAUSE_MS_MAX: u64 = 600_000;
 /// An expired session is remembered for so long, at least: late copies of the same end are told from news.
 const EXPIRED_MS: u64 = 60_000;
 
@@ -95,6 +101,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     let units = u32::try_from((round / STEPS).as_millis() / STEP_UNIT.as_millis()).expect("a round is short");
     let mut ticks = node.ticks(if units == 0 { round } else { STEP_UNIT * units });
     let stripes: Vec<usize> = Store::stripes().collect();
+    let (mut told, mut too_many) = (0, Seldom::default());
     let stripes_each = if units == 0 { stripes.len() } else { stripes.len().div_ceil(STEPS as usize) };
     loop {
         for some in stripes.chunks(stripes_each) {
@@ -108,7 +115,17 @@ pub(crate) async fn run(node: Arc<Node>) {
                 // Others have their turn between two stripes.
                 tokio::task::yield_now().await;
             }
-            node.fences.sweep(node.now());
+            let now = node.now();
+            node.fences.sweep(now);
+            node.store.ended.known_before(now.minus(node.config.commit_deadline * HEARD_OF_DEADLINES));
+            let forgotten = node.store.ended.forgotten();
+            if forgotten > told && too_many.happened().is_some() {
+                warn!(
+                    forgotten = forgotten - told,
+                    "more sessions ended than `max_tombstones` allows to remember; the earliest are forgotten"
+                );
+                told = forgotten;
+            }
         }
     }
 }
@@ -126,6 +143,7 @@ enum Due {
 fn look_at(node: &Arc<Node>, stripe: usize) {
     let topology = node.topology();
     let now = node.now();
+    look_at_tombstones(node, &topology, stripe, now);
     let found = node.store.scan(stripe, |id, entry| due(&topology, id, entry, now));
     let mut asked: BTreeMap<Vec<NodeHash>, Vec<ExpireItem>> = BTreeMap::new();
     for (id, due) in found {
@@ -137,7 +155,7 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
                     *held = None;
                 }
             }),
-            Due::PassOn => pass_on(node, &topology, id),
+            Due::PassOn => pass_on(node, &topology, id.into()),
             Due::Ask(item) => asked.entry(topology.owner_nodes(id.slot())).or_default().push(item),
         }
     }
@@ -163,11 +181,22 @@ fn due(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> Option
 }
 
 /// A safety net: an answer that came while a commit still waited was no occasion to let go, and none may come again.
-fn pass_on(node: &Node, topology: &Topology, id: SessionId) {
-    node.let_go(id);
-    let idle = topology.owners(id.slot()).all(|owner| lock(&owner.outbox).is_clear());
-    if idle && node.store.read(id, |held| held.is_some()) {
-        node.pass_on(id, Stamp::PROBE, Lane::Bulk);
+fn pass_on(node: &Node, topology: &Topology, item: Item) {
+    node.let_go(item);
+    let idle = topology.owners(item.slot()).all(|owner| lock(&owner.outbox).is_clear());
+    if idle && node.store.version(item).is_some() {
+        node.pass_on(item, Stamp::PROBE, Lane::Bulk);
+    }
+}
+
+/// Tombstones are not looked at one by one: a slot is, when one of its tombstones is due, or when it is not this node's.
+fn look_at_tombstones(node: &Node, topology: &Topology, stripe: usize, now: Moment) {
+    let pause_ms = (topology.view.in_force().tombstone_retention_ms / 64).min(TOMBSTONE_PAUSE_MS_MAX);
+    for slot in Store::slots_of(stripe) {
+        node.store.ended.forget_spent(slot, now, pause_ms);
+        if !topology.is_owner(slot) && node.store.ended.sum(slot).0 > 0 {
+            pass_on(node, topology, slot.into());
+        }
     }
 }
 
@@ -177,10 +206,7 @@ fn is_spent(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> b
     let record = &entry.record;
     let limit = record.session.idle_limit().ms;
     match record.status() {
-        Status::Invalidated { .. } => {
-            let over = |end: &Invalidated| now.ms_since(end.since) > end.retention_ms;
-            record.session.invalidated().is_some_and(over)
-        }
+        Status::Invalidated { .. } => record.session.invalidated().is_some_and(|end| end.is_spent(now)),
         Status::Expired => record.idle_ms(now) > limit.saturating_add(EXPIRED_MS.max(limit / 10)),
         Status::Live => {
             let guard = limit.saturating_mul(2).saturating_add(GUARD_SLACK_MS);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use sessionmesh_core::acks::Holds;
 use sessionmesh_core::codec;
-use sessionmesh_core::delta::Delta;
-use sessionmesh_core::id::SessionId;
+use sessionmesh_core::delta::{Delta, SlotTombstones, WireEnd};
+use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::message::{
     Answer, Answers, Batch, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Verdict,
 };
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Lane, Outbox, Sent};
+use sessionmesh_core::outbox::{Item, Lane, Outbox, Sent, Version};
 use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{DIGEST_VERSION, Record};
 use sessionmesh_core::stamp::Stamp;
@@ -267,70 +267,108 @@ fn ping(node: &Node, peer: &Peer) -> Vec<u8> {
 
 /// Takes what is dirty and encodes it from the store as it is now.
 fn next_batch(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
-    let mut records: Vec<(Record, Stamp)> = Vec::new();
-    let mut gone = Vec::new();
-    let taken: Option<(u64, Vec<SessionId>)> = {
+    let mut taken = Taken::default();
+    let seq = {
         let mut outbox = lock(&peer.outbox);
         if outbox.batches_under_way() >= BATCHES_UNDER_WAY_MAX {
             return None;
         }
-        take_batch(node, &mut outbox, &mut records, &mut gone)
+        taken.fill(node, &mut outbox, now);
+        let sent = taken.sent();
+        if sent.is_empty() { None } else { Some(outbox.departed(sent)) }
     };
-    for id in gone {
+    for id in &taken.gone {
         // Nothing is let go before all its owners keep all of it, so whoever waits for this peer has its answer.
-        node.acknowledge(id, peer.node, u64::MAX, Holds::Kept(node.topology.load().hash()));
+        node.acknowledge(*id, peer.node, u64::MAX, Holds::Kept(node.topology.load().hash()));
     }
-    let (seq, ids) = taken?;
-    let deltas = ids.iter().zip(&records).map(|(id, (record, from))| Delta::since(*id, record, *from, now)).collect();
-    node.counters.deltas_sent.fetch_add(records.len() as u64, Ordering::Relaxed);
-    let message = Message::Batch(Batch { seq, counter: node.lamport.now(), deltas });
+    let seq = seq?;
+    let deltas = taken.sessions.iter().map(|(id, record, sent)| Delta::since(*id, record, sent.from, now)).collect();
+    let tombstones: Vec<_> = std::mem::take(&mut taken.slots).into_iter().map(|(of_slot, _)| of_slot).collect();
+    let items = taken.sessions.len() + tombstones.len();
+    node.counters.deltas_sent.fetch_add(items as u64, Ordering::Relaxed);
+    let message = Message::Batch(Batch { seq, counter: node.lamport.now(), deltas, tombstones });
     match codec::encode(&message) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             // The limits of a configuration keep a session far below the largest message; but what several nodes wrote to
             // it at the same time adds up.
-            tracing::error!(%error, sessions = ids.len(), "sessions are too large to be sent; they have no copy");
+            tracing::error!(%error, items, "sessions are too large to be sent; they have no copy");
             lock(&peer.outbox).answered(seq);
             None
         }
     }
 }
 
-/// Moves marks from the outbox into a batch: its number and its ids.
-fn take_batch(
-    node: &Node,
-    outbox: &mut Outbox,
-    records: &mut Vec<(Record, Stamp)>,
-    gone: &mut Vec<SessionId>,
-) -> Option<(u64, Vec<SessionId>)> {
-    let epoch = node.topology.load().epoch;
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    while bytes < BATCH_BYTES && batch.len() < BATCH_SESSIONS_MAX {
-        let Some((id, from, lane, owed)) = outbox.take() else { break };
-        let skipped = |entry: &&super::store::Entry| {
-            probe::planted(Bug::TombstonesLeftBehind)
-                && lane == Lane::Bulk
-                && entry.record.session.invalidated().is_some()
-        };
+/// What was taken from an outbox for one batch.
+#[derive(Default)]
+struct Taken {
+    sessions: Vec<(SessionId, Record, Sent)>,
+    slots: Vec<(SlotTombstones, Sent)>,
+    /// Sessions that were dirty and are not held any more.
+    gone: Vec<SessionId>,
+    bytes: usize,
+}
+
+/// About how many bytes a tombstone takes on the wire.
+const TOMBSTONE_BYTES: usize = 64;
+
+impl Taken {
+    /// Moves marks from the outbox until it is enough for a batch.
+    fn fill(&mut self, node: &Node, outbox: &mut Outbox, now: Moment) {
+        let epoch = node.topology.load().epoch;
+        while self.bytes < BATCH_BYTES && self.sessions.len() + self.slots.len() < BATCH_SESSIONS_MAX {
+            let Some((item, from, lane, owed)) = outbox.take() else { return };
+            let sent = |version, counter| Sent { item, from, lane, counter, version, owed, epoch };
+            let took = match item {
+                Item::Session(id) => self.session(node, id, sent),
+                Item::Tombstones(_) if probe::planted(Bug::TombstonesLeftBehind) && lane == Lane::Bulk => false,
+                Item::Tombstones(slot) => self.slot(node, slot, sent, from == Stamp::PROBE, now),
+            };
+            if !took {
+                outbox.settle(owed);
+            }
+        }
+    }
+
+    fn session(&mut self, node: &Node, id: SessionId, sent: impl FnOnce(Version, u64) -> Sent) -> bool {
         let read = |held: Option<&super::store::Entry>| {
-            held.filter(|entry| !skipped(entry))
-                .map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
+            held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
         };
         let Some((record, version, counter)) = node.store.read(id, read) else {
-            outbox.settle(owed);
-            gone.push(id);
-            continue;
+            self.gone.push(id);
+            return false;
         };
-        bytes += record.session.wire_bytes_since(from);
-        records.push((record, from));
-        batch.push(Sent { id, from, lane, counter, version, owed, epoch });
+        let sent = sent(version, counter);
+        self.bytes += record.session.wire_bytes_since(sent.from);
+        self.sessions.push((id, record, sent));
+        true
     }
-    if batch.is_empty() {
-        return None;
+
+    fn slot(
+        &mut self,
+        node: &Node,
+        slot: Slot,
+        sent: impl FnOnce(Version, u64) -> Sent,
+        asks_only: bool,
+        now: Moment,
+    ) -> bool {
+        let (digest, ended) = node.store.ended.of_slot(slot);
+        if ended.is_empty() {
+            return false;
+        }
+        let ended: Option<Vec<_>> =
+            (!asks_only).then(|| ended.iter().map(|(id, end)| (*id, WireEnd::of(end, now))).collect());
+        self.bytes += TOMBSTONE_BYTES * (1 + ended.as_ref().map_or(0, Vec::len));
+        let of_slot = SlotTombstones { slot: slot.number(), digest, ended };
+        self.slots.push((of_slot, sent((digest, Moment::START), node.lamport.now())));
+        true
     }
-    let ids = batch.iter().map(|sent| sent.id).collect();
-    Some((outbox.departed(batch), ids))
+
+    /// What is in the batch, in the order of the answers.
+    fn sent(&self) -> Vec<Sent> {
+        let sessions = self.sessions.iter().map(|(_, _, sent)| *sent);
+        sessions.chain(self.slots.iter().map(|(_, sent)| *sent)).collect()
+    }
 }
 
 async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, reader: &mut FrameReader<R>) -> io::Error {
@@ -398,17 +436,18 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
             return;
         };
         for (sent, verdict) in with_verdicts(&batch, answers) {
+            let waits = || matches!(sent.item, Item::Session(id) if lock(&node.acks).waits_for(id));
             match verdict {
                 // The peer keeps it, but under another view, and a commit waits: ask again when the views agree.
-                Verdict::Kept if view != topology.hash() && lock(&node.acks).waits_for(sent.id) => {
+                Verdict::Kept if view != topology.hash() && waits() => {
                     probe::reached(Path::KeptUnderOtherView);
-                    outbox.park(sent.id);
+                    outbox.park(sent.item);
                 }
-                Verdict::Passing if is_owner(&topology, peer, sent.id) => outbox.park(sent.id),
+                Verdict::Passing if is_owner(&topology, peer, sent.item.slot()) => outbox.park(sent.item),
                 Verdict::Kept | Verdict::Passing => {}
                 Verdict::NeedsWhole => {
                     node.counters.mismatches.fetch_add(1, Ordering::Relaxed);
-                    outbox.mark(sent.id, Stamp::ZERO, sent.lane.min(Lane::Usual), sent.owed);
+                    outbox.mark(sent.item, Stamp::ZERO, sent.lane.min(Lane::Usual), sent.owed);
                 }
             }
         }
@@ -417,24 +456,24 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
     lock(&peer.health).progressed(node.now());
     peer.wake.notify_one();
     for (sent, verdict) in with_verdicts(&batch, answers) {
-        match verdict {
-            Verdict::Kept => {
-                node.acknowledge(sent.id, peer.node, sent.counter, Holds::Kept(view));
-                if !topology.is_owner(sent.id.slot()) {
-                    node.heard_kept(sent, peer.node);
-                    node.let_go(sent.id);
-                    // It was used meanwhile: what the owners keep is not all there is now.
-                    if node.store.read(sent.id, |held| held.is_some_and(|entry| entry.version() != sent.version)) {
-                        probe::reached(Path::UsedWhileLettingGo);
-                        node.pass_on(sent.id, Stamp::PROBE, Lane::Bulk);
-                    }
-                }
+        let holds = match verdict {
+            Verdict::Kept => Holds::Kept(view),
+            Verdict::Passing => Holds::Passing,
+            Verdict::NeedsWhole => continue,
+        };
+        if let Item::Session(id) = sent.item {
+            node.acknowledge(id, peer.node, sent.counter, holds);
+        }
+        if holds == Holds::Passing {
+            node.counters.passing.fetch_add(1, Ordering::Relaxed);
+        } else if !topology.is_owner(sent.item.slot()) {
+            node.heard_kept(sent, peer.node);
+            node.let_go(sent.item);
+            // It was used meanwhile: what the owners keep is not all there is now.
+            if node.store.version(sent.item).is_some_and(|version| version != sent.version) {
+                probe::reached(Path::UsedWhileLettingGo);
+                node.pass_on(sent.item, Stamp::PROBE, Lane::Bulk);
             }
-            Verdict::Passing => {
-                node.counters.passing.fetch_add(1, Ordering::Relaxed);
-                node.acknowledge(sent.id, peer.node, sent.counter, Holds::Passing);
-            }
-            Verdict::NeedsWhole => {}
         }
     }
     if lock(&peer.outbox).is_clear() {
@@ -442,7 +481,7 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
     }
 }
 
-/// What became of each session of a batch. An answer that is missing or makes no sense counts as a need.
+/// What became of each item of a batch. An answer that is missing or makes no sense counts as a need.
 fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<Item = (&'a Sent, Verdict)> {
     let verdict = |code: u8| match Answer::from_code(code).map_or(Verdict::NeedsWhole, |answer| answer.verdict) {
         Verdict::NeedsWhole if probe::planted(Bug::NeedsWholeForgotten) => Verdict::Kept,
@@ -452,6 +491,6 @@ fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<I
     batch.iter().zip(codes.map(verdict))
 }
 
-fn is_owner(topology: &super::topology::Topology, peer: &Peer, id: SessionId) -> bool {
-    topology.owners(id.slot()).any(|owner| owner.node == peer.node)
+fn is_owner(topology: &super::topology::Topology, peer: &Peer, slot: Slot) -> bool {
+    topology.owners(slot).any(|owner| owner.node == peer.node)
 }

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod commit;
 pub(crate) mod courier;
 pub(crate) mod differences;
+mod ended;
 pub(crate) mod expire;
 pub(crate) mod frame;
 pub(crate) mod health;

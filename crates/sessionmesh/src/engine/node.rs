@@ -10,7 +10,7 @@ use sessionmesh_core::acks::{Acks, Holds, Targets};
 use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::keeping::Keeping;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Lane, Sent};
+use sessionmesh_core::outbox::{Item, Lane, Sent};
 use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::stamp::{LamportClock, Stamp};
 use sessionmesh_core::terms::Terms;
@@ -28,7 +28,7 @@ use super::peer::{Peer, lock};
 use super::progress::HighWaterMark;
 use super::seldom::Seldom;
 use super::spare::Spare;
-use super::store::{Entry, Store};
+use super::store::Store;
 use super::topology::Topology;
 use super::trust::Trust;
 use super::views::Evidence;
@@ -167,16 +167,16 @@ impl Node {
     /// The topology is read after the change was stored. If it changes meanwhile, the marks are made again, so either
     /// they or the walk of the view change sees the session.
     pub(crate) fn spread(&self, id: SessionId, from: Stamp, lane: Lane) {
-        self.mark_for_all(id, from, lane, true);
+        self.mark_for_all(id.into(), from, lane, true);
     }
 
     /// Like [`Node::spread`], but for the owners only: of what a node merely passes on, whoever made the change sees to
     /// the stand-ins. Two stand-ins that named each other would pass it on for ever.
-    pub(crate) fn pass_on(&self, id: SessionId, from: Stamp, lane: Lane) {
-        self.mark_for_all(id, from, lane, false);
+    pub(crate) fn pass_on(&self, item: impl Into<Item>, from: Stamp, lane: Lane) {
+        self.mark_for_all(item.into(), from, lane, false);
     }
 
-    fn mark_for_all(&self, id: SessionId, from: Stamp, lane: Lane, stand_ins: bool) {
+    fn mark_for_all(&self, item: Item, from: Stamp, lane: Lane, stand_ins: bool) {
         let mut epoch = None;
         loop {
             let topology = self.topology.load();
@@ -186,18 +186,18 @@ impl Node {
             epoch = Some(topology.epoch);
             let now = self.now();
             let mut missing = 0;
-            for owner in topology.owners(id.slot()) {
+            for owner in topology.owners(item.slot()) {
                 let left_out = lock(&owner.health).is_left_out(now);
                 missing += usize::from(left_out);
                 let lane = if left_out { Lane::Bulk } else { lane };
-                owner.mark(id, from, lane, false, now);
+                owner.mark(item, from, lane, false, now);
             }
-            for displaced in topology.displaced(id.slot(), &self.patience, now) {
-                displaced.mark(id, from, lane, false, now);
+            for displaced in topology.displaced(item.slot(), &self.patience, now) {
+                displaced.mark(item, from, lane, false, now);
             }
             if missing > 0 && stand_ins {
-                for stand_in in self.chosen_stand_ins(&topology, id.slot(), missing, now) {
-                    stand_in.mark(id, from, lane, false, now);
+                for stand_in in self.chosen_stand_ins(&topology, item.slot(), missing, now) {
+                    stand_in.mark(item, from, lane, false, now);
                 }
             }
         }
@@ -259,34 +259,32 @@ impl Node {
     pub(crate) fn heard_kept(&self, sent: &Sent, owner: NodeHash) {
         let mut keeping = lock(&self.keeping);
         if self.topology.load().epoch == sent.epoch {
-            keeping.kept(sent.id, sent.version, owner);
+            keeping.kept(sent.item, sent.version, owner);
         } else {
             probe::reached(Path::KeptTooLate);
         }
     }
 
-    /// Drops the copy of a session that this node does not own, if all owners keep it.
+    /// Drops the copy of an item that this node does not own, if all owners keep it.
     ///
     /// Not while one of them is joining: newcomers that die before they are ready must take nothing with them. Once they
     /// are ready [`super::walk::let_go_of_what_is_kept`] asks again.
-    pub(crate) fn let_go(&self, id: SessionId) {
+    pub(crate) fn let_go(&self, item: impl Into<Item>) {
+        let item = item.into();
+        let slot = item.slot();
         let topology = self.topology.load();
-        let waits = || lock(&self.acks).waits_for(id);
-        if topology.is_owner(id.slot()) || topology.has_joining_owner(id.slot()) || waits() {
+        let waits = || match item {
+            Item::Session(id) => lock(&self.acks).waits_for(id),
+            Item::Tombstones(slot) => lock(&self.acks).waits_in(slot),
+        };
+        if topology.is_owner(slot) || topology.has_joining_owner(slot) || waits() {
             return;
         }
-        let owners = topology.owner_nodes(id.slot());
-        let dropped = self.store.update(id, |held| {
-            let all_keep = |entry: &Entry| lock(&self.keeping).may_drop(id, entry.version(), &owners);
-            let may_drop = held.as_ref().is_some_and(|entry| all_keep(entry) || probe::planted(Bug::LetGoWithoutKept));
-            if may_drop {
-                *held = None;
-            }
-            may_drop
-        });
-        if dropped {
+        let owners = topology.owner_nodes(slot);
+        let all_keep = |version| lock(&self.keeping).may_drop(item, version, &owners);
+        if self.store.drop_if(item, |version| all_keep(version) || probe::planted(Bug::LetGoWithoutKept)) {
             probe::reached(Path::LetGo);
-            lock(&self.keeping).forget(id);
+            lock(&self.keeping).forget(item);
             self.counters.let_go.fetch_add(1, Ordering::Relaxed);
             self.changed.notify_waiters();
         }

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sessionmesh_core::codec;
-use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Lane, Outbox};
+use sessionmesh_core::outbox::{Item, Lane, Outbox};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{Member, NodeHash};
 use tokio::sync::{Notify, oneshot};
@@ -69,16 +68,16 @@ impl Peer {
         }
     }
 
-    /// Marks a session dirty for this peer. While the peer is suspected it is owed everything, since commits may be
+    /// Marks an item dirty for this peer. While the peer is suspected it is owed everything, since commits may be
     /// acknowledged without it.
-    pub(crate) fn mark(&self, id: SessionId, from: Stamp, lane: Lane, owed: bool, now: Moment) {
+    pub(crate) fn mark(&self, item: impl Into<Item>, from: Stamp, lane: Lane, owed: bool, now: Moment) {
         {
             let mut outbox = lock(&self.outbox);
             let mut health = lock(&self.health);
             if outbox.is_clear() {
                 health.progressed(now);
             }
-            outbox.mark(id, from, lane, owed || health.is_suspected());
+            outbox.mark(item, from, lane, owed || health.is_suspected());
         }
         self.wake.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The sessions that this node holds: a concurrent map, with the digests of its slots.
+//! What this node holds: a concurrent map of sessions, with the digests of its slots, and beside it the tombstones.
 //!
 //! Nothing here is async, so no guard of the map is ever held across an await.
 
@@ -9,11 +9,11 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Version;
+use sessionmesh_core::outbox::{Item, Version};
 use sessionmesh_core::probe::{self, Bug};
-use sessionmesh_core::session::{Record, access_tolerance_ms};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use sessionmesh_core::session::{Invalidated, Record, access_tolerance_ms, digest_in_slot};
 
+use super::ended::Ended;
 use super::users::{Users, Watched};
 
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
@@ -57,6 +57,11 @@ impl Entry {
         Self { record, access_told }
     }
 
+    /// The entry of a session of which only the tombstone is kept.
+    pub(crate) fn ended(end: Invalidated) -> Self {
+        Self::new(Record::tombstone(end))
+    }
+
     /// What the copy is now, for comparison with what was sent.
     pub(crate) fn version(&self) -> Version {
         (self.record.session.digest(), self.record.access)
@@ -93,7 +98,8 @@ pub(crate) struct Store {
     stripes: Vec<Map>,
     digests: Vec<AtomicU64>,
     live: AtomicUsize,
-    ended: AtomicUsize,
+    expired: AtomicUsize,
+    pub(crate) ended: Ended,
     /// Only if the node was given a rule that finds users.
     users: Option<Users>,
 }
@@ -106,27 +112,35 @@ impl Store {
             stripes: (0..STRIPES).map(|_| map()).collect(),
             digests: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             live: AtomicUsize::new(0),
-            ended: AtomicUsize::new(0),
+            expired: AtomicUsize::new(0),
+            ended: Ended::new(),
             users,
         }
     }
 
     /// A copy of what is held. The content is shared, not copied.
     pub(crate) fn get(&self, id: SessionId) -> Option<Entry> {
-        self.stripe(id).get(&id).and_then(|entry| entry.value().clone())
+        match self.stripe(id).get(&id) {
+            Some(entry) => entry.value().clone(),
+            None => self.ended.get(id).map(Entry::ended),
+        }
     }
 
     /// Reads what is held under the map's lock.
     pub(crate) fn read<R>(&self, id: SessionId, read: impl FnOnce(Option<&Entry>) -> R) -> R {
         match self.stripe(id).get(&id) {
             Some(entry) => read(entry.value().as_ref()),
-            None => read(None),
+            None => read(self.ended.get(id).map(Entry::ended).as_ref()),
         }
     }
 
     /// Looks at what is held, and may note accesses: nothing that is summed over all sessions.
     pub(crate) fn visit<R>(&self, id: SessionId, look: impl FnOnce(&mut Entry) -> R) -> Option<R> {
-        self.stripe(id).get_mut(&id)?.value_mut().as_mut().map(look)
+        match self.stripe(id).get_mut(&id) {
+            Some(mut entry) => entry.value_mut().as_mut().map(look),
+            // Of a tombstone there is nothing to note.
+            None => self.ended.get(id).map(Entry::ended).as_mut().map(look),
+        }
     }
 
     /// Notes an access of which all owners were told by the node that had it.
@@ -149,15 +163,26 @@ impl Store {
                 if let Some((users, before)) = watched {
                     users.changed(id, &before, held.as_ref());
                 }
-                if held.is_none() {
+                let end = end_of(held.as_ref());
+                if let Some(end) = end {
+                    self.ended.put(id, end);
+                }
+                if held.is_none() || end.is_some() {
                     occupied.remove();
                 }
                 result
             }
             MapEntry::Vacant(vacant) => {
-                let mut held = None;
+                let was = self.ended.get(id);
+                let mut held = was.map(Entry::ended);
                 let result = change(&mut held);
-                if held.is_some() {
+                let end = end_of(held.as_ref());
+                match end {
+                    Some(end) if was != Some(end) => self.ended.put(id, end),
+                    None if was.is_some() => self.ended.remove(id),
+                    _ => {}
+                }
+                if held.is_some() && end.is_none() {
                     self.weigh(id, Weight::default(), Weight::of(id, held.as_ref()));
                     if let Some(users) = &self.users {
                         users.changed(id, &Watched::default(), held.as_ref());
@@ -169,7 +194,52 @@ impl Store {
         }
     }
 
-    /// What `pick` finds in one stripe of [`Store::stripes`], sorted by id.
+    /// Notes the end of a session of which nothing is held, or only a tombstone of the same end; otherwise nothing is done.
+    pub(crate) fn bury(&self, id: SessionId, end: Invalidated) -> Buried {
+        let MapEntry::Vacant(_vacant) = self.stripe(id).entry(id) else { return Buried::Not };
+        match self.ended.get(id) {
+            None => {
+                self.ended.put(id, end);
+                Buried::Now
+            }
+            Some(mut mine) if mine.digest_of(id) == end.digest_of(id) => {
+                let before = mine;
+                mine.merge(&end);
+                if mine != before {
+                    self.ended.put(id, mine);
+                }
+                Buried::Before
+            }
+            Some(_) => Buried::Not,
+        }
+    }
+
+    /// What is held of an item now, for comparison with what was sent.
+    pub(crate) fn version(&self, item: Item) -> Option<Version> {
+        match item {
+            Item::Session(id) => self.read(id, |held| held.map(Entry::version)),
+            Item::Tombstones(slot) => match self.ended.sum(slot) {
+                (0, _) => None,
+                (_, digest) => Some((digest, Moment::START)),
+            },
+        }
+    }
+
+    /// Drops an item if `may_drop` agrees to what is held of it. Says whether it did.
+    pub(crate) fn drop_if(&self, item: Item, may_drop: impl FnOnce(Version) -> bool) -> bool {
+        match item {
+            Item::Session(id) => self.update(id, |held| {
+                let drops = held.as_ref().is_some_and(|entry| may_drop(entry.version()));
+                if drops {
+                    *held = None;
+                }
+                drops
+            }),
+            Item::Tombstones(slot) => self.ended.drop_slot(slot, |digest| may_drop((digest, Moment::START))),
+        }
+    }
+
+    /// What `pick` finds in one stripe of [`Store::stripes`], sorted by id. Tombstones are not in it.
     pub(crate) fn scan<T>(
         &self,
         stripe: usize,
@@ -190,6 +260,9 @@ impl Store {
                 self.update(id, |held| *held = None);
             }
         }
+        for slot in Slot::all() {
+            self.ended.drop_slot(slot, |_| true);
+        }
     }
 
     /// Passes through every lock: what others changed under one before is visible afterwards.
@@ -209,7 +282,12 @@ impl Store {
         slot.index() / SLOTS_PER_STRIPE
     }
 
-    /// The digest of all that is held in a slot: 0 when that is nothing.
+    /// The slots of a stripe.
+    pub(crate) fn slots_of(stripe: usize) -> impl Iterator<Item = Slot> {
+        Slot::all().skip(stripe * SLOTS_PER_STRIPE).take(SLOTS_PER_STRIPE)
+    }
+
+    /// The digest of all sessions that are held in a slot, without tombstones: 0 when there are none.
     pub(crate) fn slot_digest(&self, slot: Slot) -> u64 {
         self.digests[slot.index()].load(Ordering::Acquire)
     }
@@ -226,7 +304,7 @@ impl Store {
 
     /// Tombstones and expired sessions.
     pub(crate) fn ended(&self) -> usize {
-        self.ended.load(Ordering::Relaxed)
+        self.expired.load(Ordering::Relaxed) + self.ended.len()
     }
 
     fn stripe(&self, id: SessionId) -> &Map {
@@ -238,24 +316,43 @@ impl Store {
             self.digests[id.slot().index()].fetch_xor(before.digest ^ after.digest, Ordering::AcqRel);
         }
         shift(&self.live, before.live, after.live);
-        shift(&self.ended, before.ended, after.ended);
+        shift(&self.expired, before.expired, after.expired);
     }
 }
 
-/// What one entry adds to the sums over all.
+/// The end of what is held, if it is a tombstone.
+fn end_of(held: Option<&Entry>) -> Option<Invalidated> {
+    held?.record.session.invalidated().copied()
+}
+
+/// What became of an end that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buried {
+    /// It is known from now on.
+    Now,
+    /// It was known.
+    Before,
+    /// There is a session, or another end of it.
+    Not,
+}
+
+/// What one entry of the map adds to the sums over all.
 #[derive(Clone, Copy, Default)]
 struct Weight {
     digest: u64,
     live: bool,
-    ended: bool,
+    expired: bool,
 }
 
 impl Weight {
     fn of(id: SessionId, entry: Option<&Entry>) -> Self {
         entry.map_or_else(Self::default, |entry| {
             let session = &entry.record.session;
-            let ended = session.invalidated().is_some() || session.expired().is_some();
-            Self { digest: xxh3_64_with_seed(id.as_bytes(), session.digest()), live: !ended, ended }
+            if session.invalidated().is_some() {
+                return Self::default();
+            }
+            let expired = session.expired().is_some();
+            Self { digest: digest_in_slot(id, session.digest()), live: !expired, expired }
         })
     }
 }

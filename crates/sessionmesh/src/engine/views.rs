@@ -404,6 +404,7 @@ impl Views {
             vanished.placed(&topology, now);
             self.node.topology.store(topology.clone());
         }
+        self.node.store.ended.bound(topology.view.in_force().max_tombstones);
         self.differences.look_at(&topology.view);
         if moved {
             self.owners_changed(before, &topology);

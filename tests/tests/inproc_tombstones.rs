@@ -1,0 +1,130 @@
+//! What is left of ended sessions: it is bounded, handed over by slots, and ends what somebody else still holds.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use sessionmesh::{CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
+use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually, eventually_async};
+
+/// Sessions that were made on `mesh` and ended: their ids.
+async fn make_and_end(mesh: &Mesh, count: usize) -> Vec<SessionId> {
+    let one = async |_| {
+        let session = mesh.create().await.expect("far from full");
+        session.insert("n", &1).expect("a number is JSON");
+        session.commit().await.expect("calm");
+        session.invalidate().await.expect("calm");
+        session.id()
+    };
+    stream::iter(0..count).map(one).buffer_unordered(64).collect().await
+}
+
+async fn assert_ended(mesh: &Mesh, ids: &[SessionId]) {
+    for id in ids {
+        assert!(mesh.load(*id).await.expect("calm").is_none(), "{id} on {}", mesh.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tombstones_are_handed_over_by_slots() {
+    const ENDED: usize = 9_000;
+    for mode in MODES {
+        let mut cluster = Cluster::start(3, mode).await;
+        let ids = make_and_end(&cluster[0], ENDED).await;
+        cluster.settled().await;
+        let copies = if mode == ModeName::AllToAll { 3 } else { 2 };
+        let held = |cluster: &Cluster| cluster.nodes().iter().map(|node| node.stats().ended).sum::<usize>();
+        assert_eq!(held(&cluster), copies * ENDED, "{mode:?}");
+
+        // A newcomer gets its part of them, and a node that leaves gives away its own.
+        let received = |mesh: &Mesh| mesh.stats().deltas_received;
+        let newcomer = cluster.join("n3").await;
+        let copies = if mode == ModeName::AllToAll { 4 } else { 2 };
+        eventually(PATIENCE, || check(held(&cluster) == copies * ENDED, || format!("{mode:?}: {}", held(&cluster))))
+            .await;
+        // From each of the others at most once for each slot.
+        assert!(received(&newcomer) <= 3 * 4096, "{mode:?}: {} items", received(&newcomer));
+
+        let before: u64 = cluster.nodes()[1..].iter().map(received).sum();
+        cluster.leave("n0").await;
+        let items = cluster.nodes().iter().map(received).sum::<u64>() - before;
+        assert!(items <= 3 * 4096, "{mode:?}: {items} items");
+        let copies = if mode == ModeName::AllToAll { 3 } else { 2 };
+        eventually(PATIENCE, || check(held(&cluster) == copies * ENDED, || format!("{mode:?}: {}", held(&cluster))))
+            .await;
+        assert_ended(&newcomer, &ids).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_sessions_end_no_more_are_remembered_than_the_bound() {
+    const MOST: u64 = 4_096;
+    const ENDED: usize = 1_500;
+    for mode in MODES {
+        let adjust = move |builder: MeshBuilder| {
+            builder.mode(mode).max_tombstones(MOST).commit_deadline(Duration::from_millis(500))
+        };
+        let mut cluster = Cluster::start_with(3, adjust).await;
+        let mut ids = Vec::new();
+        let copies = if mode == ModeName::AllToAll { 3 } else { 2 };
+        let sum = |cluster: &Cluster, count: fn(&Mesh) -> u64| cluster.nodes().iter().map(count).sum::<u64>();
+        // Until those that were made first are old enough to be forgotten.
+        eventually_async(PATIENCE, async || {
+            for node in cluster.nodes() {
+                ids.extend(make_and_end(node, ENDED / 3).await);
+            }
+            let ended = sum(&cluster, |node| node.stats().ended as u64);
+            check(ended < copies * ids.len() as u64 / 2, || format!("{mode:?}: {ended} of {}", ids.len()))
+        })
+        .await;
+        cluster.settled().await;
+        let ended = sum(&cluster, |node| node.stats().ended as u64);
+        let forgotten = sum(&cluster, |node| node.stats().tombstones_forgotten);
+        assert_eq!(ended + forgotten, copies * ids.len() as u64, "{mode:?}: what was forgotten is counted");
+
+        // A newcomer takes no more, either.
+        let newcomer = cluster.join("n3").await;
+        assert_ended(&newcomer, &ids).await;
+        let copies = if mode == ModeName::AllToAll { 4 } else { 2 };
+        let newest = ids.split_off(ids.len() - ENDED);
+        eventually_async(PATIENCE, async || {
+            // One more in each slot or so, when those that have ended are old.
+            for node in cluster.nodes() {
+                make_and_end(node, ENDED / 3).await;
+            }
+            let ended = sum(&cluster, |node| node.stats().ended as u64);
+            check(ended <= copies * (MOST + 3 * ENDED as u64), || format!("{mode:?}: {ended} for {copies} copies"))
+        })
+        .await;
+        assert_ended(&newcomer, &newest).await;
+    }
+}
+
+/// A session that `mesh` read before it ended elsewhere, with a change that is not committed.
+async fn about_to_write(mesh: &Mesh, id: SessionId) -> Session {
+    let session = mesh.load(id).await.expect("calm").expect("it lives");
+    session.insert("late", &1).expect("a number is JSON");
+    session
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_write_on_a_newcomer_revives_nothing() {
+    for mode in MODES {
+        let mut cluster = Cluster::start(2, mode).await;
+        let mut late = Vec::new();
+        for _ in 0..50 {
+            let session = cluster[0].create().await.expect("far from full");
+            session.commit().await.expect("calm");
+            late.push(about_to_write(&cluster[1], session.id()).await);
+            session.invalidate().await.expect("calm");
+        }
+        let newcomer = cluster.join("n2").await;
+        for session in late {
+            // A node that is no owner any more does not know of the end. Owners do, and take nothing.
+            let late = session.commit().await;
+            assert!(matches!(late, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {late:?}");
+            for node in [&cluster[0], &cluster[1], &newcomer] {
+                assert_ended(node, &[session.id()]).await;
+            }
+        }
+    }
+}
