@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde::de::DeserializeOwned;
 use sessionmesh::{Config, SessionId};
 use tokio::time::Instant;
@@ -310,6 +310,28 @@ impl Process {
     /// Lets a frozen process run again.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Lets the process open no more files: as if it had used up all that it may. Those that are open stay open.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn take_descriptors(&self) {
+        self.limit_descriptors(Rlimit { current: Some(0), ..getrlimit(Resource::Nofile) });
+    }
+
+    /// Lets the process open as many files again as this one may.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn give_descriptors(&self) {
+        self.limit_descriptors(getrlimit(Resource::Nofile));
+    }
+
+    fn limit_descriptors(&self, limit: Rlimit) {
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("an own child can be limited");
     }
 
     fn pid(&self) -> Pid {

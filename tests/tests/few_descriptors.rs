@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
-use sessionmesh_tests::process::{PATIENCE, Turn, unique_name};
+use sessionmesh::{ModeName, SessionId};
+use sessionmesh_tests::control::{Attributes, Done, Loaded, Request, Wish};
+use sessionmesh_tests::process::{self, Cluster, MODES, PATIENCE, Turn, attributes, check, unique_name};
 use sessionmesh_tests::web::{Launch, Visitor, WebNode, eventually};
 use tokio::time::{Instant, timeout};
 
@@ -85,4 +88,93 @@ async fn the_program_takes_as_many_descriptors_as_it_may() {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
     let files: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(files[3..5], ["512", "512"], "{files:?}");
+}
+
+/// Sessions that are read and written while a node has no descriptors.
+const SESSIONS: usize = 50;
+/// How long a node stands still: longer than a lease, so that it asks afterwards who still counts it.
+const STALL: Duration = Duration::from_millis(500);
+
+fn content(number: usize) -> Attributes {
+    attributes([("n", &number.to_string())])
+}
+
+/// Writes each session on one of these nodes, one after the other, and reads it on all of them. The slowest of the
+/// requests took so long.
+fn slowest_round(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: usize) -> Result<Duration, String> {
+    let mut slowest = Duration::ZERO;
+    for (at, id) in ids.iter().enumerate() {
+        let writer = &cluster[names[at % names.len()]];
+        let start = Instant::now();
+        let write = Request::Write { writes: vec![(*id, content(number))], ack: Wish::Configured };
+        let done: Vec<Done> = writer.ask(&write);
+        slowest = slowest.max(start.elapsed());
+        check(done[0].acknowledged().is_some(), || format!("on {}: {done:?}", writer.name()))?;
+        for reader in names.iter().map(|name| &cluster[*name]) {
+            let start = Instant::now();
+            let loaded = reader.load_one(*id);
+            slowest = slowest.max(start.elapsed());
+            let unclear = matches!(loaded, Loaded::CannotTell(_));
+            assert!(
+                unclear || loaded == Loaded::Session(content(number)),
+                "{}: {loaded:?}, not {number}",
+                reader.name()
+            );
+            check(!unclear, || format!("on {}: {loaded:?}", reader.name()))?;
+        }
+    }
+    Ok(slowest)
+}
+
+/// Waits for a round of requests, none of which waited for anybody.
+fn nobody_waits(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: &mut usize, context: &str) {
+    let (took, slowest) = process::eventually(PATIENCE, || {
+        *number += 1;
+        let slowest = slowest_round(cluster, names, ids, *number).map_err(|wrong| format!("{context}: {wrong}"))?;
+        check(slowest < SLOWEST, || format!("{context}: the slowest request took {slowest:?}"))?;
+        Ok(slowest)
+    });
+    println!("{context}: after {took:?} the slowest of a round took {slowest:?}");
+}
+
+/// One node has no descriptors left while another one comes again, to which it gets no links.
+fn nobody_waits_for_who_has_no_links(mode: ModeName) {
+    let names = ["a", "b", "c"];
+    let mut cluster = Cluster::start(&["a", "b", "c", "starved"], mode);
+    let mut ids = cluster["b"].create(vec![content(0); SESSIONS], Wish::Configured);
+    cluster.placed(&ids);
+    // Given a node that may open nothing, and another one that comes again:
+    cluster["starved"].take_descriptors();
+    cluster.kill("a");
+    cluster.launch("a");
+    cluster["a"].ready();
+    // Then that one notices before a commit has to wait,
+    let (took, ()) = process::eventually(PATIENCE, || {
+        let suspected = cluster["a"].stats().suspected;
+        check(suspected == ["starved"], || format!("{mode:?}: a suspects {suspected:?}"))
+    });
+    println!("{mode:?}: suspected {took:?} after a was ready");
+    // and neither there nor elsewhere anything waits,
+    ids = cluster["a"].create(vec![content(0); SESSIONS], Wish::Configured);
+    let mut number = 0;
+    nobody_waits(&cluster, &names, &ids, &mut number, &format!("{mode:?}"));
+    // also when the node stood still, and cannot hear from the other one whether that counts it.
+    cluster["a"].freeze();
+    thread::sleep(STALL);
+    cluster["a"].thaw();
+    nobody_waits(&cluster, &names, &ids, &mut number, &format!("{mode:?}, after a stall"));
+    // With descriptors it counts again, and all of them hold what was acknowledged.
+    cluster["starved"].give_descriptors();
+    println!("{mode:?}: settled after {:?}", cluster.settled());
+    cluster.placed(&ids);
+    for node in cluster.nodes() {
+        node.serves(&ids, &vec![Loaded::Session(content(number)); ids.len()]);
+    }
+}
+
+#[test]
+fn nobody_waits_for_who_has_no_links_since_it_has_no_descriptors() {
+    for mode in MODES {
+        nobody_waits_for_who_has_no_links(mode);
+    }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Health {
     lease: Option<(Moment, ViewHash)>,
     /// The view the peer last reported, not counting what was asked before a stall of this node.
     pub(crate) view: Option<ViewHash>,
+    /// Since when it has reported that view.
+    view_since: Moment,
     /// This node was stalled, then, and the peer has not reported its view since: it may not count this node any more.
     doubted: Option<Moment>,
     /// Since when the peer owes a sign of life: the oldest ping without an answer, or the loss of the link. After a
@@ -112,6 +114,7 @@ impl Health {
             strikes: 0,
             lease: None,
             view: None,
+            view_since: now,
             doubted: None,
             missed: Some(now),
         }
@@ -168,6 +171,12 @@ impl Health {
         self.view != Some(view) && self.granted.is_some_and(|granted| now < granted.plus_ms(patience.lease_ms))
     }
 
+    /// Whether the peer has reported this view for so long that no lease runs any more that it granted under another one.
+    /// `patience` is the peer's.
+    pub(crate) fn has_gone_by(&self, view: ViewHash, patience: &Patience, now: Moment) -> bool {
+        self.view == Some(view) && now.ms_since(self.view_since) >= patience.lease_ms
+    }
+
     /// Answers a ping: whether the lease is granted.
     pub(crate) fn grant(&mut self, clear: bool, view: ViewHash, patience: &Patience, now: Moment) -> bool {
         let stalled = !clear && now.ms_since(self.progress) >= patience.withhold_ms;
@@ -188,6 +197,9 @@ impl Health {
     pub(crate) fn ponged(&mut self, pong: &PongSeen, patience: &Patience, now: Moment) -> bool {
         self.missed = None;
         if self.doubted.is_none_or(|woken| pong.sent >= woken) {
+            if self.view != Some(pong.view) {
+                self.view_since = now;
+            }
             self.view = Some(pong.view);
             self.doubted = self.doubted.filter(|_| pong.view != pong.mine);
         }
@@ -398,6 +410,23 @@ mod tests {
         assert_eq!((health.view, health.is_doubted()), (Some(ViewHash(8)), true));
         health.ponged(&pong(2_004, true), &PATIENCE, at(2_005));
         assert_eq!((health.view, health.is_doubted()), (Some(VIEW), false));
+    }
+
+    #[test]
+    fn a_peer_goes_by_a_view_once_the_leases_that_it_granted_under_another_one_have_run_out() {
+        let mut health = Health::new(at(0));
+        let under = |view, sent| PongSeen { view, ..pong(sent, true) };
+        health.ponged(&under(ViewHash(8), 0), &PATIENCE, at(1));
+        health.ponged(&under(VIEW, 1_000), &PATIENCE, at(1_001));
+        health.ponged(&under(VIEW, 1_100), &PATIENCE, at(1_101));
+        assert!(!health.has_gone_by(VIEW, &PATIENCE, at(1_300)));
+        assert!(health.has_gone_by(VIEW, &PATIENCE, at(1_301)));
+        assert!(!health.has_gone_by(ViewHash(8), &PATIENCE, at(1_301)));
+        health.stalled(400, &PATIENCE, at(2_000));
+        assert!(!health.has_gone_by(VIEW, &PATIENCE, at(2_400)), "it may have gone by another one meanwhile");
+        health.ponged(&under(VIEW, 2_400), &PATIENCE, at(2_401));
+        assert!(!health.has_gone_by(VIEW, &PATIENCE, at(2_700)));
+        assert!(health.has_gone_by(VIEW, &PATIENCE, at(2_701)));
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl Node {
         let mut displaced: Vec<_> =
             topology.displaced(slot, &self.patience, now).iter().map(|peer| peer.node).collect();
         if topology.is_joining(topology.me) || self.recovering.load(Ordering::Acquire) {
-            displaced.extend(topology.unaware().iter().map(|peer| peer.node));
+            displaced.extend(topology.unaware(&self.patience, now).iter().map(|peer| peer.node));
         }
         probe::reached_if(Path::DisplacedAwaited, || !displaced.is_empty());
         let owners = waited.into_iter().map(|peer| peer.node).collect();

@@ -50,7 +50,9 @@ fn beat(node: &Arc<Node>, period: Duration) {
             lock(&peer.health).overslept(gap_ms, &node.patience, now);
         }
         let clear = lock(&peer.outbox).is_clear();
-        if lock(&peer.health).is_overdue(clear, &node.patience, now) {
+        if lock(&peer.health).is_overdue(clear, &node.patience, now)
+            || (!late && is_unreachable(node, &topology, peer, now))
+        {
             suspect(node, peer);
         }
         if peer.newly_left_out(now) {
@@ -63,6 +65,14 @@ fn beat(node: &Arc<Node>, period: Duration) {
         node.review_acks();
     }
     node.beat.store(now.as_ms(), Ordering::Release);
+}
+
+/// Whether no link can be had to a member that counts on, since gossip hears it: it may have run out of file descriptors.
+/// It is suspected before a commit has to wait for it. Newcomers are busy; they are suspected if a commit waits in vain.
+fn is_unreachable(node: &Node, topology: &Topology, peer: &Peer, now: Moment) -> bool {
+    let health = lock(&peer.health);
+    let silent = !health.is_suspected() && health.is_silent(&node.patience, now);
+    silent && !peer.is_connected() && topology.is_ready(peer)
 }
 
 /// Notes how late a beat came, and tells the operator when the host begins and ceases to be too busy.

@@ -109,14 +109,31 @@ impl Topology {
 
     /// Members that may answer for their own copies without a lease of this node, because they do not know this newcomer
     /// yet, or removed this node while it was stalled: it has not heard that they share its view.
-    pub(crate) fn unaware(&self) -> Vec<&Arc<Peer>> {
+    ///
+    /// One that is left out, since it does not answer or no link to it can be had, may never say so. Under another view it
+    /// would need leases of those that were ready before. Once one of these has gone by this view for as long as a lease
+    /// lasts, it has none. Where there is nobody else, it is waited for until it is cut off.
+    pub(crate) fn unaware(&self, patience: &Patience, now: Moment) -> Vec<&Arc<Peer>> {
         let view = self.hash();
         let joining = self.is_joining(self.me);
+        let goes_by_it =
+            |peer: &Arc<Peer>| self.is_ready(peer) && lock(&peer.health).has_gone_by(view, &peer.patience, now);
         let unaware = |peer: &&Arc<Peer>| {
             let health = lock(&peer.health);
             (joining || (health.is_doubted() && !probe::planted(Bug::DoubtForgotten))) && health.view != Some(view)
         };
-        self.peers().filter(unaware).collect()
+        let mut unaware: Vec<_> = self.peers().filter(unaware).collect();
+        let left_out = |peer: &Peer| lock(&peer.health).is_left_out(now);
+        if unaware.iter().any(|peer| left_out(peer)) {
+            let known = self.peers().any(goes_by_it);
+            unaware.retain(|peer| !left_out(peer) || !(known || lock(&peer.health).is_cut_off(patience, now)));
+        }
+        unaware
+    }
+
+    /// Whether the member is ready in this view.
+    pub(crate) fn is_ready(&self, peer: &Peer) -> bool {
+        self.view.get(&peer.member.name).is_some_and(|member| member.state == MemberState::Ready)
     }
 
     /// Whether an earlier view was replaced so recently that commits may wait for its owners.
