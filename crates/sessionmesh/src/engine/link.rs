@@ -136,16 +136,17 @@ async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
 async fn connect(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
     let connected = match node.network.connect(peer.member.addr).await {
         Err(error) if node.spare.gave_up_for(&error) => node.network.connect(peer.member.addr).await,
-        Err(error) if is_want_of_descriptors(&error) => {
+        connected => connected,
+    };
+    match &connected {
+        Ok(_) => node.spare.fill(),
+        Err(error) if is_want_of_descriptors(error) => {
+            node.spare.missed(node.now());
             if let Some(unsaid) = lock(&node.starving).happened() {
                 warn!(%error, unsaid, "links to other nodes cannot be opened; allow more open files, or fewer visitors");
             }
-            return Err(error);
         }
-        connected => connected,
-    };
-    if connected.is_ok() {
-        node.spare.fill();
+        Err(_) => {}
     }
     connected
 }

@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::expire::Fences;
-use super::health::Patience;
+use super::health::{Health, Patience};
 use super::inbox::Inbox;
 use super::keys::Keys;
 use super::lateness::Lateness;
@@ -325,6 +325,12 @@ impl Node {
         if self.is_awake(now) && !slept() { now } else { self.heard(now) }
     }
 
+    /// Whether a peer of this health is cut off, as far as this node can know: if it did not run, or has no file descriptor for
+    /// links, it is not the peer that is silent.
+    pub(crate) fn is_cut_off(&self, health: &Health, now: Moment) -> bool {
+        health.is_cut_off(&self.patience, now) && self.is_awake(now) && !self.spare.is_wanting(now)
+    }
+
     /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets it at
     /// this moment, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
@@ -340,7 +346,7 @@ impl Node {
         for peer in topology.peers() {
             let health = lock(&peer.health);
             // Who is cut off may come back at any time, so it is looked at anew.
-            let cut_off = || self.is_awake(now) && health.is_cut_off(&self.patience, now);
+            let cut_off = || self.is_cut_off(&health, now);
             let lease = health.leases(view, now).or_else(|| cut_off().then_some(now));
             match lease {
                 None => return false,

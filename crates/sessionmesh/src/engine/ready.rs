@@ -114,7 +114,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
         let health = lock(&peer.health);
         // That a lease has run out meanwhile takes nothing back: on a busy host it may run out before it is read.
         let lacks = || !health.gave_all(topology.hash()) || (topology.is_co_owner(peer) && is_due(peer));
-        if node.is_awake(now) && health.is_cut_off(&node.patience, now) {
+        if node.is_cut_off(&health, now) {
             skipped.push(peer.member.name.to_string());
         } else if lacks() && !probe::planted(Bug::ReadyEarly) {
             return None;

@@ -275,6 +275,7 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
             codec::encode(&Message::Answers(Answers { seq: batch.seq, counter: node.lamport.now(), view, codes }))
         }
         Message::Ping(ping) => match later_life(node, &dialler.name, dialler.incarnation) {
+            None if is_one_way(node, from) => return Ok(None),
             None => codec::encode(&Message::Pong(pong(node, from, ping))),
             // It was frozen or cut off while another one of its name was started, and has kept its connection.
             Some(known) => codec::encode(&Message::Refused(Refused::Stale { known })),
@@ -303,6 +304,13 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
         }
     };
     encoded.map(Some).map_err(io::Error::other)
+}
+
+/// Whether this node has no file descriptor for a link to who has one to it. It cannot send what it owes, and so never lets the
+/// other one trust its copies. If it is silent, it is left out there, too.
+fn is_one_way(node: &Node, from: NodeHash) -> bool {
+    let topology = node.topology.load();
+    node.spare.is_wanting(node.now()) && topology.peer(from).is_some_and(|peer| !peer.is_connected())
 }
 
 fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {

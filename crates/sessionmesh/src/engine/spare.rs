@@ -7,20 +7,30 @@
 use std::fs::File;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sessionmesh_core::moment::Moment;
 
 use super::peer::lock;
 
 /// So many are kept aside: two for each of eight other nodes.
 const SPARE: usize = 16;
 
+/// For so long after it got none a node goes by that. A link that cannot be opened is tried again each second at least.
+const WANTING_MS: u64 = 3_000;
+
 /// The descriptors that are kept.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Mutex<Vec<File>>);
+pub(crate) struct Spare {
+    kept: Mutex<Vec<File>>,
+    /// When there was none for a link that was to be opened, by this node's time; 0 for never.
+    wanted: AtomicU64,
+}
 
 impl Spare {
     /// Takes as many as are missing and can be had.
     pub(crate) fn fill(&self) {
-        let mut kept = lock(&self.0);
+        let mut kept = lock(&self.kept);
         while kept.len() < SPARE {
             let Some(file) = open() else { return };
             kept.push(file);
@@ -30,7 +40,18 @@ impl Spare {
     /// Gives one up, if `error` says that there are no others. Says whether it is worth to try again, at once: whoever else
     /// waits for a descriptor would take it.
     pub(crate) fn gave_up_for(&self, error: &io::Error) -> bool {
-        is_want_of_descriptors(error) && lock(&self.0).pop().is_some()
+        is_want_of_descriptors(error) && lock(&self.kept).pop().is_some()
+    }
+
+    /// There was none for a link that was to be opened, and none was kept.
+    pub(crate) fn missed(&self, now: Moment) {
+        self.wanted.store(now.as_ms().max(1), Ordering::Relaxed);
+    }
+
+    /// Whether this node lacks descriptors for its links. Then it is this node to which others are silent, whoever they are.
+    pub(crate) fn is_wanting(&self, now: Moment) -> bool {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        wanted != 0 && now.ms_since(Moment::from_ms(wanted)) < WANTING_MS
     }
 }
 
@@ -69,5 +90,14 @@ mod tests {
         assert!(!spare.gave_up_for(&none_left));
         spare.fill();
         assert!(spare.gave_up_for(&none_left));
+    }
+
+    #[test]
+    fn a_node_goes_by_its_want_of_descriptors_for_a_while() {
+        let (spare, at) = (Spare::default(), Moment::from_ms);
+        assert!(!spare.is_wanting(at(1)));
+        spare.missed(at(1_000));
+        assert!(spare.is_wanting(at(1_000 + WANTING_MS - 1)));
+        assert!(!spare.is_wanting(at(1_000 + WANTING_MS)));
     }
 }
