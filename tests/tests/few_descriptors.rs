@@ -10,8 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
 use sessionmesh::{ModeName, SessionId};
+use sessionmesh_core::id::Slot;
 use sessionmesh_tests::cluster;
 use sessionmesh_tests::control::{Attributes, Done, Loaded, Request, Wish};
 use sessionmesh_tests::process::{self, Cluster, MODES, PATIENCE, Turn, attributes, check, unique_name};
@@ -146,8 +149,8 @@ fn nobody_waits(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: &m
 fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     let names = ["a", "b", "c"];
     let mut cluster = Cluster::start(&["a", "b", "c", "starved"], mode);
-    let mut ids = cluster["b"].create(vec![content(0); SESSIONS], Wish::Configured);
-    cluster.placed(&ids);
+    let before = cluster["b"].create(vec![content(0); SESSIONS], Wish::Configured);
+    cluster.placed(&before);
     // Given a node that may open nothing, and another one that comes again:
     cluster["starved"].take_descriptors();
     cluster.kill("a");
@@ -160,9 +163,20 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     });
     println!("{mode:?}: suspected {took:?} after a was ready");
     // and neither there nor elsewhere anything waits,
-    ids = cluster["a"].create(vec![content(0); SESSIONS], Wish::Configured);
+    let ids = cluster["a"].create(vec![content(0); SESSIONS], Wish::Configured);
     let mut number = 0;
     nobody_waits(&cluster, &names, &ids, &mut number, &format!("{mode:?}"));
+    // not even for ids of which only the other one could know,
+    let mut rng = StdRng::from_os_rng();
+    process::eventually(PATIENCE, || {
+        (0..SESSIONS).try_for_each(|_| {
+            let slot = Slot::masked(rng.random());
+            let (id, start) = (SessionId::mint(&mut rng, slot), Instant::now());
+            let (loaded, took) = (cluster["a"].load_one(id), start.elapsed());
+            assert!(matches!(loaded, Loaded::None | Loaded::CannotTell(_)), "{mode:?}: a says {loaded:?}");
+            check(took < SLOWEST, || format!("{mode:?}: {loaded:?} took {took:?}"))
+        })
+    });
     // also when the node stood still, and cannot hear from the other one whether that counts it.
     cluster["a"].freeze();
     thread::sleep(STALL);
@@ -172,7 +186,9 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     cluster["starved"].give_descriptors();
     println!("{mode:?}: settled after {:?}", cluster.settled());
     cluster.placed(&ids);
+    cluster.placed(&before);
     for node in cluster.nodes() {
+        node.serves(&before, &vec![Loaded::Session(content(0)); before.len()]);
         node.serves(&ids, &vec![Loaded::Session(content(number)); ids.len()]);
     }
 }

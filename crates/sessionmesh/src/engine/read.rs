@@ -131,11 +131,11 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
         return Ok(Found::Nothing);
     }
     loop {
-        let Unclear { why, lasting } = match find_by_asking_once(node, id, access, deadline).await {
+        let Unclear { why, lasting, at_once } = match find_by_asking_once(node, id, access, deadline).await {
             Ok(found) => return Ok(found),
             Err(unclear) => unclear,
         };
-        if lasting || Instant::now() >= deadline || node.stop.is_cancelled() {
+        if at_once || Instant::now() >= deadline || node.stop.is_cancelled() {
             probe::reached(Path::CannotTell);
             node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why, lasting });
@@ -162,13 +162,13 @@ async fn find_by_asking_once(
     deadline: Instant,
 ) -> Result<Found, Unclear> {
     if node.stop.is_cancelled() {
-        return Err(Unclear { why: "this node has left the cluster", lasting: false });
+        return Err(Unclear::for_now("this node has left the cluster"));
     }
     let round = ask_all(node, id, access, deadline).await;
     // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or it
     // could never be let go.
     let owner = round.topology.is_owner(id.slot());
-    let noted = round.complete && !owner;
+    let noted = round.heard_all() && !owner;
     let (is_miss, epoch) = (round.best.is_none(), round.topology.epoch);
     match round.verdict(node) {
         Verdict::Live(record) => {
@@ -351,10 +351,12 @@ struct Round {
     /// An owner holds it: this node, or one that answered. What others hold, to pass it on, may be a write upon an old
     /// copy that no owner has seen.
     vouched: bool,
-    /// Every owner said "nothing", and knows that it has missed nothing, under this node's view.
+    /// Every owner that is not cut off said "nothing", and knows that it has missed nothing, under this node's view.
     nowhere: bool,
-    /// Every owner answered.
+    /// Every owner answered that is not cut off.
     complete: bool,
+    /// An owner is cut off, so what it alone may hold is not known.
+    cut_off: bool,
     /// Somebody who did not answer may still do so.
     pending: bool,
     /// All members that had copies may have vanished, when everybody was asked.
@@ -370,7 +372,7 @@ enum Verdict {
 
 impl Verdict {
     const fn unclear(why: &'static str) -> Self {
-        Self::Unclear(Unclear { why, lasting: false })
+        Self::Unclear(Unclear::for_now(why))
     }
 }
 
@@ -378,20 +380,35 @@ impl Verdict {
 struct Unclear {
     why: &'static str,
     lasting: bool,
+    /// Asking again before the deadline changes nothing.
+    at_once: bool,
+}
+
+impl Unclear {
+    const fn for_now(why: &'static str) -> Self {
+        Self { why, lasting: false, at_once: false }
+    }
+
+    /// An owner is cut off. That may end at any time, but not within this request.
+    const CUT_OFF: Self = Self { why: "one of its owners cannot be reached", lasting: false, at_once: true };
 }
 
 impl Round {
     fn verdict(self, node: &Node) -> Verdict {
         let now = node.now();
+        let heard_all = self.heard_all();
         let Some(record) = self.best else {
             if self.blind {
                 probe::reached(Path::TooManyVanished);
                 // Those that are left have nothing more to say.
-                let lasting = self.nowhere;
-                return Verdict::Unclear(Unclear { why: "more nodes vanished than there are copies", lasting });
+                let (why, at_once) = ("more nodes vanished than there are copies", self.nowhere);
+                return Verdict::Unclear(Unclear { why, lasting: at_once && !self.cut_off, at_once });
             }
             if !self.nowhere {
                 return Verdict::unclear("not all of its owners answered, or the cluster is changing");
+            }
+            if self.cut_off {
+                return Verdict::Unclear(Unclear::CUT_OFF);
             }
             probe::reached(Path::MissTold);
             return Verdict::NoSuchSession;
@@ -402,14 +419,18 @@ impl Round {
         if record.is_past_limit(now) {
             // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
             // of each access, so all must have answered.
-            let ended = self.complete || (self.decisive && probe::planted(Bug::LimitByOneOwner));
-            return if ended { Verdict::NoSuchSession } else { Verdict::unclear("it may have been used elsewhere") };
+            let ended = heard_all || (self.decisive && probe::planted(Bug::LimitByOneOwner));
+            return match ended {
+                true => Verdict::NoSuchSession,
+                false if self.complete => Verdict::Unclear(Unclear::CUT_OFF),
+                false => Verdict::unclear("it may have been used elsewhere"),
+            };
         }
         // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
         // is silent for so long that it is suspected.
         if self.decisive || (!self.pending && (self.vouched || probe::planted(Bug::AnyCopyVouches))) {
-            probe::reached_if(Path::PartitionRead, || !self.decisive && !self.complete);
-            probe::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && self.complete);
+            probe::reached_if(Path::PartitionRead, || !self.decisive && !heard_all);
+            probe::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && heard_all);
             Verdict::Live(record)
         } else {
             Verdict::unclear("not all of its owners answered")
@@ -442,6 +463,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         best: held,
         decisive: false,
         complete: true,
+        cut_off: false,
         pending: !node.is_awake(now),
         blind,
         topology: topology.clone(),
@@ -460,8 +482,10 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
                 answers.push(async move { (is_owner, answered(node, &peer, answer, deadline).await, peer) });
             }
             _ => {
-                round.complete &= !is_owner;
-                round.nowhere &= !is_owner;
+                let cut_off = is_owner && node.is_cut_off(&lock(&peer.health), now);
+                round.cut_off |= cut_off;
+                round.complete &= !is_owner || cut_off;
+                round.nowhere &= !is_owner || cut_off;
                 round.pending |= !silent;
             }
         }
@@ -515,6 +539,11 @@ pub(super) async fn answered(
 }
 
 impl Round {
+    /// Whether every owner answered.
+    const fn heard_all(&self) -> bool {
+        self.complete && !self.cut_off
+    }
+
     /// Whether the session has reached its idle limit, by what was heard so far.
     fn is_past_limit(&self, now: Moment) -> bool {
         let past = |record: &Record| record.status() == Status::Live && record.is_past_limit(now);
