@@ -107,8 +107,8 @@ fn content(number: usize) -> Attributes {
     attributes([("n", &number.to_string())])
 }
 
-/// Writes each session on one of these nodes, one after the other, and reads it on all of them. The slowest of the
-/// requests took so long.
+/// Writes each session on one of these nodes, one after the other, and reads it on every node. The slowest of the requests
+/// took so long.
 fn slowest_round(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: usize) -> Result<Duration, String> {
     let mut slowest = Duration::ZERO;
     for (at, id) in ids.iter().enumerate() {
@@ -118,17 +118,12 @@ fn slowest_round(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: u
         let done: Vec<Done> = writer.ask(&write);
         slowest = slowest.max(start.elapsed());
         check(done[0].acknowledged().is_some(), || format!("on {}: {done:?}", writer.name()))?;
-        for reader in names.iter().map(|name| &cluster[*name]) {
+        for reader in cluster.nodes() {
             let start = Instant::now();
             let loaded = reader.load_one(*id);
             slowest = slowest.max(start.elapsed());
-            let unclear = matches!(loaded, Loaded::CannotTell(_));
-            assert!(
-                unclear || loaded == Loaded::Session(content(number)),
-                "{}: {loaded:?}, not {number}",
-                reader.name()
-            );
-            check(!unclear, || format!("on {}: {loaded:?}", reader.name()))?;
+            let right = loaded == Loaded::Session(content(number));
+            check(right, || format!("on {}: {loaded:?}, not {number}", reader.name()))?;
         }
     }
     Ok(slowest)
@@ -159,11 +154,17 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     // Then that one notices before a commit has to wait,
     let (took, ()) = process::eventually(PATIENCE, || {
         let suspected = cluster["a"].stats().suspected;
-        check(suspected == ["starved"], || format!("{mode:?}: a suspects {suspected:?}"))
+        check(suspected.iter().any(|name| name == "starved"), || format!("{mode:?}: a suspects {suspected:?}"))
     });
     println!("{mode:?}: suspected {took:?} after a was ready");
     // and neither there nor elsewhere anything waits,
-    let ids = cluster["a"].create(vec![content(0); SESSIONS], Wish::Configured);
+    let create = Request::Create { sessions: vec![content(0); SESSIONS], ack: Wish::Configured };
+    // On a busy machine one may not be confirmed in time; all are written again below.
+    let done: Vec<Done> = cluster["a"].ask(&create);
+    let id = |done| match done {
+        Done::Acknowledged(id, _) | Done::Failed(id, _) => id,
+    };
+    let ids: Vec<SessionId> = done.into_iter().map(id).collect();
     let mut number = 0;
     nobody_waits(&cluster, &names, &ids, &mut number, &format!("{mode:?}"));
     // not even for ids of which only the other one could know,
