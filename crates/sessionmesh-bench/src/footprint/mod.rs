@@ -56,7 +56,9 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
     let mut left_out = Vec::new();
     for round in 1..=rounds {
         mesh::made_written_and_ended(figures, count).await?;
-        mesh::tombstones(figures, args.pick(1_000_000, 20_000), Duration::from_secs(args.pick(20, 4))).await?;
+        let ended = args.pick(1_000_000, 20_000);
+        mesh::tombstones(figures, ended, Duration::from_secs(args.pick(20, 4))).await?;
+        mesh::leaving(figures, ended).await?;
         let sites = Sites::start(Variant::Memory, 1, None).await?;
         peers::memory_store(figures, &sites, count).await?;
         match Redis::start().await? {
