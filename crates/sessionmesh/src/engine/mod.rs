@@ -20,6 +20,7 @@ pub(crate) mod progress;
 pub(crate) mod pulse;
 pub(crate) mod read;
 pub(crate) mod ready;
+mod refusal;
 pub(crate) mod roll_call;
 pub(crate) mod search;
 pub(crate) mod seldom;

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::differences::Differences;
 use super::node::Node;
 use super::peer::{Peer, lock};
+use super::refusal::Refusal;
 use super::topology::Topology;
 use super::vanished::Vanished;
 use super::{link, walk};
@@ -48,10 +49,6 @@ pub(crate) const STRANGERS_MAX: usize = 64;
 const REVIEW: Duration = Duration::from_millis(100);
 /// A heartbeat that did not change for so many gossip intervals stands still.
 const STILL_INTERVALS: u64 = 4;
-/// A member whose port refuses, but that gossip still hears after so long, is alive after all.
-const REFUSED_BUT_HEARD_MS: u64 = 2_000;
-/// The longest that a member whose port refuses, and that was never reached, waits for the next try.
-const REFUSED_WAIT_MS_MAX: u64 = 60_000;
 /// Links to former members are kept for so long at most.
 const FORMER_MS_MAX: u64 = 10_000;
 
@@ -78,22 +75,6 @@ pub(crate) struct Views {
     earlier_lives_told: BTreeSet<u64>,
     differences: Differences,
     walk: CancellationToken,
-}
-
-/// A member whose port refuses.
-struct Refusal {
-    since: Moment,
-    heartbeat: u64,
-    /// Gossip must have heard it for so long since before it counts all the same.
-    wait_ms: u64,
-    /// It counts as a member all the same.
-    admitted: bool,
-}
-
-impl Refusal {
-    fn new(now: Moment, heartbeat: u64, wait_ms: u64) -> Self {
-        Self { since: now, heartbeat, wait_ms, admitted: false }
-    }
 }
 
 /// The last heartbeat of an incarnation.
@@ -185,33 +166,24 @@ impl Views {
         }
     }
 
-    /// A member that was reached before and is heard all the same stays what it is, however often its port refuses. One that
-    /// was never reached has a wrong address, it seems, and is tried again ever more rarely.
+    /// A member that was reached before and is heard all the same stays what it is, however often its port refuses.
     fn refused_by(&mut self, node: NodeHash, now: Moment) {
         if !self.peers.contains_key(&node) {
             return;
         }
         let heartbeat = self.heartbeats.get(&node).map_or(0, |heartbeat| heartbeat.count);
         match self.refused.get_mut(&node) {
-            None => drop(self.refused.insert(node, Refusal::new(now, heartbeat, REFUSED_BUT_HEARD_MS))),
-            Some(refusal) if refusal.admitted && !self.reached.contains(&node) => {
-                *refusal = Refusal::new(now, heartbeat, (refusal.wait_ms * 2).min(REFUSED_WAIT_MS_MAX));
-            }
-            Some(_) => {}
+            None => drop(self.refused.insert(node, Refusal::new(heartbeat, now))),
+            Some(_) if self.reached.contains(&node) => {}
+            Some(refusal) => refusal.again(heartbeat, now),
         }
     }
 
-    /// A process that is gone is not heard any more, once what gossip relayed has arrived. One that is heard for
-    /// longer lives, though its port refuses: it is suspected, not removed.
+    /// Who is heard though its port refuses is suspected, not removed.
     fn check_refused(&mut self, now: Moment) {
         for (node, refusal) in &mut self.refused {
             let heartbeat = self.heartbeats.get(node).map_or(0, |heartbeat| heartbeat.count);
-            if heartbeat <= refusal.heartbeat {
-                continue;
-            }
-            refusal.heartbeat = heartbeat;
-            if !refusal.admitted && now.ms_since(refusal.since) > refusal.wait_ms {
-                refusal.admitted = true;
+            if refusal.heard(heartbeat, now) {
                 probe::reached(Path::RefusedButHeard);
                 if let Some(peer) = self.peers.get(node) {
                     super::pulse::suspect(&self.node, peer);
@@ -317,7 +289,7 @@ impl Views {
             };
             let state = if self.leaving.contains(&node) { MemberState::Leaving } else { state };
             if self.is_alive(node, heard, before.peer(node), now)
-                && self.refused.get(&node).is_none_or(|refusal| refusal.admitted)
+                && self.refused.get(&node).is_none_or(Refusal::is_admitted)
                 && !self.gone.contains(&node)
             {
                 let (name, zone, terms) = (heard.name.clone(), heard.zone.clone(), heard.terms);
@@ -366,7 +338,7 @@ impl Views {
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
-            let refused = self.refused.get(&peer.node).is_some_and(|refusal| !refusal.admitted);
+            let refused = self.refused.get(&peer.node).is_some_and(|refusal| !refusal.is_admitted());
             if self.gone.contains(&peer.node) || refused {
                 probe::reached_if(Path::RefusedRemoved, || refused);
                 peer.stop.cancel();
