@@ -22,6 +22,10 @@ use tracing::debug;
 /// [`sessionmesh::record_store::BASE_KEY`], which is never stored. `Session::entries` shows it: JSON text that tells
 /// nothing of the session.
 ///
+/// What no store can help: a request that was sent with the key from before a `renew`, and stores something, is a new visitor
+/// to actix-session. It gets a session of its own, and its cookie takes the place of the good one, so the visitor is logged
+/// out.
+///
 /// # Errors
 ///
 /// A change that comes after the end of its session changes nothing, and succeeds with the same key: nobody is logged in

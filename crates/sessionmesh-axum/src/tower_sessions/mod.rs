@@ -27,6 +27,10 @@ use time::OffsetDateTime;
 /// attribute, [`sessionmesh::record_store::BASE_KEY`], which is never stored. It lies in the record's `data`, so
 /// `Session::is_empty` says `false` after `cycle_id` of a session without attributes.
 ///
+/// What no store can help: a request that was sent with the id from before a `cycle_id`, and stores something, is a new
+/// visitor to tower-sessions. It gets a session of its own, and its cookie takes the place of the good one, so the visitor is
+/// logged out. The layer of this crate sets no cookie then.
+///
 /// # Time-outs
 ///
 /// As with the stock stores a session ends at the `expiry_date` of its last save; loading does not prolong it. A save
