@@ -38,13 +38,10 @@ pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<
 fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer {
     let needs_whole = Answer { verdict: Verdict::NeedsWhole, newer: false };
     let Some(slot) = Slot::new(told.slot) else { return needs_whole };
-    let same = || node.store.ended.sum(slot).1 == told.digest;
-    let topology = node.topology.load();
-    let owner = topology.is_owner(slot);
-    let mut newer = false;
-    if !same() {
+    let (mut changed, mut newer) = (false, false);
+    if node.store.ended.sum(slot).1 != told.digest {
         let Some(ended) = &told.ended else { return needs_whole };
-        let (mut changed, mut shared) = (false, 0);
+        let mut shared = 0;
         for (id, end) in ended.iter().filter(|(id, _)| id.slot() == slot) {
             changed |= bury(node, from, *id, end);
             let is_shared = |mine: Invalidated| mine.digest_of(*id) == end.to_end(node.now()).digest_of(*id);
@@ -52,9 +49,12 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
         }
         // Not whether the digests differ: with another bound one of the two never holds all.
         newer = node.store.ended.sum(slot).0 > shared;
-        if !owner && changed {
-            node.pass_on(slot, Stamp::ZERO, Lane::Usual);
-        }
+    }
+    // Looked at after all was stored, so that either this or the walk of a change of the view sees it.
+    let topology = node.topology.load();
+    let owner = topology.is_owner(slot);
+    if !owner && changed {
+        node.pass_on(slot, Stamp::ZERO, Lane::Usual);
     }
     if newer && let Some(peer) = topology.peer(from) {
         probe::reached(Path::NewerSentBack);
