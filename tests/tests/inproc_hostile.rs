@@ -210,7 +210,7 @@ fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
     let item = ExpireItem { id, revision: stamp, age_ms: 1_000_000 };
     let of_slot = |number| {
         let end = WireEnd { stamp, successor: None, retention_ms: u64::MAX, age_ms: 5 };
-        SlotTombstones { slot: number, digest: 9, ended: Some(vec![(other, end); 3]) }
+        SlotTombstones { slot: number, digest: 9, ended: vec![(other, end); 3] }
     };
     let slots = (0..64).map(|slot| (slot, rng.random(), rng.random())).collect();
     [
@@ -218,7 +218,7 @@ fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
             seq: 1,
             counter: 7,
             deltas: vec![delta],
-            tombstones: vec![of_slot(other.slot().number()), of_slot(u16::MAX)],
+            tombstones: vec![of_slot(other.slot().number().into()), of_slot(u32::MAX)],
         }),
         Message::Ping(Ping { sent: 5, view: rng.random(), counter: 7, leaving: false }),
         Message::Ask(Ask { request: 1, id, digest: 0, access: true }),

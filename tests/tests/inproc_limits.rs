@@ -71,7 +71,7 @@ async fn keys_that_come_and_go_do_not_count_within_a_long_life() {
     for mode in MODES {
         let cluster = Cluster::start_with(3, move |builder| builder.mode(mode).max_attributes(4_u32)).await;
         let session = fresh(&cluster[0]).await;
-        // Far more keys than it may have at a time, now and then on another node,
+        // Far more keys than it may have at a time, now and then on another node.
         let in_its_life = 4 * 32;
         for round in 1..in_its_life {
             let seen = cluster[round / 10 % 3].load(session.id()).await.expect("calm").expect("it was committed");
@@ -82,14 +82,35 @@ async fn keys_that_come_and_go_do_not_count_within_a_long_life() {
             seen.commit().await.expect("removed keys do not count");
         }
         settled_and_exact(&cluster.all(), &[session.id()]).await;
-        // but not without an end. A key that was used before takes no more room.
         let seen = cluster[1].load(session.id()).await.expect("calm").expect("it was committed");
         assert!(seen.keys().iter().map(|key| &**key).eq(["first"]), "{mode:?}: a removed key came back");
-        seen.insert("also", &1).expect("a number is JSON");
-        refused(&cluster, &seen, "max_attributes").await;
-        let seen = cluster[1].load(session.id()).await.expect("calm").expect("it was committed");
-        seen.insert("csrf-1", &2).expect("a number is JSON");
-        seen.commit().await.expect("a key that was used before");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_may_have_any_number_of_keys_in_its_life() {
+    const AT_A_TIME: usize = 1_000;
+    for mode in MODES {
+        let limits = |builder: MeshBuilder| builder.max_attributes(1_000_u32).max_session_bytes(20_000_u32);
+        let limits = move |builder: MeshBuilder| limits(builder.max_value_bytes(1_000_u32));
+        let cluster = Cluster::start_with(3, move |builder| limits(builder.mode(mode))).await;
+        let session = cluster[0].create().await.expect("far from full");
+        let id = session.id();
+        session.commit().await.expect("calm");
+        for round in 0..12 {
+            // It is written where it was not written before, each time, and by who has read it there.
+            let seen = cluster[round % 3].load(id).await.expect("calm").expect("it was committed");
+            seen.keys().iter().for_each(|key| seen.remove(key));
+            for number in 0..AT_A_TIME {
+                seen.insert(&format!("csrf-{round}-{number}"), &1).expect("a number is JSON");
+            }
+            seen.commit().await.unwrap_or_else(|error| panic!("{mode:?}, round {round}: {error}"));
+        }
+        settled_and_exact(&cluster.all(), &[id]).await;
+        for node in cluster.nodes() {
+            let seen = node.load(id).await.expect("calm").expect("it was committed");
+            assert!(seen.keys().len() == AT_A_TIME && seen.keys().iter().all(|key| key.starts_with("csrf-11-")));
+        }
     }
 }
 

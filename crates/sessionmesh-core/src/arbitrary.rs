@@ -155,8 +155,8 @@ fn wire_ends() -> impl Strategy<Value = WireEnd> {
 }
 
 fn slots() -> impl Strategy<Value = SlotTombstones> {
-    let ended = option::of(vec((ids(), wire_ends()), 0..4));
-    (short(), num(), ended).prop_map(|(slot, digest, ended)| SlotTombstones { slot, digest, ended })
+    let ended = vec((ids(), wire_ends()), 0..4);
+    (any::<u32>(), num(), ended).prop_map(|(slot, digest, ended)| SlotTombstones { slot, digest, ended })
 }
 
 pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {

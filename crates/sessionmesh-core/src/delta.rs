@@ -9,7 +9,8 @@ use crate::id::SessionId;
 use crate::moment::Moment;
 use crate::probe::{self, Bug};
 use crate::session::{
-    Attribute, Expired, IdleLimit, Invalidated, RETENTION_MS_MAX, Record, Session, Successor, access_tolerance_ms,
+    Attribute, Expired, IdleLimit, Invalidated, REMOVED_MAX, RETENTION_MS_MAX, Record, Session, Successor,
+    access_tolerance_ms,
 };
 use crate::stamp::Stamp;
 
@@ -82,12 +83,12 @@ impl WireEnd {
 /// Tombstones of one slot, which travel together when a node hands over or repairs many.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct SlotTombstones {
-    /// The number of the slot.
-    pub slot: u16,
+    /// The number of the slot; in four bytes, so that this takes no more than twice as much memory.
+    pub slot: u32,
     /// Digest of all that the sender holds of the slot: see [`crate::tombstones::Tombstones::digest`].
     pub digest: u64,
     /// All of them; none for the question whether the receiver has the same.
-    pub ended: Option<Vec<(SessionId, WireEnd)>>,
+    pub ended: Vec<(SessionId, WireEnd)>,
 }
 
 /// An attribute on the wire.
@@ -170,7 +171,8 @@ impl<'a> Delta<'a> {
             *held = Some(record);
             return Applied::Merged { changed: true, newer };
         };
-        if !self.is_whole() && !self.fits(&record.session) && !probe::planted(Bug::UnfitDeltaMerged) {
+        let fits = || self.is_whole() || self.fits(&record.session) || self.completes(&record.session, now);
+        if !fits() && !probe::planted(Bug::UnfitDeltaMerged) {
             return Applied::NeedsWhole;
         }
         // An advance that the journey of the message could explain is none, or repeated passing on would creep.
@@ -196,6 +198,16 @@ impl<'a> Delta<'a> {
         };
         let keys = attributes.iter().map(|a| a.key);
         session.invalidated().is_some() || session.base_digest_without(self.from, keys) == self.base
+    }
+
+    /// Whether merging this makes `session` what the sender holds, though it does not hold what was left out: the sender has
+    /// forgotten early removals that the session remembers until then.
+    fn completes(&self, session: &Session, now: Moment) -> bool {
+        session.attributes().len() >= REMOVED_MAX && self.from != Stamp::PROBE && {
+            let mut merged = session.clone();
+            self.merge_into(&mut merged, now);
+            merged.digest() == self.digest
+        }
     }
 
     /// The record that a whole session or a tombstone describes.
@@ -232,9 +244,7 @@ impl<'a> Delta<'a> {
                     *session = Session::new(*created_ms, limit);
                 }
                 let mut changed = session.set_created(*created_ms) | session.set_idle_limit(limit);
-                for attribute in attributes {
-                    changed |= session.put(attribute.to_attribute());
-                }
+                changed |= session.put_all(attributes.iter().map(WireAttribute::to_attribute));
                 if let Some((revision, age_ms)) = expired
                     && !self.marks(session, now)
                 {

@@ -3,6 +3,7 @@
 //! Every part of a session is a join semilattice, and so is their product: merging is commutative, associative and
 //! idempotent. Source: M. Shapiro et al., "Conflict-free Replicated Data Types", 2011.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -17,6 +18,15 @@ pub use end::{Expired, Invalidated, MOVED_READABLE_MS, RETENTION_MS_MAX, Success
 
 /// An attribute's value: opaque bytes, shared and never changed in place.
 pub type Value = Arc<[u8]>;
+
+/// So many removed attributes a session remembers, at most, and those whose keys have about so many bytes together: the ones
+/// that were removed last. Twice what a session may hold at a time, so that a removal is known to all owners long before it
+/// is forgotten: an older copy could bring back what was removed.
+///
+/// A removal stays if fewer, and smaller ones together, came later. In a union that holds if it holds for what stayed on
+/// each side, so copies that merged are the same.
+pub const REMOVED_MAX: usize = 8_192;
+const REMOVED_BYTES_MAX: usize = 32 << 20;
 
 /// Which bytes are hashed into a digest, and how. It is in the handshake; nodes of different versions do not link.
 pub const DIGEST_VERSION: u16 = 2;
@@ -174,15 +184,34 @@ impl Session {
     }
 
     /// Writes or removes one attribute, if `attribute` is newer than what is there. Says whether it was. An
-    /// invalidated session takes nothing.
+    /// invalidated session takes nothing, nor does one that has seen [`REMOVED_MAX`] later removals take another one.
     pub fn put(&mut self, attribute: Attribute) -> bool {
+        let before = self.digest;
+        let is_removal = attribute.value.is_none();
+        self.put_for_now(attribute);
+        if is_removal {
+            self.forget_removed();
+        }
+        self.digest != before
+    }
+
+    /// [`Session::put`] of each of them. Says whether anything changed.
+    pub fn put_all(&mut self, attributes: impl Iterator<Item = Attribute>) -> bool {
+        let before = self.digest;
+        attributes.for_each(|attribute| self.put_for_now(attribute));
+        self.forget_removed();
+        self.digest != before
+    }
+
+    /// [`Session::put`], but too many removals may be remembered after it.
+    fn put_for_now(&mut self, attribute: Attribute) {
         if self.invalidated().is_some() {
-            return false;
+            return;
         }
         match self.position(&attribute.key) {
             Ok(at) => {
                 if !outranks(attribute.stamp, self.attributes[at].stamp) {
-                    return false;
+                    return;
                 }
                 self.digest ^= attribute_hash(&self.attributes[at]) ^ attribute_hash(&attribute);
                 // The key stays: it may be shared with other sessions.
@@ -196,7 +225,28 @@ impl Session {
                 self.attributes.insert(at, attribute);
             }
         }
-        true
+    }
+
+    /// Forgets the earliest removals that are too many.
+    fn forget_removed(&mut self) {
+        let is_removed = |(_, a): &(usize, &Attribute)| a.value.is_none();
+        let removed = || self.attributes.iter().enumerate().filter(is_removed);
+        if removed().count() <= REMOVED_MAX && removed().map(|(_, a)| a.key.len()).sum::<usize>() <= REMOVED_BYTES_MAX {
+            return;
+        }
+        let mut latest_first: Vec<(Stamp, usize)> = removed().map(|(at, a)| (a.stamp, at)).collect();
+        latest_first.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut later, mut bytes, mut forgotten) = (0, 0, BTreeSet::new());
+        for (_, at) in latest_first {
+            if later >= REMOVED_MAX || bytes >= REMOVED_BYTES_MAX {
+                forgotten.insert(at);
+                self.digest ^= attribute_hash(&self.attributes[at]);
+            }
+            later += 1;
+            bytes += self.attributes[at].key.len();
+        }
+        let mut at = 0..;
+        self.attributes.retain(|_| !at.next().is_some_and(|at| forgotten.contains(&at)));
     }
 
     /// Puts equal keys in the place of the keys, to share their memory.
@@ -256,9 +306,7 @@ impl Session {
             return false;
         }
         let mut changed = self.set_idle_limit(other.idle_limit) | self.set_created(other.created_ms);
-        for attribute in &other.attributes {
-            changed |= self.put(attribute.clone());
-        }
+        changed |= self.put_all(other.attributes.iter().cloned());
         if let Some(mark) = other.expired() {
             changed |= self.expire(*mark);
         }

@@ -92,7 +92,7 @@ const TERMS: [Term; 12] = [
     term("max_inactive", YEAR_MS, " ms", "each session keeps the limit that it was made with"),
     term("tombstone_retention", YEAR_MS, " ms", LARGEST),
     term("max_tombstones", 1_000_000_000, "", LARGEST),
-    term("max_attributes", 65_536, "", LARGEST),
+    term("max_attributes", 4_096, "", LARGEST),
     term("max_key_bytes", 65_535, "", LARGEST),
     term("max_value_bytes", SESSION_BYTES, "", LARGEST),
     term("max_session_bytes", SESSION_BYTES, "", LARGEST),

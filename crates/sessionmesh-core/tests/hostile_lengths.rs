@@ -29,7 +29,7 @@ fn messages() -> Vec<(Message<'static>, Vec<(usize, u64)>)> {
     let (slots, tombstones) = (vec![1; 3], vec![1; 2]);
     let differs = AuditDiffers { request: 1, comparable: true, slots, tombstones, more: true, held: vec![(ID, 1); 2] };
     let end = WireEnd { stamp: Stamp::ZERO, successor: None, retention_ms: 1, age_ms: 1 };
-    let of_slots = vec![SlotTombstones { slot: 1, digest: 1, ended: Some(vec![(ID, end); 2]) }; 2];
+    let of_slots = vec![SlotTombstones { slot: 1, digest: 1, ended: vec![(ID, end); 2] }; 2];
     let told = Told { request: 1, view: 1, current: true, held: Held::This(delta()) };
     let in_delta = |at: usize| [(at + 93, 1), (at + 101, 3), (at + 113, 5)];
     vec![
@@ -37,7 +37,7 @@ fn messages() -> Vec<(Message<'static>, Vec<(usize, u64)>)> {
         (batch(2), [&[(20, 2)], &in_delta(28)[..], &in_delta(28 + 142), &[(28 + 284, 0)]].concat()),
         (
             Message::Batch(Batch { seq: 1, counter: 1, deltas: Vec::new(), tombstones: of_slots }),
-            vec![(20, 0), (28, 2), (36 + 11, 2), (36 + 19 + 98 + 11, 2)],
+            vec![(20, 0), (28, 2), (36 + 12, 2), (36 + 20 + 98 + 12, 2)],
         ),
         (Message::Answers(Answers { seq: 1, counter: 1, view: 1, codes: vec![1; 3] }), vec![(28, 3)]),
         (Message::Told(told), in_delta(25).to_vec()),

@@ -232,9 +232,9 @@ enum Part<'a> {
 
 /// `slot 7: 3 tombstones`.
 fn tombstones(of_slot: &SlotTombstones) -> String {
-    match &of_slot.ended {
-        Some(ended) => format!("slot {}: {} tombstones", of_slot.slot, ended.len()),
-        None => format!("slot {}: the same tombstones?", of_slot.slot),
+    match of_slot.ended.len() {
+        0 => format!("slot {}: the same tombstones?", of_slot.slot),
+        ended => format!("slot {}: {ended} tombstones", of_slot.slot),
     }
 }
 

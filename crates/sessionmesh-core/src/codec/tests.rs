@@ -3,7 +3,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::arbitrary::{id, messages, stamp};
-use crate::delta::{Content, Delta, WireAttribute};
+use crate::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use crate::message::{Batch, Want};
 use crate::stamp::Stamp;
 
@@ -121,7 +121,7 @@ fn batch(deltas: Vec<Delta<'_>>) -> Message<'_> {
 }
 
 /// The elements that take most memory for their bytes are attributes without key and value, deltas without attributes,
-/// and numbered slots.
+/// numbered slots, and slots without tombstones.
 #[test]
 fn the_limit_on_reserved_memory_refuses_no_honest_message_of_any_size() {
     let steps = [SMALL_BYTES, 0x2000, 0x8000, 0x2_0000, 0x8_0000].into_iter();
@@ -134,6 +134,13 @@ fn the_limit_on_reserved_memory_refuses_no_honest_message_of_any_size() {
             let message = batch(deltas);
             let encoded = encode(&message).unwrap();
             assert!(decode(&encoded).unwrap() == message, "{} bytes", encoded.len());
+        }
+        let question = || SlotTombstones { slot: 1, digest: 1, ended: Vec::new() };
+        let end = WireEnd { stamp: stamp(1, 1), successor: None, retention_ms: 1, age_ms: 1 };
+        let whole = SlotTombstones { ended: vec![(id(1), end); bytes / 49], ..question() };
+        for tombstones in [(0..bytes / 20).map(|_| question()).collect(), vec![whole]] {
+            let message = Message::Batch(Batch { seq: 1, counter: 1, deltas: Vec::new(), tombstones });
+            assert!(decode(&encode(&message).unwrap()).unwrap() == message, "tombstones, {bytes} bytes");
         }
         let slots = (0..bytes / 18).map(|_| (1, 1, 1)).collect();
         let message = Message::Audit(crate::message::Audit { request: 1, view: 1, slots });

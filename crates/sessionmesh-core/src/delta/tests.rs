@@ -225,3 +225,24 @@ fn the_clock_of_a_receiver_learns_the_largest_counter() {
     assert_eq!(Delta::since(id(1), &record, Stamp::ZERO, NOW).counter(), 7);
     assert_eq!(Delta::since(id(1), &record, Stamp::PROBE, NOW).counter(), 1);
 }
+
+#[test]
+fn a_change_fits_although_its_sender_forgot_an_early_removal_by_it() {
+    let mut before = session();
+    for number in 0..REMOVED_MAX as u64 {
+        before.put(attribute(&format!("csrf-{number}"), None, stamp(10 + number, 1)));
+    }
+    let mut after = before.clone();
+    after.put(attribute("csrf-new", None, stamp(1_000_000, 1)));
+    let (before, after) = (Record::new(before, NOW), Record::new(after, NOW));
+    let mut held = Some(before);
+    let applied = apply(&after, stamp(1_000_000, 0), &mut held);
+    assert_eq!(applied, Applied::Merged { changed: true, newer: false });
+    assert_eq!(held.unwrap().session.digest(), after.session.digest());
+    // Of another session it fits none the more.
+    let mut other = session();
+    for number in 0..REMOVED_MAX as u64 {
+        other.put(attribute(&format!("other-{number}"), None, stamp(10 + number, 1)));
+    }
+    assert_eq!(apply(&after, stamp(1_000_000, 0), &mut Some(Record::new(other, NOW))), Applied::NeedsWhole);
+}

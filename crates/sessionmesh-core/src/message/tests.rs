@@ -64,9 +64,9 @@ fn kinds(message: &Message<'_>) -> Vec<&'static str> {
         Message::Refused(Refused::Digest { .. }) => vec!["refused digest"],
         Message::Refused(Refused::Stale { .. }) => vec!["refused stale"],
         Message::Batch(batch) => {
-            let of_slot = |tombstones: &SlotTombstones| match &tombstones.ended {
-                Some(_) => "tombstones of a slot",
-                None => "question for the tombstones of a slot",
+            let of_slot = |tombstones: &SlotTombstones| match tombstones.ended.as_slice() {
+                [] => "question for the tombstones of a slot",
+                _ => "tombstones of a slot",
             };
             let deltas = batch.deltas.iter().map(|delta| content_kind(&delta.content));
             deltas.chain(batch.tombstones.iter().map(of_slot)).collect()
@@ -183,15 +183,15 @@ fn golden_changes() -> Vec<(Message<'static>, &'static str)> {
             00090000 00000000 00000000 00000000 00",
         ),
         (
-            of_slot(Some(vec![(id(0xaa), end(None))])),
-            "03000000 01000000 00000000 02000000 00000000 00000000 00000000 01000000 00000000 bc0a0300 00000000 \
-            00000101 00000000 000000aa aaaaaaaa aaaaaaaa aaaaaaaa aaaaaa06 00000000 00000007 00000000 00000000 \
-            08000000 00000000 09000000 00000000",
+            of_slot(vec![(id(0xaa), end(None))]),
+            "03000000 01000000 00000000 02000000 00000000 00000000 00000000 01000000 00000000 bc0a0000 03000000 \
+            00000000 01000000 00000000 aaaaaaaa aaaaaaaa aaaaaaaa aaaaaaaa 06000000 00000000 07000000 00000000 \
+            00080000 00000000 00090000 00000000 00",
         ),
         (
-            of_slot(None),
-            "03000000 01000000 00000000 02000000 00000000 00000000 00000000 01000000 00000000 bc0a0300 00000000 \
-            000000",
+            of_slot(Vec::new()),
+            "03000000 01000000 00000000 02000000 00000000 00000000 00000000 01000000 00000000 bc0a0000 03000000 \
+            00000000 00000000 00000000",
         ),
         (
             Message::Answers(Answers { seq: 1, counter: 2, view: 3, codes: vec![0, 1, 6] }),

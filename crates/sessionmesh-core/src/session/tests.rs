@@ -249,3 +249,42 @@ fn the_digests_are_part_of_the_protocol() {
     assert_eq!(Session::tombstone(ended(moved(1), 4)).digest(), 0xa6bc_66ee_022c_747d, "moved");
     assert_eq!(DIGEST_VERSION, 2);
 }
+
+/// A session in which keys were written and removed, each with its own stamp.
+fn with_removed(keys: impl Iterator<Item = u64>) -> Session {
+    let mut session = session();
+    session.put(attribute("user", Some(b"ada"), stamp(1, 1)));
+    for number in keys {
+        session.put(attribute(&format!("csrf-{number}"), None, stamp(10 + number, 1)));
+    }
+    session
+}
+
+#[test]
+fn a_session_remembers_the_latest_removals_and_copies_that_merge_the_same_ones() {
+    let many = REMOVED_MAX as u64 + 100;
+    let session = with_removed(0..many);
+    assert_eq!(session.attributes().len(), REMOVED_MAX + 1);
+    assert_eq!(session.digest(), session.computed_digest());
+    assert!(session.get("user").is_some() && session.attribute("csrf-99").is_none());
+    assert!(session.attribute("csrf-100").is_some());
+    let copies = [with_removed((0..many).rev()), with_removed(0..many - 50), with_removed(40..many)];
+    for mut copy in copies {
+        copy.merge(&session);
+        assert_eq!((copy.digest(), copy.attributes().len()), (session.digest(), REMOVED_MAX + 1));
+    }
+    let mut late = session.clone();
+    assert!(!late.put(attribute("csrf-0", None, stamp(10, 1))), "it has seen later removals");
+    assert_eq!(late, session);
+}
+
+#[test]
+fn long_keys_that_were_removed_are_bounded_by_their_bytes() {
+    let long = "k".repeat(1 << 20);
+    let mut session = session();
+    for number in 0..100 {
+        session.put(attribute(&format!("{long}{number}"), None, stamp(10 + number, 1)));
+    }
+    assert!((32..=33).contains(&session.attributes().len()), "{}", session.attributes().len());
+    assert_eq!(session.digest(), session.computed_digest());
+}

@@ -42,7 +42,7 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("user_attribute", Allowed::Text),
     ("user_pointer", Allowed::Pointer),
     ("max_sessions_per_user", Allowed::Count(0, 65_536)),
-    ("max_attributes", Allowed::Count(1, 65_536)),
+    ("max_attributes", Allowed::Count(1, 4_096)),
     ("max_key_bytes", Allowed::Count(1, 65_535)),
     ("max_value_bytes", Allowed::Count(1, 16 * MIB)),
     ("max_session_bytes", Allowed::Count(1, 16 * MIB)),

@@ -177,15 +177,15 @@ pub struct Config {
     /// program. Best effort: not enforced while nodes cannot tell, and logins at the very same time may leave one too
     /// many until the next one.
     pub max_sessions_per_user: u32,
-    /// Attributes that one session has at a time, 1 to 65,536, default 256. A removed one leaves its key behind until the
-    /// session ends; with these a session may have 32 times as many keys in its life, so do not put data into keys.
+    /// Attributes that one session has at a time, 1 to 4,096, default 256. Of removed ones a session remembers the last 8,192
+    /// keys, about 60 bytes and the key each; in its life it may have any number.
     pub max_attributes: u32,
     /// Length of a key in bytes, 1 to 65,535, default 256.
     pub max_key_bytes: u32,
     /// Length of an encoded value in bytes, 1 to 16 MiB, default 1 MiB; at most `max_session_bytes`. A changed value is
     /// sent whole, so prefer several small ones.
     pub max_value_bytes: u32,
-    /// Keys and values of one session in bytes, 1 to 16 MiB (the protocol's limit), default 4 MiB.
+    /// Keys and values that one session has at a time, in bytes, 1 to 16 MiB (the protocol's limit), default 4 MiB.
     pub max_session_bytes: u32,
     /// How long an ended session's id is remembered, 1 min to 365 days, default 24 h; never less than its idle limit. A
     /// node cut off for longer discards its copies when it returns. Longer costs memory for each ended session. While

@@ -37,12 +37,14 @@ pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<
 /// Merges the tombstones of a slot. What a node merges without owning it, it passes on.
 fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer {
     let needs_whole = Answer { verdict: Verdict::NeedsWhole, newer: false };
-    let Some(slot) = Slot::new(told.slot) else { return needs_whole };
+    let Some(slot) = u16::try_from(told.slot).ok().and_then(Slot::new) else { return needs_whole };
     let (mut changed, mut newer) = (false, false);
     if node.store.ended.sum(slot).1 != told.digest {
-        let Some(ended) = &told.ended else { return needs_whole };
+        if told.ended.is_empty() {
+            return needs_whole;
+        }
         let mut shared = 0;
-        for (id, end) in ended.iter().filter(|(id, _)| id.slot() == slot) {
+        for (id, end) in told.ended.iter().filter(|(id, _)| id.slot() == slot) {
             changed |= bury(node, from, *id, end);
             let is_shared = |mine: Invalidated| mine.digest_of(*id) == end.to_end(node.now()).digest_of(*id);
             shared += usize::from(node.store.ended.get(*id).is_some_and(is_shared));

@@ -250,8 +250,7 @@ async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
             if let Status::Invalidated { successor } = record.status() {
                 return (false, successor);
             }
-            let session = Arc::make_mut(&mut record.session);
-            let changed = attributes.iter().fold(false, |changed, attribute| session.put(attribute.clone()) | changed);
+            let changed = Arc::make_mut(&mut record.session).put_all(attributes.iter().cloned());
             if changed {
                 *held = Some(Entry::new(record));
             }
@@ -310,17 +309,15 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
                 let inherited = change.inherit.as_deref();
                 let created_ms = inherited.map_or_else(|| node.clock.wall_ms(), Session::created_ms);
                 let mut session = Session::new(created_ms, limit);
-                for attribute in inherited.map_or(&[][..], Session::attributes) {
-                    session.put(attribute.clone());
-                }
+                session.put_all(inherited.map_or(&[][..], Session::attributes).iter().cloned());
                 (Record::new(session, now), stamp)
             }
         };
         let session = Arc::make_mut(&mut record.session);
         let keys = session.attributes().len();
-        for (key, value) in puts {
-            session.put(Attribute { key: key.clone(), value: value.clone(), stamp });
-        }
+        let attribute =
+            |(key, value): &(Arc<str>, Option<Value>)| Attribute { key: key.clone(), value: value.clone(), stamp };
+        session.put_all(puts.into_iter().map(attribute));
         if session.attributes().len() > keys {
             node.keys.share(session);
         }
@@ -406,39 +403,26 @@ fn check_limits(
     let limits = topology.view.in_force();
     let exceeded = |what, found: usize, allowed| exceeded(what, found as u64, allowed);
     let live_before = session.map_or(0, |session| session.live().count());
-    let all_before = session.map_or(0, |session| session.attributes().len());
-    let bytes_before = session.map_or(0, Session::bytes);
-    let (mut live, mut all, mut bytes) = (live_before, all_before, bytes_before);
+    let size = |key: &str, value: &Value| key.len() + value.len();
+    let bytes_before = session.map_or(0, |session| session.live().map(|(key, value)| size(key, value)).sum());
+    let (mut live, mut bytes) = (live_before, bytes_before);
     for (key, value) in puts {
         exceeded("bytes of a key (max_key_bytes)", key.len(), limits.max_key_bytes)?;
         let value_bytes = value.as_ref().map_or(0, |value| value.len());
         exceeded("bytes of a value (max_value_bytes)", value_bytes, limits.max_value_bytes)?;
-        let before = session.and_then(|session| session.attribute(key));
-        if before.is_none() {
-            all += 1;
-            bytes += key.len();
-        }
-        let value_before = before.and_then(|attribute| attribute.value.as_ref());
-        live = live + usize::from(value.is_some()) - usize::from(value_before.is_some());
-        bytes = bytes + value_bytes - value_before.map_or(0, |value| value.len());
+        let before = session.and_then(|session| session.get(key));
+        live = live + usize::from(value.is_some()) - usize::from(before.is_some());
+        bytes = bytes + value.as_ref().map_or(0, |value| size(key, value)) - before.map_or(0, |value| size(key, value));
     }
     // Writes of several nodes at once may add up to more than a limit. Such a session may not grow, but shrink.
     if live > live_before {
         exceeded("attributes (max_attributes)", live, limits.max_attributes)?;
-    }
-    if all > all_before {
-        let allowed = limits.max_attributes.saturating_mul(KEYS_OF_A_LIFE);
-        exceeded("keys in the life of a session, removed ones too (32 times max_attributes)", all, allowed)?;
     }
     if bytes > bytes_before {
         exceeded("bytes of a session (max_session_bytes)", bytes, limits.max_session_bytes)?;
     }
     Ok(())
 }
-
-/// A removed attribute leaves its key and its stamp behind until the session ends, or a late write could bring it back. So
-/// many times the attributes that a session may have at a time it may have in its life.
-const KEYS_OF_A_LIFE: u64 = 32;
 
 fn exceeded(what: &'static str, found: u64, allowed: u64) -> Result<(), CommitError> {
     if found > allowed { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }

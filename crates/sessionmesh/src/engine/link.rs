@@ -357,10 +357,12 @@ impl Taken {
         if ended.is_empty() {
             return false;
         }
-        let ended: Option<Vec<_>> =
-            (!asks_only).then(|| ended.iter().map(|(id, end)| (*id, WireEnd::of(end, now))).collect());
-        self.bytes += TOMBSTONE_BYTES * (1 + ended.as_ref().map_or(0, Vec::len));
-        let of_slot = SlotTombstones { slot: slot.number(), digest, ended };
+        let ended = match asks_only {
+            true => Vec::new(),
+            false => ended.iter().map(|(id, end)| (*id, WireEnd::of(end, now))).collect(),
+        };
+        self.bytes += TOMBSTONE_BYTES * (1 + ended.len());
+        let of_slot = SlotTombstones { slot: slot.number().into(), digest, ended };
         self.slots.push((of_slot, sent((digest, Moment::START), node.lamport.now())));
         true
     }
