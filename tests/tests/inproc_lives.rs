@@ -59,7 +59,7 @@ async fn a_life_with_a_clock_set_back_follows_lives_that_crashed_and_that_stoppe
             // Then the others take it in,
             let session = node.create().await.expect("far from full");
             session.insert("user", "ada").expect("text is JSON");
-            assert_eq!(session.commit().await.expect("nobody is missing").copies, 1, "round {round}");
+            assert!(session.commit().await.expect("nobody is missing").copies >= 1, "round {round}");
             let members = node.members();
             numbers.push(members.iter().find(|member| &*member.name == "n2").expect("it sees itself").incarnation);
             drop((node, session));
