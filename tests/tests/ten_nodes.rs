@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 const TEN_MAX: Duration = Duration::from_secs(5);
 const TWO_MAX: Duration = Duration::from_secs(2);
+const TRIES: usize = 4;
 
 /// How long it takes until nodes that start at once are all ready, and until each knows all, without what a busy machine
 /// adds.
@@ -34,13 +35,26 @@ fn start(names: &[String], mode: ModeName) -> (Duration, Duration) {
     (ready, known)
 }
 
+/// All are ready and know each other within `most`. Where something else takes the processors for a while they have some
+/// more tries.
+fn fast_once(names: &[String], mode: ModeName, most: Duration) {
+    let mut tries = Vec::new();
+    while tries.len() < TRIES {
+        let (ready, known) = start(names, mode);
+        println!("{mode:?}: {} nodes ready after {ready:?}, each knows all others after {known:?}", names.len());
+        if ready.max(known) < most {
+            return;
+        }
+        tries.push((ready, known));
+    }
+    panic!("{mode:?}: not once within {most:?}: {tries:?}");
+}
+
 #[test]
 fn ten_nodes_that_start_at_once_know_each_other_and_are_ready() {
     let names: Vec<String> = (0..10).map(|number| format!("n{number}")).collect();
     for mode in MODES {
-        let (ready, known) = start(&names, mode);
-        println!("{mode:?}: ten nodes ready after {ready:?}, each knows all others after {known:?}");
-        assert!(ready.max(known) < TEN_MAX, "{mode:?}: ready {ready:?}, known {known:?}");
+        fast_once(&names, mode, TEN_MAX);
     }
 }
 
@@ -49,9 +63,7 @@ fn two_nodes_that_start_at_the_same_instant_are_both_ready() {
     let names = ["a".to_owned(), "b".to_owned()];
     for mode in MODES {
         for _ in 0..5 {
-            let (ready, known) = start(&names, mode);
-            println!("{mode:?}: two nodes ready after {ready:?}, know each other after {known:?}");
-            assert!(ready < TWO_MAX, "{mode:?}: {ready:?}");
+            fast_once(&names, mode, TWO_MAX);
         }
     }
 }
