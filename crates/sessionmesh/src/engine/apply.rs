@@ -11,7 +11,7 @@ use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Invalidated, Session, Status, Successor};
+use sessionmesh_core::session::{Invalidated, Record, Status, Successor};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
@@ -44,9 +44,11 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
             return needs_whole;
         }
         let mut shared = 0;
+        let now = node.now();
         for (id, end) in told.ended.iter().filter(|(id, _)| id.slot() == slot) {
-            changed |= bury(node, from, *id, end);
-            let is_shared = |mine: Invalidated| mine.digest_of(*id) == end.to_end(node.now()).digest_of(*id);
+            let end = end.to_end(now);
+            changed |= bury(node, from, *id, end, now);
+            let is_shared = |mine: Invalidated| mine.digest_of(*id) == end.digest_of(*id);
             shared += usize::from(node.store.ended.get(*id).is_some_and(is_shared));
         }
         // Not whether the digests differ: with another bound one of the two never holds all.
@@ -66,9 +68,7 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
 }
 
 /// Merges one of many tombstones. Says whether it is news.
-fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, wire: &WireEnd) -> bool {
-    let now = node.now();
-    let end = wire.to_end(now);
+fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, end: Invalidated, now: Moment) -> bool {
     match node.store.bury(id, end) {
         Buried::Before => false,
         Buried::Now => {
@@ -77,9 +77,7 @@ fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, wire: &WireEnd) -> bool
             true
         }
         Buried::Not => {
-            let content = Content::Tombstone(*wire);
-            let digest = Session::tombstone(end).digest();
-            merge(node, Some(from), &Delta { id, from: Stamp::ZERO, base: 0, digest, age_ms: wire.age_ms, content });
+            merge(node, Some(from), &Delta::since(id, &Record::tombstone(end), Stamp::ZERO, now));
             true
         }
     }
