@@ -41,7 +41,7 @@ async fn a_stranger_that_commits_reaches_the_owners_and_lets_go() {
         let session = stranger.load(*id).await.expect("calm").expect("it was committed");
         session.insert("by", stranger.name()).expect("text is JSON");
         let commit = session.commit().await.expect("calm");
-        // A stand-in may hold it, too, where a link came up late on a busy machine.
+        // Who owned it under the view before, or stands in for an owner, may hold it, too.
         assert!(commit.copies >= 2, "both owners hold it: {commit:?}");
         for node in cluster.nodes() {
             let seen = node.load(*id).await.expect("calm").expect("it was committed");

@@ -19,6 +19,22 @@ async fn make_and_end(mesh: &Mesh, count: usize) -> Vec<SessionId> {
     stream::iter(0..count).map(one).buffer_unordered(64).collect().await
 }
 
+/// On how many of so many nodes a session is.
+fn copies(mode: ModeName, nodes: usize) -> usize {
+    if mode == ModeName::AllToAll { nodes } else { 2 }
+}
+
+/// Tombstones on all nodes together.
+fn held(cluster: &Cluster) -> usize {
+    cluster.nodes().iter().map(|node| node.stats().ended).sum()
+}
+
+async fn all_held(cluster: &Cluster, mode: ModeName, ended: usize) {
+    let expected = copies(mode, cluster.nodes().len()) * ended;
+    eventually(PATIENCE, || check(held(cluster) == expected, || format!("{mode:?}: {} of {expected}", held(cluster))))
+        .await;
+}
+
 async fn assert_ended(mesh: &Mesh, ids: &[SessionId]) {
     for id in ids {
         assert!(mesh.load(*id).await.expect("calm").is_none(), "{id} on {}", mesh.name());
@@ -32,16 +48,12 @@ async fn tombstones_are_handed_over_by_slots() {
         let mut cluster = Cluster::start(3, mode).await;
         let ids = make_and_end(&cluster[0], ENDED).await;
         cluster.settled().await;
-        let copies = if mode == ModeName::AllToAll { 3 } else { 2 };
-        let held = |cluster: &Cluster| cluster.nodes().iter().map(|node| node.stats().ended).sum::<usize>();
-        assert_eq!(held(&cluster), copies * ENDED, "{mode:?}");
+        assert_eq!(held(&cluster), copies(mode, 3) * ENDED, "{mode:?}");
 
         // A newcomer gets its part of them, and a node that leaves gives away its own.
         let received = |mesh: &Mesh| mesh.stats().deltas_received;
         let newcomer = cluster.join("n3").await;
-        let copies = if mode == ModeName::AllToAll { 4 } else { 2 };
-        eventually(PATIENCE, || check(held(&cluster) == copies * ENDED, || format!("{mode:?}: {}", held(&cluster))))
-            .await;
+        all_held(&cluster, mode, ENDED).await;
         // A few for each slot: wholes, and questions whether others hold the same. One by one they would be more than that.
         let slots: BTreeSet<_> = ids.iter().map(SessionId::slot).collect();
         let most = 6 * slots.len() as u64;
@@ -52,21 +64,20 @@ async fn tombstones_are_handed_over_by_slots() {
         cluster.leave("n0").await;
         let items = cluster.nodes().iter().map(received).sum::<u64>() - before;
         assert!(items <= most, "{mode:?}: {items} items");
-        let copies = if mode == ModeName::AllToAll { 3 } else { 2 };
-        eventually(PATIENCE, || check(held(&cluster) == copies * ENDED, || format!("{mode:?}: {}", held(&cluster))))
-            .await;
+        all_held(&cluster, mode, ENDED).await;
         assert_ended(&newcomer, &ids).await;
     }
 }
 
 /// Sessions that are made and ended on each node, until most of them are forgotten: that takes until the first ones are old
 /// enough. Their ids, the last ones last.
-async fn flood(cluster: &Cluster, copies: usize, ids: &mut Vec<SessionId>) {
+async fn flood(cluster: &Cluster, mode: ModeName, ids: &mut Vec<SessionId>) {
+    let copies = copies(mode, cluster.nodes().len());
     eventually_async(PATIENCE, async || {
         for node in cluster.nodes() {
             ids.extend(make_and_end(node, 300).await);
         }
-        let ended: usize = cluster.nodes().iter().map(|node| node.stats().ended).sum();
+        let ended = held(cluster);
         check(ended < copies * ids.len() / 2, || format!("{ended} of {} with {copies} copies", ids.len()))
     })
     .await;
@@ -79,17 +90,16 @@ async fn however_many_sessions_end_no_more_are_remembered_than_the_bound() {
             builder.mode(mode).max_tombstones(4_096_u64).commit_deadline(Duration::from_millis(500))
         };
         let mut cluster = Cluster::start_with(3, adjust).await;
-        let copies = |nodes| if mode == ModeName::AllToAll { nodes } else { 2 };
         let mut ids = Vec::new();
-        flood(&cluster, copies(3), &mut ids).await;
+        flood(&cluster, mode, &mut ids).await;
         cluster.settled().await;
-        let ended: usize = cluster.nodes().iter().map(|node| node.stats().ended).sum();
         let forgotten: u64 = cluster.nodes().iter().map(|node| node.stats().tombstones_forgotten).sum();
-        assert_eq!(ended as u64 + forgotten, (copies(3) * ids.len()) as u64, "{mode:?}: what was forgotten is counted");
+        let made = (copies(mode, 3) * ids.len()) as u64;
+        assert_eq!(held(&cluster) as u64 + forgotten, made, "{mode:?}: what was forgotten is counted");
 
         // A newcomer takes no more, either.
         let newcomer = cluster.join("n3").await;
-        flood(&cluster, copies(4), &mut ids).await;
+        flood(&cluster, mode, &mut ids).await;
         assert_ended(&newcomer, &ids[ids.len() - 1_000..]).await;
     }
 }

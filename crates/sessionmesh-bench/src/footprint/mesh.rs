@@ -12,31 +12,6 @@ use crate::report::Figures;
 
 /// Tasks that make, write and end sessions.
 const TASKS: usize = 64;
-/// How long the primary of so many tombstones takes to leave, when one of two others gets what only the other one had.
-pub(super) async fn leaving(figures: &mut Figures, count: usize) -> anyhow::Result<()> {
-    let mut nodes = Processes::start(3, ModeName::PrimaryBackup, 1, Workers::PerCore).await?;
-    make_and_end(&mut nodes, count).await?;
-    nodes.settled().await?;
-    let left = nodes.nodes[0].ask(&Command::Leave { deadline_ms: 60_000 }).await?;
-    let Answer::Left { took_us } = left else { anyhow::bail!("it did not leave: {left:?}") };
-    figures.add("tombstones/leave", "s", took_us / 1e6);
-    let mut owned = Vec::new();
-    for node in &mut nodes.nodes[1..] {
-        let Answer::Stats(stats) = node.ask(&Command::Stats).await? else { anyhow::bail!("no figures") };
-        owned.push(stats.owned);
-    }
-    ensure!(owned == [count, count], "the others have {owned:?} of {count} tombstones");
-    Ok(())
-}
-
-/// In parts, each of which is done before a node counts as hung.
-async fn make_and_end(nodes: &mut Processes, count: usize) -> anyhow::Result<()> {
-    for _ in 0..PARTS {
-        nodes.nodes[0].ask(&Command::MakeAndEnd { count: count / PARTS, bytes: BYTES, tasks: TASKS }).await?;
-    }
-    Ok(())
-}
-
 /// Tombstones are made in so many parts.
 const PARTS: usize = 200;
 /// The nodes of a pair: all sessions are made on the first.
@@ -111,6 +86,31 @@ pub(super) async fn tombstones(figures: &mut Figures, count: usize, window: Dura
     figures.add("tombstones/idle/all", "percent", idle);
     for node in pair.nodes.settled().await? {
         ensure!(node.sessions == 0 && node.owned == count, "{} of {count} tombstones are there", node.owned);
+    }
+    Ok(())
+}
+
+/// How long the primary of so many tombstones takes to leave, when one of two others gets what only the other one had.
+pub(super) async fn leaving(figures: &mut Figures, count: usize) -> anyhow::Result<()> {
+    let mut nodes = Processes::start(3, ModeName::PrimaryBackup, 1, Workers::PerCore).await?;
+    make_and_end(&mut nodes, count).await?;
+    nodes.settled().await?;
+    let left = nodes.nodes[0].ask(&Command::Leave { deadline_ms: 60_000 }).await?;
+    let Answer::Left { took_us } = left else { anyhow::bail!("it did not leave: {left:?}") };
+    figures.add("tombstones/leave", "s", took_us / 1e6);
+    let mut owned = Vec::new();
+    for node in &mut nodes.nodes[1..] {
+        let Answer::Stats(stats) = node.ask(&Command::Stats).await? else { anyhow::bail!("no figures") };
+        owned.push(stats.owned);
+    }
+    ensure!(owned == [count, count], "the others have {owned:?} of {count} tombstones");
+    Ok(())
+}
+
+/// In parts, each of which is done before a node counts as hung.
+async fn make_and_end(nodes: &mut Processes, count: usize) -> anyhow::Result<()> {
+    for _ in 0..PARTS {
+        nodes.nodes[0].ask(&Command::MakeAndEnd { count: count / PARTS, bytes: BYTES, tasks: TASKS }).await?;
     }
     Ok(())
 }
