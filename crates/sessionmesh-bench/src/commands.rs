@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Chapter, Figures, Machine, Page};
-use crate::{audit, engine, failover, footprint, growth, http, idle, join, micro, node};
+use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Join(RunArgs),
     /// What nodes take that have nothing to do
     Idle(RunArgs),
+    /// What visitors notice of a flood of forged ids, and what each costs
+    Flood(RunArgs),
     /// What it costs that nodes compare their copies, where nothing differs
     Audit(RunArgs),
     /// What more nodes cost: commits and idling on 2 to 64 nodes, and a join at 1,000
@@ -92,13 +94,14 @@ impl RunArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 9] = [
+const ALL: [(&str, Measure); 10] = [
     ("http", http::run),
     ("engine", engine::run),
     ("failover", failover::run),
     ("join", join::run),
     ("memory", footprint::run),
     ("idle", idle::run),
+    ("flood", flood::run),
     ("micro", micro::run),
     ("audit", audit::run),
     ("growth", growth::run),
@@ -116,6 +119,7 @@ impl Cli {
             Command::Memory(args) => single(footprint::run, &args),
             Command::Join(args) => single(join::run, &args),
             Command::Idle(args) => single(idle::run, &args),
+            Command::Flood(args) => single(flood::run, &args),
             Command::Audit(args) => single(audit::run, &args),
             Command::Growth(args) => single(growth::run, &args),
             Command::Micro(args) => single(micro::run, &args),

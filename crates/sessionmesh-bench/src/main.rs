@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod engine;
 mod failover;
+mod flood;
 mod footprint;
 mod growth;
 mod http;

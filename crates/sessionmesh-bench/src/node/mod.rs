@@ -13,6 +13,7 @@ mod reading;
 mod serve;
 mod sessions;
 mod stream;
+mod visiting;
 mod watch;
 
 pub(crate) use arguments::{NodeArgs, Threads};

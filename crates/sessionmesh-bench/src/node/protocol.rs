@@ -16,6 +16,10 @@ pub(crate) enum Command {
     Create { count: usize, bytes: usize, tasks: usize, tell: bool },
     /// Reads these sessions in turns, or those that were made here if none is named. [`Answer::Rates`]
     Load { ids: Vec<String>, tasks: usize, for_ms: u64 },
+    /// Loads and writes one of these sessions so often in a second. [`Answer::Rates`]
+    Visit { ids: Vec<String>, per_second: u32, bytes: usize, for_ms: u64 },
+    /// Loads ids that nobody has, so often in a second. [`Answer::Rates`]
+    Flood { per_second: u32, for_ms: u64 },
     /// Commits for a while. [`Answer::Rates`]
     Write { work: Work, for_ms: u64 },
     /// Begins to commit, and goes on while other commands are done. [`Answer::Done`] when all sessions are made.
@@ -126,7 +130,7 @@ pub(crate) struct Rates {
     pub(crate) p99_us: f64,
     pub(crate) p999_us: f64,
     pub(crate) longest_us: f64,
-    /// Commits that timed out, or reads that could not be told.
+    /// Commits that failed, or reads that could not be told.
     pub(crate) failed: u64,
     /// Commits that have no copy on another node.
     pub(crate) without_copy: u64,

@@ -12,7 +12,7 @@ use super::arrival::Arrival;
 use super::protocol::{Answer, Command, NodeStats, Rates};
 use super::reading::Readers;
 use super::watch::Watch;
-use super::{NodeArgs, bulk, sessions, stream};
+use super::{NodeArgs, bulk, sessions, stream, visiting};
 use crate::engine::ping_pong;
 use crate::engine::writers::{self, Writers};
 use crate::{memory, monotonic, processor};
@@ -81,6 +81,13 @@ impl Serving {
             Command::Load { ids, tasks, for_ms } => {
                 let ids = if ids.is_empty() { self.made.clone() } else { sessions::decode(&ids)? };
                 Answer::Rates(sessions::load(&self.mesh, ids, tasks, Duration::from_millis(for_ms)).await?)
+            }
+            Command::Visit { ids, per_second, bytes, for_ms } => {
+                let (ids, window) = (sessions::decode(&ids)?, Duration::from_millis(for_ms));
+                Answer::Rates(visiting::visit(&self.mesh, ids, per_second, bytes, window).await?)
+            }
+            Command::Flood { per_second, for_ms } => {
+                Answer::Rates(visiting::flood(&self.mesh, per_second, Duration::from_millis(for_ms)).await?)
             }
             Command::Write { work, for_ms } => {
                 let done = writers::run(&self.mesh, work, Duration::from_millis(for_ms)).await?;

@@ -84,7 +84,8 @@ fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
     match node.lateness.note(late_ms.min(node.patience.stall_ms()), node.patience.withhold_ms, now) {
         Some(Turn::Busy { late_ms }) => warn!(
             late_ms,
-            "this host is too busy: what this node has to do waits for a processor for so long. Requests are slow; where              that comes near commit_deadline they fail. Give it more processor time, or raise commit_deadline"
+            "this host is too busy: what this node has to do waits for a processor for so long. Requests are slow; where \
+             that comes near commit_deadline they fail. Give it more processor time, or raise commit_deadline"
         ),
         Some(Turn::Calm { late_ms }) => info!(late_ms, "this host is not too busy any more"),
         None => {}

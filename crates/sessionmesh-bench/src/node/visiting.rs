@@ -1,0 +1,108 @@
+//! Requests that come at a pace of their own, however slow a node is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use sessionmesh::{LoadError, Mesh, SessionId};
+use sessionmesh_core::id::Slot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::protocol::Rates;
+use crate::engine::writers::KEY;
+use crate::latencies::Latencies;
+use crate::payload::Payload;
+use crate::processor;
+
+/// Tasks that share the requests.
+const VISITORS: u32 = 16;
+const FORGERS: u32 = 128;
+
+/// Requests of visitors that load one of `ids` and write it, `per_second` of them.
+pub(super) async fn visit(
+    mesh: &Mesh,
+    ids: Vec<SessionId>,
+    per_second: u32,
+    bytes: usize,
+    window: Duration,
+) -> anyhow::Result<Rates> {
+    ensure!(!ids.is_empty(), "there is no session to visit");
+    let ids: Arc<[SessionId]> = ids.into();
+    let visit = move |mesh: Mesh, mut random: StdRng| {
+        let ids = ids.clone();
+        async move {
+            let id = ids.choose(&mut random).context("there is no session to visit")?;
+            let Ok(found) = mesh.load(*id).await else { return Ok((random, false)) };
+            let session = found.context("a session is gone")?;
+            session.insert_bytes(KEY, Payload::random(bytes).numbered(0));
+            let committed = session.commit().await.is_ok();
+            Ok((random, committed))
+        }
+    };
+    paced(mesh, VISITORS, per_second, window, visit).await
+}
+
+/// Loads of ids that pass for minted ones and that nobody has, `per_second` of them, each once.
+pub(super) async fn flood(mesh: &Mesh, per_second: u32, window: Duration) -> anyhow::Result<Rates> {
+    let forge = |mesh: Mesh, mut random: StdRng| async move {
+        let slot = Slot::masked(random.random());
+        let forged = SessionId::mint(&mut random, slot);
+        match mesh.load(forged).await {
+            Ok(None) => Ok((random, true)),
+            Ok(Some(_)) => anyhow::bail!("a forged id has a session"),
+            Err(LoadError::CannotTell { .. }) => Ok((random, false)),
+            Err(error) => Err(error.into()),
+        }
+    };
+    paced(mesh, FORGERS, per_second, window, forge).await
+}
+
+/// Does something `per_second` times. Latency counts from when each was due: what a node does not get around to is late
+/// for the visitor, too. `request` says whether it succeeded.
+async fn paced<R>(
+    mesh: &Mesh,
+    tasks: u32,
+    per_second: u32,
+    window: Duration,
+    request: impl Fn(Mesh, StdRng) -> R + Clone + Send + 'static,
+) -> anyhow::Result<Rates>
+where
+    R: Future<Output = anyhow::Result<(StdRng, bool)>> + Send,
+{
+    let (began, cpu) = (Instant::now(), processor::time()?);
+    let pause = Duration::from_secs(1) * tasks / per_second.max(1);
+    let mut running = JoinSet::new();
+    for task in 0..tasks {
+        let (mesh, request) = (mesh.clone(), request.clone());
+        running.spawn(async move {
+            let mut random = StdRng::from_os_rng();
+            let (mut latencies, mut failed) = (Vec::new(), 0);
+            // They begin one after the other.
+            let mut due = began + pause * task / tasks;
+            while due < began + window {
+                sleep_until(due).await;
+                let succeeded;
+                (random, succeeded) = request(mesh.clone(), random).await?;
+                failed += u64::from(!succeeded);
+                latencies.push(u32::try_from(due.elapsed().as_nanos()).unwrap_or(u32::MAX));
+                due += pause;
+            }
+            anyhow::Ok((latencies, failed))
+        });
+    }
+    let (mut all, mut all_failed) = (Vec::new(), 0);
+    while let Some(done) = running.join_next().await {
+        let (latencies, failed) = done??;
+        all.extend(latencies);
+        all_failed += failed;
+    }
+    let (elapsed, cpu) = (began.elapsed(), processor::time()?.saturating_sub(cpu));
+    let latencies = Latencies::of(all);
+    let count = latencies.count() as f64;
+    let cpu_us = cpu.as_nanos() as f64 / 1_000.0 / count.max(1.0);
+    Ok(Rates { failed: all_failed, cpu_us, ..Rates::new(count / elapsed.as_secs_f64(), &latencies) })
+}
