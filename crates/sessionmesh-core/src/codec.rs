@@ -3,6 +3,7 @@
 //! The only place that names the encoder. That the bytes are bincode's (legacy configuration: little-endian, fixed
 //! width, 64-bit lengths) is proven in the tests against `bincode` itself.
 
+use wincode::SchemaRead;
 use wincode::config::Configuration;
 
 use crate::message::Message;
@@ -64,6 +65,24 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
         bytes => return Err(CodecError::TooLarge { bytes }),
     };
     Ok(decoded?)
+}
+
+/// How the encoding of every reply begins.
+#[derive(SchemaRead)]
+struct ReplyHead {
+    /// The place of its variant in [`Message`].
+    variant: u32,
+    request: u64,
+}
+
+/// The number of the question that the encoded message replies to, read from its first bytes; `None` if it is no reply.
+/// Whether the rest of it is well-formed shows when it is decoded.
+#[must_use]
+pub fn replies_to(bytes: &[u8]) -> Option<u64> {
+    /// [`Message::Told`], [`Message::ExpireVotes`], [`Message::AuditDiffers`] and [`Message::ToldUser`].
+    const REPLIES: [u32; 4] = [8, 10, 12, 16];
+    let head: ReplyHead = wincode::config::deserialize(bytes, format::<{ EXPANSION_MAX * SMALL_BYTES }>()).ok()?;
+    REPLIES.contains(&head.variant).then_some(head.request)
 }
 
 /// Messages up to this size may all reserve the same.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sessionmesh_core::id::SLOTS;
 
-use crate::engine::peer::lock;
 use crate::engine::vanished::Blind;
+use crate::lock::lock;
 use crate::mesh::Mesh;
 
 /// All nodes that held some of the sessions have vanished, so of an id that nobody knows this node cannot tell whether it is

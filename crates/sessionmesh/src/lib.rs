@@ -43,6 +43,7 @@ mod event;
 mod freshness;
 pub mod json;
 mod life;
+mod lock;
 mod look_up;
 mod membership;
 mod mesh;

@@ -22,16 +22,16 @@ use crate::alone::Alone;
 use crate::builder::MeshBuilder;
 use crate::config::{AckName, Config};
 use crate::engine::commit::Wait;
+use crate::engine::evidence::Evidence;
 use crate::engine::node::Node;
-use crate::engine::peer::lock;
 use crate::engine::read::{self, Access, Found};
 use crate::engine::search::Search;
 use crate::engine::store::Store;
 use crate::engine::users::Users;
-use crate::engine::views::Evidence;
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
 use crate::freshness::Read;
+use crate::lock::lock;
 use crate::look_up::LookUp;
 use crate::membership::{HeardState, Membership};
 use crate::session::Session;
@@ -343,7 +343,7 @@ impl Mesh {
         let node = &self.node;
         let start = Instant::now();
         let until = start + deadline;
-        node.report(Evidence::LeavingMyself);
+        node.reports.found(Evidence::LeavingMyself).await;
         self.running.membership.set_state(HeardState::Leaving).await;
         info!(sessions = node.store.live(), "leaving");
         let handing_over = async {

@@ -13,10 +13,10 @@ use sessionmesh_core::session::{Record, Value};
 use crate::engine::commit::{self, Change, Committed, Wait};
 use crate::engine::login::{self, Login};
 use crate::engine::node::Node;
-use crate::engine::peer::lock;
 use crate::engine::read;
 use crate::error::{CommitError, ValueError};
 use crate::json::{from_json, to_json};
+use crate::lock::lock;
 use crate::mesh::Mesh;
 
 mod another_id;

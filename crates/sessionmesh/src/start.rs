@@ -24,6 +24,7 @@ use tracing::info;
 
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
+use crate::engine::evidence::{self, Evidence, Reports};
 use crate::engine::health::Patience;
 use crate::engine::inbox::Inbox;
 use crate::engine::keys::Keys;
@@ -37,7 +38,7 @@ use crate::engine::store::Store;
 use crate::engine::topology::Topology;
 use crate::engine::trust::Trust;
 use crate::engine::users::Users;
-use crate::engine::views::{Evidence, STRANGERS_MAX, Views};
+use crate::engine::views::{STRANGERS_MAX, Views};
 use crate::engine::{audit, courier, expire, pulse, ready, serve};
 use crate::error::StartError;
 use crate::life::Life;
@@ -106,7 +107,7 @@ struct Attempt {
     node: Arc<Node>,
     membership: Arc<Membership>,
     search: Arc<Search>,
-    evidence: mpsc::UnboundedReceiver<Evidence>,
+    evidence: mpsc::Receiver<Evidence>,
     strangers: mpsc::Receiver<SocketAddr>,
     node_addr: SocketAddr,
     accepting: JoinHandle<()>,
@@ -142,9 +143,9 @@ impl Attempt {
                 Err(source) => return Err(StartError::Discovery { source }),
             }
         };
-        let (report, evidence) = mpsc::unbounded_channel();
+        let (reports, evidence) = evidence::reports();
         let (meet, strangers) = mpsc::channel(STRANGERS_MAX);
-        let heard_by_links = (report, meet, membership.arrivals());
+        let heard_by_links = (reports, meet, membership.arrivals());
         let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), heard_by_links, life));
         let life = &node.life;
         let accepting = life.spawn_core("accept", serve::accept(node.clone(), listener));
@@ -324,7 +325,7 @@ fn new_node(
     incarnation: u64,
     advertise: SocketAddr,
     rng: StdRng,
-    (evidence, strangers, gossip): (mpsc::UnboundedSender<Evidence>, mpsc::Sender<SocketAddr>, mpsc::Sender<Carried>),
+    (reports, strangers, gossip): (Reports, mpsc::Sender<SocketAddr>, mpsc::Sender<Carried>),
     life: Life,
 ) -> Node {
     let config = builder.config.clone();
@@ -366,7 +367,7 @@ fn new_node(
         rng: Mutex::new(rng),
         events: broadcast::Sender::new(EVENTS_MAX),
         counters: Counters::default(),
-        evidence,
+        reports,
         strangers,
         gossip,
         walked: HighWaterMark::new(1),

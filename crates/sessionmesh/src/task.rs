@@ -22,7 +22,7 @@ mod gate {
 
     use tokio::task::JoinHandle;
 
-    use crate::engine::peer::lock;
+    use crate::lock::lock;
 
     thread_local! {
         /// The gate of the future that is being polled.

@@ -21,6 +21,18 @@ proptest! {
     }
 
     #[test]
+    fn the_first_bytes_tell_to_which_question_a_message_replies(message in messages()) {
+        let question = match &message {
+            Message::Told(told) => Some(told.request),
+            Message::ExpireVotes(votes) => Some(votes.request),
+            Message::AuditDiffers(differs) => Some(differs.request),
+            Message::ToldUser(told) => Some(told.request),
+            _ => None,
+        };
+        prop_assert_eq!(replies_to(&encode(&message).unwrap()), question);
+    }
+
+    #[test]
     fn the_bytes_are_those_of_bincode(message in messages()) {
         let bytes = encode(&message).unwrap();
         prop_assert_eq!(&bytes, &bincode_encode(&message));

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::codec;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::message::{Audit, AuditDiffers, Message, Want};
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::{NodeHash, ViewHash};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
+use super::request;
 use super::store::Store;
 use super::topology::Topology;
+use crate::lock::lock;
 
 /// Sessions listed in one answer. Slots that do not fit are asked for again.
 const LISTED_MAX: usize = 20_000;
@@ -75,21 +76,18 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
 }
 
 /// One comparison. Whether that was all there is to compare.
-async fn with(node: &Arc<Node>, topology: &Topology, peer: &Peer) -> bool {
+async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
     let slots: Vec<(u16, u64, u64)> = Slot::all()
         .filter(|slot| common(topology, peer.node, *slot))
         .map(|slot| (slot.number(), node.store.slot_digest(slot), node.store.ended.sum(slot).1))
         .collect();
     let view = topology.hash().0;
-    let Some(answer) = peer.ask(|request| Message::Audit(Audit { request, view, slots })) else {
+    let deadline = Instant::now() + node.config.commit_deadline * 2;
+    let Some(request) = request::ask(peer, |request| Message::Audit(Audit { request, view, slots })) else {
         return false;
     };
-    let Ok(Ok(bytes)) = timeout(node.config.commit_deadline * 2, answer).await else {
-        return false;
-    };
-    let Ok(Message::AuditDiffers(differs)) = codec::decode(&bytes) else {
-        return false;
-    };
+    let Some(reply) = request.reply(node, deadline).await else { return false };
+    let Some(Message::AuditDiffers(differs)) = reply.message() else { return false };
     if !differs.comparable || node.topology.load().epoch != topology.epoch {
         return false;
     }

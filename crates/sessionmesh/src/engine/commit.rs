@@ -18,11 +18,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::apply::{Glance, announce_end};
 use super::node::Node;
-use super::peer::lock;
 use super::read::{self, Access, SUCCESSORS_MAX};
 use super::store::Entry;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
+use crate::lock::lock;
 use crate::network::BoxFuture;
 
 /// Changes to one session, that become visible together.

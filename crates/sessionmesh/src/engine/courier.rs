@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::node::Node;
-use super::peer::lock;
 use super::{frame, link};
+use crate::lock::lock;
 use crate::membership::Carried;
 use crate::network::ByteStream;
 use crate::seal::Side;

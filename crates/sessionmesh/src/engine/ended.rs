@@ -11,7 +11,7 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::Invalidated;
 use sessionmesh_core::tombstones::{Bound, Tombstones};
 
-use super::peer::lock;
+use crate::lock::lock;
 
 /// The tombstones of all slots.
 #[derive(Debug)]

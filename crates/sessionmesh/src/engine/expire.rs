@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sessionmesh_core::acks::Ack;
-use sessionmesh_core::codec;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::Moment;
@@ -17,16 +16,17 @@ use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{Expired, Status, access_tolerance_ms};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::commit::{Wait, replicate};
 use super::node::Node;
-use super::peer::lock;
+use super::request;
 use super::seldom::Seldom;
 use super::store::{Entry, Store};
 use super::topology::Topology;
 use crate::event::Event;
+use crate::lock::lock;
 
 /// Sessions asked about in one message.
 const ASKED_MAX: usize = 4096;
@@ -222,13 +222,13 @@ const GUARD_SLACK_MS: u64 = 30_000;
 async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
     let Some(first) = items.first() else { return };
     let asked_at = node.now();
+    let deadline = Instant::now() + node.config.commit_deadline;
     let asks = topology.owners(first.id.slot()).map(|peer| {
         let items = items.clone();
-        let answer = peer.ask(|request| Message::ExpireAsk(ExpireAsk { request, items }));
+        let request = request::ask(peer, |request| Message::ExpireAsk(ExpireAsk { request, items }));
         async move {
-            let bytes = timeout(node.config.commit_deadline, answer?).await.ok()?.ok()?;
-            match codec::decode(&bytes) {
-                Ok(Message::ExpireVotes(votes)) => Some(votes.nothing_later),
+            match request?.reply(node, deadline).await?.message() {
+                Some(Message::ExpireVotes(votes)) => Some(votes.nothing_later),
                 _ => None,
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use sessionmesh_core::moment::Moment;
 
-use super::peer::lock;
+use crate::lock::lock;
 
 /// Of each new figure a sixteenth counts: some hundred milliseconds of calm forget a single late beat.
 const SMOOTHING: u64 = 16;

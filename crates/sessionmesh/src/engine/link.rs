@@ -23,13 +23,14 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::evidence::Evidence;
 use super::frame::{self, FrameReader};
 use super::health::PongSeen;
 use super::inbox::Room;
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
 use super::spare::is_want_of_descriptors;
-use super::views::Evidence;
+use crate::lock::lock;
 use crate::network::ByteStream;
 use crate::seal::Side;
 
@@ -80,7 +81,7 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
                 _ => debug!(peer = %peer.member.name, error = %ended, "the link could not be opened"),
             }
             if ended.kind() == io::ErrorKind::ConnectionRefused {
-                node.report(Evidence::Refused(peer.node));
+                node.reports.found(Evidence::Refused(peer.node)).await;
             }
             let jitter = node.random_below(u64::try_from(back_off.as_millis()).expect("at most a second"));
             let pause = back_off + Duration::from_millis(jitter).min(JITTER_MAX);
@@ -107,7 +108,7 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
     lock(&peer.health).progressed(node.now());
     peer.link_up();
     peer.audits.want();
-    node.report(Evidence::Connected(peer.node));
+    node.reports.found(Evidence::Connected(peer.node)).await;
     tokio::select! {
         biased;
         ended = receive(node, peer, &mut reader) => ended,
@@ -123,7 +124,7 @@ async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
         let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
         let welcome = shake_hands(node, &mut stream, peer.member.incarnation).await?;
         if welcome.name != *peer.member.name || welcome.incarnation != peer.member.incarnation {
-            node.report(Evidence::Replaced(peer.node));
+            node.reports.found(Evidence::Replaced(peer.node)).await;
             return Err(io::Error::other("another node, or another incarnation of it, answers at this address"));
         }
         node.lamport.observe(welcome.counter);
@@ -384,6 +385,10 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, read
             Ok(Err(error)) => return error,
             Err(_) => return io::ErrorKind::TimedOut.into(),
         };
+        if let Some(request) = codec::replies_to(&bytes) {
+            peer.answer(request, bytes);
+            continue;
+        }
         let message = match codec::decode(&bytes) {
             Ok(message) => message,
             Err(error) => return io::Error::new(io::ErrorKind::InvalidData, error),
@@ -391,10 +396,6 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, read
         match message {
             Message::Answers(answers) => answered(node, peer, &answers),
             Message::Pong(pong) => ponged(node, peer, pong),
-            Message::Told(told) => peer.answer(told.request, &bytes),
-            Message::ExpireVotes(votes) => peer.answer(votes.request, &bytes),
-            Message::AuditDiffers(differs) => peer.answer(differs.request, &bytes),
-            Message::ToldUser(told) => peer.answer(told.request, &bytes),
             Message::Refused(why) => return refused(node, why),
             _ => return io::Error::new(io::ErrorKind::InvalidData, "a message that only diallers send"),
         }

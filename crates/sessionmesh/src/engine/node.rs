@@ -19,24 +19,25 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::evidence::Reports;
 use super::expire::Fences;
 use super::health::{Health, Patience};
 use super::inbox::Inbox;
 use super::keys::Keys;
 use super::lateness::Lateness;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
 use super::progress::HighWaterMark;
 use super::seldom::Seldom;
 use super::spare::Spare;
 use super::store::Store;
 use super::topology::Topology;
 use super::trust::Trust;
-use super::views::Evidence;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::life::Life;
+use crate::lock::lock;
 use crate::membership::Carried;
 use crate::network::Network;
 use crate::seal::ConnectionSeal;
@@ -77,8 +78,8 @@ pub(crate) struct Node {
     pub(crate) rng: Mutex<StdRng>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) counters: Counters,
-    /// What links learn about members, for whoever computes the view.
-    pub(crate) evidence: mpsc::UnboundedSender<Evidence>,
+    /// What is learned about members, for whoever computes the view.
+    pub(crate) reports: Reports,
     /// Where strangers that dialled take links, for whoever talks to gossip.
     pub(crate) strangers: mpsc::Sender<std::net::SocketAddr>,
     /// Where gossip goes that a connection has carried here.

@@ -1,8 +1,8 @@
 //! Another node, as this node sees it: what it may lack, what it was asked, how healthy it is.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sessionmesh_core::codec;
 use sessionmesh_core::message::Message;
@@ -15,14 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::health::{Health, Patience};
 use super::progress::Rounds;
+use crate::lock::lock;
 
 /// Messages other than batches that may wait for a link. More are refused: the asker counts the peer as silent.
 const CONTROL_MESSAGES_MAX: usize = 4096;
-
-/// Locks a mutex; a panic of another holder is no reason to stop, since no value is left half changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One incarnation of another node.
 #[derive(Debug)]
@@ -138,12 +134,12 @@ impl Peer {
         Some(answer)
     }
 
-    /// An answer came.
-    pub(crate) fn answer(&self, request: u64, bytes: &[u8]) {
+    /// A reply came.
+    pub(crate) fn answer(&self, request: u64, encoded: Vec<u8>) {
         let reply = lock(&self.control).requests.remove(&request);
         if let Some(reply) = reply {
             // The asker may have stopped waiting.
-            let _ = reply.send(bytes.to_vec());
+            let _ = reply.send(encoded);
         }
     }
 

@@ -14,8 +14,9 @@ use tracing::{info, warn};
 
 use super::lateness::Turn;
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
 use super::topology::Topology;
+use crate::lock::lock;
 
 /// Beats until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {

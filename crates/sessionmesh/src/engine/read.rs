@@ -15,16 +15,17 @@ use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::commit::tell_access;
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
+use super::request::{self, Reply, is_silent};
 use super::store::{Entry, must_be_told};
 use super::topology::Topology;
 use super::vanished::Vanished;
 use crate::error::LoadError;
+use crate::lock::lock;
 
 /// Whether a read counts as an access of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,9 +248,9 @@ async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
         return false;
     }
     let question = |request| Message::Ask(Ask { request, id, digest: 0, access: false });
-    let Some(answer) = owner.ask(question) else { return false };
-    let Some(bytes) = answered(node, &owner, answer, deadline).await else { return false };
-    let Ok(Message::Told(told)) = codec::decode(&bytes) else { return false };
+    let Some(request) = request::ask(&owner, question) else { return false };
+    let Some(reply) = request.reply(node, deadline).await else { return false };
+    let Some(Message::Told(told)) = reply.message() else { return false };
     let is_unknown = told.held == Held::Nothing && told.current && ViewHash(told.view) == topology.hash();
     if is_unknown {
         lock(&node.unknown).note(id, topology.epoch, node.now());
@@ -470,16 +471,15 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     };
     let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();
     let others = if node.is_settling(&topology, now) { others(&topology, &owners) } else { Vec::new() };
-    let mut answers = FuturesUnordered::new();
+    let mut replies = FuturesUnordered::new();
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
         let silent = is_silent(node, peer);
         // Whoever holds it notes the access, also who only passes it on: nobody else may have it yet.
         let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note });
-        match peer.ask(question) {
-            Some(answer) if !silent => {
-                let peer = peer.clone();
-                answers.push(async move { (is_owner, answered(node, &peer, answer, deadline).await, peer) });
+        match request::ask(peer, question) {
+            Some(request) if !silent => {
+                replies.push(async move { (is_owner, request.reply(node, deadline).await, peer) });
             }
             _ => {
                 let cut_off = is_owner && node.is_cut_off(&lock(&peer.health), now);
@@ -490,12 +490,11 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             }
         }
     }
-    while let Some((is_owner, answer, peer)) = answers.next().await {
-        let told = answer.as_deref().and_then(|bytes| codec::decode(bytes).ok());
-        let Some(Message::Told(told)) = told else {
+    while let Some((is_owner, reply, peer)) = replies.next().await {
+        let Some(Message::Told(told)) = reply.as_ref().and_then(Reply::message) else {
             round.complete &= !is_owner;
             round.nowhere &= !is_owner;
-            round.pending |= !is_silent(node, &peer);
+            round.pending |= !is_silent(node, peer);
             continue;
         };
         if let Held::This(delta) = &told.held {
@@ -514,28 +513,6 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         }
     }
     round
-}
-
-/// Whether `peer` gives no sign of life, so that its answer is not waited for.
-pub(super) fn is_silent(node: &Node, peer: &Peer) -> bool {
-    let now = node.now();
-    node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now)
-}
-
-/// The answer of `peer`, unless it falls silent or the deadline comes before.
-pub(super) async fn answered(
-    node: &Node,
-    peer: &Peer,
-    mut answer: oneshot::Receiver<Vec<u8>>,
-    deadline: Instant,
-) -> Option<Vec<u8>> {
-    loop {
-        match timeout_at(deadline.min(Instant::now() + ROUND), &mut answer).await {
-            Ok(told) => return told.ok(),
-            Err(_) if Instant::now() >= deadline || is_silent(node, peer) => return None,
-            Err(_) => {}
-        }
-    }
 }
 
 impl Round {

@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use super::evidence::Evidence;
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
 use super::search::Search;
-use super::views::Evidence;
+use crate::lock::lock;
 use crate::membership::{HeardState, Membership};
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
@@ -34,7 +35,7 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
                 warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
             }
             info!(sessions = node.store.live(), "ready");
-            node.report(Evidence::Ready(join));
+            node.reports.found(Evidence::Ready(join)).await;
             membership.set_state(HeardState::Ready).await;
             ready.send_replace(true);
             node.rejoin.notified().await;

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered};
-use sessionmesh_core::codec;
 use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::message::{AskUser, Message, ToldUser, USER_IDS_MAX};
 use sessionmesh_core::session::Record;
@@ -18,6 +17,7 @@ use tracing::{debug, warn};
 use super::node::Node;
 use super::peer::Peer;
 use super::read::{self, ROUND};
+use super::request;
 use super::topology::Topology;
 use super::users::Users;
 use crate::error::UserError;
@@ -145,7 +145,7 @@ async fn call(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant)
     let mut answers = FuturesUnordered::new();
     for peer in topology.peers().chain(&topology.former) {
         let question = Question { rule: users.index.fingerprint(), user, view: topology.hash(), deadline };
-        let silent = read::is_silent(node, peer);
+        let silent = request::is_silent(node, peer);
         answers.push(async move {
             let told = if silent { None } else { question.put_to(node, peer).await };
             (peer, told)
@@ -155,7 +155,7 @@ async fn call(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant)
     let (ids, cut) = users.page(user, None, USER_SESSIONS_MAX);
     round.hear(node.me, Some(Pages { ids, current, cut }), false);
     while let Some((peer, told)) = answers.next().await {
-        round.hear(peer.node, told, read::is_silent(node, peer));
+        round.hear(peer.node, told, request::is_silent(node, peer));
     }
     round
 }
@@ -181,9 +181,9 @@ impl Question {
         let mut pages = Pages { ids: Vec::new(), current: true, cut: false };
         loop {
             let (rule, user, after) = (self.rule, self.user, pages.ids.last().copied());
-            let answer = peer.ask(|request| Message::AskUser(AskUser { request, rule, user, after }))?;
-            let bytes = read::answered(node, peer, answer, self.deadline).await?;
-            let Ok(Message::ToldUser(told)) = codec::decode(&bytes) else { return None };
+            let request = request::ask(peer, |request| Message::AskUser(AskUser { request, rule, user, after }))?;
+            let reply = request.reply(node, self.deadline).await?;
+            let Some(Message::ToldUser(told)) = reply.message() else { return None };
             if !is_page(&told, after) {
                 warn!(peer = %peer.member.name, "an impossible list of sessions of a user; it counts as no answer");
                 return None;

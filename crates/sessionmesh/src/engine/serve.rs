@@ -20,14 +20,14 @@ use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::evidence::Evidence;
 use super::frame::{self, FrameReader};
 use super::inbox::Room;
 use super::link::{HANDSHAKE_BYTES_MAX, HANDSHAKE_DEADLINES};
 use super::node::Node;
-use super::peer::lock;
 use super::seldom::Seldom;
-use super::views::Evidence;
 use super::{apply, audit, expire, read, roll_call};
+use crate::lock::lock;
 use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
 use crate::seal::Side;
@@ -296,7 +296,7 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
             return Ok(None);
         }
         Message::Bye => {
-            node.report(Evidence::Left(from));
+            node.reports.said(Evidence::Left(from));
             return Ok(None);
         }
         _ => {
@@ -323,7 +323,7 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
             && lock(&peer.health).grant(clear, topology.hash(), &node.patience, node.now());
         probe::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
         if ping.leaving {
-            node.report(Evidence::Leaving(from));
+            node.reports.said(Evidence::Leaving(from));
         }
     }
     Pong { sent: ping.sent, view: topology.hash().0, counter: node.lamport.now(), granted, clear }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sessionmesh_core::moment::Moment;
 
-use super::peer::lock;
+use crate::lock::lock;
 
 /// So many are kept aside: two for each of eight other nodes.
 const SPARE: usize = 16;

@@ -10,7 +10,8 @@ use sessionmesh_core::slots::Slots;
 use sessionmesh_core::view::{MemberState, NodeHash, View, ViewHash};
 
 use super::health::Patience;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
+use crate::lock::lock;
 
 /// A view with everything that is computed from it. It never changes; a new one takes its place.
 #[derive(Debug)]

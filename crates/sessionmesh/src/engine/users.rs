@@ -7,8 +7,8 @@ use sessionmesh_core::session::Value;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::{UserKey, UserSessions};
 
-use super::peer::lock;
 use super::store::Entry;
+use crate::lock::lock;
 use crate::user_index::UserIndex;
 
 /// Users are spread over so many maps, so that logins seldom wait for each other.

@@ -14,33 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::differences::Differences;
+use super::evidence::Evidence;
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
 use super::refusal::Refusal;
 use super::topology::Topology;
 use super::vanished::Vanished;
 use super::{link, walk};
 use crate::event::Event;
+use crate::lock::lock;
 use crate::membership::{Heard, HeardState, Membership};
-
-/// What a link learned about a member.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Evidence {
-    /// Its port refuses connections: the process is gone.
-    Refused(NodeHash),
-    /// The link is up.
-    Connected(NodeHash),
-    /// Another incarnation or another node answers at its address.
-    Replaced(NodeHash),
-    /// It says that it is leaving.
-    Leaving(NodeHash),
-    /// It has left.
-    Left(NodeHash),
-    /// This node has all that it must hold, since it joined for the time with this number (see [`Node::joins`]).
-    Ready(u64),
-    /// This node hands over what it holds, and will stop.
-    LeavingMyself,
-}
 
 /// Addresses of strangers that wait to be introduced to gossip. More are dropped: gossip finds them by itself.
 pub(crate) const STRANGERS_MAX: usize = 64;
@@ -110,7 +93,7 @@ impl Views {
     /// Computes views until the node stops.
     pub(crate) async fn run(
         mut self,
-        mut evidence: mpsc::UnboundedReceiver<Evidence>,
+        mut evidence: mpsc::Receiver<Evidence>,
         mut strangers: mpsc::Receiver<SocketAddr>,
     ) {
         let mut heard = self.membership.heard();
@@ -119,7 +102,13 @@ impl Views {
             tokio::select! {
                 biased;
                 () = self.node.stop.cancelled() => break,
-                Some(evidence) = evidence.recv() => self.note(evidence),
+                Some(first) = evidence.recv() => {
+                    self.note(first);
+                    // All that waits is looked at once.
+                    while let Ok(next) = evidence.try_recv() {
+                        self.note(next);
+                    }
+                }
                 Some(addr) = strangers.recv() => self.membership.introduce(addr).await,
                 changed = heard.changed() => if changed.is_err() {
                     // The node stops, or the task that hears has failed, which will be said of that one.
@@ -474,13 +463,5 @@ impl Views {
         let without = Topology::new(topology.epoch, view, slots, name, &self.peers, Vec::new());
         let without = without.replacing(topology, &self.node.patience, now);
         self.node.topology.store(Arc::new(without));
-    }
-}
-
-impl Node {
-    /// Reports what was learned about a member.
-    pub(crate) fn report(&self, evidence: Evidence) {
-        // Nobody listens once the node stops.
-        let _ = self.evidence.send(evidence);
     }
 }

@@ -11,9 +11,10 @@ use sessionmesh_core::view::NodeHash;
 use tracing::debug;
 
 use super::node::Node;
-use super::peer::{Peer, lock};
+use super::peer::Peer;
 use super::store::Store;
 use super::topology::Topology;
+use crate::lock::lock;
 
 /// Walks the store, stripe by stripe, and marks what other owners may lack.
 pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topology>, known: BTreeSet<NodeHash>) {

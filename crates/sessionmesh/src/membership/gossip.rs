@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub(crate) use self::detour::Carried;
 use self::transport::{SealedTransport, ServerTransport};
 use super::{DatagramSeal, Heard, HeardState, MembershipConfig};
+use crate::lock::lock;
 use crate::network::Datagrams;
 
 /// How long a dead incarnation is remembered, and half of that passed on. Longer than a restart takes, so that a life with
@@ -87,13 +88,13 @@ impl Gossip {
             config,
         };
         let server = gossip.spawn(seeds).await?;
-        *gossip.server.lock().expect("no holder panics") = Some(server);
+        *lock(&gossip.server) = Some(server);
         Ok(gossip)
     }
 
     /// Messages that connections should carry where datagrams do not pass. Given once.
     pub(super) fn to_carry(&self) -> Option<mpsc::Receiver<Carried>> {
-        self.to_carry.lock().expect("no holder panics").take()
+        lock(&self.to_carry).take()
     }
 
     /// Where messages go that connections have carried here.
@@ -112,7 +113,7 @@ impl Gossip {
     /// Sets the own state and gossips to every live member at once.
     pub(super) async fn set_state(&self, state: HeardState) {
         {
-            let mut own = self.state.lock().expect("no holder panics");
+            let mut own = lock(&self.state);
             // A node that has said that it leaves takes that back never, whichever of its tasks speaks last.
             if *own >= HeardState::Leaving && state < *own {
                 return;
@@ -199,14 +200,14 @@ impl Gossip {
             })
             .await;
         let until = Instant::now() + self.config.gossip_interval * OUTAGE_INTERVALS;
-        *self.carried.lock().expect("no holder panics") = Some((until, live));
+        *lock(&self.carried) = Some((until, live));
         self.swap(server);
         Ok(())
     }
 
     /// Ends the gossip. The socket is closed a moment later.
     pub(super) fn stop(&self) {
-        if let Some(server) = self.server.lock().expect("no holder panics").take() {
+        if let Some(server) = lock(&self.server).take() {
             server.abort();
         }
     }
@@ -260,7 +261,7 @@ impl Gossip {
 
     /// Puts `server` in place, unless this has been stopped meanwhile: then it ends with its handle.
     fn swap(&self, server: Arc<ChitchatHandle>) {
-        let mut place = self.server.lock().expect("no holder panics");
+        let mut place = lock(&self.server);
         match &mut *place {
             Some(old) => *old = server,
             None => server.abort(),
@@ -268,7 +269,7 @@ impl Gossip {
     }
 
     fn server(&self) -> Option<Arc<ChitchatHandle>> {
-        self.server.lock().expect("no holder panics").clone()
+        lock(&self.server).clone()
     }
 
     async fn with<T>(&self, ask: impl FnMut(&mut Chitchat) -> T) -> Option<T> {
@@ -276,12 +277,12 @@ impl Gossip {
     }
 
     fn say(&self, chitchat: &mut Chitchat) {
-        let state = *self.state.lock().expect("no holder panics");
+        let state = *lock(&self.state);
         profile::say(chitchat.self_node_state(), &self.config, state);
     }
 
     fn carried(&self) -> BTreeSet<ChitchatId> {
-        let mut carried = self.carried.lock().expect("no holder panics");
+        let mut carried = lock(&self.carried);
         carried.take_if(|(until, _)| *until < Instant::now());
         carried.as_ref().map(|(_, ids)| ids.clone()).unwrap_or_default()
     }

@@ -33,6 +33,7 @@ pub(crate) use self::named::{LookedUp, Named};
 use self::resolution::Resolution;
 pub(crate) use self::seal::{DatagramSeal, PlainSeal};
 use crate::life::Life;
+use crate::lock::lock;
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
 
 /// The longest name of a cluster, node or zone, in bytes.
@@ -201,7 +202,7 @@ impl Membership {
 
     /// Ends everything, and waits until the port is free. Others notice by silence.
     pub(crate) async fn close(&self) {
-        let tasks: Vec<_> = self.tasks.lock().expect("no holder panics").drain(..).collect();
+        let tasks: Vec<_> = lock(&self.tasks).drain(..).collect();
         for task in tasks {
             task.abort();
             // It ends by being aborted, which is no news.
@@ -212,7 +213,7 @@ impl Membership {
 
     /// Ends everything; others notice by silence. The port is free a moment later.
     pub(crate) fn stop(&self) {
-        for task in self.tasks.lock().expect("no holder panics").drain(..) {
+        for task in lock(&self.tasks).drain(..) {
             task.abort();
         }
         self.gossip.stop();

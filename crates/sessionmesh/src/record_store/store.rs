@@ -18,9 +18,9 @@ use super::value::RecordValue;
 use crate::blindness::WhenUnsure;
 use crate::engine::commit::{self, Change};
 use crate::engine::login;
-use crate::engine::peer::lock;
 use crate::engine::read::{self, Access, Found, SUCCESSORS_MAX};
 use crate::error::{CommitError, LoadError};
+use crate::lock::lock;
 use crate::mesh::Mesh;
 
 /// A session as a whole record.

@@ -6,9 +6,9 @@ use sessionmesh_core::session::{Record, Status, Successor};
 use super::{Commit, Session};
 use crate::engine::commit::{self, Change};
 use crate::engine::login::Login;
-use crate::engine::peer::lock;
 use crate::engine::read::{self, Access, SUCCESSORS_MAX};
 use crate::error::CommitError;
+use crate::lock::lock;
 
 impl Session {
     /// Gives the session another id, against session fixation: to be called at every login. All attributes and this
