@@ -22,3 +22,4 @@ pub(crate) use process::NodeProcess;
 pub(crate) use protocol::{Answer, Command, Found, NodeStats, Rates};
 pub(crate) use reading::{Pace, Reads};
 pub(crate) use serve::serve;
+pub(crate) use visiting::Forged;

@@ -1,10 +1,13 @@
 //! What is asked of a node, and what it answers.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::reading::{Pace, Reads};
+use super::visiting::Forged;
 use crate::engine::writers::{Done, Work};
 use crate::latencies::Latencies;
 
@@ -18,8 +21,8 @@ pub(crate) enum Command {
     Load { ids: Vec<String>, tasks: usize, for_ms: u64 },
     /// Loads and writes one of these sessions so often in a second. [`Answer::Rates`]
     Visit { ids: Vec<String>, per_second: u32, bytes: usize, for_ms: u64 },
-    /// Loads ids that nobody has, so often in a second. [`Answer::Rates`]
-    Flood { per_second: u32, for_ms: u64 },
+    /// Makes ids that nobody has, so often in a second, and loads those that are of a kind. [`Answer::Rates`]
+    Flood { per_second: u32, forged: Option<Forged>, for_ms: u64 },
     /// Commits for a while. [`Answer::Rates`]
     Write { work: Work, for_ms: u64 },
     /// Begins to commit, and goes on while other commands are done. [`Answer::Done`] when all sessions are made.
@@ -184,6 +187,15 @@ pub(crate) struct NodeStats {
     pub(crate) cpu_ms: f64,
     /// When these figures were taken.
     pub(crate) at_ns: u64,
+}
+
+/// Writes one line at once, so that it is out even if the process is killed right after.
+pub(super) fn say(answer: &Answer) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    let mut output = std::io::stdout().lock();
+    output.write_all(&line)?;
+    output.flush().context("cannot answer")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The node's side: it does what its input says.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::arrival::Arrival;
-use super::protocol::{Answer, Command, NodeStats, Rates};
+use super::protocol::{Answer, Command, NodeStats, Rates, say};
 use super::reading::Readers;
 use super::watch::Watch;
 use super::{NodeArgs, bulk, sessions, stream, visiting};
@@ -48,15 +48,6 @@ fn lines() -> mpsc::Receiver<std::io::Result<String>> {
     receiver
 }
 
-/// Writes one line at once, so that it is out even if the process is killed right after.
-pub(super) fn say(answer: &Answer) -> anyhow::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    let mut output = std::io::stdout().lock();
-    output.write_all(&line)?;
-    output.flush().context("cannot answer")
-}
-
 struct Serving {
     mesh: Mesh,
     /// The sessions that were made by `Create`.
@@ -86,8 +77,8 @@ impl Serving {
                 let (ids, window) = (sessions::decode(&ids)?, Duration::from_millis(for_ms));
                 Answer::Rates(visiting::visit(&self.mesh, ids, per_second, bytes, window).await?)
             }
-            Command::Flood { per_second, for_ms } => {
-                Answer::Rates(visiting::flood(&self.mesh, per_second, Duration::from_millis(for_ms)).await?)
+            Command::Flood { per_second, forged, for_ms } => {
+                Answer::Rates(visiting::flood(&self.mesh, per_second, forged, Duration::from_millis(for_ms)).await?)
             }
             Command::Write { work, for_ms } => {
                 let done = writers::run(&self.mesh, work, Duration::from_millis(for_ms)).await?;

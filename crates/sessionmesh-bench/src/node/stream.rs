@@ -7,7 +7,7 @@ use sessionmesh::{CommitError, Mesh, Session};
 use tokio::task::{JoinSet, yield_now};
 
 use super::protocol::Answer;
-use super::serve::say;
+use super::protocol::say;
 use crate::engine::writers::{KEY, Work, ack};
 use crate::payload::Payload;
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
 use sessionmesh::{LoadError, Mesh, SessionId};
 use sessionmesh_core::id::Slot;
 use tokio::task::JoinSet;
@@ -46,12 +47,33 @@ pub(super) async fn visit(
     paced(mesh, VISITORS, per_second, window, visit).await
 }
 
-/// Loads of ids that pass for minted ones and that nobody has, `per_second` of them, each once.
-pub(super) async fn flood(mesh: &Mesh, per_second: u32, window: Duration) -> anyhow::Result<Rates> {
-    let forge = |mesh: Mesh, mut random: StdRng| async move {
+/// Ids that nobody has, as somebody makes them who wants to be logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Forged {
+    /// Of random bytes.
+    Random,
+    /// They pass for minted ones: whoever made them has read how ids are made.
+    Minted,
+}
+
+/// Makes such ids, `per_second` of them, and loads each once; none are only made, to see what that takes by itself.
+pub(super) async fn flood(
+    mesh: &Mesh,
+    per_second: u32,
+    forged: Option<Forged>,
+    window: Duration,
+) -> anyhow::Result<Rates> {
+    let forge = move |mesh: Mesh, mut random: StdRng| async move {
         let slot = Slot::masked(random.random());
-        let forged = SessionId::mint(&mut random, slot);
-        match mesh.load(forged).await {
+        let id = match forged {
+            Some(Forged::Random) => SessionId::from_bytes(random.random()),
+            Some(Forged::Minted) | None => SessionId::mint(&mut random, slot),
+        };
+        if forged.is_none() {
+            return Ok((random, std::hint::black_box(id).is_minted()));
+        }
+        match mesh.load(id).await {
             Ok(None) => Ok((random, true)),
             Ok(Some(_)) => anyhow::bail!("a forged id has a session"),
             Err(LoadError::CannotTell { .. }) => Ok((random, false)),

@@ -12,8 +12,8 @@ const REMEMBERED_MS: u64 = 1_000;
 const IDS_MAX: usize = 4_096;
 /// Unknown ids that all owners are asked for: so many a second, and so many at once after a pause. Beyond that one owner that
 /// has missed nothing suffices.
-const ASKED_PER_SECOND: u64 = 500;
-const ASKED_AT_ONCE: u64 = 1_000;
+const ASKED_PER_SECOND: i64 = 500;
+const ASKED_AT_ONCE: i64 = 1_000;
 
 /// The ids that were unknown lately.
 #[derive(Debug)]
@@ -21,8 +21,9 @@ pub(crate) struct Unknown {
     /// Until when each counts as unknown, and under which topology that was found out.
     ids: HashMap<SessionId, (Moment, u64)>,
     order: VecDeque<SessionId>,
-    /// In thousandths, so that each millisecond adds a whole number.
-    tokens: u64,
+    /// In thousandths, so that each millisecond adds a whole number. Below zero while more come than may be asked for, so that
+    /// a flood counts as one for as long as it lasts.
+    tokens: i64,
     counted: Moment,
 }
 
@@ -42,7 +43,7 @@ impl Unknown {
     /// `id` is unknown.
     pub(crate) fn note(&mut self, id: SessionId, epoch: u64, now: Moment) {
         self.refill(now);
-        self.tokens = self.tokens.saturating_sub(1_000);
+        self.tokens = (self.tokens - 1_000).max(-ASKED_AT_ONCE * 1_000);
         if self.ids.insert(id, (now.plus_ms(REMEMBERED_MS), epoch)).is_none() {
             self.order.push_back(id);
         }
@@ -59,8 +60,8 @@ impl Unknown {
     }
 
     fn refill(&mut self, now: Moment) {
-        let gained = now.ms_since(self.counted).saturating_mul(ASKED_PER_SECOND);
-        self.tokens = self.tokens.saturating_add(gained).min(ASKED_AT_ONCE * 1_000);
+        let since = i64::try_from(now.ms_since(self.counted)).unwrap_or(i64::MAX);
+        self.tokens = self.tokens.saturating_add(since.saturating_mul(ASKED_PER_SECOND)).min(ASKED_AT_ONCE * 1_000);
         self.counted = self.counted.max(now);
     }
 }
@@ -107,6 +108,13 @@ mod tests {
         assert!(!unknown.is_flooded(NOW.plus_ms(2)), "one more in 2 ms");
         unknown.note(id(0), 1, NOW.plus_ms(2));
         assert!(unknown.is_flooded(NOW.plus_ms(3)));
-        assert!(!unknown.is_flooded(NOW.plus_ms(60_000)));
+        // Ten a millisecond, for ten seconds: none of them is one more that may be asked for.
+        for ms in 0..10_000 {
+            let now = NOW.plus_ms(3 + ms);
+            assert!(unknown.is_flooded(now), "{ms}");
+            (0..10).for_each(|number| unknown.note(id(number), 1, now));
+        }
+        assert!(unknown.is_flooded(NOW.plus_ms(10_003)));
+        assert!(!unknown.is_flooded(NOW.plus_ms(10_003 + 2_002)), "what was too much is made up for");
     }
 }
