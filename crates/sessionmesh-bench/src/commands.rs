@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Chapter, Figures, Machine, Page};
+use crate::run_args::RunArgs;
 use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
@@ -50,20 +51,6 @@ enum Command {
     Node(node::NodeArgs),
 }
 
-/// How thoroughly a run measures.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct RunArgs {
-    /// A minute's run: fewer and shorter rounds, smaller numbers. Its figures are rough
-    #[arg(long)]
-    pub(crate) quick: bool,
-    /// How often each figure is measured; the median counts
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rounds: Option<u32>,
-    /// Write every figure to this file, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
 #[derive(Clone, Debug, Args)]
 struct AllArgs {
     #[command(flatten)]
@@ -71,23 +58,6 @@ struct AllArgs {
     /// The folder of performance.md
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))]
     docs: PathBuf,
-}
-
-impl RunArgs {
-    /// How often to measure: what was asked for, or else `usual`, or less for a quick run.
-    pub(crate) fn rounds(&self, usual: u32) -> u32 {
-        self.rounds_or(usual, usual.min(2))
-    }
-
-    /// How often to measure: what was asked for, or else `usual`, or `quick` for a quick run.
-    pub(crate) fn rounds_or(&self, usual: u32, quick: u32) -> u32 {
-        self.rounds.unwrap_or(self.pick(usual, quick))
-    }
-
-    /// `usual`, or `quick` for a quick run.
-    pub(crate) fn pick<T>(&self, usual: T, quick: T) -> T {
-        if self.quick { quick } else { usual }
-    }
 }
 
 /// What a subcommand does: it measures, notes the figures, and tells of them.

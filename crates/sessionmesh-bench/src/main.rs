@@ -20,6 +20,7 @@ mod payload;
 mod pinned;
 mod processor;
 mod report;
+mod run_args;
 mod share;
 
 use std::process::ExitCode;

@@ -1,16 +1,19 @@
 //! The command line, and what its exit codes mean.
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::ColorChoice;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::demo::{self, DemoArgs};
+use crate::failure::Failure;
 use crate::log::Log;
-use crate::{demo, multicast_check, node, terminal};
+use crate::multicast_arguments::MulticastArgs;
+use crate::multicast_check;
+use crate::node::{self, NodeArgs};
+use crate::terminal;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -68,102 +71,6 @@ enum Command {
         "  2  wrong usage"
     ))]
     MulticastCheck(MulticastArgs),
-}
-
-/// What `demo` takes.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
-    pub(crate) nodes: u16,
-    /// Whether every node holds every session, or a primary and its backups
-    #[arg(long, value_enum, default_value_t = Mode::PrimaryBackup)]
-    pub(crate) mode: Mode,
-    /// Copies of a session besides the primary's, in primary-backup
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub(crate) backups: u8,
-    /// How the nodes find each other: by beacons on loopback, or by the first node's address
-    #[arg(long, value_enum, default_value_t = Discovery::Multicast)]
-    pub(crate) discovery: Discovery,
-    /// HTTP port of the first node, the others use the next ones; 0 takes any free ports
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
-    pub(crate) http_port: u16,
-    /// Stop after the play instead of running until Ctrl-C
-    #[arg(long)]
-    pub(crate) once: bool,
-}
-
-/// What `node` takes.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct NodeArgs {
-    /// Configuration file; without it, environment variables alone
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// How long a stop waits for the hand-over
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) drain: Duration,
-    /// How long /healthz says 503 before the hand-over starts, for a balancer's checks to notice
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
-    pub(crate) notice: Duration,
-    /// Exit when stdin is closed, so that no node outlives the demo that started it
-    #[arg(long, hide = true)]
-    pub(crate) until_stdin_closes: bool,
-}
-
-/// What `multicast-check` takes.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct MulticastArgs {
-    /// Multicast group
-    #[arg(long, default_value = "228.0.0.4", value_parser = group)]
-    pub(crate) group: Ipv4Addr,
-    /// UDP port
-    #[arg(long, default_value_t = 45564, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: u16,
-    /// Check only the interface with this address [default: every IPv4 interface]
-    #[arg(long, value_name = "IP")]
-    pub(crate) interface: Option<Ipv4Addr>,
-    /// Configuration file of a node: check the interface that this node would take, too
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["interface", "send", "listen"])]
-    pub(crate) config: Option<PathBuf>,
-    /// Only send, for a --listen on another machine
-    #[arg(long, conflicts_with = "listen")]
-    pub(crate) send: bool,
-    /// Only listen, for a --send on another machine
-    #[arg(long)]
-    pub(crate) listen: bool,
-    /// How long to send or listen [default: 10 with --send or --listen; else 1, which ends early once all is well]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub(crate) seconds: Option<u64>,
-    /// How many networks a datagram may cross; more than 1 needs routers that forward multicast
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8))]
-    pub(crate) ttl: u8,
-}
-
-/// Which nodes hold a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    AllToAll,
-    PrimaryBackup,
-}
-
-/// How the nodes of a demo find each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Discovery {
-    Multicast,
-    Seeds,
-}
-
-/// Why a command ends with another exit code than 0.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// What was asked for did not come about; the message is none if it has been printed.
-    Failed(Option<String>),
-    /// It was not even tried: usage or configuration is wrong.
-    Refused(String),
-    /// The node stopped by itself, because a part of it had failed.
-    Died(String),
-    /// The node stopped as it was told to, and there was nobody to take its sessions.
-    NobodyStayed(String),
 }
 
 /// For so long the last words of the program may wait for whoever reads them.
@@ -238,11 +145,6 @@ fn start_log(wanted: Option<&str>, log: &Log, colours: bool) -> Result<(), Failu
     Ok(())
 }
 
-fn group(text: &str) -> Result<Ipv4Addr, String> {
-    let is_group = |addr: &Ipv4Addr| addr.is_multicast();
-    text.parse().ok().filter(is_group).ok_or_else(|| "not an address from 224.0.0.0 to 239.255.255.255".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -252,13 +154,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn only_a_multicast_address_is_a_group() {
-        assert_eq!(group("228.0.0.4"), Ok(Ipv4Addr::new(228, 0, 0, 4)));
-        for other in ["10.0.0.1", "ff02::1", ""] {
-            assert!(group(other).is_err(), "{other}");
-        }
     }
 }

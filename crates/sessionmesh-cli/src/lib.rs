@@ -3,12 +3,15 @@
 //! - `demo` starts nodes as child processes, kills one before your eyes, and shows that nobody is logged out.
 //! - `node` is the example: an axum application with a [`Mesh`](sessionmesh::Mesh), as one would write it.
 //! - `multicast_check` says whether datagrams to a group arrive.
+//! - `failure` is how a command can end.
 //! - `probe` is the datagram that the last two share, `terminal` the look of what is printed, `log` how lines get to stderr,
 //!   `open_files` the limit on them.
 
 mod cli;
 mod demo;
+mod failure;
 mod log;
+mod multicast_arguments;
 mod multicast_check;
 mod node;
 mod open_files;

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::cli::{Failure, MulticastArgs};
+use crate::failure::Failure;
+use crate::multicast_arguments::MulticastArgs;
 use crate::node::settings;
 use crate::probe::{self, Probe};
 use crate::terminal::{BAD, BOLD, FAINT, GOOD, millis};

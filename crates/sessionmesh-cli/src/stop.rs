@@ -1,6 +1,6 @@
 //! How the program is told to stop.
 
-use crate::cli::Failure;
+use crate::failure::Failure;
 
 /// Ctrl-C and SIGTERM, as often as they come.
 #[derive(Debug)]

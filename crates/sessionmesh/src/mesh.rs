@@ -318,7 +318,7 @@ impl Mesh {
             owned: Store::stripes().map(owned).sum(),
             outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
             in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),
-            fenced: self.node.fences.len(),
+            fenced: self.node.expiry_holds.len(),
             waiting_commits: lock(&self.node.acks).len(),
             users_indexed: self.node.store.users().map_or(0, Users::len),
             following: self.node.following.load(Ordering::Relaxed),

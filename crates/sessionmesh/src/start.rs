@@ -25,6 +25,7 @@ use tracing::info;
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
 use crate::engine::evidence::{self, Evidence, Reports};
+use crate::engine::expiry_holds::ExpiryHolds;
 use crate::engine::health::Patience;
 use crate::engine::inbox::Inbox;
 use crate::engine::keys::Keys;
@@ -362,7 +363,7 @@ fn new_node(
         topology: ArcSwap::from_pointee(alone),
         acks: Mutex::default(),
         keeping: Mutex::default(),
-        fences: expire::Fences::default(),
+        expiry_holds: ExpiryHolds::default(),
         following: AtomicUsize::new(0),
         rng: Mutex::new(rng),
         events: broadcast::Sender::new(EVENTS_MAX),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sessionmesh::Value;
 
-use super::settings::Site;
+use super::site::Site;
 use super::visit::State;
 
 /// The attribute that says how long the cookie of this session lives, in seconds, as JSON; 0: until the browser ends. It

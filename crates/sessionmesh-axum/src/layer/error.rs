@@ -9,7 +9,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use sessionmesh::{CommitError, CreateError, LoadError, ValueError};
 
-use super::settings::ErrorPage;
+/// What the visitor sees instead of a line of text.
+pub(super) type ErrorPage = dyn Fn(&SessionError, &Asked) -> Response + Send + Sync;
 
 /// Why the session could not be told, read or stored. As a response it is the site's [error
 /// page](super::SessionLayer::error_page), so handlers can pass it on with `?`.

@@ -16,8 +16,9 @@ mod presented;
 mod route_cookie;
 mod service;
 mod session;
-mod settings;
+mod session_layer;
 mod sign_off;
+mod site;
 #[cfg(test)]
 mod tests;
 mod visit;
@@ -31,4 +32,4 @@ pub use options::{SessionOptions, SessionOptionsService};
 pub use route_cookie::RouteCookie;
 pub use service::{SessionFuture, SessionService};
 pub use session::Session;
-pub use settings::SessionLayer;
+pub use session_layer::SessionLayer;

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use sessionmesh::SessionId;
 
-use super::settings::Site;
+use super::site::Site;
 
 /// So many different ids of one request are looked at: more than a browser keeps cookies for a site (180), so that who
 /// plants some cannot push the good one out.

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::error::Reason;
 use super::options::SessionOptions;
-use super::settings::Site;
+use super::site::Site;
 use super::visit::Visit;
 
 /// The service of [`SessionLayer`](super::SessionLayer).

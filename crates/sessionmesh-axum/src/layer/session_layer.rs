@@ -1,9 +1,7 @@
-//! The layer, and what it is told.
+//! The layer: what it is told, and where it goes.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use axum_core::response::Response;
 use http::Uri;
@@ -16,60 +14,7 @@ use super::moves::Moves;
 use super::options::SessionOptions;
 use super::route_cookie::RouteCookie;
 use super::service::SessionService;
-
-pub(super) type ErrorPage = dyn Fn(&SessionError, &Asked) -> Response + Send + Sync;
-type Ignore = dyn Fn(&Uri) -> bool + Send + Sync;
-
-/// What all requests share.
-#[derive(Clone)]
-pub(super) struct Site {
-    pub(super) mesh: Mesh,
-    pub(super) cookie: SessionCookie,
-    pub(super) route: Option<RouteCookie>,
-    pub(super) options: SessionOptions,
-    pub(super) error_page: Option<Arc<ErrorPage>>,
-    pub(super) commit_on_server_error: bool,
-    pub(super) refuse_fewer_copies: bool,
-    pub(super) when_unsure: WhenUnsure,
-    pub(super) cache_headers: bool,
-    pub(super) moves: Moves,
-    /// Counts the requests with more unknown ids than are asked for, whose turns differ.
-    pub(super) asks: Arc<AtomicUsize>,
-    ignored_paths: Vec<Cow<'static, str>>,
-    ignored: Vec<Arc<Ignore>>,
-}
-
-impl Site {
-    /// Whether a session goes to the node that a visitor comes to.
-    pub(super) fn moves_sessions(&self) -> bool {
-        self.route.as_ref().is_some_and(|route| route.moves_sessions)
-    }
-
-    /// Whether both find the same session in a request.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.mesh == other.mesh && self.cookie.name == other.cookie.name
-    }
-
-    pub(super) fn ignores(&self, uri: &Uri) -> bool {
-        let path = uri.path();
-        let below = |prefix: &Cow<'_, str>| {
-            let rest = path.strip_prefix(&**prefix);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
-        };
-        self.ignored_paths.iter().any(below) || self.ignored.iter().any(|ignored| ignored(uri))
-    }
-}
-
-impl fmt::Debug for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site")
-            .field("node", &self.mesh.name())
-            .field("cookie", &self.cookie)
-            .field("route", &self.route)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
+use super::site::Site;
 
 /// Gives requests a [`Session`](super::Session): a layer for [`Router::layer`], outside of every layer and handler that
 /// uses the session. The [front page](crate) says what happens in a request.

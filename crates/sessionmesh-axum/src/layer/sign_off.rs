@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sessionmesh::{MemberState, SessionId};
 
 use super::cookie_age;
-use super::settings::Site;
+use super::site::Site;
 use super::visit::{State, Tell, Visit};
 
 impl Visit {

@@ -14,7 +14,7 @@ use super::error::{Asked, Page, Reason, SessionError};
 use super::find::{Found, find};
 use super::options::SessionOptions;
 use super::presented::Presented;
-use super::settings::Site;
+use super::site::Site;
 
 /// For so long after a renewal a request with the old id may be one that was under way then, or that a browser sent which
 /// had not got the new id yet.

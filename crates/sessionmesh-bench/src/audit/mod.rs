@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 
 use self::counted::{Counted, Written};
 use crate::cluster;
-use crate::commands::RunArgs;
 use crate::processor::Threads;
 use crate::report::{Chapter, Figures, Table};
+use crate::run_args::RunArgs;
 use crate::share;
 
 /// Sessions on each node: so few that looking for idle ones takes next to nothing, and many.

@@ -11,8 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::writers::{Done, Work};
 use crate::cluster;
-use crate::commands::RunArgs;
 use crate::report::{Bound, Chapter, Figures, Goal, Plot, Shape, Table};
+use crate::run_args::RunArgs;
 
 /// Cluster sizes.
 const NODES: [usize; 5] = [2, 3, 4, 5, 8];

@@ -7,9 +7,9 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::{BYTES, NODES, cluster, spread};
-use crate::commands::RunArgs;
 use crate::node::{Command, NodeStats, are_settled};
 use crate::report::{Figures, Table};
+use crate::run_args::RunArgs;
 use crate::share;
 
 /// Sessions of the whole cluster.

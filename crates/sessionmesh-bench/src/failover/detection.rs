@@ -8,11 +8,11 @@ use sessionmesh::AckName;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{BYTES, NODES, cluster, spread};
-use crate::commands::RunArgs;
 use crate::engine::writers::Work;
 use crate::monotonic;
 use crate::node::{Answer, Command, Found, NodeProcess, Processes};
 use crate::report::{Figures, Table};
+use crate::run_args::RunArgs;
 
 /// How long survivors are watched, and the woken node is asked.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,10 +10,10 @@ use sessionmesh::AckName;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{BYTES, cluster};
-use crate::commands::RunArgs;
 use crate::engine::writers::Work;
 use crate::node::{Answer, Command, Found, NodeProcess};
 use crate::report::{Figures, Table};
+use crate::run_args::RunArgs;
 
 const NODES: usize = 3;
 const WRITERS: usize = 16;

@@ -8,9 +8,9 @@ mod slow_peer;
 use sessionmesh::ModeName;
 use tokio::runtime::Builder;
 
-use crate::commands::RunArgs;
 use crate::node::{Processes, Threads};
 use crate::report::{Bound, Chapter, Figures, Goal};
+use crate::run_args::RunArgs;
 
 /// Cluster sizes.
 const NODES: [usize; 2] = [3, 5];

@@ -8,11 +8,11 @@ use sessionmesh::AckName;
 use tokio::time::{Instant, sleep};
 
 use super::{BYTES, cluster, spread};
-use crate::commands::RunArgs;
 use crate::engine::writers::Work;
 use crate::memory;
 use crate::node::{Command, NodeProcess};
 use crate::report::{Figures, Table};
+use crate::run_args::RunArgs;
 
 const NODES: usize = 3;
 const WORK: Work = Work { writers: 16, bytes: BYTES, ack: AckName::Owners };

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep};
 
-use crate::commands::RunArgs;
 use crate::http::peers::{Redis, Sites};
 use crate::http::site::Variant;
 use crate::memory::resident;
 use crate::report::{Bound, Chapter, Figures, Goal, Table};
+use crate::run_args::RunArgs;
 
 /// Bytes of the value of each session.
 const BYTES: usize = 1 << 10;

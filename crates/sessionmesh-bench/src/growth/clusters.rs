@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::load::{self, Span};
 use super::network::MemoryNetwork;
 use crate::cluster;
-use crate::commands::RunArgs;
 use crate::report::{Chapter, Figures, Plot, Shape, Table};
+use crate::run_args::RunArgs;
 
 /// Cluster sizes.
 const NODES: [usize; 6] = [2, 4, 8, 16, 32, 64];

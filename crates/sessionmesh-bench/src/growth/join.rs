@@ -17,8 +17,8 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::terms::{Mode, Terms};
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 
-use crate::commands::RunArgs;
 use crate::report::{Chapter, Figures, Table};
+use crate::run_args::RunArgs;
 
 const MODES: [(&str, Mode); 2] =
     [("primary-backup", Mode::PrimaryBackup { backups: 1 }), ("all-to-all", Mode::AllToAll)];

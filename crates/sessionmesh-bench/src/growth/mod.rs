@@ -5,8 +5,8 @@ mod join;
 mod load;
 mod network;
 
-use crate::commands::RunArgs;
 use crate::report::{Bound, Chapter, Figures, Goal};
+use crate::run_args::RunArgs;
 
 const GOALS: [Goal; 2] = [
     Goal {

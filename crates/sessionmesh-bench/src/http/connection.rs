@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::workload::request;
+use super::request::request;
 
 /// A kept connection.
 pub(crate) struct Connection {

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Connection, make_sessions};
 use super::peers::Sites;
+use super::request::request;
 use super::system::System;
-use super::workload::{BYTES, request};
+use super::workload::BYTES;
 use crate::report::Figures;
 
 /// A write that is not seen after this long counts as never seen.

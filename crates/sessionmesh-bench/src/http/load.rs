@@ -116,7 +116,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::http::workload::request;
+    use crate::http::request::request;
 
     #[tokio::test]
     async fn only_what_succeeded_counts() -> anyhow::Result<()> {

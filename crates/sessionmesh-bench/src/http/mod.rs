@@ -6,6 +6,7 @@ mod goals;
 mod lag;
 mod load;
 pub(crate) mod peers;
+mod request;
 mod running;
 pub(crate) mod site;
 mod system;
@@ -24,8 +25,8 @@ use self::running::{Peers, Running};
 use self::system::System;
 use self::tomcat::Tomcat;
 use self::workload::Workload;
-use crate::commands::RunArgs;
 use crate::report::{Chapter, Figures};
+use crate::run_args::RunArgs;
 
 /// Rounds of the replication lag, of which each has many samples.
 const LAG_ROUNDS: u32 = 3;

@@ -12,8 +12,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, make_sessions};
+use super::request::request;
 use super::site::Variant;
-use super::workload::request;
 use crate::processor;
 
 /// How long a process may take to start.

@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
 use super::load::Requests;
+use super::request::request;
 use super::system::System;
 
 /// Sessions that are read and written, made beforehand.
@@ -80,12 +81,6 @@ impl Workload {
         let drawn = (0..SESSIONS * 4).filter_map(|_| cookies.choose(&mut rng));
         Requests(drawn.map(|cookie| request(&path, Some(cookie))).collect())
     }
-}
-
-/// A request as it goes onto the wire.
-pub(crate) fn request(path: &str, cookie: Option<&str>) -> Vec<u8> {
-    let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
-    format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{cookie}\r\n").into_bytes()
 }
 
 #[cfg(test)]

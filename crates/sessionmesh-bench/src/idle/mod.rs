@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use sessionmesh::ModeName;
 
-use crate::commands::RunArgs;
 use crate::node::{Command, NodeProcess, Processes, Threads};
 use crate::processor;
 use crate::report::{Bound, Chapter, Figures, Goal, Table};
+use crate::run_args::RunArgs;
 use crate::share;
 
 /// Cluster sizes.

@@ -9,10 +9,10 @@ use sessionmesh::ModeName;
 
 use self::newcomer::Joined;
 use self::readers::Readers;
-use crate::commands::RunArgs;
 use crate::node::{Command, NodeStats, Processes, Threads};
 use crate::pinned::Pinned;
 use crate::report::{Chapter, Figures};
+use crate::run_args::RunArgs;
 
 /// Bytes of the value of each session.
 const BYTES: usize = 1 << 10;

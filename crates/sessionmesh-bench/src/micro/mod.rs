@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use self::mesh::Pair;
 use self::timing::Timer;
-use crate::commands::RunArgs;
 use crate::report::{Chapter, Figures, Table};
+use crate::run_args::RunArgs;
 
 /// All operations, and what to call them, in the order of the table.
 const OPERATIONS: [(&str, &str); 17] = [

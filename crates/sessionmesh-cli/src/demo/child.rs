@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::cli::Failure;
+use crate::failure::Failure;
 use crate::node::ReadyLine;
 use crate::terminal::FAINT;
 

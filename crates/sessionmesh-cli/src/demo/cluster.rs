@@ -8,9 +8,10 @@ use sessionmesh::Config;
 use sessionmesh::network::MulticastBind;
 use tokio::time::sleep;
 
+use super::arguments::{DemoArgs, Discovery, Mode};
 use super::child::Node;
 use super::http::ask;
-use crate::cli::{DemoArgs, Discovery, Failure, Mode};
+use crate::failure::Failure;
 use crate::node::ReadyLine;
 use crate::probe;
 use crate::terminal::{BOLD, FAINT, ODD, millis};

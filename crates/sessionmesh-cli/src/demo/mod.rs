@@ -1,5 +1,6 @@
 //! `sessionmesh demo`: a small cluster on this machine, and a fail-over before your eyes.
 
+mod arguments;
 mod child;
 mod cluster;
 pub(crate) mod http;
@@ -9,8 +10,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+pub(crate) use self::arguments::DemoArgs;
 use self::cluster::Cluster;
-use crate::cli::{DemoArgs, Failure};
+use crate::failure::Failure;
 use crate::stop::Stop;
 use crate::terminal::{BOLD, FAINT, ODD};
 

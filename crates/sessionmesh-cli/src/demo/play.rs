@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::cluster::{AGAIN, Cluster};
 use super::http::ask;
-use crate::cli::Failure;
+use crate::failure::Failure;
 use crate::terminal::{BAD, FAINT, GOOD, begin, millis};
 
 /// How long a node may answer "come again" before the play counts as failed.

@@ -1,6 +1,7 @@
 //! The example application: a small shop, with what a site with logins needs of its sessions.
 
 mod account;
+mod cart;
 mod origin;
 mod page;
 mod posted;

@@ -1,6 +1,7 @@
 //! `sessionmesh node`: one node with the example application, from its configuration to its orderly end.
 
 mod app;
+mod arguments;
 mod port;
 mod ready_line;
 pub(crate) mod settings;
@@ -18,10 +19,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use self::app::App;
+pub(crate) use self::arguments::NodeArgs;
 use self::port::Port;
 pub(crate) use self::ready_line::ReadyLine;
 use self::visitors::{Visitors, visitors_max};
-use crate::cli::{Failure, NodeArgs};
+use crate::failure::Failure;
 use crate::log::Log;
 use crate::open_files;
 use crate::stop::Stop;

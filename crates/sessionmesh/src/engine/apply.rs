@@ -11,14 +11,15 @@ use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Invalidated, Record, Status, Successor};
+use sessionmesh_core::session::{Invalidated, Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
 
+use super::announce::{Snapshot, announce_end};
+use super::entry::Entry;
 use super::node::Node;
-use super::store::{Buried, Entry};
-use crate::event::Event;
+use super::store::Buried;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
@@ -73,7 +74,7 @@ fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, end: Invalidated, now: 
         Buried::Before => false,
         Buried::Now => {
             node.lamport.observe(end.stamp.counter);
-            node.fences.lift(id);
+            node.expiry_holds.lift(id);
             true
         }
         Buried::Not => {
@@ -116,7 +117,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     let heard = node.heard(now);
     let mut overtaken = Vec::new();
     let done = node.store.update(delta.id, |held| {
-        let before = Glance::of(held.as_ref());
+        let before = Snapshot::of(held.as_ref());
         let was_due = is_due(held.as_ref(), now);
         if let (Content::Tombstone(WireEnd { successor: Some(_), .. }), Some(entry)) = (&delta.content, held.as_ref()) {
             overtaken = entry.record.session.attributes().to_vec();
@@ -134,7 +135,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         // Whoever sent this tells the other owners of the access that it knows of.
         let known = heard.minus_ms(delta.age_ms);
         *held = record.map(|record| Entry::merged(record, told, known));
-        let after = Glance::of(held.as_ref());
+        let after = Snapshot::of(held.as_ref());
         let reprieved = was_due && held.as_ref().is_some_and(|entry| entry.record.is_usable(now));
         (applied, before, after, reprieved)
     });
@@ -143,7 +144,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         return Answer { verdict: Verdict::NeedsWhole, newer: false };
     };
     probe::reached_if(Path::LateSaveAbsorbed, || {
-        let ended = |glance: Glance| matches!(glance.status, Some(Status::Invalidated { .. }));
+        let ended = |snapshot: Snapshot| matches!(snapshot.status, Some(Status::Invalidated { .. }));
         ended(before) && ended(after) && matches!(delta.content, Content::Session { .. })
     });
     probe::reached_if(Path::ExpiredRevived, || {
@@ -163,7 +164,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         }
     }
     if changed || reprieved {
-        node.fences.lift(delta.id);
+        node.expiry_holds.lift(delta.id);
     }
     if changed {
         announce_end(node, delta.id, before, after);
@@ -171,7 +172,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     // Those that agreed to its end wait for the verdict, and this is it.
     if reprieved && topology.is_primary(delta.id.slot()) && !probe::planted(Bug::RefusalNotTold) {
         probe::reached(Path::Reprieved);
-        super::commit::tell_access(node, delta.id);
+        node.propagate_access(delta.id);
     }
     // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never
     // sees the two meet.
@@ -194,35 +195,4 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
 /// Whether the session lives, but its idle limit has passed.
 fn is_due(held: Option<&Entry>, now: Moment) -> bool {
     held.is_some_and(|entry| entry.record.status() == Status::Live && entry.record.is_past_limit(now))
-}
-
-/// What matters of a record before and after a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Glance {
-    pub(crate) status: Option<Status>,
-    access: Option<Moment>,
-}
-
-impl Glance {
-    pub(crate) fn of(entry: Option<&Entry>) -> Self {
-        Self { status: entry.map(|entry| entry.record.status()), access: entry.map(|entry| entry.record.access) }
-    }
-}
-
-/// The primary tells of the end of a session, once: when its own copy goes from live to ended.
-pub(crate) fn announce_end(node: &Node, id: SessionId, before: Glance, after: Glance) {
-    let tells = node.topology.load().is_primary(id.slot()) || probe::planted(Bug::EventOnEveryOwner);
-    if before.status != Some(Status::Live) || !tells {
-        return;
-    }
-    match after.status {
-        Some(Status::Invalidated { successor: None }) => node.emit(Event::Invalidated { id }),
-        Some(Status::Invalidated { successor: Some(Successor::Renewed(successor)) }) => {
-            node.emit(Event::Renewed { id, successor });
-        }
-        Some(Status::Invalidated { successor: Some(Successor::Moved(successor)) }) => {
-            node.emit(Event::Moved { id, successor });
-        }
-        Some(Status::Live | Status::Expired) | None => {}
-    }
 }

@@ -16,10 +16,10 @@ use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::apply::{Glance, announce_end};
+use super::announce::{Snapshot, announce_end};
+use super::entry::Entry;
 use super::node::Node;
 use super::read::{self, Access, SUCCESSORS_MAX};
-use super::store::Entry;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::lock::lock;
@@ -72,7 +72,7 @@ pub(crate) async fn commit(
     let mut id = id;
     let mut base = base.cloned();
     for _ in 0..SUCCESSORS_MAX {
-        node.fences.passed(id, deadline).await;
+        node.expiry_holds.passed(id, deadline).await;
         let written = write(node, id, base.as_ref(), change)?;
         let (stamp, record) = match written {
             Written::Nothing(record) => {
@@ -141,7 +141,7 @@ pub(crate) async fn end(
     let mut overtaken = None;
     let ended = node.store.update(id, |held| {
         check_open(node)?;
-        let before = Glance::of(held.as_ref());
+        let before = Snapshot::of(held.as_ref());
         let stamp = node.tick();
         let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
         // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
@@ -157,7 +157,7 @@ pub(crate) async fn end(
             }
             None => *held = Some(Entry::ended(end)),
         }
-        Ok::<_, CommitError>((stamp, before, Glance::of(held.as_ref()), was))
+        Ok::<_, CommitError>((stamp, before, Snapshot::of(held.as_ref()), was))
     });
     let (stamp, before, after, was) = ended?;
     announce_end(node, id, before, after);
@@ -265,11 +265,6 @@ async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
     }
 }
 
-/// Passes on that a session was accessed.
-pub(crate) fn tell_access(node: &Node, id: SessionId) {
-    node.spread(id, Stamp::PROBE, Lane::Usual);
-}
-
 enum Written {
     Nothing(Record),
     New(Stamp, Record),
@@ -342,7 +337,7 @@ pub(crate) async fn update<R>(
     let deadline = Instant::now() + wait.deadline;
     let (mut id, mut base) = (id, base.cloned());
     for _ in 0..SUCCESSORS_MAX {
-        node.fences.passed(id, deadline).await;
+        node.expiry_holds.passed(id, deadline).await;
         let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
         let Some(successor) = node.store.read(id, renewed) else { break };
         (id, base) = resolve(node, successor.id(), deadline).await;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -16,14 +15,15 @@ use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::{Expired, Status, access_tolerance_ms};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::commit::{Wait, replicate};
+use super::entry::Entry;
 use super::node::Node;
 use super::request;
 use super::seldom::Seldom;
-use super::store::{Entry, Store};
+use super::store::Store;
 use super::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
@@ -43,57 +43,6 @@ const HEARD_OF_DEADLINES: u32 = 10;
 const TOMBSTONE_PAUSE_MS_MAX: u64 = 600_000;
 /// An expired session is remembered for so long, at least: late copies of the same end are told from news.
 const EXPIRED_MS: u64 = 60_000;
-
-/// Sessions that this node agreed to have expire, and does not use until the verdict.
-#[derive(Debug, Default)]
-pub(crate) struct Fences {
-    until: Mutex<BTreeMap<SessionId, Moment>>,
-    count: AtomicUsize,
-}
-
-impl Fences {
-    /// Whether `id` is fenced.
-    pub(crate) fn holds(&self, id: SessionId, now: Moment) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && lock(&self.until).get(&id).is_some_and(|until| now < *until)
-    }
-
-    /// The verdict came.
-    pub(crate) fn lift(&self, id: SessionId) {
-        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
-            let mut until = lock(&self.until);
-            until.remove(&id);
-            self.count.store(until.len(), Ordering::Release);
-        }
-    }
-
-    /// Waits until `id` is not fenced, at most until `deadline`.
-    pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
-        while self.count.load(Ordering::Acquire) > 0 && lock(&self.until).contains_key(&id) && Instant::now() < deadline
-        {
-            probe::reached(Path::FenceWaited);
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Sessions that are fenced, or were and have not been swept yet.
-    pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Acquire)
-    }
-
-    fn set(&self, id: SessionId, at: Moment) {
-        let mut until = lock(&self.until);
-        until.insert(id, at);
-        self.count.store(until.len(), Ordering::Release);
-    }
-
-    fn sweep(&self, now: Moment) {
-        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
-            let mut until = lock(&self.until);
-            until.retain(|_, at| now < *at);
-            self.count.store(until.len(), Ordering::Release);
-        }
-    }
-}
 
 /// Looks at all sessions, again and again, until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
@@ -116,7 +65,7 @@ pub(crate) async fn run(node: Arc<Node>) {
                 tokio::task::yield_now().await;
             }
             let now = node.now();
-            node.fences.sweep(now);
+            node.expiry_holds.sweep(now);
             node.store.ended.known_before(now.minus(node.config.commit_deadline * HEARD_OF_DEADLINES));
             let forgotten = node.store.ended.forgotten();
             if forgotten > told && too_many.happened().is_some() {
@@ -309,7 +258,7 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
             });
         probe::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {
-            node.fences.set(item.id, fence);
+            node.expiry_holds.set(item.id, fence);
         } else if let Some(peer) = topology.peer(from) {
             peer.mark(item.id, Stamp::ZERO, Lane::Usual, false, now);
         }

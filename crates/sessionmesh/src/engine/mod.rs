@@ -1,13 +1,16 @@
 //! The machinery behind [`crate::Mesh`]: drivers that carry bytes and time to the pure values of `sessionmesh-core`.
 
+mod announce;
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod commit;
 pub(crate) mod courier;
 pub(crate) mod differences;
 mod ended;
+mod entry;
 pub(crate) mod evidence;
 pub(crate) mod expire;
+pub(crate) mod expiry_holds;
 pub(crate) mod frame;
 pub(crate) mod health;
 pub(crate) mod inbox;

@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::evidence::Reports;
-use super::expire::Fences;
+use super::expiry_holds::ExpiryHolds;
 use super::health::{Health, Patience};
 use super::inbox::Inbox;
 use super::keys::Keys;
@@ -72,7 +72,7 @@ pub(crate) struct Node {
     pub(crate) topology: ArcSwap<Topology>,
     pub(crate) acks: Mutex<Acks<oneshot::Sender<usize>>>,
     pub(crate) keeping: Mutex<Keeping>,
-    pub(crate) fences: Fences,
+    pub(crate) expiry_holds: ExpiryHolds,
     /// Tasks that follow renewals: see `Stats::following`.
     pub(crate) following: AtomicUsize,
     pub(crate) rng: Mutex<StdRng>,
@@ -175,6 +175,11 @@ impl Node {
     /// the stand-ins. Two stand-ins that named each other would pass it on for ever.
     pub(crate) fn pass_on(&self, item: impl Into<Item>, from: Stamp, lane: Lane) {
         self.mark_for_all(item.into(), from, lane, false);
+    }
+
+    /// Passes on that a session was accessed.
+    pub(crate) fn propagate_access(&self, id: SessionId) {
+        self.spread(id, Stamp::PROBE, Lane::Usual);
     }
 
     fn mark_for_all(&self, item: Item, from: Stamp, lane: Lane, stand_ins: bool) {

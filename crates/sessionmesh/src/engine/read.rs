@@ -17,11 +17,10 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
 use tokio::time::{Instant, sleep_until};
 
-use super::commit::tell_access;
+use super::entry::{Entry, must_be_told};
 use super::node::Node;
 use super::peer::Peer;
 use super::request::{self, Reply, is_silent};
-use super::store::{Entry, must_be_told};
 use super::topology::Topology;
 use super::vanished::Vanished;
 use crate::error::LoadError;
@@ -262,7 +261,7 @@ async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
 fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let topology = node.topology.load();
     let now = node.now();
-    if !topology.is_owner(id.slot()) || node.fences.holds(id, now) || !node.is_current(&topology, now) {
+    if !topology.is_owner(id.slot()) || node.expiry_holds.holds(id, now) || !node.is_current(&topology, now) {
         return None;
     }
     // What is held stays held while a node leaves; one that has stopped serves nothing.
@@ -280,7 +279,7 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     };
     let (found, tell) = node.store.visit(id, look)??;
     if tell {
-        tell_access(node, id);
+        node.propagate_access(id);
     }
     node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
     Some(found)
@@ -291,7 +290,7 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
 pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
     let now = node.now();
     let record = node.store.get(id)?.record;
-    if !record.is_usable(now) || node.stop.is_cancelled() || node.fences.holds(id, now) {
+    if !record.is_usable(now) || node.stop.is_cancelled() || node.expiry_holds.holds(id, now) {
         return None;
     }
     let tell = record.idle_ms(now) >= record.session.idle_limit().ms / 10;
@@ -317,7 +316,7 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
 fn note(node: &Node, id: SessionId) {
     let now = node.now();
     if node.store.visit(id, |entry| entry.access(now)) == Some(true) {
-        tell_access(node, id);
+        node.propagate_access(id);
     }
 }
 
@@ -326,11 +325,11 @@ fn note(node: &Node, id: SessionId) {
 /// they know by this caller. What is past its limit here is revived only if an owner knows better.
 pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, told: &mut Moment) {
     let now = node.now();
-    let held_here = node.topology.load().is_owner(id.slot()) && !node.fences.holds(id, now);
+    let held_here = node.topology.load().is_owner(id.slot()) && !node.expiry_holds.holds(id, now);
     let look = |entry: &mut Entry| entry.record.is_usable(now).then(|| entry.access(now));
     let noted = if held_here { node.store.visit(id, look).flatten() } else { None };
     match noted {
-        Some(true) => tell_access(node, id),
+        Some(true) => node.propagate_access(id),
         Some(false) => {}
         None if must_be_told(idle_limit_ms, *told, now) => {
             *told = now;
@@ -570,7 +569,7 @@ pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
     let topology = node.topology.load();
     let now = node.now();
     let current = topology.is_owner(ask.id.slot()) && node.is_current(&topology, now);
-    let fenced = node.fences.holds(ask.id, now);
+    let fenced = node.expiry_holds.holds(ask.id, now);
     let entry = node.store.get(ask.id);
     let held = match &entry {
         None if topology.is_joining(topology.me) => Held::Abstains,

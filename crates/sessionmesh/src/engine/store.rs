@@ -10,10 +10,10 @@ use dashmap::mapref::entry::Entry as MapEntry;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Version};
-use sessionmesh_core::probe::{self, Bug};
-use sessionmesh_core::session::{Invalidated, Record, access_tolerance_ms, digest_in_slot};
+use sessionmesh_core::session::{Invalidated, Session, digest_in_slot};
 
 use super::ended::Ended;
+use super::entry::Entry;
 use super::users::{Users, Watched};
 
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
@@ -42,55 +42,6 @@ impl Hasher for IdHasher {
 
 /// The option takes no space, and lets a change own the entry while it works on it.
 type Map = DashMap<SessionId, Option<Entry>, BuildHasherDefault<IdHasher>>;
-
-/// What the node holds of one session.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) record: Record,
-    /// The last access that other nodes were told of.
-    pub(crate) access_told: Moment,
-}
-
-impl Entry {
-    pub(crate) fn new(record: Record) -> Self {
-        let access_told = record.access;
-        Self { record, access_told }
-    }
-
-    /// The entry of a session of which only the tombstone is kept.
-    pub(crate) fn ended(end: Invalidated) -> Self {
-        Self::new(Record::tombstone(end))
-    }
-
-    /// What the copy is now, for comparison with what was sent.
-    pub(crate) fn version(&self) -> Version {
-        (self.record.session.digest(), self.record.access)
-    }
-
-    /// The copy after a merge with what another node knew, which tells the other owners of the accesses until `known`.
-    /// What this node has noted since, and was about to tell, is still to be told.
-    pub(crate) fn merged(record: Record, told: Moment, known: Moment) -> Self {
-        Self { access_told: told.max(known.min(record.access)), record }
-    }
-
-    /// Notes an access. Says whether the other owners must hear of it; then it counts as told, and it is for the caller to
-    /// do so.
-    #[must_use]
-    pub(crate) fn access(&mut self, now: Moment) -> bool {
-        self.record.access = self.record.access.max(now);
-        let tell = must_be_told(self.record.session.idle_limit().ms, self.access_told, now);
-        if tell {
-            self.access_told = now;
-        }
-        tell && !probe::planted(Bug::AccessNotPassedOn)
-    }
-}
-
-/// Whether an access of now must be told to the owners, if the last one of which they know was at `told`: so soon that,
-/// with the advance that they ignore, they miss no more than a tenth of the idle limit.
-pub(crate) fn must_be_told(idle_limit_ms: u64, told: Moment, now: Moment) -> bool {
-    now.ms_since(told) >= (idle_limit_ms / 10 - access_tolerance_ms(idle_limit_ms)).max(1)
-}
 
 /// All sessions of a node.
 #[derive(Debug)]
@@ -157,11 +108,11 @@ impl Store {
             MapEntry::Occupied(mut occupied) => {
                 let held = occupied.get_mut();
                 let before = Weight::of(id, held.as_ref());
-                let watched = self.users.as_ref().map(|users| (users, users.watched(held.as_ref())));
+                let watched = self.users.as_ref().map(|users| (users, users.watched(session(held))));
                 let result = change(held);
                 self.weigh(id, before, Weight::of(id, held.as_ref()));
                 if let Some((users, before)) = watched {
-                    users.changed(id, &before, held.as_ref());
+                    users.changed(id, &before, session(held));
                 }
                 let end = end_of(held.as_ref());
                 if let Some(end) = end {
@@ -185,7 +136,7 @@ impl Store {
                 if held.is_some() && end.is_none() {
                     self.weigh(id, Weight::default(), Weight::of(id, held.as_ref()));
                     if let Some(users) = &self.users {
-                        users.changed(id, &Watched::default(), held.as_ref());
+                        users.changed(id, &Watched::default(), session(&held));
                     }
                     vacant.insert(held);
                 }
@@ -320,6 +271,10 @@ impl Store {
     }
 }
 
+fn session(held: &Option<Entry>) -> Option<&Session> {
+    held.as_ref().map(|entry| &*entry.record.session)
+}
+
 /// The end of what is held, if it is a tombstone.
 fn end_of(held: Option<&Entry>) -> Option<Invalidated> {
     held?.record.session.invalidated().copied()
@@ -362,40 +317,5 @@ fn shift(sum: &AtomicUsize, before: bool, after: bool) {
         (false, true) => drop(sum.fetch_add(1, Ordering::Relaxed)),
         (true, false) => drop(sum.fetch_sub(1, Ordering::Relaxed)),
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sessionmesh_core::session::{IdleLimit, Session};
-    use sessionmesh_core::stamp::Stamp;
-
-    use super::*;
-
-    fn at(ms: u64) -> Moment {
-        Moment::START.plus_ms(ms)
-    }
-
-    fn entry() -> Entry {
-        let limit = IdleLimit { stamp: Stamp::ZERO, ms: 8_000 };
-        Entry::new(Record::new(Session::new(1, limit), at(0)))
-    }
-
-    #[test]
-    fn an_access_is_told_once_the_owners_would_miss_a_tenth_of_the_limit() {
-        let mut entry = entry();
-        assert!(!entry.access(at(399)));
-        assert!(entry.access(at(400)));
-        assert!(!entry.access(at(799)), "counted from the one that was told");
-        assert!(entry.access(at(800)));
-    }
-
-    #[test]
-    fn what_another_node_tells_is_no_telling_of_what_was_noted_here() {
-        let mut entry = entry();
-        assert!(!entry.access(at(390)));
-        let mut merged = Entry::merged(entry.record, entry.access_told, at(100));
-        assert_eq!(merged.record.access, at(390));
-        assert!(merged.access(at(500)), "others know of nothing after 100");
     }
 }

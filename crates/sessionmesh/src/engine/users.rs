@@ -3,11 +3,10 @@
 use std::sync::Mutex;
 
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::session::Value;
+use sessionmesh_core::session::{Session, Value};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::{UserKey, UserSessions};
 
-use super::store::Entry;
 use crate::lock::lock;
 use crate::user_index::UserIndex;
 
@@ -31,13 +30,13 @@ impl Users {
         Self { index, shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 
-    pub(crate) fn watched(&self, entry: Option<&Entry>) -> Watched {
-        Watched(entry.and_then(|entry| self.index.watched(&entry.record.session)))
+    pub(crate) fn watched(&self, session: Option<&Session>) -> Watched {
+        Watched(session.and_then(|session| self.index.watched(session)))
     }
 
-    /// The entry of `id` has changed. To be called under the lock of the store, so that changes come in their order.
-    pub(crate) fn changed(&self, id: SessionId, before: &Watched, entry: Option<&Entry>) {
-        let after = self.watched(entry);
+    /// Session `id` has changed. To be called under the lock of the store, so that changes come in their order.
+    pub(crate) fn changed(&self, id: SessionId, before: &Watched, session: Option<&Session>) {
+        let after = self.watched(session);
         let stamp = |watched: &Watched| watched.0.as_ref().map(|(stamp, _)| *stamp);
         if stamp(before) == stamp(&after) {
             return;
@@ -79,9 +78,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use sessionmesh_core::moment::Moment;
-    use sessionmesh_core::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session};
+    use sessionmesh_core::session::{Attribute, Expired, IdleLimit, Invalidated, Record};
 
     use super::*;
+    use crate::engine::entry::Entry;
     use crate::engine::store::Store;
 
     const fn stamp(counter: u64) -> Stamp {

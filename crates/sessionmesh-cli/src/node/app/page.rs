@@ -9,8 +9,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sessionmesh::{Mesh, SessionId};
 use sessionmesh_axum::{Session, SessionError};
 
+use super::cart::{ARTICLES, Article, cart};
 use super::problem::Problem;
-use super::shop::{ARTICLES, Article, cart};
 
 /// Nothing is loaded from anywhere, and there is no script.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; \

@@ -1,0 +1,40 @@
+//! What `demo` takes.
+
+use clap::{Args, ValueEnum};
+
+/// What `demo` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
+    pub(crate) nodes: u16,
+    /// Whether every node holds every session, or a primary and its backups
+    #[arg(long, value_enum, default_value_t = Mode::PrimaryBackup)]
+    pub(crate) mode: Mode,
+    /// Copies of a session besides the primary's, in primary-backup
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) backups: u8,
+    /// How the nodes find each other: by beacons on loopback, or by the first node's address
+    #[arg(long, value_enum, default_value_t = Discovery::Multicast)]
+    pub(crate) discovery: Discovery,
+    /// HTTP port of the first node, the others use the next ones; 0 takes any free ports
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) http_port: u16,
+    /// Stop after the play instead of running until Ctrl-C
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Which nodes hold a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    AllToAll,
+    PrimaryBackup,
+}
+
+/// How the nodes of a demo find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Discovery {
+    Multicast,
+    Seeds,
+}

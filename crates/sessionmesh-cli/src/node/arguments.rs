@@ -1,0 +1,23 @@
+//! What `node` takes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+/// What `node` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Configuration file; without it, environment variables alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How long a stop waits for the hand-over
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) drain: Duration,
+    /// How long /healthz says 503 before the hand-over starts, for a balancer's checks to notice
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) notice: Duration,
+    /// Exit when stdin is closed, so that no node outlives the demo that started it
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}

@@ -1,0 +1,66 @@
+//! Sessions on hold between a vote on their end and the verdict.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::moment::Moment;
+use sessionmesh_core::probe::{self, Bug, Path};
+use tokio::time::{Instant, sleep};
+
+use crate::lock::lock;
+
+/// Sessions that this node agreed to have expire, and does not use until the verdict.
+#[derive(Debug, Default)]
+pub(crate) struct ExpiryHolds {
+    until: Mutex<BTreeMap<SessionId, Moment>>,
+    count: AtomicUsize,
+}
+
+impl ExpiryHolds {
+    /// Whether `id` is held.
+    pub(crate) fn holds(&self, id: SessionId, now: Moment) -> bool {
+        self.count.load(Ordering::Acquire) > 0 && lock(&self.until).get(&id).is_some_and(|until| now < *until)
+    }
+
+    /// The verdict came.
+    pub(crate) fn lift(&self, id: SessionId) {
+        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
+            let mut until = lock(&self.until);
+            until.remove(&id);
+            self.count.store(until.len(), Ordering::Release);
+        }
+    }
+
+    /// Waits until `id` is not held, at most until `deadline`.
+    pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
+        while self.count.load(Ordering::Acquire) > 0 && lock(&self.until).contains_key(&id) && Instant::now() < deadline
+        {
+            probe::reached(Path::FenceWaited);
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sessions that are held, or were and have not been swept yet.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Holds `id` until `at`, unless the verdict comes before.
+    pub(crate) fn set(&self, id: SessionId, at: Moment) {
+        let mut until = lock(&self.until);
+        until.insert(id, at);
+        self.count.store(until.len(), Ordering::Release);
+    }
+
+    /// Forgets those whose time is over.
+    pub(crate) fn sweep(&self, now: Moment) {
+        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
+            let mut until = lock(&self.until);
+            until.retain(|_, at| now < *at);
+            self.count.store(until.len(), Ordering::Release);
+        }
+    }
+}
