@@ -2,7 +2,8 @@
 //!
 //! Three rules carry everything. A session is a value that merges ([`session`], [`delta`]). Owners are computed, not
 //! announced ([`view`], [`terms`], [`slots`]). Whoever holds a copy sees to it that every owner has it, and lets go only when
-//! the owners say that they keep it ([`outbox`], [`acks`], [`keeping`]).
+//! the owners say that they keep it ([`outbox`], [`acks`], [`keeping`]). Who may be relied on meanwhile, and for how long, is a
+//! question of its own ([`liveness`]).
 //!
 //! Time enters as a [`moment::Moment`] argument and randomness as a generator, so a test of anything here is a plain
 //! function. Nothing here iterates in hash order.
@@ -15,6 +16,7 @@ pub mod delta;
 pub mod id;
 pub mod incarnation;
 pub mod keeping;
+pub mod liveness;
 pub mod message;
 pub mod moment;
 pub mod outbox;

@@ -14,6 +14,9 @@ impl Moment {
     /// When a node's clock starts: 2^42 milliseconds, about 139 years after zero.
     pub const START: Self = Self(1 << 42);
 
+    /// The end of all time: later than every other moment.
+    pub const END: Self = Self(u64::MAX);
+
     /// The moment `elapsed` after [`Moment::START`].
     pub fn after_start(elapsed: Duration) -> Self {
         Self(Self::START.0.saturating_add(millis(elapsed)))

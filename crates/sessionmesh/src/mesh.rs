@@ -298,7 +298,7 @@ impl Mesh {
     #[must_use]
     pub fn suspected(&self) -> Vec<String> {
         let topology = self.node.topology();
-        let suspected = topology.peers().filter(|peer| lock(&peer.health).is_suspected());
+        let suspected = topology.peers().filter(|peer| lock(&peer.liveness).is_suspected());
         suspected.map(|peer| peer.member.name.to_string()).collect()
     }
 
@@ -405,7 +405,7 @@ impl Mesh {
         }
     }
 
-    /// The acknowledgement that the configuration asks for.
+    /// The acknowledgement that the configuration asks for, until a commit deadline from now.
     pub(crate) fn wait(&self) -> Wait {
         let config = &self.node.config;
         let ack = match config.ack {
@@ -413,7 +413,7 @@ impl Mesh {
             AckName::Copies => Ack::Copies(config.ack_copies),
             AckName::Owners => Ack::Owners,
         };
-        Wait { ack, strict: config.strict, deadline: config.commit_deadline }
+        Wait { ack, strict: config.strict, until: Instant::now() + config.commit_deadline }
     }
 
     pub(crate) fn idle_limit_ms(&self) -> u64 {

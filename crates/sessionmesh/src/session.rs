@@ -257,7 +257,7 @@ impl Session {
         let updated = commit::update(&self.mesh.node, id, record.as_ref(), &key, wait, step).await;
         let (committed, after) = updated?;
         if let Some(login) = Login::happened(&self.mesh.node, record.as_ref(), &committed.record) {
-            Box::pin(login.limit(&self.mesh.node, &committed.record, wait)).await;
+            Box::pin(login.limit(&self.mesh.node, &committed.record, wait.until)).await;
         }
         self.adopt(committed, &Change::default())?;
         Ok(after)

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::incarnation;
-use sessionmesh_core::moment::Moment;
+use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::LamportClock;
@@ -26,7 +26,6 @@ use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
 use crate::engine::evidence::{self, Evidence, Reports};
 use crate::engine::expiry_holds::ExpiryHolds;
-use crate::engine::health::Patience;
 use crate::engine::inbox::Inbox;
 use crate::engine::keys::Keys;
 use crate::engine::lateness::Lateness;
@@ -345,7 +344,7 @@ fn new_node(
     let alone = Topology::new(1, view, slots, &config.name, &std::collections::BTreeMap::new(), Vec::new());
     Node {
         terms,
-        patience: Patience::new(sessionmesh_core::moment::millis(config.commit_deadline)),
+        timing: Timing::new(sessionmesh_core::moment::millis(config.commit_deadline)),
         incarnation,
         me: hash,
         advertise,
@@ -372,11 +371,9 @@ fn new_node(
         strangers,
         gossip,
         walked: HighWaterMark::new(1),
-        beat: AtomicU64::new(Moment::START.as_ms()),
+        stall: ArcSwap::default(),
         trust: Trust::default(),
         lateness: Lateness::default(),
-        stall: Mutex::default(),
-        recovering: AtomicBool::new(false),
         changed: Notify::new(),
         joins: AtomicU64::new(0),
         rejoin: Notify::new(),

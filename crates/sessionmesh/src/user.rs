@@ -84,7 +84,7 @@ impl Mesh {
     }
 
     async fn end_all(&self, user: &str, keep: Option<SessionId>) -> Result<InvalidatedAll, UserError> {
-        let ended = login::end_all(&self.node, user, keep, self.wait()).await?;
+        let ended = login::end_all(&self.node, user, keep, || self.wait()).await?;
         Ok(InvalidatedAll { ended: ended.all.len(), unconfirmed: ended.unconfirmed })
     }
 }

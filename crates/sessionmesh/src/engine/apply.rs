@@ -114,7 +114,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
 pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
     node.lamport.observe(delta.counter());
     let now = node.now();
-    let heard = node.heard(now);
+    let heard = node.arrived_at(now);
     let mut overtaken = Vec::new();
     let done = node.store.update(delta.id, |held| {
         let before = Snapshot::of(held.as_ref());

@@ -72,7 +72,7 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
         && peer.is_connected()
         && node.walked.get() == topology.epoch
         && lock(&peer.outbox).owed() == 0
-        && lock(&peer.health).gave_all(topology.hash())
+        && node.status_of(peer, node.now()).gave_all(topology.hash())
 }
 
 /// One comparison. Whether that was all there is to compare.

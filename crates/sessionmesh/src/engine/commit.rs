@@ -40,12 +40,19 @@ pub(crate) struct Change {
     pub(crate) replaces: bool,
 }
 
-/// What a commit waits for, and how long.
+/// What a commit waits for, and until when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     pub(crate) ack: Ack,
     pub(crate) strict: bool,
-    pub(crate) deadline: Duration,
+    pub(crate) until: Instant,
+}
+
+impl Wait {
+    /// For all owners, until a commit deadline from now: for ends that stand whatever comes of it.
+    pub(crate) fn for_owners(node: &Node) -> Self {
+        Self { ack: Ack::Owners, strict: false, until: Instant::now() + node.config.commit_deadline }
+    }
 }
 
 /// What came of a commit that was made.
@@ -68,11 +75,10 @@ pub(crate) async fn commit(
     change: &Change,
     wait: Wait,
 ) -> Result<Committed, CommitError> {
-    let deadline = Instant::now() + wait.deadline;
     let mut id = id;
     let mut base = base.cloned();
     for _ in 0..SUCCESSORS_MAX {
-        node.expiry_holds.passed(id, deadline).await;
+        node.expiry_holds.passed(id, wait.until).await;
         let written = write(node, id, base.as_ref(), change)?;
         let (stamp, record) = match written {
             Written::Nothing(record) => {
@@ -85,12 +91,12 @@ pub(crate) async fn commit(
             Written::At(stamp, record) => (stamp, record),
             Written::Renewed(successor) => {
                 probe::reached(Path::CommitFollowedRenewal);
-                (id, base) = resolve(node, successor.id(), deadline).await;
+                (id, base) = resolve(node, successor.id(), wait.until).await;
                 continue;
             }
         };
         let from = if change.create.is_some() { Stamp::ZERO } else { stamp };
-        let copies = replicate(node, id, from, stamp, wait, deadline).await;
+        let copies = replicate(node, id, from, stamp, wait).await;
         return Ok(Committed { id, record, copies, changed: true });
     }
     Err(CommitError::Unknown)
@@ -135,7 +141,6 @@ pub(crate) async fn end(
     successor: Option<Successor>,
     wait: Wait,
 ) -> Result<Ended, CommitError> {
-    let deadline = Instant::now() + wait.deadline;
     let now = node.now();
     let retention = node.topology.load().view.in_force().tombstone_retention_ms;
     let mut overtaken = None;
@@ -171,7 +176,7 @@ pub(crate) async fn end(
     if let Some(was) = was {
         ends_met(node, was.successor, successor);
     }
-    let copies = replicate(node, id, Stamp::ZERO, stamp, wait, deadline).await;
+    let copies = replicate(node, id, Stamp::ZERO, stamp, wait).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
     Ok(Ended { content, before: was.is_some(), copies })
 }
@@ -206,7 +211,7 @@ pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>
         {
             pour(node, winner.id(), theirs.session.attributes()).await;
         }
-        let wait = Wait { ack: Ack::Owners, strict: false, deadline: node.config.commit_deadline };
+        let wait = Wait::for_owners(node);
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(node, loser, None, winner, wait).await;
     });
@@ -334,13 +339,12 @@ pub(crate) async fn update<R>(
     wait: Wait,
     change: impl FnOnce(Option<&Value>) -> Result<(Option<Value>, R), CommitError>,
 ) -> Result<(Committed, R), CommitError> {
-    let deadline = Instant::now() + wait.deadline;
     let (mut id, mut base) = (id, base.cloned());
     for _ in 0..SUCCESSORS_MAX {
-        node.expiry_holds.passed(id, deadline).await;
+        node.expiry_holds.passed(id, wait.until).await;
         let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
         let Some(successor) = node.store.read(id, renewed) else { break };
-        (id, base) = resolve(node, successor.id(), deadline).await;
+        (id, base) = resolve(node, successor.id(), wait.until).await;
     }
     let now = node.now();
     let (stamp, record, result) = node.store.update(id, |held| {
@@ -356,7 +360,7 @@ pub(crate) async fn update<R>(
         Arc::make_mut(&mut record.session).put(Attribute { key: put.0, value: put.1, stamp });
         Ok((stamp, hold(held, record, now), result))
     })?;
-    let copies = replicate(node, id, stamp, stamp, wait, deadline).await;
+    let copies = replicate(node, id, stamp, stamp, wait).await;
     Ok((Committed { id, record, copies, changed: true }, result))
 }
 
@@ -430,7 +434,6 @@ pub(crate) async fn replicate(
     from: Stamp,
     stamp: Stamp,
     wait: Wait,
-    deadline: Instant,
 ) -> Result<usize, CommitError> {
     node.counters.commits.fetch_add(1, Ordering::Relaxed);
     if wait.ack == Ack::Local {
@@ -447,8 +450,8 @@ pub(crate) async fn replicate(
         probe::reached_if(Path::StrictAlone, || wait.strict);
         return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
     }
-    let deadline = if probe::planted(Bug::DeadlineIgnored) { deadline + wait.deadline * 4 } else { deadline };
-    let copies = match timeout_at(deadline, &mut answer).await {
+    let late = if probe::planted(Bug::DeadlineIgnored) { node.config.commit_deadline * 4 } else { Duration::ZERO };
+    let copies = match timeout_at(wait.until + late, &mut answer).await {
         Ok(Ok(copies)) => copies,
         _ => match lock(&node.acks).give_up(id, ticket) {
             // Answered at the last moment.

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::Moment;
@@ -215,10 +214,8 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
     node.counters.expired.fetch_add(1, Ordering::Relaxed);
     let (node, id) = (node.clone(), item.id);
     node.life.clone().spawn("expiry", async move {
-        let deadline = node.config.commit_deadline;
-        let wait = Wait { ack: Ack::Owners, strict: false, deadline };
         // It goes on replicating after a time-out. The event is told either way, since the end stands.
-        let _ = replicate(&node, id, Stamp::PROBE, stamp, wait, Instant::now() + deadline).await;
+        let _ = replicate(&node, id, Stamp::PROBE, stamp, Wait::for_owners(&node)).await;
         node.emit(Event::Expired { id });
     });
 }

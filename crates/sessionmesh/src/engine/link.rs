@@ -10,6 +10,7 @@ use sessionmesh_core::acks::Holds;
 use sessionmesh_core::codec;
 use sessionmesh_core::delta::{Delta, SlotTombstones, WireEnd};
 use sessionmesh_core::id::{SessionId, Slot};
+use sessionmesh_core::liveness::peer::PongSeen;
 use sessionmesh_core::message::{
     Answer, Answers, Batch, Hello, MAGIC, Message, Ping, Pong, Refused, VERSION_MAX, VERSION_MIN, Verdict,
 };
@@ -25,7 +26,6 @@ use tracing::{debug, warn};
 
 use super::evidence::Evidence;
 use super::frame::{self, FrameReader};
-use super::health::PongSeen;
 use super::inbox::Room;
 use super::node::Node;
 use super::peer::Peer;
@@ -105,7 +105,7 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
     };
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::within(read, Room::new(node.clone(), peer.node));
-    lock(&peer.health).progressed(node.now());
+    lock(&peer.liveness).progressed(node.now());
     peer.link_up();
     peer.audits.want();
     node.reports.found(Evidence::Connected(peer.node)).await;
@@ -219,7 +219,7 @@ fn refusal(cluster: &str, why: Refused) -> String {
 
 async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin)) -> io::Error {
     // Often enough for leases by either deadline.
-    let ping_ms = node.patience.ping_ms.min(peer.patience.ping_ms).max(PING_MS_MIN);
+    let ping_ms = node.timing.ping_ms.min(peer.timing.ping_ms).max(PING_MS_MIN);
     let mut pings = node.ticks(Duration::from_millis(ping_ms));
     loop {
         let mut buffer = Vec::new();
@@ -260,7 +260,7 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result
 
 fn ping(node: &Node, peer: &Peer) -> Vec<u8> {
     let now = node.now();
-    lock(&peer.health).pinged(now);
+    lock(&peer.liveness).pinged(now);
     let topology = node.topology.load();
     let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
     let ping = Ping { sent: now.as_ms(), view: topology.hash().0, counter: node.lamport.now(), leaving };
@@ -408,12 +408,12 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
     let nothing_owed = lock(&peer.outbox).owed() == 0;
     let view = ViewHash(pong.view);
     let mine = node.topology.load().hash();
-    let lease_ms = node.patience.lease_from(&peer.patience);
+    let lease_ms = node.timing.lease_from(&peer.timing);
     let seen = PongSeen { sent: Moment::from_ms(pong.sent), view, mine, granted: pong.granted, lease_ms, nothing_owed };
     let changed = {
-        let mut health = lock(&peer.health);
-        let before = health.view;
-        if health.ponged(&seen, &node.patience, now) {
+        let mut liveness = lock(&peer.liveness);
+        let before = liveness.view();
+        if liveness.ponged(&seen, &node.timing, now) {
             debug!(peer = %peer.member.name, "trusted again");
         }
         before != Some(view)
@@ -457,7 +457,7 @@ fn answered(node: &Node, peer: &Peer, answers: &Answers) {
         }
         batch
     };
-    lock(&peer.health).progressed(node.now());
+    lock(&peer.liveness).progressed(node.now());
     peer.wake.notify_one();
     for (sent, verdict) in with_verdicts(&batch, answers) {
         let holds = match verdict {

@@ -11,12 +11,14 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::session::{Record, Value};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::UserKey;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::commit::{self, Change, Committed, Wait};
 use super::node::Node;
 use super::{read, roll_call};
 use crate::error::{CommitError, UserError};
+use crate::network::BoxFuture;
 
 /// How often the sessions of a user are listed anew to end those that came meanwhile.
 const ROUNDS_MAX: usize = 4;
@@ -39,7 +41,7 @@ pub(crate) async fn end_all(
     node: &Arc<Node>,
     user: &str,
     keep: Option<SessionId>,
-    wait: Wait,
+    wait: impl Fn() -> Wait,
 ) -> Result<Ended, UserError> {
     let mut ended = Ended::default();
     for round in 0..ROUNDS_MAX {
@@ -54,7 +56,7 @@ pub(crate) async fn end_all(
         if found.is_empty() && round > 0 {
             break;
         }
-        let done = end(node, found.into_iter().collect(), wait).await;
+        let done = end(node, found.into_iter().collect(), &wait).await;
         ended.all.extend(done.all);
         ended.unconfirmed.extend(done.unconfirmed);
         if node.is_closed() {
@@ -65,10 +67,10 @@ pub(crate) async fn end_all(
     Ok(ended)
 }
 
-async fn end(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: Wait) -> Ended {
+async fn end(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: impl Fn() -> Wait) -> Ended {
     let ends = sessions
         .into_iter()
-        .map(|(id, record)| async move { (id, commit::invalidate(node, id, Some(&record), None, wait).await) });
+        .map(async |(id, record)| (id, commit::invalidate(node, id, Some(&record), None, wait()).await));
     let mut ends = stream::iter(ends).buffer_unordered(ENDS_MAX);
     let mut ended = Ended::default();
     while let Some((id, copies)) = ends.next().await {
@@ -90,10 +92,10 @@ pub(crate) async fn commit(
     change: &Change,
     wait: Wait,
 ) -> Result<Committed, CommitError> {
-    let login = Login::coming(node, base, &change.attributes).await;
+    let login = Login::coming(node, base, &change.attributes, wait.until).await;
     let committed = commit::commit(node, id, base, change, wait).await?;
     if let Some(login) = login {
-        Box::pin(login.limit(node, &committed.record, wait)).await;
+        login.limit(node, &committed.record, wait.until).await;
     }
     Ok(committed)
 }
@@ -106,11 +108,13 @@ pub(crate) struct Login {
 
 impl Login {
     /// Whether these changes to what was `before` make it the session of a user. Then other nodes are heard first, so
-    /// that this login counts as later than all that are over.
+    /// that this login counts as later than all that are over. That takes half of the time `until` the commit ends at most:
+    /// whoever hangs goes unheard.
     pub(crate) async fn coming(
         node: &Arc<Node>,
         before: Option<&Record>,
         changes: &[(Arc<str>, Option<Value>)],
+        until: Instant,
     ) -> Option<Self> {
         let users = node.store.users().filter(|_| node.config.max_sessions_per_user > 0)?;
         let (_, value) = changes.iter().find(|(key, _)| **key == *users.index.key())?;
@@ -120,7 +124,9 @@ impl Login {
             return None;
         }
         // Logins are few; boxed, so that other commits need not carry what it takes.
-        Box::pin(roll_call::catch_up(node, users, UserKey::of(&user))).await;
+        let now = Instant::now();
+        let half = now + until.saturating_duration_since(now) / 2;
+        Box::pin(roll_call::catch_up(node, users, UserKey::of(&user), half)).await;
         Some(Self { user })
     }
 
@@ -132,10 +138,20 @@ impl Login {
         (was.as_ref() != Some(&user)).then_some(Self { user })
     }
 
-    /// Ends the sessions that are too many now that `own` is one, as far as they can be told.
-    pub(crate) async fn limit(self, node: &Arc<Node>, own: &Record, wait: Wait) {
+    /// Ends the sessions that are too many now that `own` is one, as far as they can be told. Waits for it until the commit
+    /// ends; what is not done then goes on by itself.
+    pub(crate) async fn limit(self, node: &Arc<Node>, own: &Record, until: Instant) {
+        let watched = roll_call::users(node).ok().and_then(|users| users.index.watched(&own.session));
+        let Some((since, _)) = watched else { return };
+        let limiting: BoxFuture<'static, ()> = {
+            let node = node.clone();
+            Box::pin(async move { self.end_surplus(&node, since).await })
+        };
+        let _ = timeout_at(until, node.life.spawn("user-limit", limiting)).await;
+    }
+
+    async fn end_surplus(self, node: &Arc<Node>, since: Stamp) {
         let Ok(users) = roll_call::users(node) else { return };
-        let Some((since, _)) = users.index.watched(&own.session) else { return };
         let found = match roll_call::sessions_of(node, &self.user).await {
             Ok(found) => found,
             Err(error) => {
@@ -152,7 +168,8 @@ impl Login {
         }
         let allowed = usize::try_from(node.config.max_sessions_per_user).unwrap_or(usize::MAX);
         let chosen = surplus(others, since, allowed);
-        let ended = end(node, found.into_iter().filter(|(id, _)| chosen.contains(id)).collect(), wait).await;
+        let surplus = found.into_iter().filter(|(id, _)| chosen.contains(id)).collect();
+        let ended = end(node, surplus, || Wait::for_owners(node)).await;
         if !ended.unconfirmed.is_empty() {
             warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not confirmed everywhere");
         }

@@ -12,7 +12,6 @@ pub(crate) mod evidence;
 pub(crate) mod expire;
 pub(crate) mod expiry_holds;
 pub(crate) mod frame;
-pub(crate) mod health;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod lateness;

@@ -9,6 +9,10 @@ use rand::rngs::StdRng;
 use sessionmesh_core::acks::{Acks, Holds, Targets};
 use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::keeping::Keeping;
+use sessionmesh_core::liveness::current;
+use sessionmesh_core::liveness::peer::PeerStatus;
+use sessionmesh_core::liveness::stall::Stall;
+use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Lane, Sent};
 use sessionmesh_core::probe::{self, Bug, Path};
@@ -21,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::evidence::Reports;
 use super::expiry_holds::ExpiryHolds;
-use super::health::{Health, Patience};
 use super::inbox::Inbox;
 use super::keys::Keys;
 use super::lateness::Lateness;
@@ -49,7 +52,7 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     /// What this node says about things that concern all members; what is in force is in the view.
     pub(crate) terms: Terms,
-    pub(crate) patience: Patience,
+    pub(crate) timing: Timing,
     pub(crate) incarnation: u64,
     pub(crate) me: NodeHash,
     /// Where other nodes reach this one.
@@ -86,16 +89,12 @@ pub(crate) struct Node {
     pub(crate) gossip: mpsc::Sender<Carried>,
     /// The epoch whose walk through the store is complete.
     pub(crate) walked: HighWaterMark,
-    /// The last beat, to notice that this node itself did not run.
-    pub(crate) beat: AtomicU64,
+    /// Whether this node itself ran of late. Only the task that beats changes it.
+    pub(crate) stall: ArcSwap<Stall>,
     /// Whether the other members let this node answer for its own copies.
     pub(crate) trust: Trust,
     /// How late the beats come.
     pub(crate) lateness: Lateness,
-    /// The last beat before the node was late for the last time, and the first one after it.
-    pub(crate) stall: Mutex<Option<(Moment, Moment)>>,
-    /// That is not over: what had waited may still be read, or some peer has not said since that it counts this node.
-    pub(crate) recovering: AtomicBool,
     /// Something changed that readiness, a drain or a reader may wait for.
     pub(crate) changed: Notify,
     /// How often the node has discarded what it held and joined anew.
@@ -193,12 +192,12 @@ impl Node {
             let now = self.now();
             let mut missing = 0;
             for owner in topology.owners(item.slot()) {
-                let left_out = lock(&owner.health).is_left_out(now);
+                let left_out = lock(&owner.liveness).is_left_out(now);
                 missing += usize::from(left_out);
                 let lane = if left_out { Lane::Bulk } else { lane };
                 owner.mark(item, from, lane, false, now);
             }
-            for displaced in topology.displaced(item.slot(), &self.patience, now) {
+            for displaced in topology.displaced(item.slot(), &self.timing, now) {
                 displaced.mark(item, from, lane, false, now);
             }
             if missing > 0 && stand_ins {
@@ -213,16 +212,15 @@ impl Node {
     pub(crate) fn targets(&self, slot: Slot) -> Targets {
         let topology = self.topology.load();
         let now = self.now();
-        let is_left_out = |owner: &&Arc<Peer>| lock(&owner.health).is_left_out(now);
+        let is_left_out = |owner: &&Arc<Peer>| lock(&owner.liveness).is_left_out(now);
         let (left_out, waited): (Vec<_>, Vec<_>) = topology.owners(slot).partition(is_left_out);
         let stand_ins = match left_out.len() {
             0 => Vec::new(),
             missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
         };
-        let mut displaced: Vec<_> =
-            topology.displaced(slot, &self.patience, now).iter().map(|peer| peer.node).collect();
-        if topology.is_joining(topology.me) || self.recovering.load(Ordering::Acquire) {
-            displaced.extend(topology.unaware(&self.patience, now).iter().map(|peer| peer.node));
+        let mut displaced: Vec<_> = topology.displaced(slot, &self.timing, now).iter().map(|peer| peer.node).collect();
+        if topology.is_joining(topology.me) || self.stall.load().is_recovering() {
+            displaced.extend(topology.unaware(&self.timing, now).iter().map(|peer| peer.node));
         }
         probe::reached_if(Path::DisplacedAwaited, || !displaced.is_empty());
         let owners = waited.into_iter().map(|peer| peer.node).collect();
@@ -236,7 +234,7 @@ impl Node {
         missing: usize,
         now: Moment,
     ) -> impl Iterator<Item = &'a Arc<Peer>> + use<'a> {
-        topology.stand_ins(slot).filter(move |peer| !lock(&peer.health).is_left_out(now)).take(missing)
+        topology.stand_ins(slot).filter(move |peer| !lock(&peer.liveness).is_left_out(now)).take(missing)
     }
 
     /// `peer` answered that it holds `id`.
@@ -296,96 +294,63 @@ impl Node {
         }
     }
 
-    /// How long ago the last beat was, in milliseconds.
-    pub(crate) fn asleep_ms(&self, now: Moment) -> u64 {
-        now.ms_since(Moment::from_ms(self.beat.load(Ordering::Acquire)))
-    }
-
-    /// Whether this node ran of late. If it did not, what it believes about silent peers is out of date. Its leases are
-    /// not: they run out by its own clock, whether it runs or not.
+    /// Whether this node ran of late.
     pub(crate) fn is_awake(&self, now: Moment) -> bool {
-        self.asleep_ms(now) < self.patience.late_ms()
+        self.stall.load().is_awake(&self.timing, now)
     }
 
-    /// When what is read at `now` may have come: to a node that did not run it may have come when that began.
-    pub(crate) fn heard(&self, now: Moment) -> Moment {
-        let beat = Moment::from_ms(self.beat.load(Ordering::Acquire));
-        if beat != Moment::START && !self.is_awake(now) {
-            return beat;
-        }
-        if !self.recovering.load(Ordering::Acquire) {
-            return now;
-        }
-        match *lock(&self.stall) {
-            Some(_) if probe::planted(Bug::LateAccessCounts) => now,
-            Some((began, woken)) if now.ms_since(woken) < self.patience.suspect_ms => began,
-            _ => now,
-        }
+    /// When what is read at `now` may have come.
+    pub(crate) fn arrived_at(&self, now: Moment) -> Moment {
+        self.stall.load().arrived_at(&self.timing, now)
     }
 
-    /// When the answer to what was asked at `asked` came, if it is read at `now`: not after the beginning of a stall that
-    /// lies between.
-    pub(crate) fn answered(&self, asked: Moment, now: Moment) -> Moment {
-        let slept = |(_, woken): &(Moment, Moment)| *woken > asked;
-        let slept = || self.recovering.load(Ordering::Acquire) && lock(&self.stall).as_ref().is_some_and(slept);
-        if self.is_awake(now) && !slept() { now } else { self.heard(now) }
+    /// When the answer to what was asked at `asked` came, if it is read at `now`.
+    pub(crate) fn answered_at(&self, asked: Moment, now: Moment) -> Moment {
+        self.stall.load().answered_at(asked, &self.timing, now)
     }
 
-    /// Whether a peer of this health is cut off, as far as this node can know: if it did not run, or has no file descriptor for
-    /// links, it is not the peer that is silent.
-    pub(crate) fn is_cut_off(&self, health: &Health, now: Moment) -> bool {
-        health.is_cut_off(&self.patience, now) && self.is_awake(now) && !self.spare.is_wanting(now)
+    /// What the rules look at of this peer.
+    pub(crate) fn status_of(&self, peer: &Peer, now: Moment) -> PeerStatus {
+        // Who did not run, or has no file descriptor for links, cannot know who is silent.
+        let could_hear = self.is_awake(now) && !self.spare.is_wanting(now);
+        lock(&peer.liveness).status(could_hear, &self.timing, now)
     }
 
     /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets it at
     /// this moment, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
-        let trusted = || self.trust.holds(topology.epoch, now) || self.is_trusted(topology, now);
-        !topology.is_joining(topology.me) && (trusted() || probe::planted(Bug::StalledOwnerAnswers))
+        !topology.is_joining(topology.me) && (self.trust.holds(topology.epoch, now) || self.is_trusted(topology, now))
     }
 
-    /// Whether every other member lets this node answer for its own copies.
     fn is_trusted(&self, topology: &Topology, now: Moment) -> bool {
         let changes = self.trust.changes();
-        let view = topology.hash();
-        let mut until = None;
-        for peer in topology.peers() {
-            let health = lock(&peer.health);
-            // Who is cut off may come back at any time, so it is looked at anew.
-            let cut_off = || self.is_cut_off(&health, now);
-            let lease = health.leases(view, now).or_else(|| cut_off().then_some(now));
-            match lease {
-                None => return false,
-                Some(lease) => until = Some(until.map_or(lease, |until: Moment| until.min(lease))),
-            }
-        }
+        let peers = topology.peers().map(|peer| self.status_of(peer, now));
+        let until = current::trusted_until(peers, topology.hash(), now);
         if let Some(until) = until {
             self.trust.found(topology.epoch, changes, until);
         }
-        true
+        until.is_some()
     }
 
-    /// Whether a change of the view still settles: members that do not own a session may be the only ones to hold it.
-    pub(crate) fn is_settling(&self, topology: &Topology, now: Moment) -> bool {
-        let disagrees = |peer: &Arc<Peer>| {
-            let health = lock(&peer.health);
-            health.view != Some(topology.hash()) && !health.is_silent(&self.patience, now)
-        };
-        self.walked.get() != topology.epoch || !topology.former.is_empty() || topology.peers().any(disagrees)
+    /// Whether a change of the view still goes on: members that do not own a session may be the only ones to hold it.
+    pub(crate) fn is_in_transition(&self, topology: &Topology, now: Moment) -> bool {
+        let walked = self.walked.get() == topology.epoch;
+        let peers = topology.peers().map(|peer| self.status_of(peer, now));
+        current::is_in_transition(walked, !topology.former.is_empty(), peers, topology.hash())
     }
 
     /// Whether nothing is owed to `peer` under the view of `topology`; noted, so that it counts from then on.
-    pub(crate) fn settle(&self, topology: &Topology, peer: &Peer) -> bool {
+    pub(crate) fn mark_caught_up(&self, topology: &Topology, peer: &Peer) -> bool {
         let view: ViewHash = topology.hash();
-        if lock(&peer.health).is_settled(view) {
+        if lock(&peer.liveness).is_caught_up(view) {
             return true;
         }
         let done = self.walked.get() == topology.epoch && lock(&peer.outbox).owed() == 0;
-        let mut health = lock(&peer.health);
-        if done && !health.is_suspected() {
-            health.settle(view);
+        let mut liveness = lock(&peer.liveness);
+        if done && !liveness.is_suspected() {
+            liveness.mark_caught_up(view);
         }
-        health.is_settled(view)
+        liveness.is_caught_up(view)
     }
 
     /// Stops at once, as in a crash: nothing is served or handed over any more. The first failure is the one that is told.

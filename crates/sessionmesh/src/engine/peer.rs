@@ -1,10 +1,12 @@
-//! Another node, as this node sees it: what it may lack, what it was asked, how healthy it is.
+//! Another node, as this node sees it: what it may lack, what it was asked, whether it is alive.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sessionmesh_core::codec;
+use sessionmesh_core::liveness::peer::PeerLiveness;
+use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Lane, Outbox};
@@ -13,7 +15,6 @@ use sessionmesh_core::view::{Member, NodeHash};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::health::{Health, Patience};
 use super::progress::Rounds;
 use crate::lock::lock;
 
@@ -26,9 +27,9 @@ pub(crate) struct Peer {
     pub(crate) member: Member,
     pub(crate) node: NodeHash,
     /// The times that this peer goes by.
-    pub(crate) patience: Patience,
+    pub(crate) timing: Timing,
     pub(crate) outbox: Mutex<Outbox>,
-    pub(crate) health: Mutex<Health>,
+    pub(crate) liveness: Mutex<PeerLiveness>,
     /// Wakes the link: there is something to send.
     pub(crate) wake: Notify,
     /// Ends the link.
@@ -51,10 +52,10 @@ impl Peer {
     pub(crate) fn new(member: Member, now: Moment, stop: CancellationToken) -> Self {
         Self {
             node: member.node(),
-            patience: Patience::new(member.terms.commit_deadline_ms),
+            timing: Timing::new(member.terms.commit_deadline_ms),
             member,
             outbox: Mutex::default(),
-            health: Mutex::new(Health::new(now)),
+            liveness: Mutex::new(PeerLiveness::new(now)),
             wake: Notify::new(),
             stop,
             control: Mutex::default(),
@@ -69,24 +70,24 @@ impl Peer {
     pub(crate) fn mark(&self, item: impl Into<Item>, from: Stamp, lane: Lane, owed: bool, now: Moment) {
         {
             let mut outbox = lock(&self.outbox);
-            let mut health = lock(&self.health);
+            let mut liveness = lock(&self.liveness);
             if outbox.is_clear() {
-                health.progressed(now);
+                liveness.progressed(now);
             }
-            outbox.mark(item, from, lane, owed || health.is_suspected());
+            outbox.mark(item, from, lane, owed || liveness.is_suspected());
         }
         self.wake.notify_one();
     }
 
     /// Stops waiting for this peer. What it has not answered is owed to it from now on.
-    pub(crate) fn suspect(&self, patience: &Patience, now: Moment) {
-        lock(&self.health).suspect(patience, now);
+    pub(crate) fn suspect(&self, timing: &Timing, now: Moment) {
+        lock(&self.liveness).suspect(timing, now);
         lock(&self.outbox).owe_all();
     }
 
     /// Whether the peer is left out since this was asked last.
     pub(crate) fn newly_left_out(&self, now: Moment) -> bool {
-        let left_out = lock(&self.health).is_left_out(now);
+        let left_out = lock(&self.liveness).is_left_out(now);
         let before = self.was_left_out.swap(left_out, Ordering::AcqRel);
         left_out && !before
     }
@@ -105,7 +106,7 @@ impl Peer {
     pub(crate) fn link_down(&self, now: Moment) {
         self.connected.store(false, Ordering::Release);
         lock(&self.outbox).link_broke();
-        lock(&self.health).disconnected(now);
+        lock(&self.liveness).disconnected(now);
         let mut control = lock(&self.control);
         *control = Control { numbers: control.numbers, ..Control::default() };
     }

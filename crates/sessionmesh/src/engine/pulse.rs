@@ -20,7 +20,7 @@ use crate::lock::lock;
 
 /// Beats until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    let period = Duration::from_millis(node.patience.beat_ms());
+    let period = Duration::from_millis(node.timing.beat_ms());
     let (mut beats, mut slow_beats) = (node.ticks(period), node.ticks(period * 2));
     loop {
         // While nobody owes an answer there is nobody to suspect.
@@ -39,19 +39,25 @@ fn is_idle(node: &Node) -> bool {
 
 fn beat(node: &Arc<Node>, period: Duration) {
     let now = node.now();
-    let gap_ms = node.asleep_ms(now);
-    let late = !node.is_awake(now);
+    let stall = **node.stall.load();
+    let gap_ms = stall.asleep_ms(now);
+    let late = !stall.is_awake(&node.timing, now);
     let topology = node.topology.load();
-    note_lateness(node, gap_ms.saturating_sub(millis(period)), now);
-    note_stall(node, &topology, late, now);
+    // Before the first beat there was nothing to be late for.
+    if stall.has_beaten() {
+        note_lateness(node, gap_ms.saturating_sub(millis(period)), now);
+    }
+    let all_confirmed = || topology.peers().all(|peer| !lock(&peer.liveness).is_doubted());
+    let stall = stall.noticed(&node.timing, now, all_confirmed);
+    node.stall.store(Arc::new(stall));
     for peer in topology.peers() {
-        if gap_ms >= node.patience.stall_ms() {
-            lock(&peer.health).stalled(gap_ms, &node.patience, now);
+        if gap_ms >= node.timing.stall_ms() {
+            lock(&peer.liveness).stalled(gap_ms, &node.timing, now);
         } else if late {
-            lock(&peer.health).overslept(gap_ms, &node.patience, now);
+            lock(&peer.liveness).overslept(gap_ms, &node.timing, now);
         }
         let clear = lock(&peer.outbox).is_clear();
-        if lock(&peer.health).is_overdue(clear, &node.patience, now)
+        if lock(&peer.liveness).is_overdue(clear, &node.timing, now)
             || (!late && is_unreachable(node, &topology, peer, now))
         {
             suspect(node, peer);
@@ -59,30 +65,27 @@ fn beat(node: &Arc<Node>, period: Duration) {
         if peer.newly_left_out(now) {
             left_out(node, peer);
         }
-        node.settle(&topology, peer);
+        node.mark_caught_up(&topology, peer);
     }
     if topology.is_replacing() {
         // A lease may have run out, or a view been reported.
         node.review_acks();
     }
-    node.beat.store(now.as_ms(), Ordering::Release);
+    node.stall.store(Arc::new(stall.beaten(now)));
 }
 
 /// Whether no link can be had to a member that counts on, since gossip hears it: it may have run out of file descriptors.
 /// It is suspected before a commit has to wait for it. Newcomers are busy; they are suspected if a commit waits in vain.
 fn is_unreachable(node: &Node, topology: &Topology, peer: &Peer, now: Moment) -> bool {
-    let health = lock(&peer.health);
-    let silent = !health.is_suspected() && health.is_silent(&node.patience, now);
+    let liveness = lock(&peer.liveness);
+    let silent = !liveness.is_suspected() && liveness.is_silent(&node.timing, now);
     silent && !peer.is_connected() && topology.is_ready(peer)
 }
 
 /// Notes how late a beat came, and tells the operator when the host begins and ceases to be too busy.
 fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
-    // Before the first beat there was nothing to be late for, and a long stall is one event, not a busy host.
-    if node.beat.load(Ordering::Acquire) == Moment::START.as_ms() {
-        return;
-    }
-    match node.lateness.note(late_ms.min(node.patience.stall_ms()), node.patience.withhold_ms, now) {
+    // A long stall is one event, not a busy host.
+    match node.lateness.note(late_ms.min(node.timing.stall_ms()), node.timing.withhold_ms, now) {
         Some(Turn::Busy { late_ms }) => warn!(
             late_ms,
             "this host is too busy: what this node has to do waits for a processor for so long. Requests are slow; where \
@@ -93,28 +96,11 @@ fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
     }
 }
 
-/// Remembers when this node did not run, until nothing depends on it any more.
-fn note_stall(node: &Node, topology: &Topology, late: bool, now: Moment) {
-    if late {
-        let before = Moment::from_ms(node.beat.load(Ordering::Acquire));
-        // The first beat always comes late.
-        if before != Moment::START {
-            probe::reached(Path::StallNoticed);
-            *lock(&node.stall) = Some((before, now));
-        }
-        node.recovering.store(true, Ordering::Release);
-    } else if node.recovering.load(Ordering::Acquire) {
-        let drained = lock(&node.stall).is_none_or(|(_, woken)| now.ms_since(woken) >= node.patience.suspect_ms);
-        let counted = topology.peers().all(|peer| !lock(&peer.health).is_doubted());
-        node.recovering.store(!(drained && counted), Ordering::Release);
-    }
-}
-
 /// Stops waiting for a peer that makes no progress.
 pub(crate) fn suspect(node: &Node, peer: &Peer) {
     warn!(peer = %peer.member.name, "it does not answer in time; commits stop waiting for it");
     node.counters.suspicions.fetch_add(1, Ordering::Relaxed);
-    peer.suspect(&node.patience, node.now());
+    peer.suspect(&node.timing, node.now());
 }
 
 /// The last lease of a suspected peer has run out: the next-ranked members stand in for it in all commits that wait.

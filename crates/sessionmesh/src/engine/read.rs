@@ -232,7 +232,7 @@ fn is_unknown_here(node: &Node, id: SessionId) -> bool {
 
 /// Whether others than the owners of `id` may have to be asked, or members that vanished.
 fn is_unsettled(node: &Node, id: SessionId, topology: &Topology, now: Moment) -> bool {
-    node.is_settling(topology, now) || lock(&node.vanished).hides(id.slot(), topology.view.len(), now)
+    node.is_in_transition(topology, now) || lock(&node.vanished).hides(id.slot(), topology.view.len(), now)
 }
 
 /// In a flood of unknown ids: whether one owner that has missed nothing does not know `id`. It is asked before all of them
@@ -469,7 +469,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         topology: topology.clone(),
     };
     let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();
-    let others = if node.is_settling(&topology, now) { others(&topology, &owners) } else { Vec::new() };
+    let others = if node.is_in_transition(&topology, now) { others(&topology, &owners) } else { Vec::new() };
     let mut replies = FuturesUnordered::new();
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
@@ -481,7 +481,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
                 replies.push(async move { (is_owner, request.reply(node, deadline).await, peer) });
             }
             _ => {
-                let cut_off = is_owner && node.is_cut_off(&lock(&peer.health), now);
+                let cut_off = is_owner && node.status_of(peer, now).cut_off;
                 round.cut_off |= cut_off;
                 round.complete &= !is_owner || cut_off;
                 round.nowhere &= !is_owner || cut_off;
@@ -501,7 +501,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             node.lamport.observe(delta.counter());
         }
         let heard_at = node.now();
-        round.hear(&told, is_owner, heard_at, node.answered(now, heard_at));
+        round.hear(&told, is_owner, heard_at, node.answered_at(now, heard_at));
         if probe::planted(Bug::MissBelieved) && is_owner && told.held == Held::Nothing {
             round.nowhere = true;
             break;
@@ -577,7 +577,7 @@ pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
         Some(entry) => {
             if ask.access && entry.record.is_usable(now) && !fenced {
                 // All owners were asked, so nobody needs to be told.
-                node.store.access_silently(ask.id, node.heard(now));
+                node.store.access_silently(ask.id, node.arrived_at(now));
             }
             if entry.record.session.digest() == ask.digest && entry.record.status() == Status::Live {
                 Held::Same { age_ms: entry.record.idle_ms(now) }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::liveness::current::{self, Donor};
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -12,9 +13,7 @@ use tracing::{info, warn};
 
 use super::evidence::Evidence;
 use super::node::Node;
-use super::peer::Peer;
 use super::search::Search;
-use crate::lock::lock;
 use crate::membership::{HeardState, Membership};
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
@@ -112,18 +111,12 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     }
     let mut skipped = Vec::new();
     for peer in topology.peers() {
-        let health = lock(&peer.health);
-        // That a lease has run out meanwhile takes nothing back: on a busy host it may run out before it is read.
-        let lacks = || !health.gave_all(topology.hash()) || (topology.is_co_owner(peer) && is_due(peer));
-        if node.is_cut_off(&health, now) {
-            skipped.push(peer.member.name.to_string());
-        } else if lacks() && !probe::planted(Bug::ReadyEarly) {
-            return None;
+        let compared = !topology.is_co_owner(peer) || peer.audits.due().is_none();
+        match current::donor(node.status_of(peer, now), compared, topology.hash()) {
+            Donor::Gave => {}
+            Donor::CutOff => skipped.push(peer.member.name.to_string()),
+            Donor::Owes => return None,
         }
     }
     Some(skipped)
-}
-
-fn is_due(peer: &Peer) -> bool {
-    peer.audits.due().is_some()
 }

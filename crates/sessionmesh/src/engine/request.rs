@@ -55,5 +55,5 @@ impl Reply {
 /// Whether `peer` gives no sign of life, so that its reply is not waited for.
 pub(crate) fn is_silent(node: &Node, peer: &Peer) -> bool {
     let now = node.now();
-    node.is_awake(now) && lock(&peer.health).is_silent(&node.patience, now)
+    node.is_awake(now) && lock(&peer.liveness).is_silent(&node.timing, now)
 }

@@ -50,9 +50,9 @@ pub(crate) async fn sessions_of(node: &Arc<Node>, user: &str) -> Result<BTreeMap
 }
 
 /// Lets this node's logical clock catch up with all members, so that what it changes next counts as later than what was
-/// acknowledged anywhere before.
-pub(crate) async fn catch_up(node: &Arc<Node>, users: &Users, user: UserKey) {
-    let _ = call(node, users, user, Instant::now() + node.config.read_deadline).await;
+/// acknowledged anywhere before. Whoever has not answered by the deadline is not waited for.
+pub(crate) async fn catch_up(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant) {
+    let _ = call(node, users, user, deadline.min(Instant::now() + node.config.read_deadline)).await;
 }
 
 /// The ids under which sessions of `user` are held anywhere. Some may have ended.
@@ -132,7 +132,7 @@ async fn call(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant)
     let now = node.now();
     let (topology, blind) =
         read::with_topology(node, |vanished, topology| vanished.hides_any(topology.view.len(), now));
-    let settling = node.is_settling(&topology, now);
+    let settling = node.is_in_transition(&topology, now);
     let mut round = Round {
         topology: topology.clone(),
         ids: BTreeSet::new(),

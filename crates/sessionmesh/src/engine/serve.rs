@@ -319,8 +319,8 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
     let (mut granted, mut clear) = (false, false);
     if let Some(peer) = topology.peer(from) {
         clear = lock(&peer.outbox).is_clear();
-        granted = node.settle(&topology, peer)
-            && lock(&peer.health).grant(clear, topology.hash(), &node.patience, node.now());
+        granted = node.mark_caught_up(&topology, peer)
+            && lock(&peer.liveness).grant(clear, topology.hash(), &node.timing, node.now());
         probe::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
         if ping.leaving {
             node.reports.said(Evidence::Leaving(from));

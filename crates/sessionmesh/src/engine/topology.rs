@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sessionmesh_core::id::Slot;
+use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Bug};
 use sessionmesh_core::slots::Slots;
 use sessionmesh_core::view::{MemberState, NodeHash, View, ViewHash};
 
-use super::health::Patience;
 use super::peer::Peer;
 use crate::lock::lock;
 
@@ -74,8 +74,8 @@ impl Topology {
     }
 
     /// Remembers the owners under the topology that this one replaces at `now`, for as long as leases last.
-    pub(crate) fn replacing(mut self, before: &Self, patience: &Patience, now: Moment) -> Self {
-        let running = |earlier: &&Earlier| now.ms_since(earlier.replaced) < patience.lease_ms;
+    pub(crate) fn replacing(mut self, before: &Self, timing: &Timing, now: Moment) -> Self {
+        let running = |earlier: &&Earlier| now.ms_since(earlier.replaced) < timing.lease_ms;
         self.earlier = before.earlier.iter().filter(running).cloned().collect();
         if before.hash() != self.hash() {
             let (slots, members) = (before.slots.clone(), before.members.clone());
@@ -88,19 +88,19 @@ impl Topology {
 
     /// Owners of `slot` under an earlier view that may still answer for their own copies, because they hold a lease of
     /// this node and have not reported this view: a commit is not acknowledged without them.
-    pub(crate) fn displaced(&self, slot: Slot, patience: &Patience, now: Moment) -> Vec<&Arc<Peer>> {
+    pub(crate) fn displaced(&self, slot: Slot, timing: &Timing, now: Moment) -> Vec<&Arc<Peer>> {
         let view = self.hash();
         if probe::planted(Bug::DisplacedForgotten) {
             return Vec::new();
         }
         let mut displaced: Vec<&Arc<Peer>> = Vec::new();
-        for earlier in self.earlier.iter().filter(|earlier| now.ms_since(earlier.replaced) < patience.lease_ms) {
+        for earlier in self.earlier.iter().filter(|earlier| now.ms_since(earlier.replaced) < timing.lease_ms) {
             let owners = earlier.slots.owners(slot).iter().filter_map(|&at| earlier.members[usize::from(at)].as_ref());
             for owner in owners {
                 let counted = displaced.iter().any(|peer| peer.node == owner.node);
                 let owns = self.owners(slot).any(|peer| peer.node == owner.node);
                 let known = self.peer(owner.node).is_some() || self.former.iter().any(|peer| peer.node == owner.node);
-                if !counted && !owns && known && lock(&owner.health).may_trust_itself(view, patience, now) {
+                if !counted && !owns && known && lock(&owner.liveness).may_serve_locally(view, timing, now) {
                     displaced.push(owner);
                 }
             }
@@ -114,20 +114,21 @@ impl Topology {
     /// One that is left out, since it does not answer or no link to it can be had, may never say so. Under another view it
     /// would need leases of those that were ready before. Once one of these has gone by this view for as long as a lease
     /// lasts, it has none. Where there is nobody else, it is waited for until it is cut off.
-    pub(crate) fn unaware(&self, patience: &Patience, now: Moment) -> Vec<&Arc<Peer>> {
+    pub(crate) fn unaware(&self, timing: &Timing, now: Moment) -> Vec<&Arc<Peer>> {
         let view = self.hash();
         let joining = self.is_joining(self.me);
         let goes_by_it =
-            |peer: &Arc<Peer>| self.is_ready(peer) && lock(&peer.health).has_gone_by(view, &peer.patience, now);
+            |peer: &Arc<Peer>| self.is_ready(peer) && lock(&peer.liveness).has_gone_by(view, &peer.timing, now);
         let unaware = |peer: &&Arc<Peer>| {
-            let health = lock(&peer.health);
-            (joining || (health.is_doubted() && !probe::planted(Bug::DoubtForgotten))) && health.view != Some(view)
+            let liveness = lock(&peer.liveness);
+            (joining || (liveness.is_doubted() && !probe::planted(Bug::DoubtForgotten)))
+                && liveness.view() != Some(view)
         };
         let mut unaware: Vec<_> = self.peers().filter(unaware).collect();
-        let left_out = |peer: &Peer| lock(&peer.health).is_left_out(now);
+        let left_out = |peer: &Peer| lock(&peer.liveness).is_left_out(now);
         if unaware.iter().any(|peer| left_out(peer)) {
             let known = self.peers().any(goes_by_it);
-            unaware.retain(|peer| !left_out(peer) || !(known || lock(&peer.health).is_cut_off(patience, now)));
+            unaware.retain(|peer| !left_out(peer) || !(known || lock(&peer.liveness).is_cut_off(timing, now)));
         }
         unaware
     }

@@ -315,8 +315,8 @@ impl Views {
         let interval = self.node.terms.gossip_interval_ms.max(heard.terms.gossip_interval_ms);
         let stands_still = now.ms_since(still_since) > interval * STILL_INTERVALS;
         let Some(peer) = peer else { return heard.alive && !stands_still };
-        let health = lock(&peer.health);
-        let silent = self.node.is_awake(now) && health.is_gone(&self.node.patience, now);
+        let liveness = lock(&peer.liveness);
+        let silent = self.node.is_awake(now) && liveness.is_gone(&self.node.timing, now);
         // After a stall of this node the failure detector takes everybody for dead, so the link has to agree.
         !silent || (heard.alive && !stands_still)
     }
@@ -357,7 +357,7 @@ impl Views {
         let epoch = before.epoch + u64::from(moved);
         let slots = before.slots_of(&view);
         let topology = Topology::new(epoch, view, slots, &self.node.config.name, &self.peers, former);
-        let topology = Arc::new(topology.replacing(before, &self.node.patience, now));
+        let topology = Arc::new(topology.replacing(before, &self.node.timing, now));
         {
             // Together, for readers that conclude from both.
             let mut vanished = lock(&self.node.vanished);
@@ -461,7 +461,7 @@ impl Views {
         let view = topology.view.clone();
         let (slots, name) = (topology.slots.clone(), &self.node.config.name);
         let without = Topology::new(topology.epoch, view, slots, name, &self.peers, Vec::new());
-        let without = without.replacing(topology, &self.node.patience, now);
+        let without = without.replacing(topology, &self.node.timing, now);
         self.node.topology.store(Arc::new(without));
     }
 }

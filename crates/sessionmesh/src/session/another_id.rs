@@ -131,7 +131,7 @@ impl Session {
         }
         let create = Some(newest.session.idle_limit().ms);
         let whole = Change { create, inherit: Some(newest.session.clone()), replaces: true, ..change.clone() };
-        let login = Login::coming(node, Some(record), &change.attributes).await;
+        let login = Login::coming(node, Some(record), &change.attributes, wait.until).await;
         // The new session is kept first; only then does the old one end.
         let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
         if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
@@ -139,9 +139,9 @@ impl Session {
             commit::fold(node, successor.id(), Some(Successor::Renewed(id)));
             return Err(error);
         }
-        committed.copies = commit::invalidate(node, id, Some(record), Some(successor), wait).await;
+        committed.copies = commit::invalidate(node, id, Some(record), Some(successor), self.mesh.wait()).await;
         if let Some(login) = login {
-            login.limit(node, &committed.record, wait).await;
+            login.limit(node, &committed.record, wait.until).await;
         }
         self.adopt(committed, &change)
     }

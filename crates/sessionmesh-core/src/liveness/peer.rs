@@ -1,0 +1,303 @@
+//! Leases in both directions, and suspicion.
+//!
+//! A *lease* is the right of an owner to read its own copies without asking. Each member grants it to each other
+//! member, since each may write. It is counted from the moment the owner asked for it, so a node that was stalled
+//! finds its own leases run out, whatever waits in its sockets.
+//!
+//! A peer that makes no progress is *suspected*: commits leave it out once the last lease granted to it has run out.
+
+use super::timing::Timing;
+use crate::moment::Moment;
+use crate::probe::{self, Bug, Path};
+use crate::view::ViewHash;
+
+/// One peer as this node sees it. Two things are known of it, independently: whether commits wait for it, and for how long
+/// it has given no sign of life.
+///
+/// | state | from | to |
+/// |---|---|---|
+/// | healthy | the beginning; reinstated | suspected, when it owes answers for [`Timing::suspect_ms`] |
+/// | withheld: it gets no lease | it owes answers for [`Timing::withhold_ms`] | healthy, when it answers; suspected |
+/// | suspected: it gets no lease, and is owed everything | [`PeerLiveness::suspect`] | left out, when its last lease has run out |
+/// | left out: commits are acknowledged without it | suspected | reinstated |
+/// | reinstated | a prompt answer after the back-off, with nothing owed | healthy |
+///
+/// | sign of life | since |
+/// |---|---|
+/// | silent | it was asked, or its link broke, [`Timing::suspect_ms`] ago |
+/// | gone: removed once gossip has lost it, too | [`Timing::gone_ms`] ago |
+/// | cut off: nobody waits for its lease | ten times [`Timing::suspect_ms`] ago |
+#[derive(Debug)]
+pub struct PeerLiveness {
+    /// When the outbox last made progress: something was answered, or it got its first mark.
+    progress: Moment,
+    /// The last lease granted to the peer was given then.
+    granted: Option<Moment>,
+    /// The peer once had nothing owed to it under this view.
+    caught_up: Option<ViewHash>,
+    suspected: Option<Suspicion>,
+    /// The suspicions of late, for the back-off.
+    strikes: u32,
+    /// Until when the peer lets this node trust its own copies, and under which view of the peer; as it last said.
+    lease: Option<(Moment, ViewHash)>,
+    /// The view the peer last reported, not counting what was asked before a stall of this node.
+    view: Option<ViewHash>,
+    /// Since when it has reported that view.
+    view_since: Moment,
+    /// This node was stalled, then, and the peer has not reported its view since: it may not count this node any more.
+    doubted: Option<Moment>,
+    /// Since when the peer owes a sign of life: the oldest ping without an answer, or the loss of the link. After a
+    /// stall of this node the counting starts anew, since the silence may have been its own.
+    missed: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    left_out_from: Moment,
+    reinstated_from: Moment,
+}
+
+/// The longest that a peer that was suspected again and again must behave before it is waited for.
+const BACK_OFF_MS_MAX: u64 = 30_000;
+
+impl PeerLiveness {
+    /// A peer that this node has just heard of.
+    #[must_use]
+    pub const fn new(now: Moment) -> Self {
+        Self {
+            progress: now,
+            granted: None,
+            caught_up: None,
+            suspected: None,
+            strikes: 0,
+            lease: None,
+            view: None,
+            view_since: now,
+            doubted: None,
+            missed: Some(now),
+        }
+    }
+
+    /// The view that the peer last reported, not counting what was asked before a stall of this node.
+    #[must_use]
+    pub const fn view(&self) -> Option<ViewHash> {
+        self.view
+    }
+
+    /// The outbox got its first mark, or an answer came.
+    pub fn progressed(&mut self, now: Moment) {
+        self.progress = now;
+    }
+
+    /// Nothing is owed to the peer under this view.
+    pub fn mark_caught_up(&mut self, view: ViewHash) {
+        self.caught_up = Some(view);
+    }
+
+    /// Whether the peer was caught up under this view.
+    pub fn is_caught_up(&self, view: ViewHash) -> bool {
+        self.caught_up == Some(view)
+    }
+
+    /// Whether the peer is not waited for.
+    pub const fn is_suspected(&self) -> bool {
+        self.suspected.is_some()
+    }
+
+    /// Whether commits are acknowledged without the peer.
+    pub fn is_left_out(&self, now: Moment) -> bool {
+        self.suspected.is_some_and(|suspicion| now >= suspicion.left_out_from)
+    }
+
+    /// Whether the peer's outbox, unless it is clear, has made no progress for so long that it must be suspected.
+    pub fn is_overdue(&self, clear: bool, timing: &Timing, now: Moment) -> bool {
+        let hasty = probe::planted(Bug::LeasesIgnored);
+        let bound = if hasty { timing.withhold_ms } else { timing.suspect_ms };
+        !clear && self.suspected.is_none() && now.ms_since(self.progress) >= bound
+    }
+
+    /// Suspects the peer from now on.
+    pub fn suspect(&mut self, timing: &Timing, now: Moment) {
+        if self.suspected.is_some() {
+            return;
+        }
+        self.strikes = (self.strikes + 1).min(16);
+        let back_off = (timing.suspect_ms << (self.strikes - 1)).min(BACK_OFF_MS_MAX);
+        let leases_end = self.granted.map_or(now, |granted| granted.plus_ms(timing.lease_ms));
+        let left_out_from = if probe::planted(Bug::LeasesIgnored) { now } else { leases_end.max(now) };
+        self.suspected = Some(Suspicion { left_out_from, reinstated_from: now.plus_ms(back_off) });
+        self.caught_up = None;
+    }
+
+    /// Whether the peer may still answer for its own copies under another view than this one: a lease that was granted to
+    /// it runs, and it has not reported this view.
+    pub fn may_serve_locally(&self, view: ViewHash, timing: &Timing, now: Moment) -> bool {
+        self.view != Some(view) && self.granted.is_some_and(|granted| now < granted.plus_ms(timing.lease_ms))
+    }
+
+    /// Whether the peer has reported this view for so long that no lease runs any more that it granted under another one.
+    /// `timing` is the peer's.
+    pub fn has_gone_by(&self, view: ViewHash, timing: &Timing, now: Moment) -> bool {
+        self.view == Some(view) && now.ms_since(self.view_since) >= timing.lease_ms
+    }
+
+    /// Answers a ping: whether the lease is granted.
+    pub fn grant(&mut self, clear: bool, view: ViewHash, timing: &Timing, now: Moment) -> bool {
+        let stalled = !clear && now.ms_since(self.progress) >= timing.withhold_ms;
+        probe::reached_if(Path::LeaseWithheld, || stalled);
+        let granted = self.suspected.is_none() && !stalled && self.caught_up == Some(view);
+        if granted {
+            self.granted = Some(now);
+        }
+        granted
+    }
+
+    /// A ping leaves.
+    pub fn pinged(&mut self, now: Moment) {
+        self.missed.get_or_insert(now);
+    }
+
+    /// A pong came to the ping of `sent`. Says whether the peer is reinstated.
+    pub fn ponged(&mut self, pong: &PongSeen, timing: &Timing, now: Moment) -> bool {
+        self.missed = None;
+        if self.doubted.is_none_or(|woken| pong.sent >= woken) {
+            if self.view != Some(pong.view) {
+                self.view_since = now;
+            }
+            self.view = Some(pong.view);
+            self.doubted = self.doubted.filter(|_| pong.view != pong.mine);
+        }
+        self.lease = pong.granted.then(|| (pong.sent.plus_ms(pong.lease_ms), pong.view));
+        let Some(suspicion) = self.suspected else {
+            if now.ms_since(self.progress) > BACK_OFF_MS_MAX {
+                self.strikes = 0;
+            }
+            return false;
+        };
+        let prompt = now.ms_since(pong.sent) <= timing.prompt_ms;
+        if pong.nothing_owed && prompt && now >= suspicion.reinstated_from {
+            probe::reached(Path::TrustedAgain);
+            self.suspected = None;
+            self.progress = now;
+            return true;
+        }
+        false
+    }
+
+    /// What the rules look at. `could_hear`: this node ran of late, and had what it takes to hear the peer.
+    #[must_use]
+    pub fn status(&self, could_hear: bool, timing: &Timing, now: Moment) -> PeerStatus {
+        PeerStatus {
+            left_out: self.is_left_out(now),
+            silent: self.is_silent(timing, now),
+            cut_off: could_hear && self.is_cut_off(timing, now),
+            view: self.view,
+            lease: self.lease,
+        }
+    }
+
+    /// The link broke: no lease.
+    pub fn disconnected(&mut self, now: Moment) {
+        self.lease = None;
+        self.missed.get_or_insert(now);
+    }
+
+    /// This node was late for `gap_ms`: it could not hear meanwhile, so most of that is not the silence of the peer. Some
+    /// is, for a node that is late all the time must notice silence, too, if later.
+    pub fn overslept(&mut self, gap_ms: u64, timing: &Timing, now: Moment) {
+        let unheard = gap_ms.saturating_sub(timing.late_ms());
+        let later = |since: Moment| since.plus_ms(unheard).min(now).max(since);
+        self.missed = self.missed.map(later);
+        self.progress = later(self.progress);
+    }
+
+    /// This node was stalled for `gap_ms`: it cannot tell who was silent meanwhile, and its links may have to be opened
+    /// again before it hears anybody. So the counting starts anew, and later. Once, not at each of several stalls, unless
+    /// they are so long that links break.
+    pub fn stalled(&mut self, gap_ms: u64, timing: &Timing, now: Moment) {
+        if self.is_doubted() && gap_ms < timing.gone_ms() {
+            self.overslept(gap_ms, timing, now);
+        } else {
+            self.missed = Some(now.plus_ms(timing.suspect_ms * 2));
+            self.progress = now;
+        }
+        self.view = None;
+        self.doubted = Some(now);
+    }
+
+    /// Whether the peer may have removed this node while it was stalled, and have gone on without it.
+    pub const fn is_doubted(&self) -> bool {
+        self.doubted.is_some()
+    }
+
+    /// Whether the peer gave no sign of life for as long as it takes to suspect it, while this node was awake.
+    pub fn is_silent(&self, timing: &Timing, now: Moment) -> bool {
+        self.missed.is_some_and(|since| now.ms_since(since) >= timing.suspect_ms)
+    }
+
+    /// Whether the peer is silent for so long that it may be removed, if gossip has lost it, too.
+    pub fn is_gone(&self, timing: &Timing, now: Moment) -> bool {
+        self.missed.is_some_and(|since| now.ms_since(since) >= timing.gone_ms())
+    }
+
+    /// Whether the peer is silent for so long that gossip would have removed it, were it gone: it hangs, or only its
+    /// link is cut. Nobody waits for its lease any more.
+    pub fn is_cut_off(&self, timing: &Timing, now: Moment) -> bool {
+        self.missed.is_some_and(|since| now.ms_since(since) >= timing.suspect_ms * CUT_OFF)
+    }
+}
+
+/// What the rules look at of a peer, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Commits are acknowledged without it.
+    pub left_out: bool,
+    /// It is silent, by [`PeerLiveness::is_silent`].
+    pub silent: bool,
+    /// Nobody waits for its lease, by [`PeerLiveness::is_cut_off`], and the silence is the peer's: this node ran meanwhile,
+    /// and could have heard it.
+    pub cut_off: bool,
+    /// The view that it last reported.
+    pub view: Option<ViewHash>,
+    /// Until when it lets this node answer for its own copies, and under which view; as it last said.
+    pub lease: Option<(Moment, ViewHash)>,
+}
+
+impl PeerStatus {
+    /// Until when the peer lets this node trust its own copies under this view, if it does now.
+    #[must_use]
+    pub fn leases(&self, view: ViewHash, now: Moment) -> Option<Moment> {
+        self.lease.filter(|(until, under)| *under == view && now < *until).map(|(until, _)| until)
+    }
+
+    /// Whether the peer, when it answered last, let this node trust its own copies under this view: it owes it nothing.
+    /// Unlike [`PeerStatus::leases`] it holds until the peer says otherwise or the link breaks, however late the answer is
+    /// read.
+    #[must_use]
+    pub fn gave_all(&self, view: ViewHash) -> bool {
+        self.lease.is_some_and(|(_, under)| under == view)
+    }
+}
+
+/// How many times the time to suspicion a peer must be silent to be cut off.
+const CUT_OFF: u64 = 10;
+
+/// What a pong says, with this node's own part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct PongSeen {
+    /// When the ping left that it answers, by this node's clock.
+    pub sent: Moment,
+    /// The peer's view.
+    pub view: ViewHash,
+    /// This node's own view.
+    pub mine: ViewHash,
+    /// The peer lets this node answer for its own copies.
+    pub granted: bool,
+    /// How long the lease lasts: see [`Timing::lease_from`].
+    pub lease_ms: u64,
+    /// This node owes nothing to the peer.
+    pub nothing_owed: bool,
+}
+
+#[cfg(test)]
+mod tests;
