@@ -17,6 +17,7 @@ pub mod id;
 pub mod incarnation;
 pub mod keeping;
 pub mod liveness;
+pub mod membership;
 pub mod message;
 pub mod moment;
 pub mod outbox;

@@ -129,6 +129,11 @@ impl Session {
         lock(&self.state).changes.insert(Arc::from(key), None);
     }
 
+    /// Writes (some) and removes (none) attributes as they are: for whoever has collected changes already.
+    pub fn change(&self, changes: impl IntoIterator<Item = (Arc<str>, Option<Value>)>) {
+        lock(&self.state).changes.extend(changes);
+    }
+
     /// Sets after how much time without an access this session ends. Less than a millisecond counts as one.
     pub fn set_max_inactive(&self, limit: Duration) {
         lock(&self.state).idle_limit_ms = Some(millis(limit).max(1));

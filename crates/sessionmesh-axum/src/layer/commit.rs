@@ -100,12 +100,7 @@ impl Task {
     }
 
     pub(super) async fn commit(&self, session: &Session) -> Result<sessionmesh::Commit, CommitError> {
-        for (key, value) in &self.changes {
-            match value {
-                Some(value) => session.insert_bytes(key, value.clone()),
-                None => session.remove(key),
-            }
-        }
+        session.change(self.changes.iter().map(|(key, value)| (key.clone(), value.clone())));
         if let Some(limit) = self.max_inactive {
             session.set_max_inactive(limit);
         }

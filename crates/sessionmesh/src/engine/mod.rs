@@ -23,7 +23,6 @@ pub(crate) mod progress;
 pub(crate) mod pulse;
 pub(crate) mod read;
 pub(crate) mod ready;
-mod refusal;
 pub(crate) mod request;
 pub(crate) mod roll_call;
 pub(crate) mod search;

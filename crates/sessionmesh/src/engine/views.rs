@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sessionmesh_core::membership::incarnations::Incarnations;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
@@ -17,7 +18,6 @@ use super::differences::Differences;
 use super::evidence::Evidence;
 use super::node::Node;
 use super::peer::Peer;
-use super::refusal::Refusal;
 use super::topology::Topology;
 use super::vanished::Vanished;
 use super::{link, walk};
@@ -30,8 +30,6 @@ pub(crate) const STRANGERS_MAX: usize = 64;
 
 /// How often the view is computed even if nothing was reported.
 const REVIEW: Duration = Duration::from_millis(100);
-/// A heartbeat that did not change for so many gossip intervals stands still.
-const STILL_INTERVALS: u64 = 4;
 /// Links to former members are kept for so long at most.
 const FORMER_MS_MAX: u64 = 10_000;
 
@@ -41,15 +39,8 @@ pub(crate) struct Views {
     membership: Arc<Membership>,
     /// All peers with a link, by incarnation.
     peers: BTreeMap<NodeHash, Arc<Peer>>,
-    refused: BTreeMap<NodeHash, Refusal>,
-    leaving: BTreeSet<NodeHash>,
-    gone: BTreeSet<NodeHash>,
-    /// Incarnations that were in the view once, and so may hold what they held then.
-    known: BTreeSet<NodeHash>,
-    /// Incarnations to which a link was up once.
-    reached: BTreeSet<NodeHash>,
-    /// What gossip counted of each incarnation.
-    heartbeats: BTreeMap<NodeHash, Heartbeat>,
+    /// What is known of those that gossip tells of.
+    incarnations: Incarnations,
     former_since: Option<Moment>,
     /// Since when this node is alone, though it knows of others.
     alone_since: Option<Moment>,
@@ -60,27 +51,13 @@ pub(crate) struct Views {
     walk: CancellationToken,
 }
 
-/// The last heartbeat of an incarnation.
-#[derive(Clone, Copy)]
-struct Heartbeat {
-    count: u64,
-    since: Moment,
-    /// It was counted up while this node listened, so the incarnation lived then.
-    moved: bool,
-}
-
 impl Views {
     pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>) -> Self {
         Self {
             node,
             membership,
             peers: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            leaving: BTreeSet::new(),
-            gone: BTreeSet::new(),
-            known: BTreeSet::new(),
-            reached: BTreeSet::new(),
-            heartbeats: BTreeMap::new(),
+            incarnations: Incarnations::default(),
             former_since: None,
             alone_since: None,
             own: MemberState::Joining,
@@ -130,21 +107,13 @@ impl Views {
     fn note(&mut self, evidence: Evidence) {
         let now = self.node.now();
         match evidence {
-            Evidence::Refused(node) => self.refused_by(node, now),
-            Evidence::Connected(node) => {
-                self.refused.remove(&node);
-                self.reached.insert(node);
-            }
-            Evidence::Replaced(node) => {
-                self.gone.insert(node);
-            }
-            Evidence::Leaving(node) => {
-                self.leaving.insert(node);
-            }
-            Evidence::Left(node) => {
-                self.leaving.insert(node);
-                self.gone.insert(node);
-            }
+            // Of whom there is no link there is nothing to refuse.
+            Evidence::Refused(node) if !self.peers.contains_key(&node) => {}
+            Evidence::Refused(node) => self.incarnations.refused(node, now),
+            Evidence::Connected(node) => self.incarnations.connected(node),
+            Evidence::Replaced(node) => self.incarnations.replaced(node),
+            Evidence::Leaving(node) => self.incarnations.leaves(node),
+            Evidence::Left(node) => self.incarnations.left(node),
             // A node that discarded what it held meanwhile, or that is leaving, is not ready.
             Evidence::Ready(join) => {
                 if self.own == MemberState::Joining && join == self.node.joins.load(Ordering::Acquire) {
@@ -155,52 +124,13 @@ impl Views {
         }
     }
 
-    /// A member that was reached before and is heard all the same stays what it is, however often its port refuses.
-    fn refused_by(&mut self, node: NodeHash, now: Moment) {
-        if !self.peers.contains_key(&node) {
-            return;
-        }
-        let heartbeat = self.heartbeats.get(&node).map_or(0, |heartbeat| heartbeat.count);
-        match self.refused.get_mut(&node) {
-            None => drop(self.refused.insert(node, Refusal::new(heartbeat, now))),
-            Some(_) if self.reached.contains(&node) => {}
-            Some(refusal) => refusal.again(heartbeat, now),
-        }
-    }
-
-    /// Who is heard though its port refuses is suspected, not removed.
-    fn check_refused(&mut self, now: Moment) {
-        for (node, refusal) in &mut self.refused {
-            let heartbeat = self.heartbeats.get(node).map_or(0, |heartbeat| heartbeat.count);
-            if refusal.heard(heartbeat, now) {
-                probe::reached(Path::RefusedButHeard);
-                if let Some(peer) = self.peers.get(node) {
-                    super::pulse::suspect(&self.node, peer);
-                }
-            }
-        }
-    }
-
-    /// Forgets incarnations that gossip has forgotten: a name that is started again and again must cost nothing for good.
-    fn forget(&mut self, heard: &[(NodeHash, &Heard)], before: &Topology) {
-        let heard: BTreeSet<NodeHash> = heard.iter().map(|(node, _)| *node).collect();
-        let is_known = |node: &NodeHash| heard.contains(node) || before.peer(*node).is_some();
-        self.heartbeats.retain(|node, _| heard.contains(node));
-        self.refused.retain(|node, _| is_known(node));
-        for nodes in [&mut self.leaving, &mut self.gone, &mut self.known, &mut self.reached] {
-            nodes.retain(is_known);
-        }
-    }
-
     /// Computes the view from what was heard, and adopts it if it is another one.
     pub(crate) fn review(&mut self, heard: &[Heard]) {
         let before = self.node.topology();
         let heard: Vec<(NodeHash, &Heard)> =
             heard.iter().map(|heard| (NodeHash::of(&heard.name, heard.incarnation), heard)).collect();
         let heard = heard.as_slice();
-        self.listen(heard);
-        self.forget(heard, &before);
-        self.check_refused(self.node.now());
+        self.listen(heard, &before);
         self.look_for_lives_of_this_name(heard);
         let mut view = self.compute(heard, &before);
         if self.missed_too_much(&view, &before) {
@@ -219,14 +149,17 @@ impl Views {
         self.adopt(view, &before);
     }
 
-    /// Notes whose heartbeats were counted up.
-    fn listen(&mut self, heard: &[(NodeHash, &Heard)]) {
+    /// Notes whose heartbeats were counted up, and forgets what gossip has forgotten.
+    fn listen(&mut self, heard: &[(NodeHash, &Heard)], before: &Topology) {
         let now = self.node.now();
-        for (node, heard) in heard {
-            let first = Heartbeat { count: heard.heartbeat, since: now, moved: false };
-            let heartbeat = self.heartbeats.entry(*node).or_insert(first);
-            if heartbeat.count != heard.heartbeat {
-                *heartbeat = Heartbeat { count: heard.heartbeat, since: now, moved: true };
+        heard.iter().for_each(|(node, heard)| self.incarnations.heard(*node, heard.heartbeat, now));
+        let heard = heard.iter().map(|(node, _)| *node).collect();
+        self.incarnations.forget(&heard, |node| before.peer(node).is_some());
+        // Who is heard though its port refuses is suspected, not removed.
+        for node in self.incarnations.admit_heard(now) {
+            probe::reached(Path::RefusedButHeard);
+            if let Some(peer) = self.peers.get(&node) {
+                super::pulse::suspect(&self.node, peer);
             }
         }
     }
@@ -236,7 +169,7 @@ impl Views {
     fn look_for_lives_of_this_name(&mut self, heard: &[(NodeHash, &Heard)]) {
         let takes_part = |state| matches!(state, HeardState::Joining | HeardState::Ready | HeardState::Leaving);
         for (node, heard) in heard.iter().filter(|(_, heard)| *heard.name == *self.node.config.name) {
-            let lives = heard.alive && self.heartbeats.get(node).is_some_and(|heartbeat| heartbeat.moved);
+            let lives = heard.alive && self.incarnations.has_moved(*node);
             if !lives || !takes_part(heard.state) {
                 continue;
             }
@@ -270,16 +203,15 @@ impl Views {
                 HeardState::Ready => MemberState::Ready,
                 HeardState::Leaving => MemberState::Leaving,
                 HeardState::Left => {
-                    self.leaving.insert(node);
-                    self.gone.insert(node);
+                    self.incarnations.left(node);
                     lock(&self.node.vanished).left(&heard.name, heard.incarnation);
                     continue;
                 }
             };
-            let state = if self.leaving.contains(&node) { MemberState::Leaving } else { state };
+            let state = if self.incarnations.is_leaving(node) { MemberState::Leaving } else { state };
             if self.is_alive(node, heard, before.peer(node), now)
-                && self.refused.get(&node).is_none_or(Refusal::is_admitted)
-                && !self.gone.contains(&node)
+                && !self.incarnations.is_refused(node)
+                && !self.incarnations.is_gone(node)
             {
                 let (name, zone, terms) = (heard.name.clone(), heard.zone.clone(), heard.terms);
                 members.push(Member { name, incarnation: heard.incarnation, addr: heard.addr, zone, state, terms });
@@ -308,17 +240,12 @@ impl Views {
         now.ms_since(since) > retention && (view.len() > 2 || !first)
     }
 
-    /// Two witnesses: gossip with its failure detector, and the link. A member that answers on its link lives, whatever
-    /// gossip says; one that is silent on its link goes as soon as its heartbeat stands still, too.
     fn is_alive(&self, node: NodeHash, heard: &Heard, peer: Option<&Arc<Peer>>, now: Moment) -> bool {
-        let still_since = self.heartbeats.get(&node).map_or(now, |heartbeat| heartbeat.since);
-        let interval = self.node.terms.gossip_interval_ms.max(heard.terms.gossip_interval_ms);
-        let stands_still = now.ms_since(still_since) > interval * STILL_INTERVALS;
-        let Some(peer) = peer else { return heard.alive && !stands_still };
-        let liveness = lock(&peer.liveness);
-        let silent = self.node.is_awake(now) && liveness.is_gone(&self.node.timing, now);
-        // After a stall of this node the failure detector takes everybody for dead, so the link has to agree.
-        !silent || (heard.alive && !stands_still)
+        let interval_ms = self.node.terms.gossip_interval_ms.max(heard.terms.gossip_interval_ms);
+        // A node that did not run cannot know who was silent.
+        let is_gone =
+            |peer: &Arc<Peer>| self.node.is_awake(now) && lock(&peer.liveness).is_gone(&self.node.timing, now);
+        self.incarnations.is_alive(node, heard.alive, peer.map(is_gone), interval_ms, now)
     }
 
     fn adopt(&mut self, view: View, before: &Arc<Topology>) {
@@ -327,8 +254,8 @@ impl Views {
         let nodes: BTreeSet<NodeHash> = view.members().iter().map(Member::node).collect();
         let mut former = Vec::new();
         for peer in before.peers().chain(&before.former).filter(|peer| !nodes.contains(&peer.node)) {
-            let refused = self.refused.get(&peer.node).is_some_and(|refusal| !refusal.is_admitted());
-            if self.gone.contains(&peer.node) || refused {
+            let refused = self.incarnations.is_refused(peer.node);
+            if self.incarnations.is_gone(peer.node) || refused {
                 probe::reached_if(Path::RefusedRemoved, || refused);
                 peer.stop.cancel();
             } else {
@@ -381,7 +308,7 @@ impl Views {
                 stop.run_until_cancelled(walk::let_go_of_what_is_kept(node)).await;
             });
         }
-        self.known.extend(nodes);
+        self.incarnations.joined(nodes);
         self.node.changed.notify_waiters();
     }
 
@@ -403,7 +330,7 @@ impl Views {
         probe::reached_if(Path::WalkInterrupted, || node.walked.get() != before.epoch);
         self.walk.cancel();
         self.walk = node.stop.child_token();
-        let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.known.clone());
+        let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.incarnations.members());
         let stop = self.walk.clone();
         node.life.spawn("walk", async move {
             stop.run_until_cancelled(walk).await;
@@ -417,25 +344,25 @@ impl Views {
             let was = before.view.get(&member.name);
             if let Some(was) = was.filter(|was| was.incarnation != member.incarnation) {
                 probe::reached(Path::QuickRestart);
-                if !self.leaving.contains(&was.node()) {
+                if !self.incarnations.is_leaving(was.node()) {
                     vanished.add(was, true, now, idle_ms);
                 }
             }
             vanished.returned(&member.name, member.incarnation);
             if was.is_none() {
-                probe::reached_if(Path::ReturnedAfterCut, || self.known.contains(&member.node()));
+                probe::reached_if(Path::ReturnedAfterCut, || self.incarnations.was_member(member.node()));
                 info!(name = %member.name, addr = %member.addr, "member up");
                 node.emit(Event::MemberUp { name: member.name.clone() });
             }
         }
         for member in before.view.members().iter().filter(|member| view.get(&member.name).is_none()) {
             // It said so itself, or a newcomer has heard it from others before it found nobody at its address.
-            let planned = self.leaving.contains(&member.node()) || member.state == MemberState::Leaving;
+            let planned = self.incarnations.is_leaving(member.node()) || member.state == MemberState::Leaving;
             if planned {
                 info!(name = %member.name, "member left");
             } else {
                 warn!(name = %member.name, "member down");
-                let dead = self.refused.contains_key(&member.node()) || self.gone.contains(&member.node());
+                let dead = self.incarnations.is_dead(member.node());
                 vanished.add(member, dead, now, idle_ms);
             }
             node.emit(Event::MemberDown { name: member.name.clone(), planned });

@@ -1,6 +1,6 @@
 //! A member whose port refuses connections, though gossip may hear it.
 
-use sessionmesh_core::moment::Moment;
+use crate::moment::Moment;
 
 /// A member whose port refuses, but that gossip still hears after so long, is alive after all.
 const REFUSED_BUT_HEARD_MS: u64 = 2_000;
@@ -9,7 +9,7 @@ const REFUSED_WAIT_MS_MAX: u64 = 60_000;
 
 /// What is known of such a member since it was tried last.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     since: Moment,
     heartbeat: u64,
     /// Gossip must have heard it for so long since before it counts all the same.
@@ -19,13 +19,14 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Its port refused, when gossip had counted so many heartbeats.
-    pub(crate) const fn new(heartbeat: u64, now: Moment) -> Self {
+    #[must_use]
+    pub const fn new(heartbeat: u64, now: Moment) -> Self {
         Self { since: now, heartbeat, wait_ms: REFUSED_BUT_HEARD_MS, admitted: false }
     }
 
     /// It was taken for a member all the same, and its port refuses again. One that was never reached has a wrong address, it
     /// seems, and waits for twice as long.
-    pub(crate) fn again(&mut self, heartbeat: u64, now: Moment) {
+    pub fn again(&mut self, heartbeat: u64, now: Moment) {
         if self.admitted {
             let wait_ms = (self.wait_ms * 2).min(REFUSED_WAIT_MS_MAX);
             *self = Self { since: now, heartbeat, wait_ms, admitted: false };
@@ -34,7 +35,7 @@ impl Refusal {
 
     /// Gossip has counted so many heartbeats by now. Says whether it counts as a member from now on: a process that is gone
     /// is not heard any more, once what gossip relayed has arrived; one that is heard for longer lives.
-    pub(crate) fn heard(&mut self, heartbeat: u64, now: Moment) -> bool {
+    pub fn heard(&mut self, heartbeat: u64, now: Moment) -> bool {
         let moved = heartbeat > self.heartbeat;
         self.heartbeat = self.heartbeat.max(heartbeat);
         let admits = moved && !self.admitted && now.ms_since(self.since) > self.wait_ms;
@@ -43,7 +44,8 @@ impl Refusal {
     }
 
     /// Whether it counts as a member all the same.
-    pub(crate) const fn is_admitted(&self) -> bool {
+    #[must_use]
+    pub const fn is_admitted(&self) -> bool {
         self.admitted
     }
 }
