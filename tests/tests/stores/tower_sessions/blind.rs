@@ -9,8 +9,8 @@ mod cases {
     use sessionmesh_axum::MeshStore;
     use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async};
 
-    use crate::app::{Gate, Setup, Version};
-    use crate::visitor::Visitor;
+    use crate::tower_sessions::app::{Gate, Setup, Version};
+    use crate::tower_sessions::visitor::Visitor;
 
     fn apps<V: Version>(nodes: &[Mesh]) -> Vec<Router> {
         let app = |node: &Mesh| V::app(MeshStore::new(node.clone()), Setup::default(), &Gate::default());

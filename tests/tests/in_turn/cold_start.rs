@@ -8,6 +8,8 @@ use sessionmesh_tests::cluster::{PATIENCE, unique_name};
 use sessionmesh_tests::rounds::rounds;
 use tokio::time::{Instant, timeout};
 
+use crate::turn;
+
 /// So many nodes start at the same moment.
 const SIZES: [usize; 3] = [3, 5, 9];
 /// So many clusters do so beside each other, to keep the machine busy.
@@ -35,6 +37,7 @@ async fn start_at_once(nodes: usize, mode: ModeName) -> Result<Duration, String>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_start_at_the_same_moment_all_become_ready() {
+    let _turn = turn().await;
     let all = rounds(CLUSTERS_AT_ONCE * SIZES.len());
     let (mut slowest, mut sum) = (Duration::ZERO, Duration::ZERO);
     for batch in 0..all.div_ceil(CLUSTERS_AT_ONCE) {

@@ -10,8 +10,8 @@ mod cases {
     use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually_async};
     use time::Duration;
 
-    use crate::app::{Gate, Setup, Version};
-    use crate::visitor::Visitor;
+    use crate::tower_sessions::app::{Gate, Setup, Version};
+    use crate::tower_sessions::visitor::Visitor;
 
     const AN_HOUR: Setup = Setup { inactivity: Some(Duration::HOUR), domain: None, always_save: false };
     const BROWSER: Setup = Setup { inactivity: None, domain: None, always_save: false };

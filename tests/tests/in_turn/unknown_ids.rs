@@ -9,6 +9,8 @@ use sessionmesh::{Mesh, ModeName, SessionId};
 use sessionmesh_core::id::Slot;
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, create_sessions, eventually_async};
 
+use crate::turn;
+
 /// Ids that pass for minted ones, as somebody makes them who knows how.
 fn forged(count: usize, seed: u64) -> Vec<SessionId> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -54,6 +56,7 @@ fn cpu_us() -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_was_made_up_asks_nobody_and_an_unknown_one_asks_once() {
+    let _turn = turn().await;
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;
         for node in cluster.nodes() {
@@ -79,6 +82,7 @@ async fn an_id_that_was_made_up_asks_nobody_and_an_unknown_one_asks_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_was_unknown_is_found_once_it_is_made() {
+    let _turn = turn().await;
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;
         let session = cluster[0].create().await.expect("far from full");
@@ -95,6 +99,7 @@ async fn an_id_that_was_unknown_is_found_once_it_is_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_forged_ids_asks_fewer_and_hides_no_session() {
+    let _turn = turn().await;
     const FORGED: usize = 20_000;
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;

@@ -1,6 +1,6 @@
 //! A node that hears nobody: when it may take itself for alone, and that it says so.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Far less than a node looks for somebody who does not answer, and far more than it takes to be refused.
 const PROMPT: Duration = Duration::from_secs(7);
+/// Nobody listens there.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// A node on a free port, but for the way to find others.
 fn node(cluster: &str, name: &str) -> MeshBuilder {
@@ -31,7 +33,7 @@ async fn ready(builder: MeshBuilder) -> (Mesh, Duration) {
     (mesh, start.elapsed())
 }
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, to be taken at once: other tests take ports, too.
 async fn free() -> SocketAddr {
     let listener = TokioNetwork.listen((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a free port");
     listener.local_addr().expect("it has an address")
@@ -44,17 +46,17 @@ fn outcomes(alone: &Alone) -> Vec<&Outcome> {
 #[tokio::test]
 async fn the_first_node_of_a_cluster_starts_at_once_and_says_whom_it_did_not_find() {
     let cluster = unique_name();
-    let (own, nobody) = (free().await, free().await);
-    let (stranger, _) = ready(node(&unique_name(), "other").discovery(seeds([nobody]))).await;
-    let first = node(&cluster, "a").bind(own).discovery(seeds([own, nobody, stranger.addr()]));
+    let (stranger, _) = ready(node(&unique_name(), "other").discovery(seeds([NOBODY]))).await;
+    let own = free().await;
+    let first = node(&cluster, "a").bind(own).discovery(seeds([own, NOBODY, stranger.addr()]));
     let (mesh, took) = ready(first).await;
     assert!(took < PROMPT, "{took:?}");
     let alone = mesh.alone().expect("it says so");
-    let mut expected = [(own, Outcome::Itself), (nobody, Outcome::Refused), (stranger.addr(), Outcome::AnotherCluster)];
+    let mut expected = [(own, Outcome::Itself), (NOBODY, Outcome::Refused), (stranger.addr(), Outcome::AnotherCluster)];
     expected.sort_by_key(|(addr, _)| addr.to_string());
     let found: Vec<_> = alone.tried.iter().map(|tried| (tried.addr.unwrap(), tried.outcome.clone())).collect();
     assert_eq!(found, expected);
-    assert!(alone.to_string().contains(&format!("{nobody}: nobody listens there")), "{alone}");
+    assert!(alone.to_string().contains(&format!("{NOBODY}: nobody listens there")), "{alone}");
 
     // When company comes, it is not alone any more.
     let (_second, _) = ready(node(&cluster, "b").discovery(seeds([own]))).await;
@@ -71,7 +73,7 @@ async fn who_was_not_told_of_others_is_not_called_alone() {
 /// A cluster of one node with a session, and a second node that finds it in a poor way: it must find the session.
 async fn finds_the_session(network: impl FnOnce(SocketAddr) -> PoorNetwork, names: &[&str]) -> Duration {
     let cluster = unique_name();
-    let (first, _) = ready(node(&cluster, "a").discovery(seeds([free().await]))).await;
+    let (first, _) = ready(node(&cluster, "a").discovery(seeds([NOBODY]))).await;
     let id = create_sessions(&first, 1).await[0];
     let names = names.iter().map(|name| name.replace("FIRST", &first.addr().to_string()));
     let second = node(&cluster, "b").discovery(Discovery::seeds(names)).network(Arc::new(network(first.addr())));
@@ -112,9 +114,8 @@ async fn who_is_named_and_does_not_answer_is_waited_for() {
 
 #[tokio::test]
 async fn who_never_hears_from_those_who_are_named_is_alone_in_the_end() {
-    let nobody = free().await;
     let network = PoorNetwork::default().reaching(|_| false);
-    let builder = node(&unique_name(), "a").discovery(seeds([nobody])).discovery(Discovery::dns("dead.example:7700"));
+    let builder = node(&unique_name(), "a").discovery(seeds([NOBODY])).discovery(Discovery::dns("dead.example:7700"));
     let (mesh, took) = ready(builder.network(Arc::new(network))).await;
     // A look-up gets 5 s, and all that is named 10 s.
     assert!(took >= Duration::from_secs(9), "{took:?}");
@@ -125,8 +126,7 @@ async fn who_never_hears_from_those_who_are_named_is_alone_in_the_end() {
 #[tokio::test]
 async fn fewer_members_than_asked_for_make_nobody_ready_and_later_nobody_unready() {
     let cluster = unique_name();
-    let first =
-        node(&cluster, "a").min_members(2u16).discovery(seeds([free().await])).start().await.expect("it starts");
+    let first = node(&cluster, "a").min_members(2u16).discovery(seeds([NOBODY])).start().await.expect("it starts");
     let unknown = first.create().await.expect("it is far from full").id();
     let asked = AtomicUsize::new(0);
     let alone = async {

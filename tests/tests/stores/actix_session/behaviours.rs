@@ -10,8 +10,8 @@ use sessionmesh::{ModeName, SessionId};
 use sessionmesh_actix::MeshStore;
 use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually_async};
 
-use crate::app::{Gate, Setup, app};
-use crate::visitor::Visitor;
+use crate::actix_session::app::{Gate, Setup, app};
+use crate::actix_session::visitor::Visitor;
 
 const SECURITIES: [CookieContentSecurity; 2] = [CookieContentSecurity::Signed, CookieContentSecurity::Private];
 

@@ -4,9 +4,9 @@ use sessionmesh::ModeName;
 use sessionmesh_actix::MeshStore;
 use sessionmesh_tests::cluster::Cluster;
 
-use crate::app::{Gate, Served, Setup, app};
-use crate::imitation::LikeRedis;
-use crate::visitor::Visitor;
+use crate::actix_session::app::{Gate, Served, Setup, app};
+use crate::actix_session::imitation::LikeRedis;
+use crate::actix_session::visitor::Visitor;
 
 /// One node; two, which both hold everything; four, of which some only pass on.
 const SIZES: [usize; 3] = [1, 2, 4];

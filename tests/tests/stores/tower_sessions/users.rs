@@ -13,7 +13,7 @@ use sessionmesh_axum::MeshStore;
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, eventually_async};
 use tower_sessions_0_14::SessionManagerLayer;
 
-use crate::visitor::Visitor;
+use crate::tower_sessions::visitor::Visitor;
 
 #[derive(Clone, Debug)]
 struct User(i64);

@@ -15,12 +15,12 @@ macro_rules! in_both_versions {
         $(mod $case {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn tower_sessions_0_14() {
-                super::cases::$case::<crate::app::V0_14>().await;
+                super::cases::$case::<crate::tower_sessions::app::V0_14>().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn tower_sessions_0_15() {
-                super::cases::$case::<crate::app::V0_15>().await;
+                super::cases::$case::<crate::tower_sessions::app::V0_15>().await;
             }
         })*
     };

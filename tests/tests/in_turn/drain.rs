@@ -13,6 +13,8 @@ use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, create_sessions, sett
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
+use crate::turn;
+
 const NODES: usize = 3;
 const SESSIONS: usize = 300;
 const CLIENTS: usize = 6;
@@ -54,6 +56,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_fails_no_request_and_loses_no_session() {
+    let _turn = turn().await;
     for mode in MODES {
         let mut cluster = Cluster::start(NODES, mode).await;
         let world = Arc::new(World::default());
@@ -159,6 +162,7 @@ async fn requests(world: Arc<World>, ids: Vec<SessionId>, seed: u64) -> HashMap<
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_two_do_not_wait_for_each_other() {
+    let _turn = turn().await;
     for mode in MODES {
         for delay_ms in [0, 1, 3, 10, 30] {
             let mut cluster = Cluster::start(2, mode).await;
@@ -180,6 +184,7 @@ async fn the_last_two_do_not_wait_for_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_node_leaves_at_once_and_two_can_leave_together() {
+    let _turn = turn().await;
     for mode in MODES {
         let mut cluster = Cluster::start(4, mode).await;
         let mut ids = Vec::new();

@@ -7,6 +7,8 @@ use futures::stream::{self, StreamExt as _};
 use sessionmesh::{CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually, eventually_async};
 
+use crate::turn;
+
 /// Sessions that were made on `mesh` and ended: their ids.
 async fn make_and_end(mesh: &Mesh, count: usize) -> Vec<SessionId> {
     let one = async |_| {
@@ -43,6 +45,7 @@ async fn assert_ended(mesh: &Mesh, ids: &[SessionId]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tombstones_are_handed_over_by_slots() {
+    let _turn = turn().await;
     const ENDED: usize = 18_000;
     for mode in MODES {
         let mut cluster = Cluster::start(3, mode).await;
@@ -85,6 +88,7 @@ async fn flood(cluster: &Cluster, mode: ModeName, ids: &mut Vec<SessionId>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_sessions_end_no_more_are_remembered_than_the_bound() {
+    let _turn = turn().await;
     for mode in MODES {
         let adjust = move |builder: MeshBuilder| {
             builder.mode(mode).max_tombstones(4_096_u64).commit_deadline(Duration::from_millis(500))
@@ -113,6 +117,7 @@ async fn about_to_write(mesh: &Mesh, id: SessionId) -> Session {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_write_on_a_newcomer_revives_nothing() {
+    let _turn = turn().await;
     for mode in MODES {
         let mut cluster = Cluster::start(2, mode).await;
         let mut late = Vec::new();

@@ -5,8 +5,8 @@ use sessionmesh::{MeshBuilder, ModeName};
 use sessionmesh_actix::MeshStore;
 use sessionmesh_tests::cluster::Cluster;
 
-use crate::app::{Gate, Served, Setup, app};
-use crate::visitor::Visitor;
+use crate::actix_session::app::{Gate, Served, Setup, app};
+use crate::actix_session::visitor::Visitor;
 
 async fn start(
     nodes: usize,

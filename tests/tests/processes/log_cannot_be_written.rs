@@ -87,6 +87,7 @@ async fn one_round(round: usize, kind: &str, stderr: Stdio, lost_at_least: u64) 
 
 #[tokio::test]
 async fn what_is_refused_is_refused_with_its_code_though_nobody_can_be_told() {
+    let _turn = Turn::wait();
     for (kind, stderr, _, _unread) in kinds() {
         let mut command = std::process::Command::new(sessionmesh_tests::process::program("webnode"));
         command.args(["node", "--config", "/no/such/file.toml"]).env("RUST_LOG", "no=such=level").stderr(stderr);

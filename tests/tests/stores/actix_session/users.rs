@@ -14,7 +14,7 @@ use sessionmesh::{Mesh, SessionId, UserIndex};
 use sessionmesh_actix::MeshStore;
 use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, eventually_async};
 
-use crate::visitor::Visitor;
+use crate::actix_session::visitor::Visitor;
 
 async fn app(
     mesh: &Mesh,

@@ -9,8 +9,8 @@ mod cases {
     use sessionmesh_axum::MeshStore;
     use sessionmesh_tests::cluster::Cluster;
 
-    use crate::app::{Gate, Setup, Version};
-    use crate::visitor::{Reply, Visitor};
+    use crate::tower_sessions::app::{Gate, Setup, Version};
+    use crate::tower_sessions::visitor::{Reply, Visitor};
 
     /// One node; two, which both hold everything; four, of which some only pass on.
     const SIZES: [usize; 3] = [1, 2, 4];

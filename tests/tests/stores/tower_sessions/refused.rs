@@ -11,8 +11,8 @@ mod cases {
     use sessionmesh_axum::MeshStore;
     use sessionmesh_tests::cluster::Cluster;
 
-    use crate::app::{Gate, Setup, Version};
-    use crate::visitor::Visitor;
+    use crate::tower_sessions::app::{Gate, Setup, Version};
+    use crate::tower_sessions::visitor::Visitor;
 
     async fn start<V: Version>(
         nodes: usize,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use sessionmesh::{Config, Mesh};
 use sessionmesh_tests::cluster::{PATIENCE, eventually};
 
-const MANIFEST: &str = include_str!("../../docs/balancers/kubernetes.yaml");
+const MANIFEST: &str = include_str!("../../../docs/balancers/kubernetes.yaml");
 /// What Kubernetes puts into the place of `metadata.name`.
 const POD: &str = "shop-0";
 

@@ -15,8 +15,7 @@ use sessionmesh_tests::hanging::Hanging;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Instant;
 
-/// One scene at a time: these tests measure.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+use crate::turn;
 
 const DEADLINE: Duration = Duration::from_millis(1_000);
 /// What a slow machine may add to a deadline, beside what is measured.
@@ -91,7 +90,7 @@ async fn timed(session: &Session, value: u8) -> (Duration, Result<Commit, Commit
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_peer_costs_one_deadline_once_and_nothing_else() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     for mode in MODES {
         let scene = scene(mode).await;
         let handles = scene.load_all().await;
@@ -132,7 +131,7 @@ async fn a_hung_peer_costs_one_deadline_once_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_hangs_for_long_stays_left_out_and_memory_stays_bounded() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     for mode in MODES {
         let scene = scene(mode).await;
         let handles = scene.load_all().await;
@@ -161,7 +160,7 @@ async fn a_peer_that_hangs_for_long_stays_left_out_and_memory_stays_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_hangs_no_longer_gets_all_it_missed_and_is_waited_for_again() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     for mode in MODES {
         let scene = scene(mode).await;
         let handles = scene.load_all().await;

@@ -11,6 +11,8 @@ use sessionmesh_tests::cluster::{Cluster, MODES, settled_and_exact};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::turn;
+
 /// In all. A build without optimisation takes fewer: with 50,000 it needs more than half a minute where the machine is shared.
 /// `INPROC_JOIN_SESSIONS` overrules.
 fn sessions() -> usize {
@@ -22,6 +24,7 @@ const BYTES: usize = 4 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_joiner_has_all_that_it_owns_when_it_is_ready_and_nobody_waited_for_it() {
+    let _turn = turn().await;
     for mode in MODES {
         let mut cluster = Cluster::start(3, mode).await;
         let start = Instant::now();
