@@ -51,6 +51,9 @@ impl Victim {
             let writer = move || Panicking { over, armed: armed.clone() };
             let filter = tracing_subscriber::EnvFilter::new("sessionmesh=debug");
             let logging = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer);
+            // As long as there is one subscriber only, what is logged for the first time asks the thread it is logged on
+            // whether anybody listens: a node of another thread would silence it for this one, too. Of two all are asked.
+            let _second = tracing_subscriber::registry().set_default();
             let _logging = logging.set_default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
