@@ -39,6 +39,7 @@ async fn a_session_that_is_only_read_lives_on() {
         }
         let mut ticks = interval(LIMIT / 8);
         let start = Instant::now();
+        let mut used = [start; 4];
         let mut round = 0;
         while start.elapsed() < LIMIT * 3 {
             ticks.tick().await;
@@ -49,9 +50,11 @@ async fn a_session_that_is_only_read_lives_on() {
                 ModeName::AllToAll => last.expect("it runs"),
             };
             let readers = [cluster.owners(ids[0])[0], cluster.owners(ids[1])[1], stranger, &cluster[round % 4]];
-            for (reader, id) in readers.into_iter().zip(&ids) {
+            for ((reader, id), used) in readers.into_iter().zip(&ids).zip(&mut used) {
+                let unused = used.elapsed();
                 let found = reader.load(*id).await.expect("calm");
-                assert!(found.is_some(), "{mode:?}: {} after {:?} on {}", id, start.elapsed(), reader.name());
+                assert!(found.is_some(), "{mode:?}: {id} on {}, {unused:?} after its last use", reader.name());
+                *used = Instant::now();
             }
             round += 1;
         }
