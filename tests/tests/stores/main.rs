@@ -1,0 +1,4 @@
+//! The stores for other session crates, each through the real middleware of its crate.
+
+mod actix_session;
+mod tower_sessions;
