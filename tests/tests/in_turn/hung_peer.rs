@@ -36,10 +36,15 @@ struct Scene {
 
 /// Three nodes and one that can hang, with sessions.
 async fn scene(mode: ModeName) -> Scene {
+    scene_with(mode, |builder| builder).await
+}
+
+/// [`scene`], with other settings.
+async fn scene_with(mode: ModeName, set: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static) -> Scene {
     let network = Hanging::default();
     let hangs = network.hangs.clone();
     let mut cluster = Cluster::start_with(3, move |builder: MeshBuilder| {
-        builder.mode(mode).commit_deadline(DEADLINE).read_deadline(DEADLINE)
+        set(builder.mode(mode).commit_deadline(DEADLINE).read_deadline(DEADLINE))
     })
     .await;
     cluster.launch("hung", |builder| builder.network(Arc::new(network))).await;
@@ -126,6 +131,23 @@ async fn a_hung_peer_costs_one_deadline_once_and_nothing_else() {
         println!("FIGURE {mode:?}: {SESSIONS} reads at once took {:?}", start.elapsed());
         let created = scene.cluster[0].create().await.expect("far from full");
         created.commit().await.expect("it goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_where_users_may_have_few_sessions_waits_no_longer_than_any_commit() {
+    let _turn = turn().await;
+    for mode in MODES {
+        let few = |builder: MeshBuilder| builder.max_sessions_per_user(1_u32).user_attribute(Some("user".to_owned()));
+        let scene = scene_with(mode, few).await;
+        scene.hangs.store(true, Ordering::Release);
+        for round in 0..3 {
+            let session = scene.cluster[round].create().await.expect("far from full");
+            session.insert("user", "ada").expect("text is JSON");
+            let (took, commit) = timed(&session, 1).await;
+            assert!(took < DEADLINE + SLACK, "{mode:?}: {took:?}: {commit:?}");
+            assert!(matches!(commit, Ok(_) | Err(CommitError::TimedOut { .. })), "{mode:?}: {commit:?}");
+        }
     }
 }
 
