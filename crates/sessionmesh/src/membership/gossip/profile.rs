@@ -38,7 +38,7 @@ pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<H
     })
 }
 
-/// What a member said, without keys the library would panic over again.
+/// What a member said, under keys of the form that members use.
 pub(super) fn harmless(state: &NodeState) -> impl Iterator<Item = (String, VersionedValue)> {
     let values = state.key_values_including_deleted().filter(|(key, _)| key.is_ascii());
     values.map(|(key, value)| (key.to_owned(), value.clone()))
