@@ -21,6 +21,7 @@ pub mod membership;
 pub mod message;
 pub mod moment;
 pub mod outbox;
+pub mod placement;
 #[doc(hidden)]
 pub mod probe;
 pub mod session;

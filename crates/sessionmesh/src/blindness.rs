@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sessionmesh_core::id::SLOTS;
 
-use crate::engine::vanished::Blind;
 use crate::lock::lock;
 use crate::mesh::Mesh;
+use sessionmesh_core::membership::lost::Blind;
 
 /// All nodes that held some of the sessions have vanished, so of an id that nobody knows this node cannot tell whether it is
 /// one of those. Sessions that are left, new ones, and visitors without a session are not affected.
@@ -56,8 +56,8 @@ impl Mesh {
     #[must_use]
     pub fn blindness(&self) -> Option<Blindness> {
         let now = self.node.now();
-        let vanished = lock(&self.node.vanished);
-        let Blind { since, until, missing, slots, cut_off } = vanished.blind(self.node.topology().view.len(), now)?;
+        let lost = lock(&self.node.lost);
+        let Blind { since, until, missing, slots, cut_off } = lost.blind(self.node.topology().view.len(), now)?;
         let between = |earlier, later: sessionmesh_core::moment::Moment| Duration::from_millis(later.ms_since(earlier));
         Some(Blindness { since: between(since, now), at_most: between(now, until), missing, slots, cut_off })
     }
@@ -70,8 +70,8 @@ impl Mesh {
     /// their copies all the same, nothing is lost of these: they are merged, and serve whoever still has the cookie.
     pub fn forget_lost(&self) -> Option<Blindness> {
         let blindness = self.blindness()?;
-        let mut vanished = lock(&self.node.vanished);
-        vanished.forget(&self.node.topology());
+        let mut lost = lock(&self.node.lost);
+        lost.forget(&self.node.topology());
         tracing::warn!(missing = ?blindness.missing, slots = blindness.slots, "what the missing members held is given up");
         Some(blindness)
     }

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::incarnation;
 use sessionmesh_core::liveness::timing::Timing;
+use sessionmesh_core::placement::Placement;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::LamportClock;
@@ -341,7 +342,8 @@ fn new_node(
     let hash = me.node();
     let view = View::new([me]);
     let slots = Arc::new(Slots::new(&view, terms.mode));
-    let alone = Topology::new(1, view, slots, &config.name, &std::collections::BTreeMap::new(), Vec::new());
+    let alone =
+        Topology::new(Placement::new(1, view, slots, &config.name), &std::collections::BTreeMap::new(), Vec::new());
     Node {
         terms,
         timing: Timing::new(sessionmesh_core::moment::millis(config.commit_deadline)),
@@ -379,7 +381,7 @@ fn new_node(
         rejoin: Notify::new(),
         closed: AtomicBool::new(false),
         refusal_told: AtomicU64::new(0),
-        vanished: Mutex::default(),
+        lost: Mutex::default(),
         unknown: Mutex::default(),
         stop: life.stop().clone(),
         life,

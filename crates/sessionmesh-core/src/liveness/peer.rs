@@ -129,18 +129,6 @@ impl PeerLiveness {
         self.caught_up = None;
     }
 
-    /// Whether the peer may still answer for its own copies under another view than this one: a lease that was granted to
-    /// it runs, and it has not reported this view.
-    pub fn may_serve_locally(&self, view: ViewHash, timing: &Timing, now: Moment) -> bool {
-        self.view != Some(view) && self.granted.is_some_and(|granted| now < granted.plus_ms(timing.lease_ms))
-    }
-
-    /// Whether the peer has reported this view for so long that no lease runs any more that it granted under another one.
-    /// `timing` is the peer's.
-    pub fn has_gone_by(&self, view: ViewHash, timing: &Timing, now: Moment) -> bool {
-        self.view == Some(view) && now.ms_since(self.view_since) >= timing.lease_ms
-    }
-
     /// Answers a ping: whether the lease is granted.
     pub fn grant(&mut self, clear: bool, view: ViewHash, timing: &Timing, now: Moment) -> bool {
         let stalled = !clear && now.ms_since(self.progress) >= timing.withhold_ms;
@@ -184,14 +172,20 @@ impl PeerLiveness {
         false
     }
 
-    /// What the rules look at. `could_hear`: this node ran of late, and had what it takes to hear the peer.
+    /// What the rules look at. `could_hear`: this node ran of late, and had what it takes to hear the peer. `timing` is this
+    /// node's, `theirs` the peer's.
     #[must_use]
-    pub fn status(&self, could_hear: bool, timing: &Timing, now: Moment) -> PeerStatus {
+    pub fn status(&self, could_hear: bool, timing: &Timing, theirs: &Timing, now: Moment) -> PeerStatus {
+        let long_silent = self.is_cut_off(timing, now);
         PeerStatus {
             left_out: self.is_left_out(now),
             silent: self.is_silent(timing, now),
-            cut_off: could_hear && self.is_cut_off(timing, now),
+            long_silent,
+            cut_off: could_hear && long_silent,
+            doubted: self.doubted.is_some(),
             view: self.view,
+            view_outlasts_leases: now.ms_since(self.view_since) >= theirs.lease_ms,
+            granted_until: self.granted.map(|granted| granted.plus_ms(timing.lease_ms)),
             lease: self.lease,
         }
     }
@@ -254,11 +248,19 @@ pub struct PeerStatus {
     pub left_out: bool,
     /// It is silent, by [`PeerLiveness::is_silent`].
     pub silent: bool,
-    /// Nobody waits for its lease, by [`PeerLiveness::is_cut_off`], and the silence is the peer's: this node ran meanwhile,
-    /// and could have heard it.
+    /// It is silent for long, by [`PeerLiveness::is_cut_off`].
+    pub long_silent: bool,
+    /// It is silent for long, and the silence is its own: this node ran meanwhile, and could have heard it. Nobody waits for
+    /// its lease.
     pub cut_off: bool,
+    /// This node was stalled, and the peer has not said since that it counts this node.
+    pub doubted: bool,
     /// The view that it last reported.
     pub view: Option<ViewHash>,
+    /// It has reported that view for so long that no lease runs any more that it granted under another one.
+    pub view_outlasts_leases: bool,
+    /// Until when it may rely on the last lease that this node granted to it.
+    pub granted_until: Option<Moment>,
     /// Until when it lets this node answer for its own copies, and under which view; as it last said.
     pub lease: Option<(Moment, ViewHash)>,
 }
@@ -268,6 +270,13 @@ impl PeerStatus {
     #[must_use]
     pub fn leases(&self, view: ViewHash, now: Moment) -> Option<Moment> {
         self.lease.filter(|(until, under)| *under == view && now < *until).map(|(until, _)| until)
+    }
+
+    /// Whether the peer may still answer for its own copies under another view than this one: a lease that was granted to
+    /// it runs, and it has not reported this view.
+    #[must_use]
+    pub fn may_serve_locally(&self, view: ViewHash, now: Moment) -> bool {
+        self.view != Some(view) && self.granted_until.is_some_and(|until| now < until)
     }
 
     /// Whether the peer, when it answered last, let this node trust its own copies under this view: it owes it nothing.

@@ -34,6 +34,5 @@ pub(crate) mod topology;
 pub(crate) mod trust;
 pub(crate) mod unknown;
 pub(crate) mod users;
-pub(crate) mod vanished;
 pub(crate) mod views;
 pub(crate) mod walk;

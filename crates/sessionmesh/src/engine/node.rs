@@ -13,8 +13,10 @@ use sessionmesh_core::liveness::current;
 use sessionmesh_core::liveness::peer::PeerStatus;
 use sessionmesh_core::liveness::stall::Stall;
 use sessionmesh_core::liveness::timing::Timing;
+use sessionmesh_core::membership::lost::LostMembers;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Lane, Sent};
+use sessionmesh_core::placement::targets;
 use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::stamp::{LamportClock, Stamp};
 use sessionmesh_core::terms::Terms;
@@ -105,8 +107,8 @@ pub(crate) struct Node {
     pub(crate) closed: AtomicBool,
     /// When people were told last of a node that was refused; 0 for never.
     pub(crate) refusal_told: AtomicU64,
-    /// Members that vanished without leaving, see [`super::vanished`].
-    pub(crate) vanished: Mutex<super::vanished::Vanished>,
+    /// Members that vanished without leaving, see [`LostMembers`].
+    pub(crate) lost: Mutex<LostMembers>,
     /// Ids that nobody knew a moment ago.
     pub(crate) unknown: Mutex<super::unknown::Unknown>,
     pub(crate) stop: CancellationToken,
@@ -197,13 +199,12 @@ impl Node {
                 let lane = if left_out { Lane::Bulk } else { lane };
                 owner.mark(item, from, lane, false, now);
             }
-            for displaced in topology.displaced(item.slot(), &self.timing, now) {
-                displaced.mark(item, from, lane, false, now);
-            }
-            if missing > 0 && stand_ins {
-                for stand_in in self.chosen_stand_ins(&topology, item.slot(), missing, now) {
-                    stand_in.mark(item, from, lane, false, now);
-                }
+            let status = self.statuses(&topology, now);
+            let displaced = topology.displaced(item.slot(), &status, &self.timing, now);
+            let stand_ins = if stand_ins { missing } else { 0 };
+            let stand_ins = targets::stand_ins(&topology, item.slot(), stand_ins, &status);
+            for peer in displaced.into_iter().chain(stand_ins).filter_map(|node| topology.peer_or_former(node)) {
+                peer.mark(item, from, lane, false, now);
             }
         }
     }
@@ -212,29 +213,8 @@ impl Node {
     pub(crate) fn targets(&self, slot: Slot) -> Targets {
         let topology = self.topology.load();
         let now = self.now();
-        let is_left_out = |owner: &&Arc<Peer>| lock(&owner.liveness).is_left_out(now);
-        let (left_out, waited): (Vec<_>, Vec<_>) = topology.owners(slot).partition(is_left_out);
-        let stand_ins = match left_out.len() {
-            0 => Vec::new(),
-            missing => self.chosen_stand_ins(&topology, slot, missing, now).map(|peer| peer.node).collect(),
-        };
-        let mut displaced: Vec<_> = topology.displaced(slot, &self.timing, now).iter().map(|peer| peer.node).collect();
-        if topology.is_joining(topology.me) || self.stall.load().is_recovering() {
-            displaced.extend(topology.unaware(&self.timing, now).iter().map(|peer| peer.node));
-        }
-        probe::reached_if(Path::DisplacedAwaited, || !displaced.is_empty());
-        let owners = waited.into_iter().map(|peer| peer.node).collect();
-        Targets { owners, stand_ins, displaced, view: topology.hash() }
-    }
-
-    fn chosen_stand_ins<'a>(
-        &self,
-        topology: &'a Topology,
-        slot: Slot,
-        missing: usize,
-        now: Moment,
-    ) -> impl Iterator<Item = &'a Arc<Peer>> + use<'a> {
-        topology.stand_ins(slot).filter(move |peer| !lock(&peer.liveness).is_left_out(now)).take(missing)
+        let recovering = self.stall.load().is_recovering();
+        targets::targets(&topology, slot, recovering, self.statuses(&topology, now), &self.timing, now)
     }
 
     /// `peer` answered that it holds `id`.
@@ -313,7 +293,12 @@ impl Node {
     pub(crate) fn status_of(&self, peer: &Peer, now: Moment) -> PeerStatus {
         // Who did not run, or has no file descriptor for links, cannot know who is silent.
         let could_hear = self.is_awake(now) && !self.spare.is_wanting(now);
-        lock(&peer.liveness).status(could_hear, &self.timing, now)
+        lock(&peer.liveness).status(could_hear, &self.timing, &peer.timing, now)
+    }
+
+    /// The same of each member, and of former ones.
+    fn statuses(&self, topology: &Topology, now: Moment) -> impl Fn(NodeHash) -> Option<PeerStatus> {
+        move |node| topology.peer_or_former(node).map(|peer| self.status_of(peer, now))
     }
 
     /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets it at

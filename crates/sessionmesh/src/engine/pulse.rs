@@ -79,7 +79,7 @@ fn beat(node: &Arc<Node>, period: Duration) {
 fn is_unreachable(node: &Node, topology: &Topology, peer: &Peer, now: Moment) -> bool {
     let liveness = lock(&peer.liveness);
     let silent = !liveness.is_suspected() && liveness.is_silent(&node.timing, now);
-    silent && !peer.is_connected() && topology.is_ready(peer)
+    silent && !peer.is_connected() && topology.is_ready(&peer.member.name)
 }
 
 /// Notes how late a beat came, and tells the operator when the host begins and ceases to be too busy.

@@ -22,9 +22,9 @@ use super::node::Node;
 use super::peer::Peer;
 use super::request::{self, Reply, is_silent};
 use super::topology::Topology;
-use super::vanished::Vanished;
 use crate::error::LoadError;
 use crate::lock::lock;
+use sessionmesh_core::membership::lost::LostMembers;
 
 /// Whether a read counts as an access of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ fn is_unknown_here(node: &Node, id: SessionId) -> bool {
 
 /// Whether others than the owners of `id` may have to be asked, or members that vanished.
 fn is_unsettled(node: &Node, id: SessionId, topology: &Topology, now: Moment) -> bool {
-    node.is_in_transition(topology, now) || lock(&node.vanished).hides(id.slot(), topology.view.len(), now)
+    node.is_in_transition(topology, now) || lock(&node.lost).hides(id.slot(), topology.view.len(), now)
 }
 
 /// In a flood of unknown ids: whether one owner that has missed nothing does not know `id`. It is asked before all of them
@@ -439,18 +439,18 @@ impl Round {
 }
 
 /// The members to ask, and what those that vanished hide.
-pub(super) fn with_topology(node: &Node, hides: impl FnOnce(&Vanished, &Topology) -> bool) -> (Arc<Topology>, bool) {
+pub(super) fn with_topology(node: &Node, hides: impl FnOnce(&LostMembers, &Topology) -> bool) -> (Arc<Topology>, bool) {
     // Together: the cluster may be whole again when the answers are in, but it was not asked.
-    let vanished = lock(&node.vanished);
+    let lost = lock(&node.lost);
     let topology = node.topology();
-    let blind = hides(&vanished, &topology) && !probe::planted(Bug::VanishedForgotten);
+    let blind = hides(&lost, &topology);
     (topology, blind)
 }
 
 /// Asks all who may hold the session, at once, and merges what they say.
 async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Round {
     let now = node.now();
-    let hides = |vanished: &Vanished, topology: &Topology| vanished.hides(id.slot(), topology.view.len(), now);
+    let hides = |lost: &LostMembers, topology: &Topology| lost.hides(id.slot(), topology.view.len(), now);
     let (topology, blind) = with_topology(node, hides);
     let held = node.store.get(id).map(|entry| entry.record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());

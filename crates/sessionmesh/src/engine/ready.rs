@@ -111,7 +111,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     }
     let mut skipped = Vec::new();
     for peer in topology.peers() {
-        let compared = !topology.is_co_owner(peer) || peer.audits.due().is_none();
+        let compared = !topology.is_co_owner(&peer.member.name) || peer.audits.due().is_none();
         match current::donor(node.status_of(peer, now), compared, topology.hash()) {
             Donor::Gave => {}
             Donor::CutOff => skipped.push(peer.member.name.to_string()),

@@ -130,8 +130,7 @@ impl Round {
 /// Asks all members, and those of earlier views while a change of it settles.
 async fn call(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant) -> Round {
     let now = node.now();
-    let (topology, blind) =
-        read::with_topology(node, |vanished, topology| vanished.hides_any(topology.view.len(), now));
+    let (topology, blind) = read::with_topology(node, |lost, topology| lost.hides_any(topology.view.len(), now));
     let settling = node.is_in_transition(&topology, now);
     let mut round = Round {
         topology: topology.clone(),

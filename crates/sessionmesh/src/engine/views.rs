@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sessionmesh_core::membership::incarnations::Incarnations;
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::placement::Placement;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
@@ -19,11 +20,11 @@ use super::evidence::Evidence;
 use super::node::Node;
 use super::peer::Peer;
 use super::topology::Topology;
-use super::vanished::Vanished;
 use super::{link, walk};
 use crate::event::Event;
 use crate::lock::lock;
 use crate::membership::{Heard, HeardState, Membership};
+use sessionmesh_core::membership::lost::LostMembers;
 
 /// Addresses of strangers that wait to be introduced to gossip. More are dropped: gossip finds them by itself.
 pub(crate) const STRANGERS_MAX: usize = 64;
@@ -204,7 +205,7 @@ impl Views {
                 HeardState::Leaving => MemberState::Leaving,
                 HeardState::Left => {
                     self.incarnations.left(node);
-                    lock(&self.node.vanished).left(&heard.name, heard.incarnation);
+                    lock(&self.node.lost).left(&heard.name, heard.incarnation);
                     continue;
                 }
             };
@@ -283,13 +284,14 @@ impl Views {
         }
         let epoch = before.epoch + u64::from(moved);
         let slots = before.slots_of(&view);
-        let topology = Topology::new(epoch, view, slots, &self.node.config.name, &self.peers, former);
-        let topology = Arc::new(topology.replacing(before, &self.node.timing, now));
+        let placement = Placement::new(epoch, view, slots, &self.node.config.name);
+        let placement = placement.replacing(before, &self.node.timing, now);
+        let topology = Arc::new(Topology::new(placement, &self.peers, former));
         {
             // Together, for readers that conclude from both.
-            let mut vanished = lock(&self.node.vanished);
-            self.announce(&topology.view, before, &mut vanished, now);
-            vanished.placed(&topology, now);
+            let mut lost = lock(&self.node.lost);
+            self.announce(&topology.view, before, &mut lost, now);
+            lost.placed(&topology, now);
             self.node.topology.store(topology.clone());
         }
         self.node.store.ended.bound(topology.view.in_force().max_tombstones);
@@ -337,7 +339,7 @@ impl Views {
         });
     }
 
-    fn announce(&self, view: &View, before: &Topology, vanished: &mut Vanished, now: Moment) {
+    fn announce(&self, view: &View, before: &Topology, lost: &mut LostMembers, now: Moment) {
         let node = &self.node;
         let idle_ms = before.view.in_force().largest(*view.in_force()).max_inactive_ms;
         for member in view.members() {
@@ -345,10 +347,10 @@ impl Views {
             if let Some(was) = was.filter(|was| was.incarnation != member.incarnation) {
                 probe::reached(Path::QuickRestart);
                 if !self.incarnations.is_leaving(was.node()) {
-                    vanished.add(was, true, now, idle_ms);
+                    lost.add(was, true, now, idle_ms);
                 }
             }
-            vanished.returned(&member.name, member.incarnation);
+            lost.returned(&member.name, member.incarnation);
             if was.is_none() {
                 probe::reached_if(Path::ReturnedAfterCut, || self.incarnations.was_member(member.node()));
                 info!(name = %member.name, addr = %member.addr, "member up");
@@ -363,7 +365,7 @@ impl Views {
             } else {
                 warn!(name = %member.name, "member down");
                 let dead = self.incarnations.is_dead(member.node());
-                vanished.add(member, dead, now, idle_ms);
+                lost.add(member, dead, now, idle_ms);
             }
             node.emit(Event::MemberDown { name: member.name.clone(), planned });
         }
@@ -374,7 +376,7 @@ impl Views {
         let now = self.node.now();
         let settled = self.node.is_current(topology, now);
         if settled {
-            lock(&self.node.vanished).settled(topology, now);
+            lock(&self.node.lost).settled(topology, now);
         }
         let old = self.former_since.is_some_and(|since| now.ms_since(since) > FORMER_MS_MAX);
         if topology.former.is_empty() || !(settled || old) {
@@ -387,8 +389,7 @@ impl Views {
         }
         let view = topology.view.clone();
         let (slots, name) = (topology.slots.clone(), &self.node.config.name);
-        let without = Topology::new(topology.epoch, view, slots, name, &self.peers, Vec::new());
-        let without = without.replacing(topology, &self.node.timing, now);
-        self.node.topology.store(Arc::new(without));
+        let without = Placement::new(topology.epoch, view, slots, name).replacing(topology, &self.node.timing, now);
+        self.node.topology.store(Arc::new(Topology::new(without, &self.peers, Vec::new())));
     }
 }

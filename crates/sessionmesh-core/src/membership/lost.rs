@@ -7,24 +7,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sessionmesh_core::id::Slot;
-use sessionmesh_core::moment::Moment;
-use sessionmesh_core::slots::Slots;
-use sessionmesh_core::view::{Member, MemberState, View};
-
-use super::topology::Topology;
+use crate::id::Slot;
+use crate::moment::Moment;
+use crate::placement::Placement;
+use crate::probe::{self, Bug};
+use crate::slots::Slots;
+use crate::view::{Member, MemberState, View};
 
 /// Members that vanished within this of each other count together.
 const VANISHED_TOGETHER_MS: u64 = 5_000;
 /// Views that are remembered. After more changes than that every slot counts as lost that can be.
-const PLACEMENTS_MAX: usize = 16;
+const OWNERSHIPS_MAX: usize = 16;
 
 /// Members that vanished without leaving since the cluster was last whole.
 #[derive(Debug, Default)]
-pub(crate) struct Vanished {
+pub struct LostMembers {
     gone: BTreeMap<Arc<str>, Gone>,
     /// Who owned what since then, the oldest first.
-    placements: Vec<Placement>,
+    ownerships: Vec<Ownership>,
     /// More views came than are remembered.
     overflown: bool,
     /// This node had not got its copies yet under the last of them.
@@ -57,12 +57,12 @@ impl Gone {
 
 /// The owners under one view.
 #[derive(Clone, Debug)]
-struct Placement {
+struct Ownership {
     slots: Arc<Slots>,
     members: Arc<[(Arc<str>, u64)]>,
 }
 
-impl Placement {
+impl Ownership {
     fn new(view: &View, slots: Arc<Slots>) -> Self {
         let name = |member: &Member| (member.name.clone(), member.incarnation);
         Self { slots, members: view.members().iter().map(name).collect() }
@@ -75,29 +75,39 @@ impl Placement {
 
 /// What is not known, since when, and for how long at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Blind {
-    pub(crate) since: Moment,
-    pub(crate) until: Moment,
-    pub(crate) missing: Vec<Arc<str>>,
-    pub(crate) slots: usize,
-    pub(crate) cut_off: bool,
+pub struct Blind {
+    /// When the first of the members vanished.
+    pub since: Moment,
+    /// When no session can be left of those that are not known.
+    pub until: Moment,
+    /// The names of those that may come back.
+    pub missing: Vec<Arc<str>>,
+    /// Of so many slots it is not known what they hold.
+    pub slots: usize,
+    /// This node may be the one that was cut off.
+    pub cut_off: bool,
 }
 
-impl Vanished {
+impl LostMembers {
     /// Whether sessions of `slot` may exist of which no node in the view knows. At most for as long as a session may be
     /// idle. `present` members are in the view.
-    pub(crate) fn hides(&self, slot: Slot, present: usize, now: Moment) -> bool {
-        self.until.is_some_and(|until| now < until) && (self.is_cut_off(present) || self.is_lost(slot))
+    pub fn hides(&self, slot: Slot, present: usize, now: Moment) -> bool {
+        self.matters(now) && (self.is_cut_off(present) || self.is_lost(slot))
     }
 
-    /// [`Vanished::hides`], for any slot.
-    pub(crate) fn hides_any(&self, present: usize, now: Moment) -> bool {
+    /// [`LostMembers::hides`], for any slot.
+    pub fn hides_any(&self, present: usize, now: Moment) -> bool {
         let lost = || Slot::all().any(|slot| self.is_lost(slot));
-        self.until.is_some_and(|until| now < until) && (self.is_cut_off(present) || lost())
+        self.matters(now) && (self.is_cut_off(present) || lost())
+    }
+
+    /// Whether sessions can be left that were on nodes that vanished.
+    fn matters(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| now < until) && !probe::planted(Bug::VanishedForgotten)
     }
 
     /// All that is hidden, if anything is.
-    pub(crate) fn blind(&self, present: usize, now: Moment) -> Option<Blind> {
+    pub fn blind(&self, present: usize, now: Moment) -> Option<Blind> {
         let until = self.until.filter(|until| now < *until)?;
         let cut_off = self.is_cut_off(present);
         let slots = Slot::all().filter(|slot| cut_off || self.is_lost(*slot)).count();
@@ -116,24 +126,24 @@ impl Vanished {
     /// Whether all owners of `slot` vanished, under a view since the cluster was last whole, and one of them may come back
     /// with what it held.
     fn is_lost(&self, slot: Slot) -> bool {
-        if self.gone.len() < 2 && !self.overflown && self.placements.iter().all(|p| p.slots.owners(slot).len() > 1) {
+        if self.gone.len() < 2 && !self.overflown && self.ownerships.iter().all(|p| p.slots.owners(slot).len() > 1) {
             return false;
         }
         let gone =
             |(name, incarnation): &(Arc<str>, u64)| self.gone.get(name).filter(|gone| *incarnation <= gone.incarnation);
-        let lost = |placement: &Placement| {
-            placement.owners(slot).all(|owner| gone(owner).is_some())
-                && placement.owners(slot).any(|owner| gone(owner).is_some_and(|gone| gone.is_awaited()))
+        let lost = |then: &Ownership| {
+            then.owners(slot).all(|owner| gone(owner).is_some())
+                && then.owners(slot).any(|owner| gone(owner).is_some_and(|gone| gone.is_awaited()))
         };
         let too_many = || {
-            let owners = self.placements.iter().map(|placement| placement.slots.owners(slot).len()).min();
+            let owners = self.ownerships.iter().map(|then| then.slots.owners(slot).len()).min();
             self.gone.len() >= owners.unwrap_or(1) && self.gone.values().any(|gone| gone.is_awaited())
         };
-        self.placements.iter().any(lost) || (self.overflown && too_many())
+        self.ownerships.iter().any(lost) || (self.overflown && too_many())
     }
 
     /// A member vanished. `dead`: nobody listens at its port any more.
-    pub(crate) fn add(&mut self, member: &Member, dead: bool, now: Moment, idle_ms: u64) {
+    pub fn add(&mut self, member: &Member, dead: bool, now: Moment, idle_ms: u64) {
         let joining = member.state == MemberState::Joining;
         let gone = Gone { at: now, incarnation: member.incarnation, dead, empty: false, joining };
         self.gone.insert(member.name.clone(), gone);
@@ -142,7 +152,7 @@ impl Vanished {
     }
 
     /// A member is there.
-    pub(crate) fn returned(&mut self, name: &str, incarnation: u64) {
+    pub fn returned(&mut self, name: &str, incarnation: u64) {
         let Some(gone) = self.gone.get_mut(name) else { return };
         gone.empty |= gone.incarnation != incarnation;
         if !gone.empty {
@@ -151,7 +161,7 @@ impl Vanished {
     }
 
     /// It had said that it leaves, and that is heard only now.
-    pub(crate) fn left(&mut self, name: &str, incarnation: u64) {
+    pub fn left(&mut self, name: &str, incarnation: u64) {
         if self.gone.get(name).is_some_and(|gone| gone.incarnation == incarnation) {
             self.gone.remove(name);
         }
@@ -162,65 +172,65 @@ impl Vanished {
     /// A member that is joining has nothing of what was there before, so those who would own the slots without it count as
     /// owners, too. So do the owners of the fewest copies that a member asks for: while members ask for different numbers,
     /// only so many have all sessions.
-    pub(crate) fn placed(&mut self, topology: &Topology, now: Moment) {
-        let joining = topology.is_joining(topology.me);
+    pub fn placed(&mut self, placement: &Placement, now: Moment) {
+        let joining = placement.is_joining(placement.me);
         if self.was_joining && !joining && self.gone.is_empty() {
             // It has got all that there is, so those who had it before need not be there any more.
-            self.placements.clear();
+            self.ownerships.clear();
         }
         self.was_joining = joining;
         self.placed_at = Some(now);
-        let view = &topology.view;
-        self.remember(Placement::new(view, topology.slots.clone()));
+        let view = &placement.view;
+        self.remember(Ownership::new(view, placement.slots.clone()));
         let in_force = view.in_force().mode;
         let fewest = view.members().iter().map(|member| member.terms.mode).min().unwrap_or(in_force);
         if fewest < in_force {
-            self.remember(Placement::new(view, Arc::new(Slots::new(view, fewest))));
+            self.remember(Ownership::new(view, Arc::new(Slots::new(view, fewest))));
         }
         let has_all = |member: &&Member| member.state != MemberState::Joining;
         let ready: Vec<Member> = view.members().iter().filter(has_all).cloned().collect();
         if !ready.is_empty() && ready.len() < view.len() {
             let ready = View::new(ready);
             let slots = Arc::new(Slots::new(&ready, fewest));
-            self.remember(Placement::new(&ready, slots));
+            self.remember(Ownership::new(&ready, slots));
         }
     }
 
-    fn remember(&mut self, placement: Placement) {
-        if self.placements.iter().any(|known| known.members == placement.members && known.slots == placement.slots) {
+    fn remember(&mut self, ownership: Ownership) {
+        if self.ownerships.iter().any(|known| known.members == ownership.members && known.slots == ownership.slots) {
             return;
         }
-        if self.placements.len() < PLACEMENTS_MAX {
-            self.placements.push(placement);
+        if self.ownerships.len() < OWNERSHIPS_MAX {
+            self.ownerships.push(ownership);
         } else {
             self.overflown = true;
         }
     }
 
     /// The cluster has settled: what vanished some time ago, within what the copies allow, has been made good.
-    pub(crate) fn settled(&mut self, topology: &Topology, now: Moment) {
+    pub fn settled(&mut self, placement: &Placement, now: Moment) {
         let is_recent = |at| now.ms_since(at) < VANISHED_TOGETHER_MS;
         let Some(placed_at) = self.placed_at else { return };
-        if self.hides_any(topology.view.len(), now) {
+        if self.hides_any(placement.view.len(), now) {
             return;
         }
         self.gone.retain(|_, gone| is_recent(gone.at));
         if self.gone.is_empty() && !is_recent(placed_at) {
-            self.forget(topology);
+            self.forget(placement);
         }
     }
 
     /// Whoever has vanished does not matter any more.
-    pub(crate) fn forget(&mut self, topology: &Topology) {
-        *self = Self { was_joining: topology.is_joining(topology.me), ..Self::default() };
-        self.remember(Placement::new(&topology.view, topology.slots.clone()));
+    pub fn forget(&mut self, placement: &Placement) {
+        *self = Self { was_joining: placement.is_joining(placement.me), ..Self::default() };
+        self.remember(Ownership::new(&placement.view, placement.slots.clone()));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sessionmesh_core::id::SLOTS;
-    use sessionmesh_core::terms::{Mode, Terms};
+    use crate::id::SLOTS;
+    use crate::terms::{Mode, Terms};
 
     use super::*;
 
@@ -241,24 +251,24 @@ mod tests {
     }
 
     /// As the first of `names` sees it.
-    fn topology(names: &[&str]) -> Topology {
+    fn placement(names: &[&str]) -> Placement {
         let view = View::new(names.iter().map(|name| member(name)));
         let slots = Arc::new(Slots::new(&view, MODE));
-        Topology::new(1, view, slots, names[0].trim_end_matches('+'), &BTreeMap::new(), Vec::new())
+        Placement::new(1, view, slots, names[0].trim_end_matches('+'))
     }
 
-    fn whole(names: &[&str]) -> Vanished {
-        let mut vanished = Vanished::default();
-        vanished.forget(&topology(names));
+    fn whole(names: &[&str]) -> LostMembers {
+        let mut vanished = LostMembers::default();
+        vanished.forget(&placement(names));
         vanished
     }
 
-    fn crash(vanished: &mut Vanished, name: &str, left: &[&str]) {
+    fn crash(vanished: &mut LostMembers, name: &str, left: &[&str]) {
         vanished.add(&member(name), true, NOW, IDLE_MS);
-        vanished.placed(&topology(left), NOW);
+        vanished.placed(&placement(left), NOW);
     }
 
-    fn hidden(vanished: &Vanished, present: usize) -> usize {
+    fn hidden(vanished: &LostMembers, present: usize) -> usize {
         vanished.blind(present, NOW).map_or(0, |blind| blind.slots)
     }
 
@@ -270,7 +280,7 @@ mod tests {
         crash(&mut vanished, "e", &["a", "b", "c"]);
         let tenth = hidden(&vanished, 3);
         assert!((SLOTS / 14..SLOTS / 7).contains(&tenth), "{tenth} slots");
-        let five = topology(&["a", "b", "c", "d", "e"]);
+        let five = placement(&["a", "b", "c", "d", "e"]);
         for slot in Slot::all() {
             let owners = five.slots.owners(slot).iter().map(|at| &*five.view.members()[usize::from(*at)].name);
             let is_lost = owners.into_iter().all(|name| ["d", "e"].contains(&name));
@@ -298,9 +308,9 @@ mod tests {
         let vanished = blinded();
         assert!(vanished.hides_any(3, NOW.plus_ms(IDLE_MS - 1)) && !vanished.hides_any(3, NOW.plus_ms(IDLE_MS)));
         let mut vanished = blinded();
-        vanished.settled(&topology(&["a", "b", "c"]), NOW.plus_ms(60_000));
+        vanished.settled(&placement(&["a", "b", "c"]), NOW.plus_ms(60_000));
         assert!(hidden(&vanished, 3) > 0, "that the others have settled changes nothing");
-        vanished.forget(&topology(&["a", "b", "c"]));
+        vanished.forget(&placement(&["a", "b", "c"]));
         assert_eq!(hidden(&vanished, 3), 0);
     }
 
@@ -308,7 +318,7 @@ mod tests {
     fn what_has_been_made_good_before_the_next_one_vanishes_is_not_lost() {
         let mut vanished = whole(&["a", "b", "c", "d"]);
         crash(&mut vanished, "d", &["a", "b", "c"]);
-        vanished.settled(&topology(&["a", "b", "c"]), NOW.plus_ms(VANISHED_TOGETHER_MS));
+        vanished.settled(&placement(&["a", "b", "c"]), NOW.plus_ms(VANISHED_TOGETHER_MS));
         crash(&mut vanished, "c", &["a", "b"]);
         assert_eq!(hidden(&vanished, 2), 0);
     }
@@ -325,16 +335,16 @@ mod tests {
 
     #[test]
     fn a_newcomer_whose_donors_vanish_has_nothing() {
-        let mut vanished = Vanished::default();
-        vanished.placed(&topology(&["c+", "a", "b"]), NOW);
+        let mut vanished = LostMembers::default();
+        vanished.placed(&placement(&["c+", "a", "b"]), NOW);
         crash(&mut vanished, "a", &["c+", "b"]);
         assert_eq!(hidden(&vanished, 2), 0, "`b` has all that `a` had");
         crash(&mut vanished, "b", &["c+"]);
         assert_eq!(hidden(&vanished, 1), SLOTS);
         // One that has got everything needs them no more.
-        let mut vanished = Vanished::default();
-        vanished.placed(&topology(&["c+", "a"]), NOW);
-        vanished.placed(&topology(&["c", "a"]), NOW);
+        let mut vanished = LostMembers::default();
+        vanished.placed(&placement(&["c+", "a"]), NOW);
+        vanished.placed(&placement(&["c", "a"]), NOW);
         crash(&mut vanished, "a", &["c"]);
         assert_eq!(hidden(&vanished, 1), 0);
     }
@@ -342,7 +352,7 @@ mod tests {
     #[test]
     fn newcomers_that_die_take_nothing_along_unless_an_owner_beside_them_dies_too() {
         let mut vanished = whole(&["a", "b", "c"]);
-        vanished.placed(&topology(&["a", "b", "c", "d+", "e+"]), NOW);
+        vanished.placed(&placement(&["a", "b", "c", "d+", "e+"]), NOW);
         crash(&mut vanished, "d+", &["a", "b", "c", "e+"]);
         crash(&mut vanished, "e+", &["a", "b", "c"]);
         assert_eq!(hidden(&vanished, 3), 0);
