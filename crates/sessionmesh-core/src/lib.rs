@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod placement;
 #[doc(hidden)]
 pub mod probe;
+pub mod read;
 pub mod session;
 pub mod slots;
 pub mod stamp;

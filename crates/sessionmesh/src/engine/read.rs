@@ -12,6 +12,8 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::message::{Ask, Held, Message, Told};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Bug, Path};
+pub(crate) use sessionmesh_core::read::Found;
+use sessionmesh_core::read::{Asker, ReadRound, Silence, Unclear, Verdict};
 use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
@@ -89,32 +91,6 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
 /// How often an id is followed to its successor. Each was a login of its own.
 pub(crate) const SUCCESSORS_MAX: usize = 8;
 
-/// What is known of an id.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// The session.
-    Live(Record),
-    /// It has ended, and goes on under this id since so long ago.
-    Renewed { successor: SessionId, ago_ms: u64 },
-    /// It has moved to this id, where reads follow.
-    Moved(SessionId),
-    /// It was ended for good.
-    Ended,
-    /// There never was such a session, or it expired, or its tombstone is gone.
-    Nothing,
-}
-
-impl Found {
-    fn ended(record: &Record, now: Moment) -> Self {
-        let Some(end) = record.session.invalidated() else { return Self::Nothing };
-        match (end.readable_at(now), end.successor) {
-            (Some(moved), _) => Self::Moved(moved),
-            (None, Some(successor)) => Self::Renewed { successor: successor.id(), ago_ms: now.ms_since(end.since) },
-            (None, None) => Self::Ended,
-        }
-    }
-}
-
 /// Reads session `id`, and says how it ended if it did.
 pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
     find_until(node, id, access, Instant::now() + node.config.read_deadline).await
@@ -164,13 +140,12 @@ async fn find_by_asking_once(
     if node.stop.is_cancelled() {
         return Err(Unclear::for_now("this node has left the cluster"));
     }
-    let round = ask_all(node, id, access, deadline).await;
+    let (topology, round) = ask_all(node, id, access, deadline).await;
     // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or it
     // could never be let go.
-    let owner = round.topology.is_owner(id.slot());
+    let owner = topology.is_owner(id.slot());
     let noted = round.heard_all() && !owner;
-    let (is_miss, epoch) = (round.best.is_none(), round.topology.epoch);
-    match round.verdict(node) {
+    match round.verdict(node.now()) {
         Verdict::Live(record) => {
             if owner {
                 keep(node, id, &record);
@@ -181,9 +156,9 @@ async fn find_by_asking_once(
             Ok(Found::Live(record))
         }
         Verdict::Ended(found) => Ok(found),
-        Verdict::NoSuchSession => {
-            if is_miss {
-                lock(&node.unknown).note(id, epoch, node.now());
+        Verdict::NoSuchSession { never_heard_of } => {
+            if never_heard_of {
+                lock(&node.unknown).note(id, topology.epoch, node.now());
             }
             Ok(Found::Nothing)
         }
@@ -341,103 +316,6 @@ pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, to
     }
 }
 
-/// What came of asking everybody once.
-struct Round {
-    topology: Arc<Topology>,
-    /// All that was heard, merged with what this node holds.
-    best: Option<Record>,
-    /// Somebody who has missed nothing told what it holds.
-    decisive: bool,
-    /// An owner holds it: this node, or one that answered. What others hold, to pass it on, may be a write upon an old
-    /// copy that no owner has seen.
-    vouched: bool,
-    /// Every owner that is not cut off said "nothing", and knows that it has missed nothing, under this node's view.
-    nowhere: bool,
-    /// Every owner answered that is not cut off.
-    complete: bool,
-    /// An owner is cut off, so what it alone may hold is not known.
-    cut_off: bool,
-    /// Somebody who did not answer may still do so.
-    pending: bool,
-    /// All members that had copies may have vanished, when everybody was asked.
-    blind: bool,
-}
-
-enum Verdict {
-    Live(Record),
-    Ended(Found),
-    NoSuchSession,
-    Unclear(Unclear),
-}
-
-impl Verdict {
-    const fn unclear(why: &'static str) -> Self {
-        Self::Unclear(Unclear::for_now(why))
-    }
-}
-
-/// Why something is not known, and whether asking again can change that.
-struct Unclear {
-    why: &'static str,
-    lasting: bool,
-    /// Asking again before the deadline changes nothing.
-    at_once: bool,
-}
-
-impl Unclear {
-    const fn for_now(why: &'static str) -> Self {
-        Self { why, lasting: false, at_once: false }
-    }
-
-    /// An owner is cut off. That may end at any time, but not within this request.
-    const CUT_OFF: Self = Self { why: "one of its owners cannot be reached", lasting: false, at_once: true };
-}
-
-impl Round {
-    fn verdict(self, node: &Node) -> Verdict {
-        let now = node.now();
-        let heard_all = self.heard_all();
-        let Some(record) = self.best else {
-            if self.blind {
-                probe::reached(Path::TooManyVanished);
-                // Those that are left have nothing more to say.
-                let (why, at_once) = ("more nodes vanished than there are copies", self.nowhere);
-                return Verdict::Unclear(Unclear { why, lasting: at_once && !self.cut_off, at_once });
-            }
-            if !self.nowhere {
-                return Verdict::unclear("not all of its owners answered, or the cluster is changing");
-            }
-            if self.cut_off {
-                return Verdict::Unclear(Unclear::CUT_OFF);
-            }
-            probe::reached(Path::MissTold);
-            return Verdict::NoSuchSession;
-        };
-        if record.status() != Status::Live {
-            return Verdict::Ended(Found::ended(&record, now));
-        }
-        if record.is_past_limit(now) {
-            // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
-            // of each access, so all must have answered.
-            let ended = heard_all || (self.decisive && probe::planted(Bug::LimitByOneOwner));
-            return match ended {
-                true => Verdict::NoSuchSession,
-                false if self.complete => Verdict::Unclear(Unclear::CUT_OFF),
-                false => Verdict::unclear("it may have been used elsewhere"),
-            };
-        }
-        // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
-        // is silent for so long that it is suspected.
-        if self.decisive || (!self.pending && (self.vouched || probe::planted(Bug::AnyCopyVouches))) {
-            probe::reached_if(Path::PartitionRead, || !self.decisive && !heard_all);
-            probe::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && heard_all);
-            Verdict::Live(record)
-        } else {
-            Verdict::unclear("not all of its owners answered")
-        }
-    }
-}
-
 /// The members to ask, and what those that vanished hide.
 pub(super) fn with_topology(node: &Node, hides: impl FnOnce(&LostMembers, &Topology) -> bool) -> (Arc<Topology>, bool) {
     // Together: the cluster may be whole again when the answers are in, but it was not asked.
@@ -448,52 +326,38 @@ pub(super) fn with_topology(node: &Node, hides: impl FnOnce(&LostMembers, &Topol
 }
 
 /// Asks all who may hold the session, at once, and merges what they say.
-async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Round {
+async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> (Arc<Topology>, ReadRound) {
     let now = node.now();
     let hides = |lost: &LostMembers, topology: &Topology| lost.hides(id.slot(), topology.view.len(), now);
-    let (topology, blind) = with_topology(node, hides);
+    let (topology, is_blind) = with_topology(node, hides);
     let held = node.store.get(id).map(|entry| entry.record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());
-    let owner = topology.is_owner(id.slot());
-    let current = node.is_current(&topology, now);
-    let mut round = Round {
-        // An owner that is current knows that it has missed nothing, so only a miss makes it ask.
-        nowhere: held.is_none() && (!owner || current),
-        vouched: owner && held.is_some(),
-        best: held,
-        decisive: false,
-        complete: true,
-        cut_off: false,
-        pending: !node.is_awake(now),
-        blind,
-        topology: topology.clone(),
-    };
+    let mut round = ReadRound::new(Asker {
+        view: topology.hash(),
+        is_owner: topology.is_owner(id.slot()),
+        is_current: node.is_current(&topology, now),
+        held,
+        is_awake: node.is_awake(now),
+        is_blind,
+    });
     let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();
     let others = if node.is_in_transition(&topology, now) { others(&topology, &owners) } else { Vec::new() };
     let mut replies = FuturesUnordered::new();
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
-        let silent = is_silent(node, peer);
+        let silence = Silence { is_silent: is_silent(node, peer), is_cut_off: node.status_of(peer, now).cut_off };
         // Whoever holds it notes the access, also who only passes it on: nobody else may have it yet.
         let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note });
         match request::ask(peer, question) {
-            Some(request) if !silent => {
+            Some(request) if !silence.is_silent => {
                 replies.push(async move { (is_owner, request.reply(node, deadline).await, peer) });
             }
-            _ => {
-                let cut_off = is_owner && node.status_of(peer, now).cut_off;
-                round.cut_off |= cut_off;
-                round.complete &= !is_owner || cut_off;
-                round.nowhere &= !is_owner || cut_off;
-                round.pending |= !silent;
-            }
+            _ => round.on_unreachable(is_owner, silence),
         }
     }
     while let Some((is_owner, reply, peer)) = replies.next().await {
         let Some(Message::Told(told)) = reply.as_ref().and_then(Reply::message) else {
-            round.complete &= !is_owner;
-            round.nowhere &= !is_owner;
-            round.pending |= !is_silent(node, peer);
+            round.on_no_reply(is_owner, is_silent(node, peer));
             continue;
         };
         if let Held::This(delta) = &told.held {
@@ -501,60 +365,17 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
             node.lamport.observe(delta.counter());
         }
         let heard_at = node.now();
-        round.hear(&told, is_owner, heard_at, node.answered_at(now, heard_at));
+        round.on_reply(&told, is_owner, heard_at, node.answered_at(now, heard_at));
         if probe::planted(Bug::MissBelieved) && is_owner && told.held == Held::Nothing {
-            round.nowhere = true;
             break;
         }
-        if round.decisive && !round.is_past_limit(node.now()) {
+        if round.is_decided(node.now()) {
             probe::reached_if(Path::ReadPastSilentOwner, || owners.iter().any(|owner| is_silent(node, owner)));
             break;
         }
     }
-    round
-}
-
-impl Round {
-    /// Whether every owner answered.
-    const fn heard_all(&self) -> bool {
-        self.complete && !self.cut_off
-    }
-
-    /// Whether the session has reached its idle limit, by what was heard so far.
-    fn is_past_limit(&self, now: Moment) -> bool {
-        let past = |record: &Record| record.status() == Status::Live && record.is_past_limit(now);
-        self.best.as_ref().is_some_and(past) && !probe::planted(Bug::LimitByOneOwner)
-    }
-
-    fn note_access(&mut self, access: Moment) {
-        if let Some(best) = &mut self.best {
-            best.access = best.access.max(access);
-        }
-    }
-
-    fn hear(&mut self, told: &Told<'_>, is_owner: bool, now: Moment, heard: Moment) {
-        let agrees = ViewHash(told.view) == self.topology.hash();
-        match &told.held {
-            Held::Same { age_ms } => {
-                self.note_access(heard.minus_ms(*age_ms));
-                self.decisive |= told.current && agrees;
-                self.vouched |= is_owner;
-            }
-            Held::This(delta) => {
-                delta.apply_heard(&mut self.best, now, heard);
-                // Merging takes a small advance for the journey of the message; here nothing is passed on.
-                self.note_access(heard.minus_ms(delta.age_ms));
-                self.decisive |= told.current && agrees;
-                self.vouched |= is_owner;
-                self.nowhere = false;
-            }
-            Held::Nothing => self.nowhere &= !is_owner || (told.current && agrees),
-            Held::Abstains => {
-                self.nowhere &= !is_owner;
-                self.complete &= !is_owner;
-            }
-        }
-    }
+    drop(replies);
+    (topology, round)
 }
 
 /// While a change of the view settles, members that do not own the session, or did so before, may be the only ones
