@@ -13,6 +13,8 @@ pub mod acks;
 pub(crate) mod arbitrary;
 pub mod codec;
 pub mod delta;
+pub mod entry;
+pub mod expiry;
 pub mod id;
 pub mod incarnation;
 pub mod keeping;

@@ -5,9 +5,9 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::probe::{self, Bug};
 use sessionmesh_core::session::{Status, Successor};
 
-use super::entry::Entry;
 use super::node::Node;
 use crate::event::Event;
+use sessionmesh_core::entry::Entry;
 
 /// What matters of a record before and after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,9 +17,9 @@ use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
 
 use super::announce::{Snapshot, announce_end};
-use super::entry::Entry;
 use super::node::Node;
 use super::store::Buried;
+use sessionmesh_core::entry::Entry;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {

@@ -17,13 +17,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::announce::{Snapshot, announce_end};
-use super::entry::Entry;
 use super::node::Node;
 use super::read::{self, Access, SUCCESSORS_MAX};
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::lock::lock;
 use crate::network::BoxFuture;
+use sessionmesh_core::entry::Entry;
 
 /// Changes to one session, that become visible together.
 #[derive(Clone, Debug, Default)]

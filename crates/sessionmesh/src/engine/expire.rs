@@ -6,19 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh_core::id::SessionId;
+use sessionmesh_core::expiry::{self, Due, Role, due, is_spent};
+use sessionmesh_core::id::Slot;
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Lane};
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{Expired, Status, access_tolerance_ms};
+use sessionmesh_core::session::Status;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::commit::{Wait, replicate};
-use super::entry::Entry;
 use super::node::Node;
 use super::request;
 use super::seldom::Seldom;
@@ -26,6 +26,7 @@ use super::store::Store;
 use super::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
+use sessionmesh_core::entry::Entry;
 
 /// Sessions asked about in one message.
 const ASKED_MAX: usize = 4096;
@@ -40,8 +41,6 @@ const STEP_UNIT: Duration = Duration::from_millis(50);
 const HEARD_OF_DEADLINES: u32 = 10;
 /// The longest time for which a tombstone stays that has served its time.
 const TOMBSTONE_PAUSE_MS_MAX: u64 = 600_000;
-/// An expired session is remembered for so long, at least: late copies of the same end are told from news.
-const EXPIRED_MS: u64 = 60_000;
 
 /// Looks at all sessions, again and again, until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
@@ -78,26 +77,25 @@ pub(crate) async fn run(node: Arc<Node>) {
     }
 }
 
-/// What is to be done with one session.
-enum Due {
-    /// This node is no owner and should not have it any more.
-    PassOn,
-    /// Its idle limit has passed, and this node decides.
-    Ask(ExpireItem),
-    /// It is not needed any longer.
-    Drop,
+/// What this node is to the sessions of a slot.
+fn role(topology: &Topology, slot: Slot) -> Role {
+    match (topology.is_primary(slot), topology.is_owner(slot)) {
+        (true, _) => Role::Primary,
+        (false, true) => Role::Backup,
+        (false, false) => Role::Stranger,
+    }
 }
 
 fn look_at(node: &Arc<Node>, stripe: usize) {
     let topology = node.topology();
     let now = node.now();
     look_at_tombstones(node, &topology, stripe, now);
-    let found = node.store.scan(stripe, |id, entry| due(&topology, id, entry, now));
+    let found = node.store.scan(stripe, |id, entry| due(id, &entry.record, role(&topology, id.slot()), now));
     let mut asked: BTreeMap<Vec<NodeHash>, Vec<ExpireItem>> = BTreeMap::new();
     for (id, due) in found {
         match due {
             Due::Drop => node.store.update(id, |held| {
-                if held.as_ref().is_some_and(|entry| is_spent(&topology, id, entry, now)) {
+                if held.as_ref().is_some_and(|entry| is_spent(&entry.record, role(&topology, id.slot()), now)) {
                     let live = |entry: &Entry| entry.record.status() == Status::Live;
                     probe::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
                     *held = None;
@@ -113,19 +111,6 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
             node.life.clone().spawn("expiry", async move { decide(&node, &topology, items).await });
         }
     }
-}
-
-fn due(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> Option<Due> {
-    if is_spent(topology, id, entry, now) {
-        return Some(Due::Drop);
-    }
-    let record = &entry.record;
-    if !topology.is_owner(id.slot()) {
-        return Some(Due::PassOn);
-    }
-    let decides = topology.is_primary(id.slot()) || probe::planted(Bug::ExpireOnBackup);
-    let over = record.status() == Status::Live && record.is_past_limit(now) && decides;
-    over.then(|| Due::Ask(ExpireItem { id, revision: record.session.revision(), age_ms: record.idle_ms(now) }))
 }
 
 /// A safety net: an answer that came while a commit still waited was no occasion to let go, and none may come again.
@@ -147,24 +132,6 @@ fn look_at_tombstones(node: &Node, topology: &Topology, stripe: usize, now: Mome
         }
     }
 }
-
-/// Whether a record has served its time: a tombstone after its retention, an expired session after a while, and, as a
-/// guard against leaks, a backup copy of which no primary has spoken for twice the idle limit.
-fn is_spent(topology: &Topology, id: SessionId, entry: &Entry, now: Moment) -> bool {
-    let record = &entry.record;
-    let limit = record.session.idle_limit().ms;
-    match record.status() {
-        Status::Invalidated { .. } => record.session.invalidated().is_some_and(|end| end.is_spent(now)),
-        Status::Expired => record.idle_ms(now) > limit.saturating_add(EXPIRED_MS.max(limit / 10)),
-        Status::Live => {
-            let guard = limit.saturating_mul(2).saturating_add(GUARD_SLACK_MS);
-            record.idle_ms(now) > guard && topology.is_owner(id.slot()) && !topology.is_primary(id.slot())
-        }
-    }
-}
-
-/// Added to the guard, so that sessions with a limit of seconds do not vanish while a vote is under way.
-const GUARD_SLACK_MS: u64 = 30_000;
 
 /// Asks the other owners, and ends the sessions that nobody has used later.
 async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
@@ -197,18 +164,9 @@ async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
 }
 
 fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
-    let access = asked_at.minus_ms(item.age_ms);
     let stamp = node.store.update(item.id, |held| {
-        let entry = held.as_mut()?;
-        let record = &mut entry.record;
-        let used = record.session.revision() > item.revision
-            || record.access > access.plus_ms(access_tolerance_ms(record.session.idle_limit().ms));
-        if used || record.status() != Status::Live {
-            return None;
-        }
-        let mark = Expired { revision: record.session.revision(), access: record.access };
-        Arc::make_mut(&mut record.session).expire(mark);
-        Some(node.tick())
+        let ended = held.as_mut().is_some_and(|entry| expiry::end(&mut entry.record, item, asked_at));
+        ended.then(|| node.tick())
     });
     let Some(stamp) = stamp else { return };
     node.counters.expired.fetch_add(1, Ordering::Relaxed);
@@ -228,31 +186,9 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
     let theirs = topology.peer(from).map_or(0, |peer| peer.member.terms.commit_deadline_ms);
     let fence = now.plus_ms(node.terms.commit_deadline_ms.max(theirs) * 2);
     let vote_on = |item: &ExpireItem| {
-        // A node that was away for a while may not know who decides now, nor that it has been decided.
-        let decides = topology.owner_nodes(item.id.slot()).first() == Some(&from)
-            || probe::planted(Bug::ExpireOnBackup)
-            || probe::planted(Bug::VoteForAnyone);
-        let agreed = decides
-            && node.store.read(item.id, |held| {
-                held.is_none_or(|entry| {
-                    let record = &entry.record;
-                    let tolerance = access_tolerance_ms(record.session.idle_limit().ms);
-                    let access = now.minus_ms(item.age_ms);
-                    // Who asks for an end that is known here missed it, unless it knows of a later use. It asks only if it
-                    // is certain of one; with the same bound here, the journey of a message could make both right.
-                    let missed = match record.status() {
-                        Status::Live => false,
-                        Status::Expired => {
-                            record.session.expired().is_some_and(|mark| access <= mark.access.plus_ms(tolerance / 2))
-                        }
-                        Status::Invalidated { .. } => true,
-                    };
-                    (!missed || probe::planted(Bug::VoteForAnyone))
-                        && record.session.revision() <= item.revision
-                        && record.access <= access.plus_ms(tolerance)
-                        && (record.is_past_limit(now) || probe::planted(Bug::VoteTooSoon))
-                })
-            });
+        let from_primary = topology.owner_nodes(item.id.slot()).first() == Some(&from);
+        let agrees = |held: Option<&Entry>| expiry::agrees(held.map(|entry| &entry.record), item, from_primary, now);
+        let agreed = node.store.read(item.id, agrees);
         probe::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {
             node.expiry_holds.set(item.id, fence);

@@ -333,7 +333,7 @@ impl Taken {
     }
 
     fn session(&mut self, node: &Node, id: SessionId, sent: impl FnOnce(Version, u64) -> Sent) -> bool {
-        let read = |held: Option<&super::entry::Entry>| {
+        let read = |held: Option<&sessionmesh_core::entry::Entry>| {
             held.map(|entry| (entry.record.clone(), entry.version(), node.lamport.now()))
         };
         let Some((record, version, counter)) = node.store.read(id, read) else {

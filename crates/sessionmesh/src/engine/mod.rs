@@ -7,7 +7,6 @@ pub(crate) mod commit;
 pub(crate) mod courier;
 pub(crate) mod differences;
 mod ended;
-mod entry;
 pub(crate) mod evidence;
 pub(crate) mod expire;
 pub(crate) mod expiry_holds;

@@ -19,13 +19,13 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
 use tokio::time::{Instant, sleep_until};
 
-use super::entry::{Entry, must_be_told};
 use super::node::Node;
 use super::peer::Peer;
 use super::request::{self, Reply, is_silent};
 use super::topology::Topology;
 use crate::error::LoadError;
 use crate::lock::lock;
+use sessionmesh_core::entry::{Entry, must_be_told};
 use sessionmesh_core::membership::lost::LostMembers;
 
 /// Whether a read counts as an access of the session.

@@ -13,8 +13,8 @@ use sessionmesh_core::outbox::{Item, Version};
 use sessionmesh_core::session::{Invalidated, Session, digest_in_slot};
 
 use super::ended::Ended;
-use super::entry::Entry;
 use super::users::{Users, Watched};
+use sessionmesh_core::entry::Entry;
 
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
 const STRIPES: usize = 64;

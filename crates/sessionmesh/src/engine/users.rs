@@ -81,8 +81,8 @@ mod tests {
     use sessionmesh_core::session::{Attribute, Expired, IdleLimit, Invalidated, Record};
 
     use super::*;
-    use crate::engine::entry::Entry;
     use crate::engine::store::Store;
+    use sessionmesh_core::entry::Entry;
 
     const fn stamp(counter: u64) -> Stamp {
         Stamp { counter, node: 1 }

@@ -1,44 +1,47 @@
 //! What a node holds of one session.
 
-use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Version;
-use sessionmesh_core::probe::{self, Bug};
-use sessionmesh_core::session::{Invalidated, Record, access_tolerance_ms};
+use crate::moment::Moment;
+use crate::outbox::Version;
+use crate::probe::{self, Bug};
+use crate::session::{Invalidated, Record, access_tolerance_ms};
 
 /// What the node holds of one session.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) record: Record,
+pub struct Entry {
+    /// The session, or its tombstone.
+    pub record: Record,
     /// The last access that other nodes were told of.
-    pub(crate) access_told: Moment,
+    pub access_told: Moment,
 }
 
 impl Entry {
-    pub(crate) fn new(record: Record) -> Self {
+    /// What was just stored, of whose access others were told.
+    #[must_use]
+    pub fn new(record: Record) -> Self {
         let access_told = record.access;
         Self { record, access_told }
     }
 
     /// The entry of a session of which only the tombstone is kept.
-    pub(crate) fn ended(end: Invalidated) -> Self {
+    pub fn ended(end: Invalidated) -> Self {
         Self::new(Record::tombstone(end))
     }
 
     /// What the copy is now, for comparison with what was sent.
-    pub(crate) fn version(&self) -> Version {
+    pub fn version(&self) -> Version {
         (self.record.session.digest(), self.record.access)
     }
 
     /// The copy after a merge with what another node knew, which tells the other owners of the accesses until `known`.
     /// What this node has noted since, and was about to tell, is still to be told.
-    pub(crate) fn merged(record: Record, told: Moment, known: Moment) -> Self {
+    pub fn merged(record: Record, told: Moment, known: Moment) -> Self {
         Self { access_told: told.max(known.min(record.access)), record }
     }
 
     /// Notes an access. Says whether the other owners must hear of it; then it counts as told, and it is for the caller to
     /// do so.
     #[must_use]
-    pub(crate) fn access(&mut self, now: Moment) -> bool {
+    pub fn access(&mut self, now: Moment) -> bool {
         self.record.access = self.record.access.max(now);
         let tell = must_be_told(self.record.session.idle_limit().ms, self.access_told, now);
         if tell {
@@ -50,14 +53,14 @@ impl Entry {
 
 /// Whether an access of now must be told to the owners, if the last one of which they know was at `told`: so soon that,
 /// with the advance that they ignore, they miss no more than a tenth of the idle limit.
-pub(crate) fn must_be_told(idle_limit_ms: u64, told: Moment, now: Moment) -> bool {
+pub fn must_be_told(idle_limit_ms: u64, told: Moment, now: Moment) -> bool {
     now.ms_since(told) >= (idle_limit_ms / 10 - access_tolerance_ms(idle_limit_ms)).max(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use sessionmesh_core::session::{IdleLimit, Session};
-    use sessionmesh_core::stamp::Stamp;
+    use crate::session::{IdleLimit, Session};
+    use crate::stamp::Stamp;
 
     use super::*;
 
