@@ -20,6 +20,7 @@ pub mod incarnation;
 pub mod keeping;
 pub mod liveness;
 pub mod membership;
+pub mod merged;
 pub mod message;
 pub mod moment;
 pub mod outbox;

@@ -6,6 +6,7 @@ pub mod targets;
 
 use std::sync::Arc;
 
+use crate::expiry::Role;
 use crate::id::Slot;
 use crate::liveness::peer::PeerStatus;
 use crate::liveness::timing::Timing;
@@ -182,6 +183,16 @@ impl Placement {
     #[must_use]
     pub fn is_ready(&self, name: &str) -> bool {
         self.view.get(name).is_some_and(|member| member.state == MemberState::Ready)
+    }
+
+    /// What this node is to the sessions of `slot`.
+    #[must_use]
+    pub fn role(&self, slot: Slot) -> Role {
+        match (self.is_primary(slot), self.is_owner(slot)) {
+            (true, _) => Role::Primary,
+            (false, true) => Role::Backup,
+            (false, false) => Role::Stranger,
+        }
     }
 
     /// Whether this node acts first for `slot`.

@@ -11,6 +11,7 @@ use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::session::{Record, Value};
 
 use crate::engine::commit::{self, Change, Committed, Wait};
+use crate::engine::end;
 use crate::engine::login::{self, Login};
 use crate::engine::node::Node;
 use crate::engine::read;
@@ -293,10 +294,10 @@ impl Session {
             return Ok(Commit { copies: 0, changed: false, id });
         }
         let (node, wait, moved) = (&self.mesh.node, self.mesh.wait(), self.moved_to());
-        let here = commit::invalidate(node, id, record.as_ref(), None, wait);
+        let here = end::invalidate(node, id, record.as_ref(), None, wait);
         let there = async {
             match moved {
-                Some(to) => commit::invalidate(node, to, None, None, wait).await.map(drop),
+                Some(to) => end::invalidate(node, to, None, None, wait).await.map(drop),
                 None => Ok(()),
             }
         };

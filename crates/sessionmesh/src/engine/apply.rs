@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Applied, Content, Delta, SlotTombstones, WireAttribute, WireEnd};
+use sessionmesh_core::delta::{Applied, Content, Delta, SlotTombstones, WireEnd};
+use sessionmesh_core::expiry::Role;
 use sessionmesh_core::id::{SessionId, Slot};
+use sessionmesh_core::merged::{self, Merged, Snapshot};
 use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
@@ -16,7 +18,7 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
 
-use super::announce::{Snapshot, announce_end};
+use super::end;
 use super::node::Node;
 use super::store::Buried;
 use sessionmesh_core::entry::Entry;
@@ -150,44 +152,10 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     probe::reached_if(Path::ExpiredRevived, || {
         before.status == Some(Status::Expired) && after.status == Some(Status::Live)
     });
-    let topology = node.topology.load();
-    let owner = topology.is_owner(delta.id.slot());
-    // A write that was under way when the id was renewed follows the pointer: one that comes after the tombstone, and
-    // one that is here already when the tombstone comes.
-    if let Some(Status::Invalidated { successor: Some(successor) }) = after.status {
-        let late = match &delta.content {
-            Content::Session { attributes, .. } => attributes.iter().map(WireAttribute::to_attribute).collect(),
-            Content::Tombstone(_) => overtaken,
-        };
-        if !late.is_empty() && !probe::planted(Bug::RenewalForgetsLateWrites) {
-            super::commit::follow(node, successor.id(), late);
-        }
-    }
-    if changed || reprieved {
-        node.expiry_holds.lift(delta.id);
-    }
-    if changed {
-        announce_end(node, delta.id, before, after);
-    }
-    // Those that agreed to its end wait for the verdict, and this is it.
-    if reprieved && topology.is_primary(delta.id.slot()) && !probe::planted(Bug::RefusalNotTold) {
-        probe::reached(Path::Reprieved);
-        node.propagate_access(delta.id);
-    }
-    // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never
-    // sees the two meet.
-    if let (Content::Tombstone(WireEnd { successor: came, .. }), Some(Status::Invalidated { successor: was })) =
-        (&delta.content, before.status)
-    {
-        super::commit::ends_met(node, was, *came);
-    }
-    if !owner && (changed || before.access != after.access) {
-        node.pass_on(delta.id, if changed { delta.from } else { Stamp::PROBE }, Lane::Usual);
-    }
-    if newer && let Some(peer) = from.and_then(|from| topology.peer(from)) {
-        probe::reached(Path::NewerSentBack);
-        peer.mark(delta.id, Stamp::ZERO, Lane::Usual, false, now);
-    }
+    let role = node.topology.load().role(delta.id.slot());
+    let merged = Merged { delta, before, after, overtaken, changed, newer, reprieved, role };
+    end::run(node, delta.id, from, merged::after_merge(merged));
+    let owner = role != Role::Stranger;
     probe::reached_if(Path::Passing, || !owner);
     Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
 }

@@ -9,20 +9,16 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::probe::{self, Bug, Path};
-use sessionmesh_core::session::{
-    Attribute, IdleLimit, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor, Value,
-};
+use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, Value};
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::announce::{Snapshot, announce_end};
 use super::node::Node;
-use super::read::{self, Access, SUCCESSORS_MAX};
+use super::read::{self, SUCCESSORS_MAX};
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::lock::lock;
-use crate::network::BoxFuture;
 use sessionmesh_core::entry::Entry;
 
 /// Changes to one session, that become visible together.
@@ -108,165 +104,6 @@ async fn resolve(node: &Arc<Node>, successor: SessionId, deadline: Instant) -> (
     match Box::pin(timeout_at(deadline, read::resolve(node, successor))).await {
         Ok(Ok(found)) => found,
         Ok(Err(_)) | Err(_) => (successor, None),
-    }
-}
-
-/// What came of an end that was made.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// What the session held, as far as this node and the caller know, if it is this call that ended it.
-    pub(crate) content: Option<Arc<Session>>,
-    /// This node knows of an earlier end.
-    pub(crate) before: bool,
-    /// Other nodes that hold the tombstone, or why that is not enough. The session has ended either way.
-    pub(crate) copies: Result<usize, CommitError>,
-}
-
-/// Ends session `id` for good, and waits for the copies of its tombstone. It need not be held here.
-pub(crate) async fn invalidate(
-    node: &Arc<Node>,
-    id: SessionId,
-    base: Option<&Record>,
-    successor: Option<Successor>,
-    wait: Wait,
-) -> Result<usize, CommitError> {
-    end(node, id, base, successor, wait).await?.copies
-}
-
-/// [`invalidate`], with what was ended.
-pub(crate) async fn end(
-    node: &Arc<Node>,
-    id: SessionId,
-    base: Option<&Record>,
-    successor: Option<Successor>,
-    wait: Wait,
-) -> Result<Ended, CommitError> {
-    let now = node.now();
-    let retention = node.topology.load().view.in_force().tombstone_retention_ms;
-    let mut overtaken = None;
-    let ended = node.store.update(id, |held| {
-        check_open(node)?;
-        let before = Snapshot::of(held.as_ref());
-        let stamp = node.tick();
-        let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
-        // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
-        let retention_ms = retention.max(limit.saturating_mul(3)).min(RETENTION_MS_MAX);
-        let end = Invalidated { successor, stamp, retention_ms, since: now };
-        let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
-        match held {
-            Some(entry) => {
-                if was.is_none() {
-                    overtaken = Some(entry.record.session.clone());
-                }
-                entry.record.invalidate(end);
-            }
-            None => *held = Some(Entry::ended(end)),
-        }
-        Ok::<_, CommitError>((stamp, before, Snapshot::of(held.as_ref()), was))
-    });
-    let (stamp, before, after, was) = ended?;
-    announce_end(node, id, before, after);
-    // What was written here since the new session was made may be nowhere else yet.
-    if let (Some(successor), Some(overtaken)) = (successor, &overtaken)
-        && !overtaken.attributes().is_empty()
-        && !probe::planted(Bug::RenewalDropsOwnWrites)
-    {
-        follow(node, successor.id(), overtaken.attributes().to_vec());
-    }
-    if let Some(was) = was {
-        ends_met(node, was.successor, successor);
-    }
-    let copies = replicate(node, id, Stamp::ZERO, stamp, wait).await;
-    let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
-    Ok(Ended { content, before: was.is_some(), copies })
-}
-
-/// Two ends of one session met. The merge has chosen the winner. What the loser made is ended: by a logout for good; by
-/// a renewal or another move it is merged into the winner, if it was a move.
-///
-/// Two renewals leave each other alone. Each made a session for the one who asked, and one of the two may be somebody
-/// who had planted the old id: merged, he would share the other one's login.
-pub(crate) fn ends_met(node: &Arc<Node>, was: Option<Successor>, came: Option<Successor>) {
-    if was == came {
-        return;
-    }
-    let (winner, loser) = (was.min(came), was.max(came));
-    match (winner, loser) {
-        (Some(Successor::Renewed(_)), Some(Successor::Renewed(_))) => probe::reached(Path::RenewedTwice),
-        (_, Some(loser)) => {
-            probe::reached(Path::RenewalsFolded);
-            fold(node, loser.id(), winner);
-        }
-        (_, None) => {}
-    }
-}
-
-/// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
-pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>) {
-    let following = Following::new(node);
-    let folding: BoxFuture<'static, ()> = Box::pin(async move {
-        let node = &following.0;
-        if let Some(winner) = winner
-            && let Ok(Some((_, theirs))) = read::load(node, loser, Access::Peek).await
-        {
-            pour(node, winner.id(), theirs.session.attributes()).await;
-        }
-        let wait = Wait::for_owners(node);
-        // It goes on replicating whatever the answer, so the answer changes nothing.
-        let _ = invalidate(node, loser, None, winner, wait).await;
-    });
-    node.life.spawn("folding", folding);
-}
-
-/// What was written to an id that has been renewed goes to its successor, in a task of its own.
-pub(crate) fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
-    let following = Following::new(node);
-    let pouring: BoxFuture<'static, ()> = Box::pin(async move { pour(&following.0, successor, &attributes).await });
-    node.life.spawn("pouring", pouring);
-}
-
-/// Counts a task that follows a renewal, for the figures.
-struct Following(Arc<Node>);
-
-impl Following {
-    fn new(node: &Arc<Node>) -> Self {
-        node.following.fetch_add(1, Ordering::Relaxed);
-        Self(node.clone())
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.0.following.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if
-/// several nodes do the same, or one does it again.
-async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
-    let mut id = id;
-    for _ in 0..SUCCESSORS_MAX {
-        let Ok((latest, theirs)) = read::resolve(node, id).await else { return };
-        id = latest;
-        let (changed, successor) = node.store.update(id, |held| {
-            let Some(mut record) = held.as_ref().map(|entry| entry.record.clone()).or(theirs) else {
-                return (false, None);
-            };
-            if let Status::Invalidated { successor } = record.status() {
-                return (false, successor);
-            }
-            let changed = Arc::make_mut(&mut record.session).put_all(attributes.iter().cloned());
-            if changed {
-                *held = Some(Entry::new(record));
-            }
-            (changed, None)
-        });
-        if changed {
-            probe::reached(Path::LateWritePoured);
-            node.spread(id, Stamp::ZERO, Lane::Usual);
-        }
-        let Some(successor) = successor else { return };
-        id = successor.id();
     }
 }
 
@@ -366,7 +203,7 @@ pub(crate) async fn update<R>(
 
 /// Refuses changes once this node has handed over what it held. To be asked under the lock of the session: whoever
 /// closes the node passes through all locks afterwards, and then sees every change that was still let in.
-fn check_open(node: &Node) -> Result<(), CommitError> {
+pub(super) fn check_open(node: &Node) -> Result<(), CommitError> {
     if node.is_closed() { Err(CommitError::Left) } else { Ok(()) }
 }
 

@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh_core::expiry::{self, Due, Role, due, is_spent};
-use sessionmesh_core::id::Slot;
+use sessionmesh_core::expiry::{self, Due, due, is_spent};
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Lane};
@@ -77,25 +76,16 @@ pub(crate) async fn run(node: Arc<Node>) {
     }
 }
 
-/// What this node is to the sessions of a slot.
-fn role(topology: &Topology, slot: Slot) -> Role {
-    match (topology.is_primary(slot), topology.is_owner(slot)) {
-        (true, _) => Role::Primary,
-        (false, true) => Role::Backup,
-        (false, false) => Role::Stranger,
-    }
-}
-
 fn look_at(node: &Arc<Node>, stripe: usize) {
     let topology = node.topology();
     let now = node.now();
     look_at_tombstones(node, &topology, stripe, now);
-    let found = node.store.scan(stripe, |id, entry| due(id, &entry.record, role(&topology, id.slot()), now));
+    let found = node.store.scan(stripe, |id, entry| due(id, &entry.record, topology.role(id.slot()), now));
     let mut asked: BTreeMap<Vec<NodeHash>, Vec<ExpireItem>> = BTreeMap::new();
     for (id, due) in found {
         match due {
             Due::Drop => node.store.update(id, |held| {
-                if held.as_ref().is_some_and(|entry| is_spent(&entry.record, role(&topology, id.slot()), now)) {
+                if held.as_ref().is_some_and(|entry| is_spent(&entry.record, topology.role(id.slot()), now)) {
                     let live = |entry: &Entry| entry.record.status() == Status::Live;
                     probe::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
                     *held = None;

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::commit::{self, Change, Committed, Wait};
 use super::node::Node;
-use super::{read, roll_call};
+use super::{end, read, roll_call};
 use crate::error::{CommitError, UserError};
 use crate::network::BoxFuture;
 
@@ -56,7 +56,7 @@ pub(crate) async fn end_all(
         if found.is_empty() && round > 0 {
             break;
         }
-        let done = end(node, found.into_iter().collect(), &wait).await;
+        let done = end_each(node, found.into_iter().collect(), &wait).await;
         ended.all.extend(done.all);
         ended.unconfirmed.extend(done.unconfirmed);
         if node.is_closed() {
@@ -67,10 +67,10 @@ pub(crate) async fn end_all(
     Ok(ended)
 }
 
-async fn end(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: impl Fn() -> Wait) -> Ended {
+async fn end_each(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: impl Fn() -> Wait) -> Ended {
     let ends = sessions
         .into_iter()
-        .map(async |(id, record)| (id, commit::invalidate(node, id, Some(&record), None, wait()).await));
+        .map(async |(id, record)| (id, end::invalidate(node, id, Some(&record), None, wait()).await));
     let mut ends = stream::iter(ends).buffer_unordered(ENDS_MAX);
     let mut ended = Ended::default();
     while let Some((id, copies)) = ends.next().await {
@@ -169,7 +169,7 @@ impl Login {
         let allowed = usize::try_from(node.config.max_sessions_per_user).unwrap_or(usize::MAX);
         let chosen = surplus(others, since, allowed);
         let surplus = found.into_iter().filter(|(id, _)| chosen.contains(id)).collect();
-        let ended = end(node, surplus, || Wait::for_owners(node)).await;
+        let ended = end_each(node, surplus, || Wait::for_owners(node)).await;
         if !ended.unconfirmed.is_empty() {
             warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not confirmed everywhere");
         }

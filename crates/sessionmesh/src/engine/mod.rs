@@ -1,11 +1,11 @@
 //! The machinery behind [`crate::Mesh`]: drivers that carry bytes and time to the pure values of `sessionmesh-core`.
 
-mod announce;
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod commit;
 pub(crate) mod courier;
 pub(crate) mod differences;
+pub(crate) mod end;
 mod ended;
 pub(crate) mod evidence;
 pub(crate) mod expire;

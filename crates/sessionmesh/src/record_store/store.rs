@@ -16,7 +16,8 @@ use super::merge::{Puts, added, three_way};
 use super::recent::Recent;
 use super::value::RecordValue;
 use crate::blindness::WhenUnsure;
-use crate::engine::commit::{self, Change};
+use crate::engine::commit::Change;
+use crate::engine::end;
 use crate::engine::login;
 use crate::engine::read::{self, Access, Found, SUCCESSORS_MAX};
 use crate::error::{CommitError, LoadError};
@@ -305,7 +306,7 @@ impl RecordStore {
     }
 
     async fn end(&self, id: SessionId, record: Option<&Record>) -> Result<Deleted, RecordError> {
-        let ended = commit::end(&self.mesh.node, id, record, None, self.mesh.wait()).await?;
+        let ended = end::end(&self.mesh.node, id, record, None, self.mesh.wait()).await?;
         tolerate(id, ended.copies.map(drop))?;
         Ok(match ended.content {
             Some(content) => Deleted::Live(content),

@@ -5,6 +5,7 @@ use sessionmesh_core::session::{Record, Status, Successor};
 
 use super::{Commit, Session};
 use crate::engine::commit::{self, Change};
+use crate::engine::end;
 use crate::engine::login::Login;
 use crate::engine::read::{self, Access, SUCCESSORS_MAX};
 use crate::error::CommitError;
@@ -136,10 +137,10 @@ impl Session {
         let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
         if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
             // The old id goes on; the new one, which nobody was told, does not.
-            commit::fold(node, successor.id(), Some(Successor::Renewed(id)));
+            end::fold(node, successor.id(), Some(Successor::Renewed(id)));
             return Err(error);
         }
-        committed.copies = commit::invalidate(node, id, Some(record), Some(successor), self.mesh.wait()).await;
+        committed.copies = end::invalidate(node, id, Some(record), Some(successor), self.mesh.wait()).await;
         if let Some(login) = login {
             login.limit(node, &committed.record, wait.until).await;
         }

@@ -1,0 +1,181 @@
+//! Ending a session for good, and what follows from an end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sessionmesh_core::entry::Entry;
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::merged::{self, Announcement, Effects, Snapshot};
+use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::probe::{self, Path};
+use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::NodeHash;
+
+use super::commit::{Wait, check_open, replicate};
+use super::node::Node;
+use super::read::{self, Access, SUCCESSORS_MAX};
+use crate::error::CommitError;
+use crate::event::Event;
+use crate::network::BoxFuture;
+
+/// What came of an end that was made.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What the session held, as far as this node and the caller know, if it is this call that ended it.
+    pub(crate) content: Option<Arc<Session>>,
+    /// This node knows of an earlier end.
+    pub(crate) before: bool,
+    /// Other nodes that hold the tombstone, or why that is not enough. The session has ended either way.
+    pub(crate) copies: Result<usize, CommitError>,
+}
+
+/// Ends session `id` for good, and waits for the copies of its tombstone. It need not be held here.
+pub(crate) async fn invalidate(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    successor: Option<Successor>,
+    wait: Wait,
+) -> Result<usize, CommitError> {
+    end(node, id, base, successor, wait).await?.copies
+}
+
+/// [`invalidate`], with what was ended.
+pub(crate) async fn end(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    successor: Option<Successor>,
+    wait: Wait,
+) -> Result<Ended, CommitError> {
+    let now = node.now();
+    let retention = node.topology.load().view.in_force().tombstone_retention_ms;
+    let mut overtaken = None;
+    let ended = node.store.update(id, |held| {
+        check_open(node)?;
+        let before = Snapshot::of(held.as_ref());
+        let stamp = node.tick();
+        let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
+        // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
+        let retention_ms = retention.max(limit.saturating_mul(3)).min(RETENTION_MS_MAX);
+        let end = Invalidated { successor, stamp, retention_ms, since: now };
+        let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
+        match held {
+            Some(entry) => {
+                if was.is_none() {
+                    overtaken = Some(entry.record.session.clone());
+                }
+                entry.record.invalidate(end);
+            }
+            None => *held = Some(Entry::ended(end)),
+        }
+        Ok::<_, CommitError>((stamp, before, Snapshot::of(held.as_ref()), was))
+    });
+    let (stamp, before, after, was) = ended?;
+    let role = node.topology.load().role(id.slot());
+    run(node, id, None, merged::after_end(before, after, overtaken.as_deref(), was.as_ref(), successor, role));
+    let copies = replicate(node, id, Stamp::ZERO, stamp, wait).await;
+    let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
+    Ok(Ended { content, before: was.is_some(), copies })
+}
+
+/// Does what follows from a merge or an end of session `id`. `from` is who sent what was merged.
+pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effects: Effects) {
+    let Effects { late_writes, lift_hold, announcement, propagate_access, fold: folded, forward, send_back } = effects;
+    if let Some((successor, attributes)) = late_writes {
+        follow(node, successor, attributes);
+    }
+    if lift_hold {
+        node.expiry_holds.lift(id);
+    }
+    match announcement {
+        Some(Announcement::Invalidated) => node.emit(Event::Invalidated { id }),
+        Some(Announcement::Renewed(successor)) => node.emit(Event::Renewed { id, successor }),
+        Some(Announcement::Moved(successor)) => node.emit(Event::Moved { id, successor }),
+        None => {}
+    }
+    if propagate_access {
+        node.propagate_access(id);
+    }
+    if let Some((loser, winner)) = folded {
+        fold(node, loser, winner);
+    }
+    if let Some(from) = forward {
+        node.pass_on(id, from, Lane::Usual);
+    }
+    let sender = || node.topology.load().peer(from?).cloned();
+    if send_back && let Some(sender) = sender() {
+        probe::reached(Path::NewerSentBack);
+        sender.mark(id, Stamp::ZERO, Lane::Usual, false, node.now());
+    }
+}
+
+/// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
+pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>) {
+    let following = Following::new(node);
+    let folding: BoxFuture<'static, ()> = Box::pin(async move {
+        let node = &following.0;
+        if let Some(winner) = winner
+            && let Ok(Some((_, theirs))) = read::load(node, loser, Access::Peek).await
+        {
+            pour(node, winner.id(), theirs.session.attributes()).await;
+        }
+        let wait = Wait::for_owners(node);
+        // It goes on replicating whatever the answer, so the answer changes nothing.
+        let _ = invalidate(node, loser, None, winner, wait).await;
+    });
+    node.life.spawn("folding", folding);
+}
+
+/// What was written to an id that has been renewed goes to its successor, in a task of its own.
+fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
+    let following = Following::new(node);
+    let pouring: BoxFuture<'static, ()> = Box::pin(async move { pour(&following.0, successor, &attributes).await });
+    node.life.spawn("pouring", pouring);
+}
+
+/// Counts a task that follows a renewal, for the figures.
+struct Following(Arc<Node>);
+
+impl Following {
+    fn new(node: &Arc<Node>) -> Self {
+        node.following.fetch_add(1, Ordering::Relaxed);
+        Self(node.clone())
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.following.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if
+/// several nodes do the same, or one does it again.
+async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
+    let mut id = id;
+    for _ in 0..SUCCESSORS_MAX {
+        let Ok((latest, theirs)) = read::resolve(node, id).await else { return };
+        id = latest;
+        let (changed, successor) = node.store.update(id, |held| {
+            let Some(mut record) = held.as_ref().map(|entry| entry.record.clone()).or(theirs) else {
+                return (false, None);
+            };
+            if let Status::Invalidated { successor } = record.status() {
+                return (false, successor);
+            }
+            let changed = Arc::make_mut(&mut record.session).put_all(attributes.iter().cloned());
+            if changed {
+                *held = Some(Entry::new(record));
+            }
+            (changed, None)
+        });
+        if changed {
+            probe::reached(Path::LateWritePoured);
+            node.spread(id, Stamp::ZERO, Lane::Usual);
+        }
+        let Some(successor) = successor else { return };
+        id = successor.id();
+    }
+}
