@@ -2,8 +2,11 @@
 //!
 //! Three rules carry everything. A session is a value that merges ([`session`], [`delta`]). Owners are computed, not
 //! announced ([`view`], [`terms`], [`slots`]). Whoever holds a copy sees to it that every owner has it, and lets go only when
-//! the owners say that they keep it ([`outbox`], [`acks`], [`keeping`]). Who may be relied on meanwhile, and for how long, is a
-//! question of its own ([`liveness`]).
+//! the owners say that they keep it ([`outbox`], [`acks`], [`keeping`]).
+//!
+//! On these stand the rules by which a node acts: who is alive ([`liveness`], [`membership`]), whom a commit waits for and who
+//! hands over what ([`placement`]), what a read concludes ([`read`]), when an idle session ends ([`expiry`]), and what follows
+//! from a merge ([`merged`]).
 //!
 //! Time enters as a [`moment::Moment`] argument and randomness as a generator, so a test of anything here is a plain
 //! function. Nothing here iterates in hash order.

@@ -1,4 +1,5 @@
-//! The machinery behind [`crate::Mesh`]: drivers that carry bytes and time to the pure values of `sessionmesh-core`.
+//! The machinery behind [`crate::Mesh`]: the map, locks, sockets and tasks, which carry bytes and time to the values and rules
+//! of `sessionmesh-core`, and do what they say.
 
 pub(crate) mod apply;
 pub(crate) mod audit;
