@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sessionmesh_core::id::SLOTS;
+use sessionmesh_core::membership::lost::Blind;
 
 use crate::lock::lock;
 use crate::mesh::Mesh;
-use sessionmesh_core::membership::lost::Blind;
 
 /// All nodes that held some of the sessions have vanished, so of an id that nobody knows this node cannot tell whether it is
 /// one of those. Sessions that are left, new ones, and visitors without a session are not affected.

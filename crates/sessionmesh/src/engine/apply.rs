@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sessionmesh_core::codec;
 use sessionmesh_core::delta::{Applied, Content, Delta, SlotTombstones, WireEnd};
+use sessionmesh_core::entry::Entry;
 use sessionmesh_core::expiry::Role;
 use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::merged::{self, Merged, Snapshot};
@@ -21,7 +22,6 @@ use tokio::time::sleep;
 use super::end;
 use super::node::Node;
 use super::store::Buried;
-use sessionmesh_core::entry::Entry;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::acks::Ack;
+use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::Lane;
@@ -19,7 +20,6 @@ use super::read::{self, SUCCESSORS_MAX};
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
 use crate::lock::lock;
-use sessionmesh_core::entry::Entry;
 
 /// Changes to one session, that become visible together.
 #[derive(Clone, Debug, Default)]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
+use sessionmesh_core::entry::Entry;
 use sessionmesh_core::expiry::{self, Due, due, is_spent};
 use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
 use sessionmesh_core::moment::Moment;
@@ -25,7 +26,6 @@ use super::store::Store;
 use super::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
-use sessionmesh_core::entry::Entry;
 
 /// Sessions asked about in one message.
 const ASKED_MAX: usize = 4096;

@@ -332,12 +332,13 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     let (topology, is_blind) = with_topology(node, hides);
     let held = node.store.get(id).map(|entry| entry.record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());
+    let is_awake = node.is_awake(now);
     let mut round = ReadRound::new(Asker {
         view: topology.hash(),
         is_owner: topology.is_owner(id.slot()),
         is_current: node.is_current(&topology, now),
         held,
-        is_awake: node.is_awake(now),
+        is_awake,
         is_blind,
     });
     let owners: Vec<_> = topology.owners(id.slot()).cloned().collect();
@@ -345,7 +346,8 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     let mut replies = FuturesUnordered::new();
     for peer in owners.iter().chain(&others) {
         let is_owner = owners.iter().any(|owner| owner.node == peer.node);
-        let silence = Silence { is_silent: is_silent(node, peer), is_cut_off: node.status_of(peer, now).cut_off };
+        let status = node.status_of(peer, now);
+        let silence = Silence { is_silent: is_awake && status.silent, is_cut_off: status.cut_off };
         // Whoever holds it notes the access, also who only passes it on: nobody else may have it yet.
         let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note });
         match request::ask(peer, question) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
+use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Version};
@@ -14,7 +15,6 @@ use sessionmesh_core::session::{Invalidated, Session, digest_in_slot};
 
 use super::ended::Ended;
 use super::users::{Users, Watched};
-use sessionmesh_core::entry::Entry;
 
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
 const STRIPES: usize = 64;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::membership::incarnations::Incarnations;
+use sessionmesh_core::membership::lost::LostMembers;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::Placement;
 use sessionmesh_core::probe::{self, Path};
@@ -24,7 +25,6 @@ use super::{link, walk};
 use crate::event::Event;
 use crate::lock::lock;
 use crate::membership::{Heard, HeardState, Membership};
-use sessionmesh_core::membership::lost::LostMembers;
 
 /// Addresses of strangers that wait to be introduced to gossip. More are dropped: gossip finds them by itself.
 pub(crate) const STRANGERS_MAX: usize = 64;
