@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use sessionmesh::ModeName;
 
-use crate::node::{Answer, Command, Forged, Processes, Rates, Threads};
+use crate::node::{Answer, Command, Forged, NodeProcess, Processes, Rates, Threads};
 use crate::processor;
 use crate::report::{Bound, Chapter, Figures, Goal, Table};
 use crate::run_args::RunArgs;
@@ -126,7 +126,7 @@ async fn one(
 }
 
 fn spent(cluster: &Processes) -> anyhow::Result<Vec<processor::Threads>> {
-    cluster.nodes.iter().map(|node| processor::Threads::of(node.pid().context("a node has ended")?)).collect()
+    cluster.nodes.iter().map(NodeProcess::threads).collect()
 }
 
 fn note(figures: &mut Figures, mode: &str, state: &str, window: &Window) -> anyhow::Result<()> {

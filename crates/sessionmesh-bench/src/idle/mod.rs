@@ -71,8 +71,7 @@ async fn start(count: usize) -> anyhow::Result<Processes> {
 }
 
 fn spent(clusters: &[Processes]) -> anyhow::Result<Vec<Vec<processor::Threads>>> {
-    let of = |node: &NodeProcess| processor::Threads::of(node.pid().context("a node has ended")?);
-    clusters.iter().map(|cluster| cluster.nodes.iter().map(of).collect()).collect()
+    clusters.iter().map(|cluster| cluster.nodes.iter().map(NodeProcess::threads).collect()).collect()
 }
 
 /// Notes what the nodes of one cluster took, ascending.

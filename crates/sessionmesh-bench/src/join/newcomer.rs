@@ -42,7 +42,7 @@ pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usi
     for donor in &mut donors.nodes {
         donor.ask(&expect).await?;
     }
-    let before = donors.nodes.iter().map(spent).collect::<anyhow::Result<Vec<_>>>()?;
+    let before = donors.nodes.iter().map(NodeProcess::threads).collect::<anyhow::Result<Vec<_>>>()?;
     let started_ns = monotonic::now_ns();
     {
         // Held until its first line has come, though its threads have inherited the core before.
@@ -51,10 +51,10 @@ pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usi
     }
     let (newcomer, others) = donors.nodes.split_last_mut().context("there is no newcomer")?;
     let ready_ns = at(newcomer, &Command::Ready).await?;
-    let newcomer_cpu = spent(newcomer)?.since(&Threads::default());
+    let newcomer_cpu = newcomer.threads()?.since(&Threads::default());
     let mut donors_cpu = Duration::ZERO;
     for (donor, before) in others.iter().zip(&before) {
-        donors_cpu += spent(donor)?.since(before);
+        donors_cpu += donor.threads()?.since(before);
     }
     let mut seen_ns = u64::MAX;
     for donor in others.iter_mut() {
@@ -100,10 +100,6 @@ pub(super) async fn leaves(donors: &mut Processes, count: usize) -> anyhow::Resu
     newcomer.ask(&Command::Leave { deadline_ms }).await?;
     donors.nodes.pop();
     all_held(&donors.settled().await?, count)
-}
-
-fn spent(node: &NodeProcess) -> anyhow::Result<Threads> {
-    Threads::of(node.pid().context("a node has ended")?)
 }
 
 async fn at(node: &mut NodeProcess, command: &Command) -> anyhow::Result<u64> {

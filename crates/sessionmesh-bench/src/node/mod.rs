@@ -7,6 +7,7 @@ mod arguments;
 mod arrival;
 mod bulk;
 mod cluster;
+mod measured;
 mod process;
 mod protocol;
 mod reading;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::NodeArgs;
 use super::protocol::{Answer, Command, NodeStats, Rates};
 use crate::monotonic;
+use crate::processor::Threads;
 
 /// How long a process may take to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -58,6 +59,11 @@ impl NodeProcess {
     /// Its process; none once it was killed.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.process.id()
+    }
+
+    /// What its threads have run so far.
+    pub(crate) fn threads(&self) -> anyhow::Result<Threads> {
+        Threads::of(self.pid().context("a node has ended")?)
     }
 
     /// Asks, and waits for the answer. That it could not be done is an error.

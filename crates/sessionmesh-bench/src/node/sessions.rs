@@ -1,18 +1,18 @@
 //! Sessions that are made, read and written on a node.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use sessionmesh::{LoadError, Mesh, SessionId};
 use tokio::task::JoinSet;
 use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
 
+use super::measured::Measured;
 use super::protocol::{Found, Rates};
 use crate::engine::writers::KEY;
-use crate::latencies::Latencies;
 use crate::payload::{self, Payload};
-use crate::processor;
 use crate::share;
 
 /// Tasks that read or write what was listed.
@@ -48,8 +48,8 @@ pub(super) async fn create(mesh: &Mesh, count: usize, bytes: usize, tasks: usize
 pub(super) async fn load(mesh: &Mesh, ids: Vec<SessionId>, tasks: usize, window: Duration) -> anyhow::Result<Rates> {
     let ids: Arc<[SessionId]> = ids.into();
     ensure!(!ids.is_empty(), "there is no session to read");
-    let (began, cpu) = (Instant::now(), processor::time()?);
-    let until = began + window;
+    let measured = Measured::begin()?;
+    let until = measured.began + window;
     let mut running = JoinSet::new();
     for task in 0..tasks.max(1) {
         let (mesh, ids) = (mesh.clone(), ids.clone());
@@ -73,17 +73,7 @@ pub(super) async fn load(mesh: &Mesh, ids: Vec<SessionId>, tasks: usize, window:
             anyhow::Ok((latencies, failed))
         });
     }
-    let (mut all, mut all_failed) = (Vec::new(), 0);
-    while let Some(done) = running.join_next().await {
-        let (latencies, failed) = done??;
-        all.extend(latencies);
-        all_failed += failed;
-    }
-    let (elapsed, cpu) = (began.elapsed(), processor::time()?.saturating_sub(cpu));
-    let latencies = Latencies::of(all);
-    let count = latencies.count() as f64;
-    let cpu_us = cpu.as_nanos() as f64 / 1_000.0 / count.max(1.0);
-    Ok(Rates { failed: all_failed, cpu_us, ..Rates::new(count / elapsed.as_secs_f64(), &latencies) })
+    measured.rates(running).await
 }
 
 /// Writes `number` into each of these sessions.

@@ -11,13 +11,12 @@ use serde::{Deserialize, Serialize};
 use sessionmesh::{LoadError, Mesh, SessionId};
 use sessionmesh_core::id::Slot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
+use super::measured::Measured;
 use super::protocol::Rates;
 use crate::engine::writers::KEY;
-use crate::latencies::Latencies;
 use crate::payload::Payload;
-use crate::processor;
 
 /// Tasks that share the requests.
 const VISITORS: u32 = 16;
@@ -95,7 +94,8 @@ async fn paced<R>(
 where
     R: Future<Output = anyhow::Result<(StdRng, bool)>> + Send,
 {
-    let (began, cpu) = (Instant::now(), processor::time()?);
+    let measured = Measured::begin()?;
+    let began = measured.began;
     let pause = Duration::from_secs(1) * tasks / per_second.max(1);
     let mut running = JoinSet::new();
     for task in 0..tasks {
@@ -116,15 +116,5 @@ where
             anyhow::Ok((latencies, failed))
         });
     }
-    let (mut all, mut all_failed) = (Vec::new(), 0);
-    while let Some(done) = running.join_next().await {
-        let (latencies, failed) = done??;
-        all.extend(latencies);
-        all_failed += failed;
-    }
-    let (elapsed, cpu) = (began.elapsed(), processor::time()?.saturating_sub(cpu));
-    let latencies = Latencies::of(all);
-    let count = latencies.count() as f64;
-    let cpu_us = cpu.as_nanos() as f64 / 1_000.0 / count.max(1.0);
-    Ok(Rates { failed: all_failed, cpu_us, ..Rates::new(count / elapsed.as_secs_f64(), &latencies) })
+    measured.rates(running).await
 }
