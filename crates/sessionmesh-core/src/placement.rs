@@ -1,6 +1,7 @@
 //! Who owns what, as one node sees it at one moment, and who did under the views before it; whom a commit waits for
-//! ([`targets`]), and who is sent what after a change ([`handoff`]).
+//! ([`targets`]), who is sent what after a change ([`handoff`]), and when a node that leaves may stop ([`drain`]).
 
+pub mod drain;
 pub mod handoff;
 pub mod targets;
 

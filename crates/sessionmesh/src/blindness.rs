@@ -56,7 +56,7 @@ impl Mesh {
     #[must_use]
     pub fn blindness(&self) -> Option<Blindness> {
         let now = self.node.now();
-        let lost = lock(&self.node.lost);
+        let lost = lock(&self.node.cluster.lost);
         let Blind { since, until, missing, slots, cut_off } = lost.blind(self.node.topology().view.len(), now)?;
         let between = |earlier, later: sessionmesh_core::moment::Moment| Duration::from_millis(later.ms_since(earlier));
         Some(Blindness { since: between(since, now), at_most: between(now, until), missing, slots, cut_off })
@@ -70,7 +70,7 @@ impl Mesh {
     /// their copies all the same, nothing is lost of these: they are merged, and serve whoever still has the cookie.
     pub fn forget_lost(&self) -> Option<Blindness> {
         let blindness = self.blindness()?;
-        let mut lost = lock(&self.node.lost);
+        let mut lost = lock(&self.node.cluster.lost);
         lost.forget(&self.node.topology());
         tracing::warn!(missing = ?blindness.missing, slots = blindness.slots, "what the missing members held is given up");
         Some(blindness)

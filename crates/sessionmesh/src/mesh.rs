@@ -7,33 +7,30 @@ use std::time::Duration;
 
 use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::millis;
-use sessionmesh_core::probe::{self, Bug, Path};
 use sessionmesh_core::session::Record;
 use sessionmesh_core::terms::{Difference, Terms};
-use sessionmesh_core::view::{Member, MemberState};
+use sessionmesh_core::view::Member;
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
-use tracing::{info, warn};
 
 use crate::alone::Alone;
 use crate::builder::MeshBuilder;
 use crate::config::{AckName, Config};
-use crate::engine::commit::Wait;
-use crate::engine::evidence::Evidence;
-use crate::engine::node::Node;
 use crate::engine::read::{self, Access, Found};
-use crate::engine::search::Search;
-use crate::engine::store::Store;
-use crate::engine::users::Users;
+use crate::engine::replication::Wait;
+use crate::engine::state::node::Node;
+use crate::engine::state::store::Store;
+use crate::engine::state::store::user_index::Users;
+use crate::engine::upkeep::leave;
+use crate::engine::upkeep::search::Search;
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
 use crate::freshness::Read;
 use crate::lock::lock;
 use crate::look_up::LookUp;
-use crate::membership::{HeardState, Membership};
+use crate::membership::Membership;
 use crate::session::Session;
 use crate::stats::Stats;
 
@@ -76,7 +73,7 @@ impl Mesh {
         search: Arc<Search>,
         ready: watch::Receiver<bool>,
     ) -> Self {
-        let running = Running { membership, search, ready, _stop: node.stop.clone().drop_guard() };
+        let running = Running { membership, search, ready, _stop: node.lifecycle.stop.clone().drop_guard() };
         Self { node, running: Arc::new(running) }
     }
 
@@ -164,7 +161,7 @@ impl Mesh {
     /// several to ask for should ask for one then.
     #[must_use]
     pub fn is_flooded(&self) -> bool {
-        lock(&self.node.unknown).is_flooded(self.node.now())
+        lock(&self.node.bounds.unknown).is_flooded(self.node.now())
     }
 
     async fn read(&self, id: SessionId, access: Access) -> Result<Option<Session>, LoadError> {
@@ -189,13 +186,13 @@ impl Mesh {
     /// What happens from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.node.events.subscribe())
+        Events(self.node.telemetry.events.subscribe())
     }
 
     /// The members of the cluster as this node sees them, itself too, sorted by name.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        self.node.topology.load().view.members().to_vec()
+        self.node.cluster.topology.load().view.members().to_vec()
     }
 
     /// Waits until this node has all that it must hold.
@@ -207,19 +204,19 @@ impl Mesh {
     /// Whether this node has all that it must hold, and serves it. One that has stopped is not ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.running.ready.borrow() && !self.node.stop.is_cancelled()
+        *self.running.ready.borrow() && !self.node.lifecycle.stop.is_cancelled()
     }
 
     /// Why this node stopped by itself; `None` while it runs, and after [`Mesh::leave`].
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.node.life.failure().cloned()
+        self.node.lifecycle.life.failure().cloned()
     }
 
     /// Waits until this node stops by itself, and says why. A program should end then, for its supervisor to start it
     /// anew. A node that leaves does not fail, so this goes on waiting.
     pub async fn failed(&self) -> Failure {
-        self.node.stop.cancelled().await;
+        self.node.lifecycle.stop.cancelled().await;
         match self.failure() {
             Some(failure) => failure,
             None => std::future::pending().await,
@@ -243,7 +240,7 @@ impl Mesh {
     /// Where other nodes reach this one.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.node.advertise
+        self.node.identity.advertise
     }
 
     /// The settings that the node was started with.
@@ -256,14 +253,14 @@ impl Mesh {
     /// [`Member::terms`] what each member asks for; where they differ the largest counts.
     #[must_use]
     pub fn in_force(&self) -> Terms {
-        *self.node.topology.load().view.in_force()
+        *self.node.cluster.topology.load().view.in_force()
     }
 
     /// The settings that members should have alike and do not, with the values and who has them. During a rolling restart
     /// that changes a setting this is as it should be; later it is a mistake in somebody's configuration.
     #[must_use]
     pub fn differences(&self) -> Vec<Difference> {
-        Difference::all(&self.node.topology.load().view)
+        Difference::all(&self.node.cluster.topology.load().view)
     }
 
     /// The members that hold session `id` when all is well, the primary first.
@@ -318,17 +315,17 @@ impl Mesh {
             owned: Store::stripes().map(owned).sum(),
             outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
             in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),
-            fenced: self.node.expiry_holds.len(),
-            waiting_commits: lock(&self.node.acks).len(),
+            fenced: self.node.replication.expiry_holds.len(),
+            waiting_commits: lock(&self.node.replication.acks).len(),
             users_indexed: self.node.store.users().map_or(0, Users::len),
-            following: self.node.following.load(Ordering::Relaxed),
+            following: self.node.replication.renewals_followed.load(Ordering::Relaxed),
             suspected: self.suspected(),
             blindness: self.blindness(),
-            late_ms: self.node.lateness.ms(),
-            busy: self.node.lateness.is_busy(),
+            late_ms: self.node.cluster.lateness.ms(),
+            busy: self.node.cluster.lateness.is_busy(),
             ..Stats::default()
         };
-        self.node.counters.fill(&mut stats);
+        self.node.telemetry.counters.fill(&mut stats);
         stats
     }
 
@@ -340,69 +337,7 @@ impl Mesh {
     ///
     /// [`LeaveError`] when that took longer than `deadline`, or the node had stopped by itself. It has stopped all the same.
     pub async fn leave(&self, deadline: Duration) -> Result<Leave, LeaveError> {
-        let node = &self.node;
-        let start = Instant::now();
-        let until = start + deadline;
-        node.reports.found(Evidence::LeavingMyself).await;
-        self.running.membership.set_state(HeardState::Leaving).await;
-        info!(sessions = node.store.live(), "leaving");
-        let handing_over = async {
-            self.handed_over().await;
-            // No commit comes after the last look; those that came before it are handed over, too.
-            node.closed.store(true, Ordering::SeqCst);
-            node.store.pass_through();
-            self.handed_over().await;
-        };
-        let handing_over = async {
-            tokio::select! {
-                biased;
-                () = handing_over => true,
-                // Nobody hands anything over any more.
-                _ = self.failed() => false,
-            }
-        };
-        let handed_over = timeout_at(until, handing_over).await.unwrap_or(false);
-        let ended = if handed_over { node.store.live() } else { 0 };
-        if ended > 0 {
-            warn!(sessions = ended, "nobody stays to take the sessions; they end with this node");
-        }
-        node.closed.store(true, Ordering::SeqCst);
-        let topology = node.topology();
-        for peer in topology.peers() {
-            peer.send(&Message::Bye);
-        }
-        self.running.membership.set_state(HeardState::Left).await;
-        // The links take it at once, unless they are down.
-        let sent = async {
-            while topology.peers().any(|peer| peer.is_connected() && peer.has_control()) {
-                sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let _ = timeout(GOODBYE, sent).await;
-        let remaining = if handed_over { 0 } else { node.store.live() + node.store.ended() };
-        node.stop.cancel();
-        self.running.membership.stop();
-        probe::reached_if(Path::LeaveTimedOut, || remaining > 0);
-        if remaining > 0 { Err(LeaveError { remaining, waited: start.elapsed() }) } else { Ok(Leave { ended }) }
-    }
-
-    /// Waits until nothing is held here any more; or at once, if nobody else is there, or all others are leaving, too.
-    async fn handed_over(&self) {
-        let node = &self.node;
-        loop {
-            let topology = node.topology();
-            let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
-            let walked = node.walked.get() == topology.epoch;
-            let stays = |member: &Member| member.state != MemberState::Leaving;
-            let nobody_stays = !topology.view.members().iter().any(stays);
-            let empty = node.store.live() + node.store.ended() == 0 || probe::planted(Bug::LeaveWithoutWaiting);
-            let unanswered = !lock(&node.acks).is_empty();
-            if leaving && walked && !unanswered && (nobody_stays || empty) {
-                probe::reached_if(Path::AllLeave, || topology.peers().next().is_some());
-                return;
-            }
-            let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
-        }
+        leave::run(&self.node, &self.running.membership, deadline).await
     }
 
     /// The acknowledgement that the configuration asks for, until a commit deadline from now.
@@ -429,9 +364,6 @@ pub struct Leave {
     /// those, one that hangs may have copies. Otherwise 0: all are with the other nodes.
     pub ended: usize,
 }
-
-/// How long a last word to the peers may take.
-const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Events from the moment of [`Mesh::events`] on.
 #[derive(Debug)]

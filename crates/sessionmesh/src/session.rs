@@ -10,11 +10,12 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::session::{Record, Value};
 
-use crate::engine::commit::{self, Change, Committed, Wait};
-use crate::engine::end;
-use crate::engine::login::{self, Login};
-use crate::engine::node::Node;
 use crate::engine::read;
+use crate::engine::replication::Wait;
+use crate::engine::state::node::Node;
+use crate::engine::write::commit::{self, Change, Committed};
+use crate::engine::write::end;
+use crate::engine::write::user_limit::{self, Login};
 use crate::error::{CommitError, ValueError};
 use crate::json::{from_json, to_json};
 use crate::lock::lock;
@@ -195,7 +196,7 @@ impl Session {
                 Change { attributes, idle_limit_ms: state.idle_limit_ms, create, ..Change::default() },
             )
         };
-        let committed = login::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
+        let committed = user_limit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
         self.adopt(committed, &change)
     }
 

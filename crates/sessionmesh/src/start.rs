@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,43 +14,36 @@ use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::placement::Placement;
 use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::slots::Slots;
-use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::terms::Terms;
-use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use sessionmesh_core::view::{Member, MemberState, View};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
-use crate::engine::evidence::{self, Evidence, Reports};
-use crate::engine::expiry_holds::ExpiryHolds;
-use crate::engine::inbox::Inbox;
-use crate::engine::keys::Keys;
-use crate::engine::lateness::Lateness;
-use crate::engine::link;
-use crate::engine::node::Node;
-use crate::engine::progress::HighWaterMark;
-use crate::engine::search::Search;
-use crate::engine::spare::Spare;
-use crate::engine::store::Store;
-use crate::engine::topology::Topology;
-use crate::engine::trust::Trust;
-use crate::engine::users::Users;
-use crate::engine::views::{STRANGERS_MAX, Views};
-use crate::engine::{audit, courier, expire, pulse, ready, serve};
+use crate::engine::link::courier;
+use crate::engine::link::handshake::ask_who_is_at;
+use crate::engine::serve;
+use crate::engine::state::evidence::{self, Evidence, Reports};
+use crate::engine::state::lateness::Lateness;
+use crate::engine::state::lease_cache::Trust;
+use crate::engine::state::node::Node;
+use crate::engine::state::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication, Telemetry};
+use crate::engine::state::store::Store;
+use crate::engine::state::store::user_index::Users;
+use crate::engine::state::topology::Topology;
+use crate::engine::upkeep::search::Search;
+use crate::engine::upkeep::view_task::{STRANGERS_MAX, Views};
+use crate::engine::upkeep::{anti_entropy, expire, monitor, ready};
 use crate::error::StartError;
 use crate::life::Life;
 use crate::membership::{Carried, Heard, HeardState, Membership, MembershipConfig, PlainSeal};
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
-use crate::seal::Side;
-use crate::stats::Counters;
 use crate::user_index::UserIndex;
 
-/// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
-const EVENTS_MAX: usize = 4096;
 /// How often a port is tried that is free for TCP and for UDP, when any port will do.
 const PORTS_TRIED: usize = 20;
 /// Addresses of earlier lives of this name that are asked at once whether they live; they are dead but for one at most.
@@ -148,7 +140,7 @@ impl Attempt {
         let (meet, strangers) = mpsc::channel(STRANGERS_MAX);
         let heard_by_links = (reports, meet, membership.arrivals());
         let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), heard_by_links, life));
-        let life = &node.life;
+        let life = &node.lifecycle.life;
         let accepting = life.spawn_core("accept", serve::accept(node.clone(), listener));
         if let Some(gossip) = membership.to_carry() {
             life.spawn("courier", courier::run(node.clone(), gossip));
@@ -167,7 +159,7 @@ impl Attempt {
         let mut company_since = None;
         let mut asked = BTreeSet::new();
         loop {
-            if let Some(failure) = self.node.life.failure() {
+            if let Some(failure) = self.node.lifecycle.life.failure() {
                 return Err(failure.clone().into());
             }
             let members = heard.borrow_and_update().clone();
@@ -178,7 +170,7 @@ impl Attempt {
             }
             // Whatever has become of them: no two lives of one name may have one number.
             let known = twins.iter().map(|twin| twin.incarnation).filter(|known| *known < u64::MAX).max();
-            if let Some(known) = known.filter(|known| *known >= self.node.incarnation) {
+            if let Some(known) = known.filter(|known| *known >= self.node.identity.incarnation) {
                 return Ok(Around::Outnumbered(known));
             }
             if others {
@@ -195,7 +187,7 @@ impl Attempt {
             let news = async {
                 tokio::select! {
                     biased;
-                    () = self.node.stop.cancelled() => {}
+                    () = self.node.lifecycle.stop.cancelled() => {}
                     _ = heard.changed() => {}
                     _ = named.changed() => {}
                     _ = found.changed() => {}
@@ -207,7 +199,8 @@ impl Attempt {
 
     /// Whether this is another life of this node's name.
     fn is_twin(&self, member: &Heard) -> bool {
-        let earlier = (member.incarnation, member.addr) < (self.node.incarnation, self.node.advertise);
+        let earlier =
+            (member.incarnation, member.addr) < (self.node.identity.incarnation, self.node.identity.advertise);
         // Of two that start at once, the later one gives way.
         let yields = member.state == HeardState::Probing && !earlier;
         *member.name == *self.node.config.name && !yields
@@ -217,7 +210,7 @@ impl Attempt {
     /// address once: a name that was started again and again must not delay its next start.
     async fn live_twin(&self, twins: &[&Heard], asked: &mut BTreeSet<SocketAddr>) -> Option<SocketAddr> {
         let may_live = twins.iter().rev().filter(|twin| twin.state != HeardState::Left);
-        let elsewhere = may_live.map(|twin| twin.addr).filter(|addr| *addr != self.node.advertise);
+        let elsewhere = may_live.map(|twin| twin.addr).filter(|addr| *addr != self.node.identity.advertise);
         let addrs: Vec<SocketAddr> = elsewhere.filter(|addr| asked.insert(*addr)).take(TWINS_ASKED_MAX).collect();
         let answers = join_all(addrs.iter().map(|addr| self.is_live_at(*addr))).await;
         addrs.into_iter().zip(answers).find(|(_, live)| *live).map(|(addr, _)| addr)
@@ -225,28 +218,22 @@ impl Attempt {
 
     /// Whether a node of this name answers at this address.
     async fn is_live_at(&self, addr: SocketAddr) -> bool {
-        let node = &self.node;
-        let ask = async {
-            let stream = node.network.connect(addr).await.ok()?;
-            let mut stream = node.seal.wrap(stream, Side::Dialler).await.ok()?;
-            link::shake_hands(node, &mut stream, 0).await.ok()
-        };
-        let greeted = timeout(node.config.commit_deadline, ask).await.ok().flatten();
-        greeted.is_some_and(|greeted| greeted.name == node.config.name)
+        let greeted = timeout(self.node.config.commit_deadline, ask_who_is_at(&self.node, addr)).await;
+        greeted.is_ok_and(|asked| asked.is_ok_and(|(_, greeted)| greeted.name == self.node.config.name))
     }
 
     /// Takes part.
     fn go(self) -> Mesh {
         let Self { node, membership, search, evidence, strangers, .. } = self;
-        info!(name = %node.config.name, addr = %node.advertise, incarnation = node.incarnation, "node started");
+        info!(name = %node.config.name, addr = %node.identity.advertise, incarnation = node.identity.incarnation, "node started");
         let (ready, is_ready) = watch::channel(false);
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
         let mut views = Views::new(node.clone(), membership.clone());
         views.review(&membership.heard().borrow().clone());
-        let life = &node.life;
+        let life = &node.lifecycle.life;
         life.spawn_core("views", views.run(evidence, strangers));
-        life.spawn_core("pulse", pulse::run(node.clone()));
-        life.spawn_core("audit", audit::run(node.clone()));
+        life.spawn_core("monitor", monitor::run(node.clone()));
+        life.spawn_core("anti-entropy", anti_entropy::run(node.clone()));
         life.spawn_core("expire", expire::run(node.clone()));
         life.spawn_core("ready", ready::run(node.clone(), membership.clone(), search.clone(), ready));
         life.spawn_core("search", search.clone().tell(node.clone()));
@@ -255,7 +242,7 @@ impl Attempt {
 
     /// Ends it, and waits until its port is free.
     async fn close(self) {
-        self.node.stop.cancel();
+        self.node.lifecycle.stop.cancel();
         // A panic of it would be no reason not to go on.
         let _ = self.accepting.await;
         let _ = self.searching.await;
@@ -345,46 +332,31 @@ fn new_node(
     let alone =
         Topology::new(Placement::new(1, view, slots, &config.name), &std::collections::BTreeMap::new(), Vec::new());
     Node {
-        terms,
         timing: Timing::new(sessionmesh_core::moment::millis(config.commit_deadline)),
-        incarnation,
-        me: hash,
-        advertise,
-        network: builder.network.clone(),
-        seal: builder.seal.clone(),
-        started: builder.clock.elapsed(),
-        born: Instant::now(),
-        clock: builder.clock.clone(),
+        identity: Identity { hash, incarnation, advertise, terms },
+        ports: Ports {
+            network: builder.network.clone(),
+            seal: builder.seal.clone(),
+            started: builder.clock.elapsed(),
+            ticks_from: Instant::now(),
+            clock: builder.clock.clone(),
+            rng: Mutex::new(rng),
+        },
         store: Store::new(user_index(builder).map(Users::new)),
-        inbox: Inbox::default(),
-        spare: Spare::default(),
-        starving: Mutex::default(),
-        keys: Keys::default(),
-        lamport: LamportClock::new(NodeHash::of(&config.name, incarnation)),
-        topology: ArcSwap::from_pointee(alone),
-        acks: Mutex::default(),
-        keeping: Mutex::default(),
-        expiry_holds: ExpiryHolds::default(),
-        following: AtomicUsize::new(0),
-        rng: Mutex::new(rng),
-        events: broadcast::Sender::new(EVENTS_MAX),
-        counters: Counters::default(),
-        reports,
-        strangers,
-        gossip,
-        walked: HighWaterMark::new(1),
-        stall: ArcSwap::default(),
-        trust: Trust::default(),
-        lateness: Lateness::default(),
-        changed: Notify::new(),
-        joins: AtomicU64::new(0),
-        rejoin: Notify::new(),
-        closed: AtomicBool::new(false),
-        refusal_told: AtomicU64::new(0),
-        lost: Mutex::default(),
-        unknown: Mutex::default(),
-        stop: life.stop().clone(),
-        life,
+        cluster: Cluster {
+            topology: ArcSwap::from_pointee(alone),
+            lost: Mutex::default(),
+            lease_cache: Trust::default(),
+            stall: ArcSwap::default(),
+            lateness: Lateness::default(),
+            reports,
+            strangers,
+            gossip,
+        },
+        replication: Replication::new(hash),
+        lifecycle: Lifecycle::new(life),
+        telemetry: Telemetry::default(),
+        bounds: Bounds::default(),
         config,
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sessionmesh_core::id::SessionId;
 
-use crate::engine::{login, roll_call};
+use crate::engine::read::user_query;
+use crate::engine::write::user_limit;
 use crate::error::UserError;
 use crate::mesh::Mesh;
 
@@ -45,7 +46,7 @@ impl Mesh {
     ///
     /// [`UserError::CannotTell`] when sessions may be missing since nodes did not answer.
     pub async fn sessions_of(&self, user: &str) -> Result<Vec<UserSession>, UserError> {
-        let found = roll_call::sessions_of(&self.node, user).await?;
+        let found = user_query::sessions_of(&self.node, user).await?;
         let now = self.node.now();
         let mut sessions: Vec<UserSession> = found
             .into_iter()
@@ -84,7 +85,7 @@ impl Mesh {
     }
 
     async fn end_all(&self, user: &str, keep: Option<SessionId>) -> Result<InvalidatedAll, UserError> {
-        let ended = login::end_all(&self.node, user, keep, || self.wait()).await?;
+        let ended = user_limit::end_all(&self.node, user, keep, || self.wait()).await?;
         Ok(InvalidatedAll { ended: ended.all.len(), unconfirmed: ended.unconfirmed })
     }
 }

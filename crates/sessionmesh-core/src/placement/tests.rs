@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::drain::{self, Drain};
 use super::handoff::plan;
 use super::targets::targets;
 use super::*;
@@ -27,8 +28,12 @@ fn node(name: &str) -> NodeHash {
 
 /// The placement of node `me` under a view of these, of which those after a `+` are joining.
 fn placement(me: &str, names: &[&str]) -> Placement {
-    let state = |name: &str| if name.starts_with('+') { MemberState::Joining } else { MemberState::Ready };
-    let view = View::new(names.iter().map(|name| member(name.trim_start_matches('+'), state(name))));
+    let state = |name: &str| match name.as_bytes().first() {
+        Some(b'+') => MemberState::Joining,
+        Some(b'-') => MemberState::Leaving,
+        _ => MemberState::Ready,
+    };
+    let view = View::new(names.iter().map(|name| member(name.trim_start_matches(['+', '-']), state(name))));
     let slots = Arc::new(Slots::new(&view, view.in_force().mode));
     Placement::new(1, view, slots, me)
 }
@@ -191,5 +196,19 @@ proptest! {
             let senders = plans.iter().filter(sends).count();
             prop_assert!(senders > 0 || ready.is_empty(), "nobody sends to {:?}", owner);
         }
+    }
+}
+
+#[test]
+fn a_leaving_node_stops_when_all_is_handed_over_or_nobody_stays() {
+    let done = Drain { scanned: true, waiting_commits: 0, held: 0 };
+    let stays = placement("a", &["-a", "b"]);
+    assert!(drain::is_done(&stays, done));
+    assert!(!drain::is_done(&placement("a", &["a", "b"]), done), "the view does not say yet that it leaves");
+    assert!(!drain::is_done(&stays, Drain { scanned: false, ..done }));
+    assert!(!drain::is_done(&stays, Drain { waiting_commits: 1, ..done }));
+    assert!(!drain::is_done(&stays, Drain { held: 1, ..done }));
+    for nobody in [&["-a"][..], &["-a", "-b"]] {
+        assert!(drain::is_done(&placement("a", nobody), Drain { held: 1, ..done }), "{nobody:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Reading a session: from this node's own map, or by asking its owners.
 
+pub(crate) mod user_query;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,10 +21,11 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::ViewHash;
 use tokio::time::{Instant, sleep_until};
 
-use super::node::Node;
-use super::peer::Peer;
+use super::replication;
 use super::request::{self, Reply, is_silent};
-use super::topology::Topology;
+use super::state::node::Node;
+use super::state::peer::Peer;
+use super::state::topology::Topology;
 use crate::error::LoadError;
 use crate::lock::lock;
 use sessionmesh_core::entry::{Entry, must_be_told};
@@ -111,12 +114,12 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
             Ok(found) => return Ok(found),
             Err(unclear) => unclear,
         };
-        if at_once || Instant::now() >= deadline || node.stop.is_cancelled() {
+        if at_once || Instant::now() >= deadline || node.lifecycle.stop.is_cancelled() {
             probe::reached(Path::CannotTell);
-            node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
+            node.telemetry.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why, lasting });
         }
-        let _ = node.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
+        let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
     }
 }
 
@@ -137,7 +140,7 @@ async fn find_by_asking_once(
     access: Access,
     deadline: Instant,
 ) -> Result<Found, Unclear> {
-    if node.stop.is_cancelled() {
+    if node.lifecycle.stop.is_cancelled() {
         return Err(Unclear::for_now("this node has left the cluster"));
     }
     let (topology, round) = ask_all(node, id, access, deadline).await;
@@ -158,7 +161,7 @@ async fn find_by_asking_once(
         Verdict::Ended(found) => Ok(found),
         Verdict::NoSuchSession { never_heard_of } => {
             if never_heard_of {
-                lock(&node.unknown).note(id, topology.epoch, node.now());
+                lock(&node.bounds.unknown).note(id, topology.epoch, node.now());
             }
             Ok(Found::Nothing)
         }
@@ -170,7 +173,7 @@ async fn find_by_asking_once(
 fn before_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let found = without_asking(node, id, access);
     if found.is_none() {
-        node.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
+        node.telemetry.counters.remote_reads.fetch_add(1, Ordering::Relaxed);
     }
     found
 }
@@ -182,24 +185,24 @@ pub(crate) fn glance(node: &Node, id: SessionId) -> Option<Found> {
 }
 
 fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
-    let nobodys = || (!id.is_minted() && !node.stop.is_cancelled()).then_some(Found::Nothing);
+    let nobodys = || (!id.is_minted() && !node.lifecycle.stop.is_cancelled()).then_some(Found::Nothing);
     at_once(node, id, access).or_else(nobodys)
 }
 
 /// Whether nobody knew `id` a moment ago; or, in a flood of such ids, whether this node owns its slot, has missed nothing,
 /// and does not know it.
 fn is_unknown_here(node: &Node, id: SessionId) -> bool {
-    let (topology, now) = (node.topology.load(), node.now());
+    let (topology, now) = (node.cluster.topology.load(), node.now());
     let (remembered, flooded) = {
-        let mut unknown = lock(&node.unknown);
+        let mut unknown = lock(&node.bounds.unknown);
         (unknown.remembers(id, topology.epoch, now), unknown.is_flooded(now))
     };
-    if node.stop.is_cancelled() || !(remembered || flooded) || node.store.read(id, |held| held.is_some()) {
+    if node.lifecycle.stop.is_cancelled() || !(remembered || flooded) || node.store.read(id, |held| held.is_some()) {
         return false;
     }
     let is_owner = || topology.is_owner(id.slot()) && node.is_current(&topology, now);
     if !remembered && is_owner() && !is_unsettled(node, id, &topology, now) {
-        lock(&node.unknown).note(id, topology.epoch, now);
+        lock(&node.bounds.unknown).note(id, topology.epoch, now);
         return true;
     }
     remembered
@@ -207,14 +210,14 @@ fn is_unknown_here(node: &Node, id: SessionId) -> bool {
 
 /// Whether others than the owners of `id` may have to be asked, or members that vanished.
 fn is_unsettled(node: &Node, id: SessionId, topology: &Topology, now: Moment) -> bool {
-    node.is_in_transition(topology, now) || lock(&node.lost).hides(id.slot(), topology.view.len(), now)
+    node.is_in_transition(topology, now) || lock(&node.cluster.lost).hides(id.slot(), topology.view.len(), now)
 }
 
 /// In a flood of unknown ids: whether one owner that has missed nothing does not know `id`. It is asked before all of them
 /// are, and only such an answer counts.
 async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
     let (topology, now) = (node.topology(), node.now());
-    if !lock(&node.unknown).is_flooded(now) || node.store.read(id, |held| held.is_some()) {
+    if !lock(&node.bounds.unknown).is_flooded(now) || node.store.read(id, |held| held.is_some()) {
         return false;
     }
     let Some(owner) = topology.owners(id.slot()).find(|owner| !is_silent(node, owner)).cloned() else { return false };
@@ -227,20 +230,21 @@ async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
     let Some(Message::Told(told)) = reply.message() else { return false };
     let is_unknown = told.held == Held::Nothing && told.current && ViewHash(told.view) == topology.hash();
     if is_unknown {
-        lock(&node.unknown).note(id, topology.epoch, node.now());
+        lock(&node.bounds.unknown).note(id, topology.epoch, node.now());
     }
     is_unknown
 }
 
 /// What this node can say by its own copy; `None` if it must ask.
 fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let now = node.now();
-    if !topology.is_owner(id.slot()) || node.expiry_holds.holds(id, now) || !node.is_current(&topology, now) {
+    if !topology.is_owner(id.slot()) || node.replication.expiry_holds.holds(id, now) || !node.is_current(&topology, now)
+    {
         return None;
     }
     // What is held stays held while a node leaves; one that has stopped serves nothing.
-    if node.is_closed() && node.stop.is_cancelled() {
+    if node.is_closed() && node.lifecycle.stop.is_cancelled() {
         return None;
     }
     let look = |entry: &mut Entry| match entry.record.status() {
@@ -254,9 +258,9 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     };
     let (found, tell) = node.store.visit(id, look)??;
     if tell {
-        node.propagate_access(id);
+        replication::propagate_access(node, id);
     }
-    node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+    node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
     Some(found)
 }
 
@@ -265,14 +269,14 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
 pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
     let now = node.now();
     let record = node.store.get(id)?.record;
-    if !record.is_usable(now) || node.stop.is_cancelled() || node.expiry_holds.holds(id, now) {
+    if !record.is_usable(now) || node.lifecycle.stop.is_cancelled() || node.replication.expiry_holds.holds(id, now) {
         return None;
     }
     let tell = record.idle_ms(now) >= record.session.idle_limit().ms / 10;
-    if tell || node.topology.load().is_owner(id.slot()) {
+    if tell || node.cluster.topology.load().is_owner(id.slot()) {
         note(node, id);
     }
-    node.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+    node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
     Some(record)
 }
 
@@ -291,7 +295,7 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
 fn note(node: &Node, id: SessionId) {
     let now = node.now();
     if node.store.visit(id, |entry| entry.access(now)) == Some(true) {
-        node.propagate_access(id);
+        replication::propagate_access(node, id);
     }
 }
 
@@ -300,17 +304,17 @@ fn note(node: &Node, id: SessionId) {
 /// they know by this caller. What is past its limit here is revived only if an owner knows better.
 pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, told: &mut Moment) {
     let now = node.now();
-    let held_here = node.topology.load().is_owner(id.slot()) && !node.expiry_holds.holds(id, now);
+    let held_here = node.cluster.topology.load().is_owner(id.slot()) && !node.replication.expiry_holds.holds(id, now);
     let look = |entry: &mut Entry| entry.record.is_usable(now).then(|| entry.access(now));
     let noted = if held_here { node.store.visit(id, look).flatten() } else { None };
     match noted {
-        Some(true) => node.propagate_access(id),
+        Some(true) => replication::propagate_access(node, id),
         Some(false) => {}
         None if must_be_told(idle_limit_ms, *told, now) => {
             *told = now;
             let node = node.clone();
             // What became of the session is for the next one who reads it.
-            node.life.clone().spawn("access", async move { drop(load(&node, id, Access::Note).await) });
+            node.lifecycle.life.clone().spawn("access", async move { drop(load(&node, id, Access::Note).await) });
         }
         None => {}
     }
@@ -319,7 +323,7 @@ pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, to
 /// The members to ask, and what those that vanished hide.
 pub(super) fn with_topology(node: &Node, hides: impl FnOnce(&LostMembers, &Topology) -> bool) -> (Arc<Topology>, bool) {
     // Together: the cluster may be whole again when the answers are in, but it was not asked.
-    let lost = lock(&node.lost);
+    let lost = lock(&node.cluster.lost);
     let topology = node.topology();
     let blind = hides(&lost, &topology);
     (topology, blind)
@@ -364,7 +368,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         };
         if let Held::This(delta) = &told.held {
             // What is written upon what was read must outrank it.
-            node.lamport.observe(delta.counter());
+            node.replication.lamport.observe(delta.counter());
         }
         let heard_at = node.now();
         round.on_reply(&told, is_owner, heard_at, node.answered_at(now, heard_at));
@@ -389,10 +393,10 @@ fn others(topology: &Topology, owners: &[Arc<Peer>]) -> Vec<Arc<Peer>> {
 
 /// Answers a question of another node.
 pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let now = node.now();
     let current = topology.is_owner(ask.id.slot()) && node.is_current(&topology, now);
-    let fenced = node.expiry_holds.holds(ask.id, now);
+    let fenced = node.replication.expiry_holds.holds(ask.id, now);
     let entry = node.store.get(ask.id);
     let held = match &entry {
         None if topology.is_joining(topology.me) => Held::Abstains,

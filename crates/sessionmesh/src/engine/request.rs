@@ -8,8 +8,8 @@ use sessionmesh_core::message::Message;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::node::Node;
-use super::peer::Peer;
+use super::state::node::Node;
+use super::state::peer::Peer;
 use crate::lock::lock;
 
 /// How often it is looked whether a peer that was asked has fallen silent.

@@ -16,10 +16,10 @@ use super::merge::{Puts, added, three_way};
 use super::recent::Recent;
 use super::value::RecordValue;
 use crate::blindness::WhenUnsure;
-use crate::engine::commit::Change;
-use crate::engine::end;
-use crate::engine::login;
 use crate::engine::read::{self, Access, Found, SUCCESSORS_MAX};
+use crate::engine::write::commit::Change;
+use crate::engine::write::end;
+use crate::engine::write::user_limit;
 use crate::error::{CommitError, LoadError};
 use crate::lock::lock;
 use crate::mesh::Mesh;
@@ -260,7 +260,7 @@ impl RecordStore {
         if saved.is_some() || lately.forgotten < Some(loaded.load) {
             return Ok(saved);
         }
-        let me = self.mesh.node.me.0;
+        let me = self.mesh.node.identity.hash.0;
         let live = record.session.attributes().iter().filter(|attribute| attribute.value.is_some());
         let is_unclear = |key: &str| !loaded.has(key) && !values.contains_key(key);
         let unclear = live.filter(|attribute| attribute.stamp.node == me && is_unclear(&attribute.key)).count();
@@ -366,7 +366,7 @@ impl RecordStore {
         if base.is_some() && change.attributes.is_empty() && change.idle_limit_ms.is_none() {
             return Ok(());
         }
-        let committed = login::commit(&self.mesh.node, id, base, change, self.mesh.wait()).await;
+        let committed = user_limit::commit(&self.mesh.node, id, base, change, self.mesh.wait()).await;
         tolerate(id, committed.and_then(|committed| committed.copies.map(drop)))
     }
 }

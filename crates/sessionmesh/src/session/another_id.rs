@@ -4,10 +4,10 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::session::{Record, Status, Successor};
 
 use super::{Commit, Session};
-use crate::engine::commit::{self, Change};
-use crate::engine::end;
-use crate::engine::login::Login;
 use crate::engine::read::{self, Access, SUCCESSORS_MAX};
+use crate::engine::write::commit::{self, Change};
+use crate::engine::write::end;
+use crate::engine::write::user_limit::Login;
 use crate::error::CommitError;
 use crate::lock::lock;
 

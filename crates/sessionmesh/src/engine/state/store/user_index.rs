@@ -81,7 +81,7 @@ mod tests {
     use sessionmesh_core::session::{Attribute, Expired, IdleLimit, Invalidated, Record};
 
     use super::*;
-    use crate::engine::store::Store;
+    use crate::engine::state::store::Store;
     use sessionmesh_core::entry::Entry;
 
     const fn stamp(counter: u64) -> Stamp {

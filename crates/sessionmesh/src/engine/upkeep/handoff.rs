@@ -10,10 +10,11 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 use tracing::debug;
 
-use super::node::Node;
-use super::peer::Peer;
-use super::store::Store;
-use super::topology::Topology;
+use crate::engine::replication;
+use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
+use crate::engine::state::store::Store;
+use crate::engine::state::topology::Topology;
 use crate::lock::lock;
 
 /// Walks the store, stripe by stripe, and marks what other owners may lack.
@@ -40,8 +41,8 @@ pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topol
         tokio::task::yield_now().await;
     }
     debug!(epoch = after.epoch, marked, "walked the store");
-    node.walked.raise(after.epoch);
-    node.changed.notify_waiters();
+    node.replication.scanned.raise(after.epoch);
+    node.lifecycle.changed.notify_waiters();
 }
 
 /// Items that are looked at before others get their turn.
@@ -49,10 +50,10 @@ const LOOKED_AT_ONCE: usize = 256;
 
 /// Owners are ready that were joining: what they keep need not be held here any more.
 pub(crate) async fn let_go_of_what_is_kept(node: Arc<Node>) {
-    let kept = lock(&node.keeping).items();
+    let kept = lock(&node.replication.confirmations).items();
     for items in kept.chunks(LOOKED_AT_ONCE) {
         for item in items {
-            node.let_go(*item);
+            replication::drop_if_handed_off(&node, *item);
         }
         tokio::task::yield_now().await;
     }

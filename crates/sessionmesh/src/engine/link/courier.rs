@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::node::Node;
-use super::{frame, link};
+use super::frame;
+use super::handshake::ask_who_is_at;
+use crate::engine::state::node::Node;
 use crate::lock::lock;
 use crate::membership::Carried;
 use crate::network::ByteStream;
-use crate::seal::Side;
 
 /// Addresses with a connection at one time. Gossip for others is lost, as datagrams are.
 const ADDRESSES_MAX: usize = 64;
@@ -47,7 +47,7 @@ pub(crate) async fn run(node: Arc<Node>, mut gossip: mpsc::Receiver<Carried>) {
             ways.retain(|_, way| !way.is_closed());
             if !ways.contains_key(&addr) && ways.len() < ADDRESSES_MAX {
                 let (way, messages) = mpsc::channel(WAITING_MAX);
-                node.life.spawn("courier", carry(node.clone(), addr, messages, said.clone()));
+                node.lifecycle.life.spawn("courier", carry(node.clone(), addr, messages, said.clone()));
                 ways.insert(addr, way);
             }
             if let Some(way) = ways.get(&addr) {
@@ -55,7 +55,7 @@ pub(crate) async fn run(node: Arc<Node>, mut gossip: mpsc::Receiver<Carried>) {
             }
         }
     };
-    node.stop.run_until_cancelled(carrying).await;
+    node.lifecycle.stop.run_until_cancelled(carrying).await;
 }
 
 /// Carries `messages` to one address, until none comes for a while.
@@ -81,7 +81,7 @@ async fn carry(node: Arc<Node>, to: SocketAddr, mut messages: mpsc::Receiver<Vec
             }
         }
     };
-    node.stop.run_until_cancelled(carrying).await;
+    node.lifecycle.stop.run_until_cancelled(carrying).await;
 }
 
 async fn send(
@@ -93,13 +93,11 @@ async fn send(
     let mut stream = match connection {
         Some(stream) => stream,
         None => {
-            let stream = node.network.connect(to).await?;
-            let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
-            link::shake_hands(node, &mut stream, 0).await?;
+            let (stream, _) = ask_who_is_at(node, to).await?;
             stream
         }
     };
-    let addr = node.advertise.to_string();
+    let addr = node.identity.advertise.to_string();
     let message = codec::encode(&Message::Gossip(Gossip { addr: &addr, bytes })).map_err(io::Error::other)?;
     frame::write(&mut stream, &message).await?;
     Ok(stream)

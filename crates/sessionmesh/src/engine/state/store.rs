@@ -13,8 +13,12 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::outbox::{Item, Version};
 use sessionmesh_core::session::{Invalidated, Session, digest_in_slot};
 
-use super::ended::Ended;
-use super::users::{Users, Watched};
+mod tombstones;
+pub(crate) mod user_index;
+
+use super::key_interner::Keys;
+use tombstones::Ended;
+use user_index::{Users, Watched};
 
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
 const STRIPES: usize = 64;
@@ -51,6 +55,7 @@ pub(crate) struct Store {
     live: AtomicUsize,
     expired: AtomicUsize,
     pub(crate) ended: Ended,
+    pub(crate) keys: Keys,
     /// Only if the node was given a rule that finds users.
     users: Option<Users>,
 }
@@ -65,6 +70,7 @@ impl Store {
             live: AtomicUsize::new(0),
             expired: AtomicUsize::new(0),
             ended: Ended::new(),
+            keys: Keys::default(),
             users,
         }
     }

@@ -12,9 +12,9 @@ use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 
-use super::commit::{Wait, check_open, replicate};
-use super::node::Node;
-use super::read::{self, Access, SUCCESSORS_MAX};
+use crate::engine::read::{self, Access, SUCCESSORS_MAX};
+use crate::engine::replication::{self, Wait, check_open, replicate};
+use crate::engine::state::node::Node;
 use crate::error::CommitError;
 use crate::event::Event;
 use crate::network::BoxFuture;
@@ -50,7 +50,7 @@ pub(crate) async fn end(
     wait: Wait,
 ) -> Result<Ended, CommitError> {
     let now = node.now();
-    let retention = node.topology.load().view.in_force().tombstone_retention_ms;
+    let retention = node.cluster.topology.load().view.in_force().tombstone_retention_ms;
     let mut overtaken = None;
     let ended = node.store.update(id, |held| {
         check_open(node)?;
@@ -73,7 +73,7 @@ pub(crate) async fn end(
         Ok::<_, CommitError>((stamp, before, Snapshot::of(held.as_ref()), was))
     });
     let (stamp, before, after, was) = ended?;
-    let role = node.topology.load().role(id.slot());
+    let role = node.cluster.topology.load().role(id.slot());
     run(node, id, None, merged::after_end(before, after, overtaken.as_deref(), was.as_ref(), successor, role));
     let copies = replicate(node, id, Stamp::ZERO, stamp, wait).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
@@ -87,7 +87,7 @@ pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effec
         follow(node, successor, attributes);
     }
     if lift_hold {
-        node.expiry_holds.lift(id);
+        node.replication.expiry_holds.lift(id);
     }
     match announcement {
         Some(Announcement::Invalidated) => node.emit(Event::Invalidated { id }),
@@ -96,15 +96,15 @@ pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effec
         None => {}
     }
     if propagate_access {
-        node.propagate_access(id);
+        replication::propagate_access(node, id);
     }
     if let Some((loser, winner)) = folded {
         fold(node, loser, winner);
     }
     if let Some(from) = forward {
-        node.pass_on(id, from, Lane::Usual);
+        replication::forward_to_owners(node, id, from, Lane::Usual);
     }
-    let sender = || node.topology.load().peer(from?).cloned();
+    let sender = || node.cluster.topology.load().peer(from?).cloned();
     if send_back && let Some(sender) = sender() {
         probe::reached(Path::NewerSentBack);
         sender.mark(id, Stamp::ZERO, Lane::Usual, false, node.now());
@@ -125,14 +125,14 @@ pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(node, loser, None, winner, wait).await;
     });
-    node.life.spawn("folding", folding);
+    node.lifecycle.life.spawn("folding", folding);
 }
 
 /// What was written to an id that has been renewed goes to its successor, in a task of its own.
 fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
     let following = Following::new(node);
     let pouring: BoxFuture<'static, ()> = Box::pin(async move { pour(&following.0, successor, &attributes).await });
-    node.life.spawn("pouring", pouring);
+    node.lifecycle.life.spawn("pouring", pouring);
 }
 
 /// Counts a task that follows a renewal, for the figures.
@@ -140,14 +140,14 @@ struct Following(Arc<Node>);
 
 impl Following {
     fn new(node: &Arc<Node>) -> Self {
-        node.following.fetch_add(1, Ordering::Relaxed);
+        node.replication.renewals_followed.fetch_add(1, Ordering::Relaxed);
         Self(node.clone())
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.following.fetch_sub(1, Ordering::Relaxed);
+        self.0.replication.renewals_followed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -173,7 +173,7 @@ async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
         });
         if changed {
             probe::reached(Path::LateWritePoured);
-            node.spread(id, Stamp::ZERO, Lane::Usual);
+            replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual);
         }
         let Some(successor) = successor else { return };
         id = successor.id();

@@ -8,7 +8,8 @@ use std::io;
 use sessionmesh_core::codec::MESSAGE_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::inbox::{FREE_BYTES, Room};
+use super::room::Room;
+use crate::engine::state::inbox::FREE_BYTES;
 
 /// The largest frame, in bytes of payload.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 << 10;

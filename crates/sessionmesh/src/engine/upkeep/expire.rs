@@ -18,12 +18,12 @@ use sessionmesh_core::view::NodeHash;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::commit::{Wait, replicate};
-use super::node::Node;
-use super::request;
-use super::seldom::Seldom;
-use super::store::Store;
-use super::topology::Topology;
+use crate::engine::replication::{self, Wait, replicate};
+use crate::engine::request;
+use crate::engine::state::node::Node;
+use crate::engine::state::seldom::Seldom;
+use crate::engine::state::store::Store;
+use crate::engine::state::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         for some in stripes.chunks(stripes_each) {
             tokio::select! {
                 biased;
-                () = node.stop.cancelled() => return,
+                () = node.lifecycle.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             for &stripe in some {
@@ -62,7 +62,7 @@ pub(crate) async fn run(node: Arc<Node>) {
                 tokio::task::yield_now().await;
             }
             let now = node.now();
-            node.expiry_holds.sweep(now);
+            node.replication.expiry_holds.sweep(now);
             node.store.ended.known_before(now.minus(node.config.commit_deadline * HEARD_OF_DEADLINES));
             let forgotten = node.store.ended.forgotten();
             if forgotten > told && too_many.happened().is_some() {
@@ -98,17 +98,17 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
     for items in asked.into_values() {
         for items in items.chunks(ASKED_MAX) {
             let (node, topology, items) = (node.clone(), topology.clone(), items.to_vec());
-            node.life.clone().spawn("expiry", async move { decide(&node, &topology, items).await });
+            node.lifecycle.life.clone().spawn("expiry", async move { decide(&node, &topology, items).await });
         }
     }
 }
 
 /// A safety net: an answer that came while a commit still waited was no occasion to let go, and none may come again.
 fn pass_on(node: &Node, topology: &Topology, item: Item) {
-    node.let_go(item);
+    replication::drop_if_handed_off(node, item);
     let idle = topology.owners(item.slot()).all(|owner| lock(&owner.outbox).is_clear());
     if idle && node.store.version(item).is_some() {
-        node.pass_on(item, Stamp::PROBE, Lane::Bulk);
+        replication::forward_to_owners(node, item, Stamp::PROBE, Lane::Bulk);
     }
 }
 
@@ -139,7 +139,7 @@ async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
         }
     });
     let votes: Vec<Option<Vec<bool>>> = join_all(asks).await;
-    if node.topology.load().epoch != topology.epoch {
+    if node.cluster.topology.load().epoch != topology.epoch {
         probe::reached(Path::ExpiryPutOff);
         return;
     }
@@ -159,9 +159,9 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
         ended.then(|| node.tick())
     });
     let Some(stamp) = stamp else { return };
-    node.counters.expired.fetch_add(1, Ordering::Relaxed);
+    node.telemetry.counters.expired.fetch_add(1, Ordering::Relaxed);
     let (node, id) = (node.clone(), item.id);
-    node.life.clone().spawn("expiry", async move {
+    node.lifecycle.life.clone().spawn("expiry", async move {
         // It goes on replicating after a time-out. The event is told either way, since the end stands.
         let _ = replicate(&node, id, Stamp::PROBE, stamp, Wait::for_owners(&node)).await;
         node.emit(Event::Expired { id });
@@ -171,17 +171,17 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
 /// Votes on sessions that their primary wants to end.
 pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_core::message::ExpireVotes {
     let now = node.now();
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     // For as long as both the votes and the copies of the end may take, where it is decided.
     let theirs = topology.peer(from).map_or(0, |peer| peer.member.terms.commit_deadline_ms);
-    let fence = now.plus_ms(node.terms.commit_deadline_ms.max(theirs) * 2);
+    let fence = now.plus_ms(node.identity.terms.commit_deadline_ms.max(theirs) * 2);
     let vote_on = |item: &ExpireItem| {
         let from_primary = topology.owner_nodes(item.id.slot()).first() == Some(&from);
         let agrees = |held: Option<&Entry>| expiry::agrees(held.map(|entry| &entry.record), item, from_primary, now);
         let agreed = node.store.read(item.id, agrees);
         probe::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {
-            node.expiry_holds.set(item.id, fence);
+            node.replication.expiry_holds.set(item.id, fence);
         } else if let Some(peer) = topology.peer(from) {
             peer.mark(item.id, Stamp::ZERO, Lane::Usual, false, now);
         }

@@ -15,11 +15,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use super::link::{self, RefusedBy};
-use super::node::Node;
 use crate::alone::{Alone, Outcome, Tried};
+use crate::engine::link::handshake::{RefusedBy, ask_who_is_at};
+use crate::engine::state::node::Node;
 use crate::membership::{HeardState, LookedUp, Membership, Named};
-use crate::seal::Side;
 
 /// A starting node takes itself for alone after this time at the latest, whoever has not answered. Longer than a look-up
 /// of which two packets were lost, and than a firewall's silence is worth.
@@ -113,7 +112,7 @@ impl Search {
                 if alone {
                     self.ask_all(&node, addrs).await;
                 }
-                let topology = node.topology.load();
+                let topology = node.cluster.topology.load();
                 let pause = PAUSES[usize::from(!topology.is_joining(topology.me))];
                 // A name that is looked up is news, and so is the loss of all company.
                 tokio::select! {
@@ -123,7 +122,7 @@ impl Search {
                 }
             }
         };
-        node.stop.run_until_cancelled(asking).await;
+        node.lifecycle.stop.run_until_cancelled(asking).await;
     }
 
     fn has_company(&self, node: &Node) -> bool {
@@ -132,7 +131,7 @@ impl Search {
         let is_there = |heard: &crate::membership::Heard| {
             *heard.name != *node.config.name && heard.alive && heard.state != HeardState::Left
         };
-        node.topology.load().peers().next().is_some() || heard.iter().any(is_there)
+        node.cluster.topology.load().peers().next().is_some() || heard.iter().any(is_there)
     }
 
     /// Asks every address that is named, side by side, and notes each answer as it comes.
@@ -170,7 +169,7 @@ impl Search {
                 let _ = timeout(SAID_AGAIN, changes.changed()).await;
             }
         };
-        node.stop.run_until_cancelled(telling).await;
+        node.lifecycle.stop.run_until_cancelled(telling).await;
     }
 }
 
@@ -213,17 +212,13 @@ fn tried(named: &Named, found: &Found) -> impl Iterator<Item = Tried> {
 
 /// Who is at this address.
 async fn ask(node: &Node, addr: SocketAddr) -> Outcome {
-    if addr == node.advertise {
+    if addr == node.identity.advertise {
         return Outcome::Itself;
     }
-    let shake_hands = async {
-        let stream = node.network.connect(addr).await?;
-        let mut stream = node.seal.wrap(stream, Side::Dialler).await?;
-        link::shake_hands(node, &mut stream, 0).await
-    };
-    match timeout(ATTEMPT_MAX, shake_hands).await {
+    let greeted = async { Ok(ask_who_is_at(node, addr).await?.1) };
+    match timeout(ATTEMPT_MAX, greeted).await {
         Ok(Ok(greeted)) if greeted.name != node.config.name => Outcome::Member(greeted.name),
-        Ok(Ok(greeted)) if greeted.incarnation == node.incarnation => Outcome::Itself,
+        Ok(Ok(greeted)) if greeted.incarnation == node.identity.incarnation => Outcome::Itself,
         Ok(Ok(_)) => Outcome::SameName,
         Ok(Err(error)) => failed(&error),
         Err(_) => Outcome::Silent(format!("none within {}", humantime::format_duration(ATTEMPT_MAX))),

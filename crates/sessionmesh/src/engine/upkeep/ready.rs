@@ -11,21 +11,21 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::evidence::Evidence;
-use super::node::Node;
 use super::search::Search;
+use crate::engine::state::evidence::Evidence;
+use crate::engine::state::node::Node;
 use crate::membership::{HeardState, Membership};
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
 pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Arc<Search>, ready: watch::Sender<bool>) {
-    let stop = node.stop.clone();
+    let stop = node.lifecycle.stop.clone();
     let joining = async {
         loop {
-            let join = node.joins.load(Ordering::Acquire);
+            let join = node.lifecycle.joins.load(Ordering::Acquire);
             membership.set_state(HeardState::Joining).await;
             ready.send_replace(false);
             let skipped = wait_for_all(&node, &membership, &search).await;
-            if join != node.joins.load(Ordering::Acquire) {
+            if join != node.lifecycle.joins.load(Ordering::Acquire) {
                 continue;
             }
             probe::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
@@ -34,10 +34,10 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
                 warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
             }
             info!(sessions = node.store.live(), "ready");
-            node.reports.found(Evidence::Ready(join)).await;
+            node.cluster.reports.found(Evidence::Ready(join)).await;
             membership.set_state(HeardState::Ready).await;
             ready.send_replace(true);
-            node.rejoin.notified().await;
+            node.lifecycle.rejoin.notified().await;
         }
     };
     stop.run_until_cancelled(joining).await;
@@ -49,7 +49,7 @@ async fn wait_for_all(node: &Node, membership: &Membership, search: &Search) -> 
     let mut met = false;
     let mut alone_since: Option<Instant> = None;
     loop {
-        let alone = node.topology.load().peers().next().is_none();
+        let alone = node.cluster.topology.load().peers().next().is_none();
         // Gossip tells of the dead, too, but only the living can have told.
         let heard = || membership.heard().borrow().iter().any(|heard| *heard.name != *node.config.name);
         met |= !alone || heard();
@@ -66,7 +66,7 @@ async fn wait_for_all(node: &Node, membership: &Membership, search: &Search) -> 
             return skipped;
         }
         // A lease runs out without a message, so the wait has an end of its own.
-        let _ = timeout(Duration::from_millis(20), node.changed.notified()).await;
+        let _ = timeout(Duration::from_millis(20), node.lifecycle.changed.notified()).await;
     }
 }
 
@@ -85,7 +85,7 @@ const FEW_SAID_AGAIN: Duration = Duration::from_secs(60);
 impl Few {
     /// Whether there are; says so now and then.
     fn hold_back(&mut self, node: &Node) -> bool {
-        let topology = node.topology.load();
+        let topology = node.cluster.topology.load();
         let members = topology.view.members().iter().filter(|member| member.state != MemberState::Leaving).count();
         let wanted = usize::from(node.config.min_members);
         if members >= wanted {
@@ -103,10 +103,10 @@ impl Few {
 
 /// The members that were skipped because they are silent for long, once all others gave what they had.
 fn has_all(node: &Node) -> Option<Vec<String>> {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let now = node.now();
     // A node that is leaving meanwhile does not become ready.
-    if !topology.is_joining(topology.me) || node.walked.get() != topology.epoch {
+    if !topology.is_joining(topology.me) || node.replication.scanned.get() != topology.epoch {
         return None;
     }
     let mut skipped = Vec::new();

@@ -14,12 +14,12 @@ use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::node::Node;
-use super::peer::Peer;
-use super::read::{self, ROUND};
-use super::request;
-use super::topology::Topology;
-use super::users::Users;
+use crate::engine::read::{self, ROUND};
+use crate::engine::request;
+use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
+use crate::engine::state::store::user_index::Users;
+use crate::engine::state::topology::Topology;
 use crate::error::UserError;
 
 /// Sessions of one user that are listed at most. Somebody who has more is no user.
@@ -57,10 +57,10 @@ pub(crate) async fn catch_up(node: &Arc<Node>, users: &Users, user: UserKey, dea
 
 /// The ids under which sessions of `user` are held anywhere. Some may have ended.
 async fn ids_of(node: &Arc<Node>, users: &Users, user: UserKey) -> Result<BTreeSet<SessionId>, UserError> {
-    node.counters.user_queries.fetch_add(1, Ordering::Relaxed);
+    node.telemetry.counters.user_queries.fetch_add(1, Ordering::Relaxed);
     let deadline = Instant::now() + node.config.read_deadline;
     loop {
-        if node.stop.is_cancelled() {
+        if node.lifecycle.stop.is_cancelled() {
             return Err(UserError::CannotTell { why: "this node has left the cluster", ended: 0 });
         }
         let round = call(node, users, user, deadline).await;
@@ -72,10 +72,10 @@ async fn ids_of(node: &Arc<Node>, users: &Users, user: UserKey) -> Result<BTreeS
             Some(why) => why,
         };
         if Instant::now() >= deadline {
-            node.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
+            node.telemetry.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(UserError::CannotTell { why, ended: 0 });
         }
-        let _ = node.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
+        let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
     }
 }
 
@@ -152,7 +152,7 @@ async fn call(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant)
     }
     let current = node.is_current(&topology, now);
     let (ids, cut) = users.page(user, None, USER_SESSIONS_MAX);
-    round.hear(node.me, Some(Pages { ids, current, cut }), false);
+    round.hear(node.identity.hash, Some(Pages { ids, current, cut }), false);
     while let Some((peer, told)) = answers.next().await {
         round.hear(peer.node, told, request::is_silent(node, peer));
     }
@@ -187,7 +187,7 @@ impl Question {
                 warn!(peer = %peer.member.name, "an impossible list of sessions of a user; it counts as no answer");
                 return None;
             }
-            node.lamport.observe(told.counter);
+            node.replication.lamport.observe(told.counter);
             pages.current &= told.current && ViewHash(told.view) == self.view;
             pages.ids.extend(told.ids);
             pages.cut = told.more && pages.ids.len() >= USER_SESSIONS_MAX;
@@ -207,7 +207,7 @@ fn is_page(told: &ToldUser, after: Option<SessionId>) -> bool {
 
 /// Answers a question of another node. Who is no member gets no ids: to have one is to be logged in.
 pub(crate) fn tell(node: &Node, from: NodeHash, ask: &AskUser) -> ToldUser {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let member = topology.peer(from).is_some();
     // Before the list: what is acknowledged without this node afterwards is not missed by it.
     let current = node.is_current(&topology, node.now());
@@ -216,11 +216,11 @@ pub(crate) fn tell(node: &Node, from: NodeHash, ask: &AskUser) -> ToldUser {
         debug!("a node with another user index asked for the sessions of a user; it will say that it cannot tell");
     }
     let (ids, more) = users.map_or_else(Default::default, |users| users.page(ask.user, ask.after, USER_IDS_MAX));
-    node.counters.user_ids_told.fetch_add(ids.len() as u64, Ordering::Relaxed);
+    node.telemetry.counters.user_ids_told.fetch_add(ids.len() as u64, Ordering::Relaxed);
     ToldUser {
         request: ask.request,
         view: topology.hash().0,
-        counter: node.lamport.now(),
+        counter: node.replication.lamport.now(),
         current: current && users.is_some(),
         ids,
         more,

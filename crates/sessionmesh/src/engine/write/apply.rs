@@ -20,14 +20,15 @@ use sessionmesh_core::view::NodeHash;
 use tokio::time::sleep;
 
 use super::end;
-use super::node::Node;
-use super::store::Buried;
+use crate::engine::replication;
+use crate::engine::state::node::Node;
+use crate::engine::state::store::Buried;
 
 /// Merges a batch from `from` and returns the answers.
 pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
-    node.lamport.observe(batch.counter);
+    node.replication.lamport.observe(batch.counter);
     let items = batch.deltas.len() + batch.tombstones.len();
-    node.counters.deltas_received.fetch_add(items as u64, Ordering::Relaxed);
+    node.telemetry.counters.deltas_received.fetch_add(items as u64, Ordering::Relaxed);
     let mut answers = if probe::planted(Bug::KeptBeforeMerge) {
         merge_later(node, from, batch)
     } else {
@@ -58,10 +59,10 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
         newer = node.store.ended.sum(slot).0 > shared;
     }
     // Looked at after all was stored, so that either this or the walk of a change of the view sees it.
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let owner = topology.is_owner(slot);
     if !owner && changed {
-        node.pass_on(slot, Stamp::ZERO, Lane::Usual);
+        replication::forward_to_owners(node, slot, Stamp::ZERO, Lane::Usual);
     }
     if newer && let Some(peer) = topology.peer(from) {
         probe::reached(Path::NewerSentBack);
@@ -75,8 +76,8 @@ fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, end: Invalidated, now: 
     match node.store.bury(id, end) {
         Buried::Before => false,
         Buried::Now => {
-            node.lamport.observe(end.stamp.counter);
-            node.expiry_holds.lift(id);
+            node.replication.lamport.observe(end.stamp.counter);
+            node.replication.expiry_holds.lift(id);
             true
         }
         Buried::Not => {
@@ -94,13 +95,13 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
         let mut copy = node.store.get(delta.id).map(|entry| entry.record);
         let verdict = match delta.apply(&mut copy, node.now()) {
             Applied::NeedsWhole => Verdict::NeedsWhole,
-            Applied::Merged { .. } if node.topology.load().is_owner(delta.id.slot()) => Verdict::Kept,
+            Applied::Merged { .. } if node.cluster.topology.load().is_owner(delta.id.slot()) => Verdict::Kept,
             Applied::Merged { .. } => Verdict::Passing,
         };
         Answer { verdict, newer: false }.code()
     };
     let answers = batch.deltas.iter().map(answer).collect();
-    let (node, life) = (node.clone(), node.life.clone());
+    let (node, life) = (node.clone(), node.lifecycle.life.clone());
     life.spawn("merge", async move {
         sleep(Duration::from_millis(20)).await;
         if let Ok(Message::Batch(batch)) = codec::decode(&bytes) {
@@ -114,7 +115,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
 
 /// Merges one delta. What a node merges without owning it, it passes on.
 pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
-    node.lamport.observe(delta.counter());
+    node.replication.lamport.observe(delta.counter());
     let now = node.now();
     let heard = node.arrived_at(now);
     let mut overtaken = Vec::new();
@@ -132,7 +133,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         let keys = record.as_ref().map_or(0, |record| record.session.attributes().len());
         let applied = delta.apply_heard(&mut record, now, heard);
         if let Some(record) = record.as_mut().filter(|record| record.session.attributes().len() > keys) {
-            node.keys.share(Arc::make_mut(&mut record.session));
+            node.store.keys.share(Arc::make_mut(&mut record.session));
         }
         // Whoever sent this tells the other owners of the access that it knows of.
         let known = heard.minus_ms(delta.age_ms);
@@ -152,7 +153,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     probe::reached_if(Path::ExpiredRevived, || {
         before.status == Some(Status::Expired) && after.status == Some(Status::Live)
     });
-    let role = node.topology.load().role(delta.id.slot());
+    let role = node.cluster.topology.load().role(delta.id.slot());
     let merged = Merged { delta, before, after, overtaken, changed, newer, reprieved, role };
     end::run(node, delta.id, from, merged::after_merge(merged));
     let owner = role != Role::Stranger;

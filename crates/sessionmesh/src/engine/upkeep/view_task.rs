@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::differences::Differences;
-use super::evidence::Evidence;
-use super::node::Node;
-use super::peer::Peer;
-use super::topology::Topology;
-use super::{link, walk};
+use super::{handoff, monitor};
+use crate::engine::link::outgoing;
+use crate::engine::replication;
+use crate::engine::state::evidence::Evidence;
+use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
+use crate::engine::state::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
 use crate::membership::{Heard, HeardState, Membership};
@@ -79,7 +81,7 @@ impl Views {
         loop {
             tokio::select! {
                 biased;
-                () = self.node.stop.cancelled() => break,
+                () = self.node.lifecycle.stop.cancelled() => break,
                 Some(first) = evidence.recv() => {
                     self.note(first);
                     // All that waits is looked at once.
@@ -90,7 +92,7 @@ impl Views {
                 Some(addr) = strangers.recv() => self.membership.introduce(addr).await,
                 changed = heard.changed() => if changed.is_err() {
                     // The node stops, or the task that hears has failed, which will be said of that one.
-                    self.node.stop.cancelled().await;
+                    self.node.lifecycle.stop.cancelled().await;
                     break;
                 },
                 _ = reviews.tick() => {}
@@ -117,7 +119,7 @@ impl Views {
             Evidence::Left(node) => self.incarnations.left(node),
             // A node that discarded what it held meanwhile, or that is leaving, is not ready.
             Evidence::Ready(join) => {
-                if self.own == MemberState::Joining && join == self.node.joins.load(Ordering::Acquire) {
+                if self.own == MemberState::Joining && join == self.node.lifecycle.joins.load(Ordering::Acquire) {
                     self.own = MemberState::Ready;
                 }
             }
@@ -139,8 +141,8 @@ impl Views {
             warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
             self.node.store.clear();
             self.own = MemberState::Joining;
-            self.node.joins.fetch_add(1, Ordering::AcqRel);
-            self.node.rejoin.notify_one();
+            self.node.lifecycle.joins.fetch_add(1, Ordering::AcqRel);
+            self.node.lifecycle.rejoin.notify_one();
             view = self.compute(heard, &before);
         }
         if view == before.view {
@@ -160,7 +162,7 @@ impl Views {
         for node in self.incarnations.admit_heard(now) {
             probe::reached(Path::RefusedButHeard);
             if let Some(peer) = self.peers.get(&node) {
-                super::pulse::suspect(&self.node, peer);
+                monitor::suspect(&self.node, peer);
             }
         }
     }
@@ -174,7 +176,7 @@ impl Views {
             if !lives || !takes_part(heard.state) {
                 continue;
             }
-            if heard.incarnation > self.node.incarnation {
+            if heard.incarnation > self.node.identity.incarnation {
                 self.node.replaced(heard.incarnation);
             } else if self.earlier_lives_told.insert(heard.incarnation) {
                 warn!(name = %heard.name, addr = %heard.addr, incarnation = heard.incarnation,
@@ -189,11 +191,11 @@ impl Views {
         let now = self.node.now();
         let me = Member {
             name: Arc::from(self.node.config.name.as_str()),
-            incarnation: self.node.incarnation,
-            addr: self.node.advertise,
+            incarnation: self.node.identity.incarnation,
+            addr: self.node.identity.advertise,
             zone: Arc::from(self.node.config.zone.as_str()),
             state: self.own,
-            terms: self.node.terms,
+            terms: self.node.identity.terms,
         };
         let mut members = vec![me];
         let own_name = self.node.config.name.clone();
@@ -205,7 +207,7 @@ impl Views {
                 HeardState::Leaving => MemberState::Leaving,
                 HeardState::Left => {
                     self.incarnations.left(node);
-                    lock(&self.node.lost).left(&heard.name, heard.incarnation);
+                    lock(&self.node.cluster.lost).left(&heard.name, heard.incarnation);
                     continue;
                 }
             };
@@ -242,7 +244,7 @@ impl Views {
     }
 
     fn is_alive(&self, node: NodeHash, heard: &Heard, peer: Option<&Arc<Peer>>, now: Moment) -> bool {
-        let interval_ms = self.node.terms.gossip_interval_ms.max(heard.terms.gossip_interval_ms);
+        let interval_ms = self.node.identity.terms.gossip_interval_ms.max(heard.terms.gossip_interval_ms);
         // A node that did not run cannot know who was silent.
         let is_gone =
             |peer: &Arc<Peer>| self.node.is_awake(now) && lock(&peer.liveness).is_gone(&self.node.timing, now);
@@ -275,10 +277,10 @@ impl Views {
         });
         for member in view.members().iter().filter(|member| *member.name != *self.node.config.name) {
             if !self.peers.contains_key(&member.node()) {
-                let peer = Arc::new(Peer::new(member.clone(), now, self.node.stop.child_token()));
-                let link = link::run(self.node.clone(), peer.clone());
+                let peer = Arc::new(Peer::new(member.clone(), now, self.node.lifecycle.stop.child_token()));
+                let link = outgoing::run(self.node.clone(), peer.clone());
                 // It ends with its peer.
-                self.node.life.spawn("link", link);
+                self.node.lifecycle.life.spawn("link", link);
                 self.peers.insert(peer.node, peer);
             }
         }
@@ -289,10 +291,10 @@ impl Views {
         let topology = Arc::new(Topology::new(placement, &self.peers, former));
         {
             // Together, for readers that conclude from both.
-            let mut lost = lock(&self.node.lost);
+            let mut lost = lock(&self.node.cluster.lost);
             self.announce(&topology.view, before, &mut lost, now);
             lost.placed(&topology, now);
-            self.node.topology.store(topology.clone());
+            self.node.cluster.topology.store(topology.clone());
         }
         self.node.store.ended.bound(topology.view.in_force().max_tombstones);
         self.differences.look_at(&topology.view);
@@ -304,37 +306,43 @@ impl Views {
             member.state != MemberState::Joining && was.is_some_and(|was| was.state == MemberState::Joining)
         };
         if topology.view.members().iter().any(became_ready) {
-            let (node, stop) = (self.node.clone(), self.node.stop.child_token());
-            let life = node.life.clone();
+            let (node, stop) = (self.node.clone(), self.node.lifecycle.stop.child_token());
+            let life = node.lifecycle.life.clone();
             life.spawn("walk", async move {
-                stop.run_until_cancelled(walk::let_go_of_what_is_kept(node)).await;
+                stop.run_until_cancelled(handoff::let_go_of_what_is_kept(node)).await;
             });
         }
         self.incarnations.joined(nodes);
-        self.node.changed.notify_waiters();
+        self.node.lifecycle.changed.notify_waiters();
     }
 
     /// Everything that depends on who owns what: forget, ask again, walk.
     fn owners_changed(&mut self, before: &Arc<Topology>, topology: &Arc<Topology>) {
         let node = &self.node;
-        lock(&node.keeping).owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
+        lock(&node.replication.confirmations)
+            .owners_changed(|slot| before.owner_nodes(slot) != topology.owner_nodes(slot));
         for peer in topology.peers() {
             lock(&peer.outbox).unpark();
             peer.audits.want();
             peer.wake.notify_one();
         }
-        let waiting = lock(&node.acks).sessions();
+        let waiting = lock(&node.replication.acks).sessions();
         for id in waiting {
             probe::reached(Path::CommitReaimed);
-            node.spread(id, sessionmesh_core::stamp::Stamp::PROBE, sessionmesh_core::outbox::Lane::Awaited);
+            replication::mark_owners(
+                node,
+                id,
+                sessionmesh_core::stamp::Stamp::PROBE,
+                sessionmesh_core::outbox::Lane::Awaited,
+            );
         }
-        node.review_acks();
-        probe::reached_if(Path::WalkInterrupted, || node.walked.get() != before.epoch);
+        replication::review_acks(node);
+        probe::reached_if(Path::WalkInterrupted, || node.replication.scanned.get() != before.epoch);
         self.walk.cancel();
-        self.walk = node.stop.child_token();
-        let walk = walk::run(node.clone(), before.clone(), topology.clone(), self.incarnations.members());
+        self.walk = node.lifecycle.stop.child_token();
+        let walk = handoff::run(node.clone(), before.clone(), topology.clone(), self.incarnations.members());
         let stop = self.walk.clone();
-        node.life.spawn("walk", async move {
+        node.lifecycle.life.spawn("walk", async move {
             stop.run_until_cancelled(walk).await;
         });
     }
@@ -376,7 +384,7 @@ impl Views {
         let now = self.node.now();
         let settled = self.node.is_current(topology, now);
         if settled {
-            lock(&self.node.lost).settled(topology, now);
+            lock(&self.node.cluster.lost).settled(topology, now);
         }
         let old = self.former_since.is_some_and(|since| now.ms_since(since) > FORMER_MS_MAX);
         if topology.former.is_empty() || !(settled || old) {
@@ -390,6 +398,6 @@ impl Views {
         let view = topology.view.clone();
         let (slots, name) = (topology.slots.clone(), &self.node.config.name);
         let without = Placement::new(topology.epoch, view, slots, name).replacing(topology, &self.node.timing, now);
-        self.node.topology.store(Arc::new(Topology::new(without, &self.peers, Vec::new())));
+        self.node.cluster.topology.store(Arc::new(Topology::new(without, &self.peers, Vec::new())));
     }
 }

@@ -1,25 +1,20 @@
 //! Changing a session on this node, and waiting until the change has copies.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use sessionmesh_core::acks::Ack;
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Lane;
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, Value};
 use sessionmesh_core::stamp::Stamp;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::node::Node;
-use super::read::{self, SUCCESSORS_MAX};
+use crate::engine::read::{self, SUCCESSORS_MAX};
+use crate::engine::replication::{Wait, check_open, replicate};
+use crate::engine::state::node::Node;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
-use crate::lock::lock;
 
 /// Changes to one session, that become visible together.
 #[derive(Clone, Debug, Default)]
@@ -34,21 +29,6 @@ pub(crate) struct Change {
     pub(crate) inherit: Option<Arc<Session>>,
     /// A new session takes the place of one that has ended or will, so it is none more.
     pub(crate) replaces: bool,
-}
-
-/// What a commit waits for, and until when.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
-    pub(crate) ack: Ack,
-    pub(crate) strict: bool,
-    pub(crate) until: Instant,
-}
-
-impl Wait {
-    /// For all owners, until a commit deadline from now: for ends that stand whatever comes of it.
-    pub(crate) fn for_owners(node: &Node) -> Self {
-        Self { ack: Ack::Owners, strict: false, until: Instant::now() + node.config.commit_deadline }
-    }
 }
 
 /// What came of a commit that was made.
@@ -74,7 +54,7 @@ pub(crate) async fn commit(
     let mut id = id;
     let mut base = base.cloned();
     for _ in 0..SUCCESSORS_MAX {
-        node.expiry_holds.passed(id, wait.until).await;
+        node.replication.expiry_holds.passed(id, wait.until).await;
         let written = write(node, id, base.as_ref(), change)?;
         let (stamp, record) = match written {
             Written::Nothing(record) => {
@@ -144,7 +124,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
                 let stamp = node.tick();
                 let limit = IdleLimit { stamp, ms: change.idle_limit_ms.or(change.create).unwrap_or(1) };
                 let inherited = change.inherit.as_deref();
-                let created_ms = inherited.map_or_else(|| node.clock.wall_ms(), Session::created_ms);
+                let created_ms = inherited.map_or_else(|| node.ports.clock.wall_ms(), Session::created_ms);
                 let mut session = Session::new(created_ms, limit);
                 session.put_all(inherited.map_or(&[][..], Session::attributes).iter().cloned());
                 (Record::new(session, now), stamp)
@@ -156,7 +136,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             |(key, value): &(Arc<str>, Option<Value>)| Attribute { key: key.clone(), value: value.clone(), stamp };
         session.put_all(puts.into_iter().map(attribute));
         if session.attributes().len() > keys {
-            node.keys.share(session);
+            node.store.keys.share(session);
         }
         if let Some(ms) = change.idle_limit_ms {
             session.set_idle_limit(IdleLimit { stamp, ms });
@@ -178,7 +158,7 @@ pub(crate) async fn update<R>(
 ) -> Result<(Committed, R), CommitError> {
     let (mut id, mut base) = (id, base.cloned());
     for _ in 0..SUCCESSORS_MAX {
-        node.expiry_holds.passed(id, wait.until).await;
+        node.replication.expiry_holds.passed(id, wait.until).await;
         let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
         let Some(successor) = node.store.read(id, renewed) else { break };
         (id, base) = resolve(node, successor.id(), wait.until).await;
@@ -199,12 +179,6 @@ pub(crate) async fn update<R>(
     })?;
     let copies = replicate(node, id, stamp, stamp, wait).await;
     Ok((Committed { id, record, copies, changed: true }, result))
-}
-
-/// Refuses changes once this node has handed over what it held. To be asked under the lock of the session: whoever
-/// closes the node passes through all locks afterwards, and then sees every change that was still let in.
-pub(super) fn check_open(node: &Node) -> Result<(), CommitError> {
-    if node.is_closed() { Err(CommitError::Left) } else { Ok(()) }
 }
 
 /// All that this node and the caller know of a session.
@@ -234,7 +208,7 @@ fn check_limits(
     session: Option<&Session>,
     puts: &[&(Arc<str>, Option<Value>)],
 ) -> Result<(), CommitError> {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     // What one node lets a visitor store, he can go on with on each other one.
     let limits = topology.view.in_force();
     let exceeded = |what, found: usize, allowed| exceeded(what, found as u64, allowed);
@@ -262,50 +236,4 @@ fn check_limits(
 
 fn exceeded(what: &'static str, found: u64, allowed: u64) -> Result<(), CommitError> {
     if found > allowed { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }
-}
-
-/// Marks a change for all who must have it, and waits for the answers that `wait` asks for.
-pub(crate) async fn replicate(
-    node: &Node,
-    id: SessionId,
-    from: Stamp,
-    stamp: Stamp,
-    wait: Wait,
-) -> Result<usize, CommitError> {
-    node.counters.commits.fetch_add(1, Ordering::Relaxed);
-    if wait.ack == Ack::Local {
-        node.spread(id, from, Lane::Usual);
-        return Ok(0);
-    }
-    let (reply, mut answer) = oneshot::channel();
-    let ticket = lock(&node.acks).wait(id, stamp.counter, wait.ack, reply);
-    node.spread(id, from, Lane::Awaited);
-    // Without another node there is nobody to wait for.
-    let targets = node.targets(id.slot());
-    if targets.all().next().is_none() {
-        lock(&node.acks).give_up(id, ticket);
-        probe::reached_if(Path::StrictAlone, || wait.strict);
-        return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
-    }
-    let late = if probe::planted(Bug::DeadlineIgnored) { node.config.commit_deadline * 4 } else { Duration::ZERO };
-    let copies = match timeout_at(wait.until + late, &mut answer).await {
-        Ok(Ok(copies)) => copies,
-        _ => match lock(&node.acks).give_up(id, ticket) {
-            // Answered at the last moment.
-            None => answer.try_recv().unwrap_or(0),
-            Some(copies) => {
-                probe::reached(Path::CommitTimedOut);
-                node.counters.commit_timeouts.fetch_add(1, Ordering::Relaxed);
-                return Err(CommitError::TimedOut { copies });
-            }
-        },
-    };
-    let wanted = match wait.ack {
-        Ack::Copies(wanted) => usize::from(wanted),
-        _ => usize::from(wait.strict),
-    };
-    if wait.strict && copies < wanted {
-        return Err(CommitError::TooFewCopies { copies, wanted });
-    }
-    Ok(copies)
 }

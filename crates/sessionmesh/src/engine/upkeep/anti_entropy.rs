@@ -13,11 +13,11 @@ use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::node::Node;
-use super::peer::Peer;
-use super::request;
-use super::store::Store;
-use super::topology::Topology;
+use crate::engine::request;
+use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
+use crate::engine::state::store::Store;
+use crate::engine::state::topology::Topology;
 use crate::lock::lock;
 
 /// Sessions listed in one answer. Slots that do not fit are asked for again.
@@ -32,12 +32,12 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         tokio::select! {
             biased;
-            () = node.stop.cancelled() => return,
+            () = node.lifecycle.stop.cancelled() => return,
             _ = looks.tick() => {}
         }
         if Instant::now() >= next {
             next = Instant::now() + interval(&node);
-            for peer in node.topology.load().peers() {
+            for peer in node.cluster.topology.load().peers() {
                 peer.audits.want();
             }
         }
@@ -49,7 +49,7 @@ pub(crate) async fn run(node: Arc<Node>) {
                 peer.audits.done(round);
             } else if starts(&node, &topology, peer) && with(&node, &topology, peer).await {
                 peer.audits.done(round);
-                node.changed.notify_waiters();
+                node.lifecycle.changed.notify_waiters();
             }
         }
     }
@@ -63,14 +63,14 @@ fn interval(node: &Node) -> Duration {
 
 /// Of a pair one starts; a node that is joining starts always, since it is the one that lacks something.
 fn starts_ever(node: &Node, topology: &Topology, peer: &Peer) -> bool {
-    topology.is_joining(topology.me) || node.me < peer.node
+    topology.is_joining(topology.me) || node.identity.hash < peer.node
 }
 
 /// An audit makes sense once this node has sent what it owes, and the other has said the same.
 fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
     starts_ever(node, topology, peer)
         && peer.is_connected()
-        && node.walked.get() == topology.epoch
+        && node.replication.scanned.get() == topology.epoch
         && lock(&peer.outbox).owed() == 0
         && node.status_of(peer, node.now()).gave_all(topology.hash())
 }
@@ -88,13 +88,13 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
     };
     let Some(reply) = request.reply(node, deadline).await else { return false };
     let Some(Message::AuditDiffers(differs)) = reply.message() else { return false };
-    if !differs.comparable || node.topology.load().epoch != topology.epoch {
+    if !differs.comparable || node.cluster.topology.load().epoch != topology.epoch {
         return false;
     }
     let found = differs.slots.len() + differs.tombstones.len();
     if found > 0 {
         probe::reached(Path::AuditDifference);
-        node.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
+        node.telemetry.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
         debug!(peer = %peer.member.name, found, "audit found differences");
         repair(node, peer, &differs).await;
     }
@@ -141,7 +141,7 @@ async fn repair(node: &Arc<Node>, peer: &Peer, differs: &AuditDiffers) {
 
 /// Answers an audit: which of the slots differ, and which sessions are held in them.
 pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffers {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let mut answer = AuditDiffers {
         request: asked.request,
         comparable: false,
@@ -150,7 +150,7 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
         more: false,
         held: Vec::new(),
     };
-    if ViewHash(asked.view) != topology.hash() || node.walked.get() != topology.epoch {
+    if ViewHash(asked.view) != topology.hash() || node.replication.scanned.get() != topology.epoch {
         return answer;
     }
     answer.comparable = true;
@@ -184,7 +184,7 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
 
 /// Sends what a peer found missing.
 pub(crate) fn send_wanted(node: &Node, from: NodeHash, want: &Want) {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let Some(peer) = topology.peer(from) else { return };
     let now = node.now();
     for slot in want.tombstones.iter().filter_map(|slot| Slot::new(*slot)) {

@@ -14,9 +14,11 @@ use sessionmesh_core::users::UserKey;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use super::commit::{self, Change, Committed, Wait};
-use super::node::Node;
-use super::{end, read, roll_call};
+use super::commit::{self, Change, Committed};
+use super::end;
+use crate::engine::read::{self, user_query};
+use crate::engine::replication::Wait;
+use crate::engine::state::node::Node;
 use crate::error::{CommitError, UserError};
 use crate::network::BoxFuture;
 
@@ -51,7 +53,7 @@ pub(crate) async fn end_all(
             Some(id) => Some(read::resolve(node, id).await.map_err(|error| after(error.into()))?.0),
             None => None,
         };
-        let mut found = roll_call::sessions_of(node, user).await.map_err(after)?;
+        let mut found = user_query::sessions_of(node, user).await.map_err(after)?;
         found.retain(|id, _| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id));
         if found.is_empty() && round > 0 {
             break;
@@ -126,7 +128,7 @@ impl Login {
         // Logins are few; boxed, so that other commits need not carry what it takes.
         let now = Instant::now();
         let half = now + until.saturating_duration_since(now) / 2;
-        Box::pin(roll_call::catch_up(node, users, UserKey::of(&user), half)).await;
+        Box::pin(user_query::catch_up(node, users, UserKey::of(&user), half)).await;
         Some(Self { user })
     }
 
@@ -141,18 +143,18 @@ impl Login {
     /// Ends the sessions that are too many now that `own` is one, as far as they can be told. Waits for it until the commit
     /// ends; what is not done then goes on by itself.
     pub(crate) async fn limit(self, node: &Arc<Node>, own: &Record, until: Instant) {
-        let watched = roll_call::users(node).ok().and_then(|users| users.index.watched(&own.session));
+        let watched = user_query::users(node).ok().and_then(|users| users.index.watched(&own.session));
         let Some((since, _)) = watched else { return };
         let limiting: BoxFuture<'static, ()> = {
             let node = node.clone();
             Box::pin(async move { self.end_surplus(&node, since).await })
         };
-        let _ = timeout_at(until, node.life.spawn("user-limit", limiting)).await;
+        let _ = timeout_at(until, node.lifecycle.life.spawn("user-limit", limiting)).await;
     }
 
     async fn end_surplus(self, node: &Arc<Node>, since: Stamp) {
-        let Ok(users) = roll_call::users(node) else { return };
-        let found = match roll_call::sessions_of(node, &self.user).await {
+        let Ok(users) = user_query::users(node) else { return };
+        let found = match user_query::sessions_of(node, &self.user).await {
             Ok(found) => found,
             Err(error) => {
                 warn!(%error, "the limit on the sessions of a user was not looked at; it will be at the next login");

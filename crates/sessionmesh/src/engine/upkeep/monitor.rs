@@ -12,10 +12,11 @@ use sessionmesh_core::probe::{self, Path};
 use sessionmesh_core::stamp::Stamp;
 use tracing::{info, warn};
 
-use super::lateness::Turn;
-use super::node::Node;
-use super::peer::Peer;
-use super::topology::Topology;
+use crate::engine::replication;
+use crate::engine::state::lateness::Turn;
+use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
+use crate::engine::state::topology::Topology;
 use crate::lock::lock;
 
 /// Beats until the node stops.
@@ -27,29 +28,29 @@ pub(crate) async fn run(node: Arc<Node>) {
         let beats = if is_idle(&node) { &mut slow_beats } else { &mut beats };
         tokio::select! {
             biased;
-            () = node.stop.cancelled() => return,
+            () = node.lifecycle.stop.cancelled() => return,
             _ = beats.tick() => beat(&node, beats.period()),
         }
     }
 }
 
 fn is_idle(node: &Node) -> bool {
-    node.topology.load().peers().all(|peer| lock(&peer.outbox).is_clear())
+    node.cluster.topology.load().peers().all(|peer| lock(&peer.outbox).is_clear())
 }
 
 fn beat(node: &Arc<Node>, period: Duration) {
     let now = node.now();
-    let stall = **node.stall.load();
+    let stall = **node.cluster.stall.load();
     let gap_ms = stall.asleep_ms(now);
     let late = !stall.is_awake(&node.timing, now);
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     // Before the first beat there was nothing to be late for.
     if stall.has_beaten() {
         note_lateness(node, gap_ms.saturating_sub(millis(period)), now);
     }
     let all_confirmed = || topology.peers().all(|peer| !lock(&peer.liveness).is_doubted());
     let stall = stall.noticed(&node.timing, now, all_confirmed);
-    node.stall.store(Arc::new(stall));
+    node.cluster.stall.store(Arc::new(stall));
     for peer in topology.peers() {
         if gap_ms >= node.timing.stall_ms() {
             lock(&peer.liveness).stalled(gap_ms, &node.timing, now);
@@ -69,9 +70,9 @@ fn beat(node: &Arc<Node>, period: Duration) {
     }
     if topology.is_replacing() {
         // A lease may have run out, or a view been reported.
-        node.review_acks();
+        replication::review_acks(node);
     }
-    node.stall.store(Arc::new(stall.beaten(now)));
+    node.cluster.stall.store(Arc::new(stall.beaten(now)));
 }
 
 /// Whether no link can be had to a member that counts on, since gossip hears it: it may have run out of file descriptors.
@@ -85,7 +86,7 @@ fn is_unreachable(node: &Node, topology: &Topology, peer: &Peer, now: Moment) ->
 /// Notes how late a beat came, and tells the operator when the host begins and ceases to be too busy.
 fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
     // A long stall is one event, not a busy host.
-    match node.lateness.note(late_ms.min(node.timing.stall_ms()), node.timing.withhold_ms, now) {
+    match node.cluster.lateness.note(late_ms.min(node.timing.stall_ms()), node.timing.withhold_ms, now) {
         Some(Turn::Busy { late_ms }) => warn!(
             late_ms,
             "this host is too busy: what this node has to do waits for a processor for so long. Requests are slow; where \
@@ -99,7 +100,7 @@ fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
 /// Stops waiting for a peer that makes no progress.
 pub(crate) fn suspect(node: &Node, peer: &Peer) {
     warn!(peer = %peer.member.name, "it does not answer in time; commits stop waiting for it");
-    node.counters.suspicions.fetch_add(1, Ordering::Relaxed);
+    node.telemetry.counters.suspicions.fetch_add(1, Ordering::Relaxed);
     peer.suspect(&node.timing, node.now());
 }
 
@@ -107,17 +108,17 @@ pub(crate) fn suspect(node: &Node, peer: &Peer) {
 fn left_out(node: &Node, peer: &Peer) {
     probe::reached(Path::OwnerLeftOut);
     info!(peer = %peer.member.name, "commits are acknowledged without it");
-    let waiting = lock(&node.acks).sessions();
+    let waiting = lock(&node.replication.acks).sessions();
     for id in waiting {
-        let targets = node.targets(id.slot());
+        let targets = replication::targets(node, id.slot());
         mark_stand_ins(node, id, &targets);
     }
-    node.review_acks();
+    replication::review_acks(node);
 }
 
 /// Sends a session that is waited for to the members that stand in for an owner.
 pub(crate) fn mark_stand_ins(node: &Node, id: SessionId, targets: &Targets) {
-    let topology = node.topology.load();
+    let topology = node.cluster.topology.load();
     let now = node.now();
     for stand_in in targets.stand_ins.iter().filter_map(|stand_in| topology.peer(*stand_in)) {
         stand_in.mark(id, Stamp::ZERO, Lane::Awaited, false, now);

@@ -1,42 +1,19 @@
-//! Memory for messages that are still arriving: bounded for all connections together, and little of it for strangers.
+//! One connection's part of the memory for messages that are arriving.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sessionmesh_core::view::NodeHash;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
-use super::node::Node;
+use crate::engine::state::node::Node;
 
-/// What each connection may hold without asking, in bytes. Most messages are smaller.
-pub(crate) const FREE_BYTES: usize = 16 << 10;
-/// Frames of members that may be arriving at once; a frame has at most 256 KiB.
-const FRAMES_MAX: usize = 256;
-/// The same of connections that are no member's, all together.
-const STRANGERS_FRAMES_MAX: usize = 32;
-/// Messages of several frames that may be arriving at once, from members only; a message has at most 64 MiB.
-const LARGE_MAX: usize = 3;
 /// Who sends a message of several frames must be a member after so many commit deadlines: a newcomer may be in the view of
 /// others a little later than they are in its own.
 const STRANGER_DEADLINES: u32 = 2;
 const LOOK: Duration = Duration::from_millis(20);
-
-/// What all connections of a node share.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    frames: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-}
-
-impl Default for Inbox {
-    fn default() -> Self {
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { frames: semaphore(FRAMES_MAX), strangers: semaphore(STRANGERS_FRAMES_MAX), large: semaphore(LARGE_MAX) }
-    }
-}
 
 /// One connection's part of it. Who has to wait for room reads nothing meanwhile. A message takes room for its frame
 /// before room for the rest, always in this order, and all for the rest at once, so none waits for one that waits for it.
@@ -56,7 +33,7 @@ impl Room {
     /// Waits for room for one frame.
     pub(crate) async fn for_frame(&mut self) -> io::Result<()> {
         if self.frame.is_none() {
-            let inbox = &self.node.inbox;
+            let inbox = &self.node.bounds.inbox;
             let frames = if self.is_members() { &inbox.frames } else { &inbox.strangers };
             self.frame = Some(frames.clone().acquire_owned().await.map_err(io::Error::other)?);
         }
@@ -79,7 +56,7 @@ impl Room {
             }
             sleep(LOOK).await;
         }
-        self.large = Some(self.node.inbox.large.clone().acquire_owned().await.map_err(io::Error::other)?);
+        self.large = Some(self.node.bounds.inbox.large.clone().acquire_owned().await.map_err(io::Error::other)?);
         Ok(())
     }
 
@@ -89,6 +66,6 @@ impl Room {
     }
 
     fn is_members(&self) -> bool {
-        self.node.topology.load().peer(self.from).is_some()
+        self.node.cluster.topology.load().peer(self.from).is_some()
     }
 }

@@ -1,0 +1,202 @@
+//! Getting a change to all who must hold it, and learning who does.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sessionmesh_core::acks::{Ack, Done, Holds, Targets};
+use sessionmesh_core::id::{SessionId, Slot};
+use sessionmesh_core::outbox::{Item, Lane, Sent};
+use sessionmesh_core::placement::targets as rule;
+use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::view::NodeHash;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::state::node::Node;
+use crate::error::CommitError;
+use crate::lock::lock;
+
+/// What a commit waits for, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) ack: Ack,
+    pub(crate) strict: bool,
+    pub(crate) until: Instant,
+}
+
+impl Wait {
+    /// For all owners, until a commit deadline from now: for ends that stand whatever comes of it.
+    pub(crate) fn for_owners(node: &Node) -> Self {
+        Self { ack: Ack::Owners, strict: false, until: Instant::now() + node.config.commit_deadline }
+    }
+}
+
+/// Refuses changes once this node has handed over what it held. To be asked under the lock of the session: whoever
+/// closes the node passes through all locks afterwards, and then sees every change that was still let in.
+pub(crate) fn check_open(node: &Node) -> Result<(), CommitError> {
+    if node.is_closed() { Err(CommitError::Left) } else { Ok(()) }
+}
+
+/// Marks a change for all who must have it, and waits for the answers that `wait` asks for.
+pub(crate) async fn replicate(
+    node: &Node,
+    id: SessionId,
+    from: Stamp,
+    stamp: Stamp,
+    wait: Wait,
+) -> Result<usize, CommitError> {
+    node.telemetry.counters.commits.fetch_add(1, Ordering::Relaxed);
+    if wait.ack == Ack::Local {
+        mark_owners(node, id, from, Lane::Usual);
+        return Ok(0);
+    }
+    let (reply, mut answer) = oneshot::channel();
+    let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
+    mark_owners(node, id, from, Lane::Awaited);
+    // Without another node there is nobody to wait for.
+    let targets = targets(node, id.slot());
+    if targets.all().next().is_none() {
+        lock(&node.replication.acks).give_up(id, ticket);
+        probe::reached_if(Path::StrictAlone, || wait.strict);
+        return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
+    }
+    let late = if probe::planted(Bug::DeadlineIgnored) { node.config.commit_deadline * 4 } else { Duration::ZERO };
+    let copies = match timeout_at(wait.until + late, &mut answer).await {
+        Ok(Ok(copies)) => copies,
+        _ => match lock(&node.replication.acks).give_up(id, ticket) {
+            // Answered at the last moment.
+            None => answer.try_recv().unwrap_or(0),
+            Some(copies) => {
+                probe::reached(Path::CommitTimedOut);
+                node.telemetry.counters.commit_timeouts.fetch_add(1, Ordering::Relaxed);
+                return Err(CommitError::TimedOut { copies });
+            }
+        },
+    };
+    let wanted = match wait.ack {
+        Ack::Copies(wanted) => usize::from(wanted),
+        _ => usize::from(wait.strict),
+    };
+    if wait.strict && copies < wanted {
+        return Err(CommitError::TooFewCopies { copies, wanted });
+    }
+    Ok(copies)
+}
+
+/// Marks a session dirty for all who must have it: each owner, and a stand-in for each owner that is left out.
+///
+/// The topology is read after the change was stored. If it changes meanwhile, the marks are made again, so either
+/// they or the walk of the view change sees the session.
+pub(crate) fn mark_owners(node: &Node, id: SessionId, from: Stamp, lane: Lane) {
+    mark_for_all(node, id.into(), from, lane, true);
+}
+
+/// Like [`mark_owners`], but for the owners only: of what a node merely forwards, whoever made the change sees to
+/// the stand-ins. Two stand-ins that named each other would forward it for ever.
+pub(crate) fn forward_to_owners(node: &Node, item: impl Into<Item>, from: Stamp, lane: Lane) {
+    mark_for_all(node, item.into(), from, lane, false);
+}
+
+/// Lets the owners know that a session was accessed.
+pub(crate) fn propagate_access(node: &Node, id: SessionId) {
+    mark_owners(node, id, Stamp::PROBE, Lane::Usual);
+}
+
+fn mark_for_all(node: &Node, item: Item, from: Stamp, lane: Lane, stand_ins: bool) {
+    let mut epoch = None;
+    loop {
+        let topology = node.cluster.topology.load();
+        if epoch == Some(topology.epoch) {
+            return;
+        }
+        epoch = Some(topology.epoch);
+        let now = node.now();
+        let mut missing = 0;
+        for owner in topology.owners(item.slot()) {
+            let left_out = lock(&owner.liveness).is_left_out(now);
+            missing += usize::from(left_out);
+            let lane = if left_out { Lane::Bulk } else { lane };
+            owner.mark(item, from, lane, false, now);
+        }
+        let status = node.statuses(&topology, now);
+        let displaced = topology.displaced(item.slot(), &status, &node.timing, now);
+        let stand_ins = if stand_ins { missing } else { 0 };
+        let stand_ins = rule::stand_ins(&topology, item.slot(), stand_ins, &status);
+        for peer in displaced.into_iter().chain(stand_ins).filter_map(|node| topology.peer_or_former(node)) {
+            peer.mark(item, from, lane, false, now);
+        }
+    }
+}
+
+/// Whom a commit on a session in `slot` waits for.
+pub(crate) fn targets(node: &Node, slot: Slot) -> Targets {
+    let topology = node.cluster.topology.load();
+    let now = node.now();
+    let recovering = node.cluster.stall.load().is_recovering();
+    rule::targets(&topology, slot, recovering, node.statuses(&topology, now), &node.timing, now)
+}
+
+/// `peer` answered that it holds `id`.
+pub(crate) fn acknowledge(node: &Node, id: SessionId, peer: NodeHash, sent: u64, holds: Holds) {
+    if !lock(&node.replication.acks).waits_for(id) {
+        return;
+    }
+    let targets = targets(node, id.slot());
+    let done = lock(&node.replication.acks).heard(id, peer, sent, holds, &targets);
+    probe::reached_if(Path::StandInConfirmed, || !done.is_empty() && !targets.stand_ins.is_empty());
+    release(done);
+}
+
+/// Looks again at every wait: owners changed, or one of them is left out from now on.
+pub(crate) fn review_acks(node: &Node) {
+    let waiting = lock(&node.replication.acks).sessions();
+    for id in waiting {
+        let targets = targets(node, id.slot());
+        let done = lock(&node.replication.acks).review(id, &targets);
+        release(done);
+    }
+}
+
+/// Notes that an owner keeps what was sent to it. It counts only if it was sent and answered under the present
+/// owners: the topology is looked at under the lock, since a change of it stores the new one before it clears.
+pub(crate) fn confirm_handoff(node: &Node, sent: &Sent, owner: NodeHash) {
+    let mut confirmations = lock(&node.replication.confirmations);
+    if node.cluster.topology.load().epoch == sent.epoch {
+        confirmations.kept(sent.item, sent.version, owner);
+    } else {
+        probe::reached(Path::KeptTooLate);
+    }
+}
+
+/// Drops the copy of an item that this node does not own, if all owners keep it.
+///
+/// Not while one of them is joining: newcomers that die before they are ready must take nothing with them. Once they
+/// are ready the view task asks again.
+pub(crate) fn drop_if_handed_off(node: &Node, item: impl Into<Item>) {
+    let item = item.into();
+    let slot = item.slot();
+    let topology = node.cluster.topology.load();
+    let waits = || match item {
+        Item::Session(id) => lock(&node.replication.acks).waits_for(id),
+        Item::Tombstones(slot) => lock(&node.replication.acks).waits_in(slot),
+    };
+    if topology.is_owner(slot) || topology.has_joining_owner(slot) || waits() {
+        return;
+    }
+    let owners = topology.owner_nodes(slot);
+    let all_keep = |version| lock(&node.replication.confirmations).may_drop(item, version, &owners);
+    if node.store.drop_if(item, |version| all_keep(version) || probe::planted(Bug::LetGoWithoutKept)) {
+        probe::reached(Path::LetGo);
+        lock(&node.replication.confirmations).forget(item);
+        node.telemetry.counters.let_go.fetch_add(1, Ordering::Relaxed);
+        node.lifecycle.changed.notify_waiters();
+    }
+}
+
+fn release(done: Vec<Done<oneshot::Sender<usize>>>) {
+    for done in done {
+        // The commit may have given up at its deadline.
+        let _ = done.reply.send(done.copies);
+    }
+}

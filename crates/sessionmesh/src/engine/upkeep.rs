@@ -1,0 +1,12 @@
+//! What a node does by itself: finding others, computing views, joining, handing off, comparing copies, ending idle sessions,
+//! leaving.
+
+pub(crate) mod anti_entropy;
+mod differences;
+pub(crate) mod expire;
+mod handoff;
+pub(crate) mod leave;
+pub(crate) mod monitor;
+pub(crate) mod ready;
+pub(crate) mod search;
+pub(crate) mod view_task;
