@@ -1,5 +1,7 @@
 //! Records, deltas and messages for property tests.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -11,9 +13,13 @@ use crate::message::{
     Message, Ping, Pong, Refused, Told, ToldUser, Want, Welcome,
 };
 use crate::moment::Moment;
+use crate::placement::Placement;
 use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, Successor};
+use crate::slots::Slots;
 use crate::stamp::Stamp;
+use crate::terms::{Mode, Terms};
 use crate::users::UserKey;
+use crate::view::{Member, MemberState, View};
 
 /// When the nodes of a generated history look at their clocks: after all that happened in it.
 pub(crate) const NOW: Moment = Moment::START.plus_ms(1_000_000);
@@ -32,6 +38,30 @@ pub(crate) fn attribute(key: &str, value: Option<&[u8]>, stamp: Stamp) -> Attrib
 
 pub(crate) fn session() -> Session {
     Session::new(1_000, IdleLimit { stamp: stamp(1, 0), ms: 60_000 })
+}
+
+/// A member of its first incarnation, under which each slot has one backup.
+pub(crate) fn member(name: &str, state: MemberState) -> Member {
+    Member {
+        name: name.into(),
+        incarnation: 1,
+        addr: "127.0.0.1:4000".parse().expect("an address"),
+        zone: "".into(),
+        state,
+        terms: Terms { mode: Mode::PrimaryBackup { backups: 1 }, ..Terms::NONE },
+    }
+}
+
+/// The placement of node `me` under a view of these. Those after a `+` are joining, those after a `-` leaving.
+pub(crate) fn placement(me: &str, names: &[&str]) -> Placement {
+    let state = |name: &str| match name.as_bytes().first() {
+        Some(b'+') => MemberState::Joining,
+        Some(b'-') => MemberState::Leaving,
+        _ => MemberState::Ready,
+    };
+    let view = View::new(names.iter().map(|name| member(name.trim_start_matches(['+', '-']), state(name))));
+    let slots = Arc::new(Slots::new(&view, view.in_force().mode));
+    Placement::new(1, view, slots, me)
 }
 
 /// What a digest covers. The moments of an end are not in it.

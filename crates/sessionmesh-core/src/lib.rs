@@ -36,5 +36,6 @@ pub mod slots;
 pub mod stamp;
 pub mod terms;
 pub mod tombstones;
+pub mod user_limit;
 pub mod users;
 pub mod view;

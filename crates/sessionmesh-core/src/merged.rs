@@ -67,7 +67,7 @@ pub struct Effects {
     /// The other owners are told that the session was used.
     pub propagate_access: bool,
     /// This session ends, and what it holds is merged into the other one, if there is one.
-    pub fold: Option<(SessionId, Option<Successor>)>,
+    pub loser: Option<(SessionId, Option<Successor>)>,
     /// The owners get it from this node, which only passes it on.
     pub forward: Option<Stamp>,
     /// The sender gets what it lacks.
@@ -100,7 +100,7 @@ pub fn after_merge(merged: Merged<'_>) -> Effects {
     });
     // Also if nothing changed here: the node that made the losing end may have let go of it already, and then never sees
     // the two meet.
-    let fold = match (&delta.content, before.end()) {
+    let loser = match (&delta.content, before.end()) {
         (Content::Tombstone(WireEnd { successor: came, .. }), Some(was)) => ends_met(was, *came),
         _ => None,
     };
@@ -113,7 +113,7 @@ pub fn after_merge(merged: Merged<'_>) -> Effects {
         lift_hold: changed || reprieved,
         announcement: if changed { announcement(before, after, role) } else { None },
         propagate_access,
-        fold,
+        loser,
         forward: passes_on.then_some(if changed { delta.from } else { Stamp::PROBE }),
         send_back: newer,
     }
@@ -137,7 +137,7 @@ pub fn after_end(
     Effects {
         late_writes,
         announcement: announcement(before, after, role),
-        fold: was.and_then(|was| ends_met(was.successor, successor)),
+        loser: was.and_then(|was| ends_met(was.successor, successor)),
         ..Effects::default()
     }
 }

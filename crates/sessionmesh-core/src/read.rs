@@ -1,5 +1,7 @@
 //! What a node may conclude about a session from what others say they hold of it.
 
+pub mod user_round;
+
 use crate::id::SessionId;
 use crate::message::{Held, Told};
 use crate::moment::Moment;

@@ -26,7 +26,7 @@ use crate::config::{Config, ConfigError};
 use crate::engine::link::courier;
 use crate::engine::link::handshake::ask_who_is_at;
 use crate::engine::serve;
-use crate::engine::state::evidence::{self, Evidence, Reports};
+use crate::engine::state::evidence::{self, Reports};
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::lease_cache::Trust;
 use crate::engine::state::node::Node;
@@ -39,10 +39,11 @@ use crate::engine::upkeep::view_task::{STRANGERS_MAX, Views};
 use crate::engine::upkeep::{anti_entropy, expire, monitor, ready};
 use crate::error::StartError;
 use crate::life::Life;
-use crate::membership::{Carried, Heard, HeardState, Membership, MembershipConfig, PlainSeal};
+use crate::membership::{Carried, GossipState, MemberInfo, Membership, MembershipConfig, PlainSeal};
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
 use crate::user_index::UserIndex;
+use sessionmesh_core::membership::evidence::Evidence;
 
 /// How often a port is tried that is free for TCP and for UDP, when any port will do.
 const PORTS_TRIED: usize = 20;
@@ -164,7 +165,7 @@ impl Attempt {
             }
             let members = heard.borrow_and_update().clone();
             let others = members.iter().any(|member| *member.name != *self.node.config.name && member.alive);
-            let twins: Vec<&Heard> = members.iter().filter(|member| self.is_twin(member)).collect();
+            let twins: Vec<&MemberInfo> = members.iter().filter(|member| self.is_twin(member)).collect();
             if let Some(addr) = self.live_twin(&twins, &mut asked).await {
                 return Err(StartError::NameTaken { name: self.node.config.name.clone(), addr });
             }
@@ -198,18 +199,18 @@ impl Attempt {
     }
 
     /// Whether this is another life of this node's name.
-    fn is_twin(&self, member: &Heard) -> bool {
+    fn is_twin(&self, member: &MemberInfo) -> bool {
         let earlier =
             (member.incarnation, member.addr) < (self.node.identity.incarnation, self.node.identity.advertise);
         // Of two that start at once, the later one gives way.
-        let yields = member.state == HeardState::Probing && !earlier;
+        let yields = member.state == GossipState::Starting && !earlier;
         *member.name == *self.node.config.name && !yields
     }
 
     /// Where one of the lives that were not asked yet answers, if one does. All are asked at once, the latest first, each
     /// address once: a name that was started again and again must not delay its next start.
-    async fn live_twin(&self, twins: &[&Heard], asked: &mut BTreeSet<SocketAddr>) -> Option<SocketAddr> {
-        let may_live = twins.iter().rev().filter(|twin| twin.state != HeardState::Left);
+    async fn live_twin(&self, twins: &[&MemberInfo], asked: &mut BTreeSet<SocketAddr>) -> Option<SocketAddr> {
+        let may_live = twins.iter().rev().filter(|twin| twin.state != GossipState::Left);
         let elsewhere = may_live.map(|twin| twin.addr).filter(|addr| *addr != self.node.identity.advertise);
         let addrs: Vec<SocketAddr> = elsewhere.filter(|addr| asked.insert(*addr)).take(TWINS_ASKED_MAX).collect();
         let answers = join_all(addrs.iter().map(|addr| self.is_live_at(*addr))).await;

@@ -36,7 +36,7 @@ struct Heartbeat {
 
 impl Incarnations {
     /// Gossip has counted so many heartbeats.
-    pub fn heard(&mut self, node: NodeHash, count: u64, now: Moment) {
+    pub fn heartbeat(&mut self, node: NodeHash, count: u64, now: Moment) {
         let known = &mut self.0.entry(node).or_default().heartbeat;
         match known {
             Some(heartbeat) if heartbeat.count == count => {}
@@ -186,7 +186,7 @@ mod tests {
         for life in 0..43_200_u64 {
             let (node, now) = (NodeHash(life), at(life * 60_000));
             let heard: BTreeSet<NodeHash> = (life.saturating_sub(1)..=life).map(NodeHash).collect();
-            heard.iter().for_each(|node| incarnations.heard(*node, life, now));
+            heard.iter().for_each(|node| incarnations.heartbeat(*node, life, now));
             match life % 4 {
                 0 => incarnations.refused(node, now),
                 1 => incarnations.left(node),
@@ -202,7 +202,7 @@ mod tests {
     fn who_is_in_the_view_is_remembered_though_gossip_has_forgotten_it() {
         let mut incarnations = Incarnations::default();
         for node in [A, B] {
-            incarnations.heard(node, 1, at(0));
+            incarnations.heartbeat(node, 1, at(0));
             incarnations.joined([node]);
             incarnations.leaves(node);
         }
@@ -211,16 +211,16 @@ mod tests {
         assert!(incarnations.is_leaving(A) && !incarnations.is_leaving(B));
         assert!(!incarnations.has_moved(A));
         // Heard of again, it begins anew.
-        incarnations.heard(A, 2, at(1));
+        incarnations.heartbeat(A, 2, at(1));
         assert!(!incarnations.has_moved(A));
-        incarnations.heard(A, 3, at(2));
+        incarnations.heartbeat(A, 3, at(2));
         assert!(incarnations.has_moved(A));
     }
 
     #[test]
     fn a_member_is_alive_by_its_link_or_by_gossip() {
         let mut incarnations = Incarnations::default();
-        incarnations.heard(A, 1, at(0));
+        incarnations.heartbeat(A, 1, at(0));
         let alive = |detected, link_gone, ms| incarnations.is_alive(A, detected, link_gone, 100, at(ms));
         assert!(alive(false, Some(false), 10_000), "it answers on its link");
         assert!(alive(true, Some(true), 400) && alive(true, None, 400));
@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn who_refuses_is_no_member_until_it_was_heard_for_long_and_one_that_was_reached_stays_one() {
         let mut incarnations = Incarnations::default();
-        incarnations.heard(A, 1, at(0));
+        incarnations.heartbeat(A, 1, at(0));
         incarnations.refused(A, at(0));
         assert!(incarnations.is_refused(A) && incarnations.is_dead(A) && !incarnations.is_gone(A));
-        incarnations.heard(A, 2, at(2_001));
+        incarnations.heartbeat(A, 2, at(2_001));
         assert_eq!(incarnations.admit_heard(at(2_001)), [A]);
         assert!(!incarnations.is_refused(A));
         incarnations.refused(A, at(2_002));
@@ -242,7 +242,7 @@ mod tests {
         incarnations.connected(A);
         assert!(!incarnations.is_refused(A) && !incarnations.is_dead(A));
         incarnations.refused(A, at(3_000));
-        incarnations.heard(A, 3, at(5_001));
+        incarnations.heartbeat(A, 3, at(5_001));
         assert_eq!(incarnations.admit_heard(at(5_001)), [A]);
         incarnations.refused(A, at(5_002));
         assert!(!incarnations.is_refused(A), "it was reached once, and is heard");

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::members::Change;
 use crate::id::Slot;
 use crate::moment::Moment;
 use crate::placement::Placement;
@@ -140,6 +141,20 @@ impl LostMembers {
             self.gone.len() >= owners.unwrap_or(1) && self.gone.values().any(|gone| gone.is_awaited())
         };
         self.ownerships.iter().any(lost) || (self.overflown && too_many())
+    }
+
+    /// The view is another one. Sessions live for `idle_ms` at most.
+    pub fn view_changed(&mut self, changes: &[Change<'_>], after: &View, now: Moment, idle_ms: u64) {
+        for change in changes {
+            match *change {
+                Change::Restarted { was, planned: false } => self.add(was, true, now, idle_ms),
+                Change::Down { member, planned: false, dead } => self.add(member, dead, now, idle_ms),
+                Change::Up(_) | Change::Restarted { .. } | Change::Down { .. } => {}
+            }
+        }
+        for member in after.members() {
+            self.returned(&member.name, member.incarnation);
+        }
     }
 
     /// A member vanished. `dead`: nobody listens at its port any more.

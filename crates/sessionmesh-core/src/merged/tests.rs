@@ -112,9 +112,9 @@ fn of_two_ends_what_the_loser_made_ends_but_two_renewals_leave_each_other_alone(
     assert_eq!(ends_met(renewed(), Some(Successor::Renewed(id(4)))), None);
     let tombstone = Record::tombstone(end(moved()));
     let met = effects(&tombstone, ended(renewed()), ended(renewed()), Role::Backup, |merged| merged.changed = false);
-    assert_eq!(met.fold, Some((id(3), renewed())));
+    assert_eq!(met.loser, Some((id(3), renewed())));
     let was = end(moved());
-    assert_eq!(after_end(ended(moved()), ended(None), None, Some(&was), None, Role::Backup).fold, Some((id(3), None)));
+    assert_eq!(after_end(ended(moved()), ended(None), None, Some(&was), None, Role::Backup).loser, Some((id(3), None)));
 }
 
 #[test]

@@ -6,36 +6,13 @@ use super::drain::{self, Drain};
 use super::handoff::plan;
 use super::targets::targets;
 use super::*;
-use crate::terms::{Mode, Terms};
+use crate::arbitrary::placement;
 
 const TIMING: Timing = Timing::new(500);
 const NOW: Moment = Moment::START.plus_ms(100_000);
 
-fn member(name: &str, state: MemberState) -> Member {
-    Member {
-        name: name.into(),
-        incarnation: 1,
-        addr: "127.0.0.1:4000".parse().unwrap(),
-        zone: "".into(),
-        state,
-        terms: Terms { mode: Mode::PrimaryBackup { backups: 1 }, ..Terms::NONE },
-    }
-}
-
 fn node(name: &str) -> NodeHash {
     NodeHash::of(name, 1)
-}
-
-/// The placement of node `me` under a view of these, of which those after a `+` are joining.
-fn placement(me: &str, names: &[&str]) -> Placement {
-    let state = |name: &str| match name.as_bytes().first() {
-        Some(b'+') => MemberState::Joining,
-        Some(b'-') => MemberState::Leaving,
-        _ => MemberState::Ready,
-    };
-    let view = View::new(names.iter().map(|name| member(name.trim_start_matches(['+', '-']), state(name))));
-    let slots = Arc::new(Slots::new(&view, view.in_force().mode));
-    Placement::new(1, view, slots, me)
 }
 
 /// A slot that these own under the placement, the primary first.

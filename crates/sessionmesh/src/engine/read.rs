@@ -62,33 +62,41 @@ pub(crate) async fn look(node: &Arc<Node>, id: SessionId, access: Access) -> Res
         return Ok((id, Found::Live(record)));
     }
     // Most reads end above, and need not carry what the others take.
-    Box::pin(look_by_asking(node, id, access)).await
-}
-
-async fn look_by_asking(node: &Arc<Node>, id: SessionId, access: Access) -> Result<(SessionId, Found), LoadError> {
-    let deadline = Instant::now() + node.config.read_deadline;
-    let mut id = id;
-    for _ in 0..SUCCESSORS_MAX {
-        match find_until(node, id, access, deadline).await? {
-            Found::Moved(successor) => id = successor,
-            found => return Ok((id, found)),
-        }
-    }
-    Ok((id, Found::Nothing))
+    Box::pin(follow(node, id, access, |found| match found {
+        Found::Moved(successor) => Some(*successor),
+        _ => None,
+    }))
+    .await
 }
 
 /// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
 /// id that is known, without a session, if that has ended.
 pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionId, Option<Record>), LoadError> {
+    let (id, found) = follow(node, id, Access::Peek, |found| match found {
+        Found::Renewed { successor, .. } | Found::Moved(successor) => Some(*successor),
+        _ => None,
+    })
+    .await?;
+    Ok((id, if let Found::Live(record) = found { Some(record) } else { None }))
+}
+
+/// Reads session `id`, and then the one that `successor` names, and so on; all within one read deadline.
+async fn follow(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+    successor: impl Fn(&Found) -> Option<SessionId>,
+) -> Result<(SessionId, Found), LoadError> {
+    let deadline = Instant::now() + node.config.read_deadline;
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
-        match find(node, id, Access::Peek).await? {
-            Found::Live(record) => return Ok((id, Some(record))),
-            Found::Renewed { successor, .. } | Found::Moved(successor) => id = successor,
-            Found::Ended | Found::Nothing => break,
+        let found = find_until(node, id, access, deadline).await?;
+        match successor(&found) {
+            Some(successor) => id = successor,
+            None => return Ok((id, found)),
         }
     }
-    Ok((id, None))
+    Ok((id, Found::Nothing))
 }
 
 /// How often an id is followed to its successor. Each was a login of its own.

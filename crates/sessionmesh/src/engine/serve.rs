@@ -20,7 +20,6 @@ use super::link::frame::{self, FrameReader};
 use super::link::room::Room;
 use super::link::welcome::{Dialler, greet, later_life, reachable};
 use super::read::{self, user_query};
-use super::state::evidence::Evidence;
 use super::state::node::Node;
 use super::state::seldom::Seldom;
 use super::upkeep::{anti_entropy, expire};
@@ -28,6 +27,7 @@ use super::write::apply;
 use crate::lock::lock;
 use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
+use sessionmesh_core::membership::evidence::Evidence;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;

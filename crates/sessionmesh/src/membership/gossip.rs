@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::detour::Carried;
 use self::transport::{SealedTransport, ServerTransport};
-use super::{DatagramSeal, Heard, HeardState, MembershipConfig};
+use super::{DatagramSeal, GossipState, MemberInfo, MembershipConfig};
 use crate::lock::lock;
 use crate::network::Datagrams;
 
@@ -46,7 +46,7 @@ pub(super) struct Gossip {
     config: Arc<MembershipConfig>,
     id: ChitchatId,
     transport: SealedTransport,
-    state: Mutex<HeardState>,
+    state: Mutex<GossipState>,
     /// `None` once stopped.
     server: Mutex<Option<Arc<ChitchatHandle>>>,
     /// Members that count as alive until the time given although the detector of a fresh server does not know them yet.
@@ -58,7 +58,7 @@ pub(super) struct Gossip {
 }
 
 impl Gossip {
-    /// Starts to gossip over `socket` as the member that `config` describes, in the state [`HeardState::Probing`].
+    /// Starts to gossip over `socket` as the member that `config` describes, in the state [`GossipState::Starting`].
     pub(super) async fn start(
         socket: Arc<dyn Datagrams>,
         seal: Arc<dyn DatagramSeal>,
@@ -79,7 +79,7 @@ impl Gossip {
         let gossip = Self {
             id: ChitchatId::new(config.name.as_str(), config.incarnation, config.advertise),
             transport,
-            state: Mutex::new(HeardState::Probing),
+            state: Mutex::new(GossipState::Starting),
             server: Mutex::new(None),
             carried: Mutex::default(),
             changed: Arc::default(),
@@ -111,11 +111,11 @@ impl Gossip {
     }
 
     /// Sets the own state and gossips to every live member at once.
-    pub(super) async fn set_state(&self, state: HeardState) {
+    pub(super) async fn set_state(&self, state: GossipState) {
         {
             let mut own = lock(&self.state);
             // A node that has said that it leaves takes that back never, whichever of its tasks speaks last.
-            if *own >= HeardState::Leaving && state < *own {
+            if *own >= GossipState::Leaving && state < *own {
                 return;
             }
             *own = state;
@@ -126,7 +126,7 @@ impl Gossip {
     }
 
     /// All other incarnations that said enough about themselves, sorted by name and incarnation.
-    pub(super) async fn heard(&self) -> Vec<Heard> {
+    pub(super) async fn heard(&self) -> Vec<MemberInfo> {
         let carried = self.carried();
         self.with(|chitchat| {
             self.say(chitchat);

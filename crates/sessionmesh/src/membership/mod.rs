@@ -5,7 +5,6 @@
 //! gossip has not heard; a wait for an answer.
 
 mod gossip;
-mod heard;
 mod multicast;
 mod named;
 mod resolution;
@@ -26,8 +25,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 pub(crate) use self::gossip::Carried;
 use self::gossip::Gossip;
-use self::heard::same_but_heartbeats;
-pub(crate) use self::heard::{Heard, HeardState};
 use self::multicast::Beacons;
 pub(crate) use self::named::{LookedUp, Named};
 use self::resolution::Resolution;
@@ -35,6 +32,8 @@ pub(crate) use self::seal::{DatagramSeal, PlainSeal};
 use crate::life::Life;
 use crate::lock::lock;
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
+use sessionmesh_core::membership::gossiped::same_but_heartbeats;
+pub(crate) use sessionmesh_core::membership::gossiped::{GossipState, MemberInfo};
 
 /// The longest name of a cluster, node or zone, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
@@ -102,7 +101,7 @@ impl MembershipConfig {
 /// One member's view of the cluster, kept up to date by background tasks that end with it.
 pub(crate) struct Membership {
     gossip: Arc<Gossip>,
-    heard: watch::Receiver<Arc<Vec<Heard>>>,
+    heard: watch::Receiver<Arc<Vec<MemberInfo>>>,
     /// Kept also where nothing is ever looked up: whoever waits for news of it must not take its end for news.
     named: watch::Sender<Named>,
     multicast_error: watch::Receiver<Option<String>>,
@@ -116,7 +115,7 @@ impl std::fmt::Debug for Membership {
 }
 
 impl Membership {
-    /// Starts to gossip, in the state [`HeardState::Probing`], and all configured discoveries, as part of `life`.
+    /// Starts to gossip, in the state [`GossipState::Starting`], and all configured discoveries, as part of `life`.
     ///
     /// # Errors
     /// The configuration is impossible, the gossip port cannot be bound, or multicast fails and must not.
@@ -164,7 +163,7 @@ impl Membership {
     /// All other incarnations heard of, dead ones of the last minutes included, sorted by name and incarnation.
     ///
     /// Whoever waits is woken when anything but heartbeats has changed; whoever looks sees the heartbeats of the last tick.
-    pub(crate) fn heard(&self) -> watch::Receiver<Arc<Vec<Heard>>> {
+    pub(crate) fn heard(&self) -> watch::Receiver<Arc<Vec<MemberInfo>>> {
         self.heard.clone()
     }
 
@@ -176,7 +175,7 @@ impl Membership {
     /// Sets the own state and tells every live member at once.
     ///
     /// Telling needs an answer, so a member that stops at the next instruction may not have been heard.
-    pub(crate) async fn set_state(&self, state: HeardState) {
+    pub(crate) async fn set_state(&self, state: GossipState) {
         self.gossip.set_state(state).await;
     }
 
@@ -266,7 +265,7 @@ fn spawn(life: &Life, task: &'static str, future: impl Future<Output = ()> + Sen
 }
 
 /// Publishes what gossip hears, and replaces its server should that end.
-async fn watch_over(gossip: Arc<Gossip>, every: Duration, publish: watch::Sender<Arc<Vec<Heard>>>) {
+async fn watch_over(gossip: Arc<Gossip>, every: Duration, publish: watch::Sender<Arc<Vec<MemberInfo>>>) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

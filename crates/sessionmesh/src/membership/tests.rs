@@ -51,7 +51,7 @@ async fn start_all(configs: &[MembershipConfig]) -> Vec<Membership> {
 }
 
 /// Waits until `member` hears what `wanted` says.
-pub(super) async fn until(member: &Membership, wanted: impl FnMut(&Arc<Vec<Heard>>) -> bool) {
+pub(super) async fn until(member: &Membership, wanted: impl FnMut(&Arc<Vec<MemberInfo>>) -> bool) {
     timeout(DEADLINE, member.heard().wait_for(wanted)).await.expect("heard in time").unwrap();
 }
 
@@ -96,7 +96,7 @@ async fn members_find_each_other_by_seeds() {
     let heard = members[0].heard().borrow().clone();
     assert_eq!(heard.iter().map(|heard| &*heard.name).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!((heard[0].addr, &*heard[0].zone), (configs[1].bind, "zone-of-b"));
-    assert_eq!((heard[0].incarnation, heard[0].state), (1, HeardState::Probing));
+    assert_eq!((heard[0].incarnation, heard[0].state), (1, GossipState::Starting));
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_silent_member_is_no_longer_alive() {
 async fn a_new_state_spreads_at_once() {
     let members = start_all(&three_with_seeds().await).await;
     until_all_hear(&members, 2).await;
-    for state in HeardState::ALL {
+    for state in GossipState::ALL {
         let start = Instant::now();
         members[1].set_state(state).await;
         for member in [&members[0], &members[2]] {

@@ -137,7 +137,7 @@ impl Session {
         let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
         if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
             // The old id goes on; the new one, which nobody was told, does not.
-            end::fold(node, successor.id(), Some(Successor::Renewed(id)));
+            end::retire_loser(node, successor.id(), Some(Successor::Renewed(id)));
             return Err(error);
         }
         committed.copies = end::invalidate(node, id, Some(record), Some(successor), self.mesh.wait()).await;

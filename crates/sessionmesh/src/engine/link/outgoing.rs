@@ -20,12 +20,12 @@ use super::frame::{self, FrameReader};
 use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, refused, shake_hands};
 use super::room::Room;
 use crate::engine::replication;
-use crate::engine::state::evidence::Evidence;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
 use crate::engine::state::spare::is_want_of_descriptors;
 use crate::lock::lock;
 use crate::network::ByteStream;
+use sessionmesh_core::membership::evidence::Evidence;
 
 /// The shortest time between two pings, in milliseconds, whatever deadline a peer says it has.
 const PING_MS_MIN: u64 = 10;

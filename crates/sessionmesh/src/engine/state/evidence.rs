@@ -1,26 +1,7 @@
 //! What is learned about members outside of gossip, on its way to the task that computes views.
 
-use sessionmesh_core::view::NodeHash;
+use sessionmesh_core::membership::evidence::Evidence;
 use tokio::sync::mpsc;
-
-/// What a link, or this node itself, learned about a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evidence {
-    /// Its port refuses connections: the process is gone.
-    Refused(NodeHash),
-    /// The link is up.
-    Connected(NodeHash),
-    /// Another incarnation or another node answers at its address.
-    Replaced(NodeHash),
-    /// It says that it is leaving.
-    Leaving(NodeHash),
-    /// It has left.
-    Left(NodeHash),
-    /// This node has all that it must hold, since it joined for the time with this number (see `Node::joins`).
-    Ready(u64),
-    /// This node hands over what it holds, and will stop.
-    LeavingMyself,
-}
 
 /// Reports that may wait to be looked at.
 const WAITING_MAX: usize = 256;
@@ -54,6 +35,8 @@ mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
     use std::task::Poll;
+
+    use sessionmesh_core::view::NodeHash;
 
     use super::*;
 

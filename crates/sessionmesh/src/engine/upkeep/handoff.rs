@@ -17,8 +17,8 @@ use crate::engine::state::store::Store;
 use crate::engine::state::topology::Topology;
 use crate::lock::lock;
 
-/// Walks the store, stripe by stripe, and marks what other owners may lack.
-pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topology>, known: BTreeSet<NodeHash>) {
+/// Scans the store, stripe by stripe, and marks what other owners may lack.
+pub(crate) async fn scan(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topology>, known: BTreeSet<NodeHash>) {
     let mut marked = 0_usize;
     for stripe in Store::stripes() {
         let with_peers =
@@ -40,7 +40,7 @@ pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topol
         }
         tokio::task::yield_now().await;
     }
-    debug!(epoch = after.epoch, marked, "walked the store");
+    debug!(epoch = after.epoch, marked, "scanned the store");
     node.replication.scanned.raise(after.epoch);
     node.lifecycle.changed.notify_waiters();
 }
@@ -49,7 +49,7 @@ pub(crate) async fn run(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topol
 const LOOKED_AT_ONCE: usize = 256;
 
 /// Owners are ready that were joining: what they keep need not be held here any more.
-pub(crate) async fn let_go_of_what_is_kept(node: Arc<Node>) {
+pub(crate) async fn release_confirmed(node: Arc<Node>) {
     let kept = lock(&node.replication.confirmations).items();
     for items in kept.chunks(LOOKED_AT_ONCE) {
         for item in items {

@@ -10,12 +10,12 @@ use sessionmesh_core::probe::{self, Bug, Path};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::engine::state::evidence::Evidence;
 use crate::engine::state::node::Node;
 use crate::error::LeaveError;
 use crate::lock::lock;
-use crate::membership::{HeardState, Membership};
+use crate::membership::{GossipState, Membership};
 use crate::mesh::Leave;
+use sessionmesh_core::membership::evidence::Evidence;
 
 /// How long a last word to the peers may take.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub(crate) async fn run(node: &Arc<Node>, membership: &Membership, deadline: Dur
     let start = Instant::now();
     let until = start + deadline;
     node.cluster.reports.found(Evidence::LeavingMyself).await;
-    membership.set_state(HeardState::Leaving).await;
+    membership.set_state(GossipState::Leaving).await;
     info!(sessions = node.store.live(), "leaving");
     let handing_over = async {
         handed_over(node).await;
@@ -61,7 +61,7 @@ async fn say_goodbye(node: &Node, membership: &Membership) {
     for peer in topology.peers() {
         peer.send(&Message::Bye);
     }
-    membership.set_state(HeardState::Left).await;
+    membership.set_state(GossipState::Left).await;
     // The links take it at once, unless they are down.
     let sent = async {
         while topology.peers().any(|peer| peer.is_connected() && peer.has_control()) {

@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::search::Search;
-use crate::engine::state::evidence::Evidence;
 use crate::engine::state::node::Node;
-use crate::membership::{HeardState, Membership};
+use crate::membership::{GossipState, Membership};
+use sessionmesh_core::membership::evidence::Evidence;
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
 pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Arc<Search>, ready: watch::Sender<bool>) {
@@ -22,7 +22,7 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
     let joining = async {
         loop {
             let join = node.lifecycle.joins.load(Ordering::Acquire);
-            membership.set_state(HeardState::Joining).await;
+            membership.set_state(GossipState::Joining).await;
             ready.send_replace(false);
             let skipped = wait_for_all(&node, &membership, &search).await;
             if join != node.lifecycle.joins.load(Ordering::Acquire) {
@@ -35,7 +35,7 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
             }
             info!(sessions = node.store.live(), "ready");
             node.cluster.reports.found(Evidence::Ready(join)).await;
-            membership.set_state(HeardState::Ready).await;
+            membership.set_state(GossipState::Ready).await;
             ready.send_replace(true);
             node.lifecycle.rejoin.notified().await;
         }

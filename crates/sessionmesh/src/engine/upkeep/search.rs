@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::alone::{Alone, Outcome, Tried};
 use crate::engine::link::handshake::{RefusedBy, ask_who_is_at};
 use crate::engine::state::node::Node;
-use crate::membership::{HeardState, LookedUp, Membership, Named};
+use crate::membership::{GossipState, LookedUp, Membership, Named};
 
 /// A starting node takes itself for alone after this time at the latest, whoever has not answered. Longer than a look-up
 /// of which two packets were lost, and than a firewall's silence is worth.
@@ -128,8 +128,8 @@ impl Search {
     fn has_company(&self, node: &Node) -> bool {
         let heard = self.membership.heard();
         let heard = heard.borrow();
-        let is_there = |heard: &crate::membership::Heard| {
-            *heard.name != *node.config.name && heard.alive && heard.state != HeardState::Left
+        let is_there = |heard: &crate::membership::MemberInfo| {
+            *heard.name != *node.config.name && heard.alive && heard.state != GossipState::Left
         };
         node.cluster.topology.load().peers().next().is_some() || heard.iter().any(is_there)
     }

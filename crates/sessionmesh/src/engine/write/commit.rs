@@ -51,29 +51,51 @@ pub(crate) async fn commit(
     change: &Change,
     wait: Wait,
 ) -> Result<Committed, CommitError> {
-    let mut id = id;
-    let mut base = base.cloned();
+    let attempt = |id, base: Option<&Record>| write(node, id, base, change);
+    let (id, written) = on_latest(node, id, base, wait.until, attempt).await?;
+    let (stamp, record) = match written {
+        Written::Nothing(record) => return Ok(Committed { id, record, copies: Ok(0), changed: false }),
+        Written::New(stamp, record) => {
+            node.emit(Event::Created { id });
+            (stamp, record)
+        }
+        Written::At(stamp, record) => (stamp, record),
+    };
+    let from = if change.create.is_some() { Stamp::ZERO } else { stamp };
+    let copies = replicate(node, id, from, stamp, wait).await;
+    Ok(Committed { id, record, copies, changed: true })
+}
+
+/// What came of an attempt to change a session.
+pub(super) enum Attempt<T> {
+    Done(T),
+    /// It has been renewed or moved: nothing was changed.
+    Renewed(Successor),
+}
+
+/// Lets `attempt` change session `id`, or the one that took its place, over as many renewals as there were. It gets the id
+/// and what is known of the session beside what this node holds: `base` for `id` itself. Says which session it was.
+pub(super) async fn on_latest<T>(
+    node: &Arc<Node>,
+    id: SessionId,
+    base: Option<&Record>,
+    until: Instant,
+    mut attempt: impl FnMut(SessionId, Option<&Record>) -> Result<Attempt<T>, CommitError>,
+) -> Result<(SessionId, T), CommitError> {
+    let mut latest = None;
     for _ in 0..SUCCESSORS_MAX {
-        node.replication.expiry_holds.passed(id, wait.until).await;
-        let written = write(node, id, base.as_ref(), change)?;
-        let (stamp, record) = match written {
-            Written::Nothing(record) => {
-                return Ok(Committed { id, record, copies: Ok(0), changed: false });
-            }
-            Written::New(stamp, record) => {
-                node.emit(Event::Created { id });
-                (stamp, record)
-            }
-            Written::At(stamp, record) => (stamp, record),
-            Written::Renewed(successor) => {
-                probe::reached(Path::CommitFollowedRenewal);
-                (id, base) = resolve(node, successor.id(), wait.until).await;
-                continue;
-            }
+        let (id, base) = match &latest {
+            None => (id, base),
+            Some((id, base)) => (*id, Option::as_ref(base)),
         };
-        let from = if change.create.is_some() { Stamp::ZERO } else { stamp };
-        let copies = replicate(node, id, from, stamp, wait).await;
-        return Ok(Committed { id, record, copies, changed: true });
+        node.replication.expiry_holds.passed(id, until).await;
+        match attempt(id, base)? {
+            Attempt::Done(done) => return Ok((id, done)),
+            Attempt::Renewed(successor) => {
+                probe::reached(Path::CommitFollowedRenewal);
+                latest = Some(resolve(node, successor.id(), until).await);
+            }
+        }
     }
     Err(CommitError::Unknown)
 }
@@ -91,11 +113,10 @@ enum Written {
     Nothing(Record),
     New(Stamp, Record),
     At(Stamp, Record),
-    Renewed(Successor),
 }
 
 /// Applies a change to the copy held here, under the map's lock.
-fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> Result<Written, CommitError> {
+fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> Result<Attempt<Written>, CommitError> {
     let now = node.now();
     node.store.update(id, |held| {
         check_open(node)?;
@@ -103,10 +124,8 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             Err(CommitError::Unknown) if change.create.is_some() => None,
             known => Some(known?),
         };
-        match known.as_ref().map_or(Status::Live, Record::status) {
-            Status::Live => {}
-            Status::Invalidated { successor: Some(successor) } => return Ok(Written::Renewed(successor)),
-            Status::Expired | Status::Invalidated { successor: None } => return Err(CommitError::Ended),
+        if let Some(successor) = known.as_ref().map_or(Ok(None), successor_of)? {
+            return Ok(Attempt::Renewed(successor));
         }
         let session = known.as_ref().map(|record| &*record.session).or(change.inherit.as_deref());
         let is_new = |key: &str, value: &Option<Value>| session.and_then(|session| session.get(key)) != value.as_ref();
@@ -118,7 +137,9 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             exceeded("sessions (max_sessions)", found, allowed)?;
         }
         let (mut record, stamp) = match known {
-            Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => return Ok(Written::Nothing(record)),
+            Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => {
+                return Ok(Attempt::Done(Written::Nothing(record)));
+            }
             Some(record) => (record, node.tick()),
             None => {
                 let stamp = node.tick();
@@ -143,7 +164,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         }
         let new = held.is_none() && base.is_none();
         let record = hold(held, record, now);
-        Ok(if new { Written::New(stamp, record) } else { Written::At(stamp, record) })
+        Ok(Attempt::Done(if new { Written::New(stamp, record) } else { Written::At(stamp, record) }))
     })
 }
 
@@ -156,27 +177,26 @@ pub(crate) async fn update<R>(
     wait: Wait,
     change: impl FnOnce(Option<&Value>) -> Result<(Option<Value>, R), CommitError>,
 ) -> Result<(Committed, R), CommitError> {
-    let (mut id, mut base) = (id, base.cloned());
-    for _ in 0..SUCCESSORS_MAX {
-        node.replication.expiry_holds.passed(id, wait.until).await;
-        let renewed = |held: Option<&Entry>| held?.record.session.invalidated()?.successor;
-        let Some(successor) = node.store.read(id, renewed) else { break };
-        (id, base) = resolve(node, successor.id(), wait.until).await;
-    }
-    let now = node.now();
-    let (stamp, record, result) = node.store.update(id, |held| {
-        check_open(node)?;
-        let mut record = known(held.as_ref(), base.as_ref(), now)?;
-        if record.status() != Status::Live {
-            return Err(CommitError::Ended);
-        }
-        let (value, result) = change(record.session.get(key))?;
-        let put = (key.clone(), value);
-        check_limits(node, Some(&record.session), &[&put])?;
-        let stamp = node.tick();
-        Arc::make_mut(&mut record.session).put(Attribute { key: put.0, value: put.1, stamp });
-        Ok((stamp, hold(held, record, now), result))
-    })?;
+    // It is called once: after a change there is no other attempt.
+    let mut change = Some(change);
+    let attempt = |id, base: Option<&Record>| {
+        let now = node.now();
+        node.store.update(id, |held| {
+            check_open(node)?;
+            let mut record = known(held.as_ref(), base, now)?;
+            if let Some(successor) = successor_of(&record)? {
+                return Ok(Attempt::Renewed(successor));
+            }
+            let change = change.take().ok_or(CommitError::Ended)?;
+            let (value, result) = change(record.session.get(key))?;
+            let put = (key.clone(), value);
+            check_limits(node, Some(&record.session), &[&put])?;
+            let stamp = node.tick();
+            Arc::make_mut(&mut record.session).put(Attribute { key: put.0, value: put.1, stamp });
+            Ok(Attempt::Done((stamp, hold(held, record, now), result)))
+        })
+    };
+    let (id, (stamp, record, result)) = on_latest(node, id, base, wait.until, attempt).await?;
     let copies = replicate(node, id, stamp, stamp, wait).await;
     Ok((Committed { id, record, copies, changed: true }, result))
 }
@@ -193,6 +213,15 @@ fn known(held: Option<&Entry>, base: Option<&Record>, now: Moment) -> Result<Rec
         // A handle that was kept for longer than the session may be idle proves nothing.
         (None, Some(base)) if !base.is_past_limit(now) => Ok(base.clone()),
         (None, _) => Err(CommitError::Unknown),
+    }
+}
+
+/// What took the place of a session that was renewed or moved; `None` if it lives.
+fn successor_of(record: &Record) -> Result<Option<Successor>, CommitError> {
+    match record.status() {
+        Status::Live => Ok(None),
+        Status::Invalidated { successor: Some(successor) } => Ok(Some(successor)),
+        Status::Expired | Status::Invalidated { successor: None } => Err(CommitError::Ended),
     }
 }
 

@@ -12,12 +12,14 @@ use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::view::NodeHash;
 
-use crate::engine::read::{self, Access, SUCCESSORS_MAX};
+use super::commit::{Attempt, on_latest};
+use crate::engine::read::{self, Access};
 use crate::engine::replication::{self, Wait, check_open, replicate};
 use crate::engine::state::node::Node;
 use crate::error::CommitError;
 use crate::event::Event;
 use crate::network::BoxFuture;
+use tokio::time::Instant;
 
 /// What came of an end that was made.
 #[derive(Debug)]
@@ -82,9 +84,9 @@ pub(crate) async fn end(
 
 /// Does what follows from a merge or an end of session `id`. `from` is who sent what was merged.
 pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effects: Effects) {
-    let Effects { late_writes, lift_hold, announcement, propagate_access, fold: folded, forward, send_back } = effects;
+    let Effects { late_writes, lift_hold, announcement, propagate_access, loser, forward, send_back } = effects;
     if let Some((successor, attributes)) = late_writes {
-        follow(node, successor, attributes);
+        forward_late_writes(node, successor, attributes);
     }
     if lift_hold {
         node.replication.expiry_holds.lift(id);
@@ -98,8 +100,8 @@ pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effec
     if propagate_access {
         replication::propagate_access(node, id);
     }
-    if let Some((loser, winner)) = folded {
-        fold(node, loser, winner);
+    if let Some((loser, winner)) = loser {
+        retire_loser(node, loser, winner);
     }
     if let Some(from) = forward {
         replication::forward_to_owners(node, id, from, Lane::Usual);
@@ -112,40 +114,40 @@ pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effec
 }
 
 /// Ends `loser` in a task of its own; what it holds is merged into `winner`, if there is one.
-pub(crate) fn fold(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>) {
-    let following = Following::new(node);
-    let folding: BoxFuture<'static, ()> = Box::pin(async move {
-        let node = &following.0;
+pub(crate) fn retire_loser(node: &Arc<Node>, loser: SessionId, winner: Option<Successor>) {
+    let task = RenewalTask::new(node);
+    let retiring: BoxFuture<'static, ()> = Box::pin(async move {
+        let node = &task.0;
         if let Some(winner) = winner
             && let Ok(Some((_, theirs))) = read::load(node, loser, Access::Peek).await
         {
-            pour(node, winner.id(), theirs.session.attributes()).await;
+            merge_into(node, winner.id(), theirs.session.attributes()).await;
         }
         let wait = Wait::for_owners(node);
         // It goes on replicating whatever the answer, so the answer changes nothing.
         let _ = invalidate(node, loser, None, winner, wait).await;
     });
-    node.lifecycle.life.spawn("folding", folding);
+    node.lifecycle.life.spawn("retire-loser", retiring);
 }
 
 /// What was written to an id that has been renewed goes to its successor, in a task of its own.
-fn follow(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
-    let following = Following::new(node);
-    let pouring: BoxFuture<'static, ()> = Box::pin(async move { pour(&following.0, successor, &attributes).await });
-    node.lifecycle.life.spawn("pouring", pouring);
+fn forward_late_writes(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
+    let task = RenewalTask::new(node);
+    let forwarding: BoxFuture<'static, ()> = Box::pin(async move { merge_into(&task.0, successor, &attributes).await });
+    node.lifecycle.life.spawn("late-writes", forwarding);
 }
 
 /// Counts a task that follows a renewal, for the figures.
-struct Following(Arc<Node>);
+struct RenewalTask(Arc<Node>);
 
-impl Following {
+impl RenewalTask {
     fn new(node: &Arc<Node>) -> Self {
         node.replication.renewals_followed.fetch_add(1, Ordering::Relaxed);
         Self(node.clone())
     }
 }
 
-impl Drop for Following {
+impl Drop for RenewalTask {
     fn drop(&mut self) {
         self.0.replication.renewals_followed.fetch_sub(1, Ordering::Relaxed);
     }
@@ -153,29 +155,25 @@ impl Drop for Following {
 
 /// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if
 /// several nodes do the same, or one does it again.
-async fn pour(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
-    let mut id = id;
-    for _ in 0..SUCCESSORS_MAX {
-        let Ok((latest, theirs)) = read::resolve(node, id).await else { return };
-        id = latest;
-        let (changed, successor) = node.store.update(id, |held| {
-            let Some(mut record) = held.as_ref().map(|entry| entry.record.clone()).or(theirs) else {
-                return (false, None);
-            };
+async fn merge_into(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
+    let Ok((id, theirs)) = read::resolve(node, id).await else { return };
+    let merge = |id, theirs: Option<&Record>| {
+        node.store.update(id, |held| {
+            let known = held.as_ref().map(|entry| &entry.record).or(theirs);
+            let mut record = known.ok_or(CommitError::Unknown)?.clone();
             if let Status::Invalidated { successor } = record.status() {
-                return (false, successor);
+                return successor.map(Attempt::Renewed).ok_or(CommitError::Ended);
             }
             let changed = Arc::make_mut(&mut record.session).put_all(attributes.iter().cloned());
             if changed {
                 *held = Some(Entry::new(record));
             }
-            (changed, None)
-        });
-        if changed {
-            probe::reached(Path::LateWritePoured);
-            replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual);
-        }
-        let Some(successor) = successor else { return };
-        id = successor.id();
+            Ok(Attempt::Done(changed))
+        })
+    };
+    let until = Instant::now() + node.config.commit_deadline;
+    if let Ok((id, true)) = on_latest(node, id, theirs.as_ref(), until, merge).await {
+        probe::reached(Path::LateWritePoured);
+        replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual);
     }
 }

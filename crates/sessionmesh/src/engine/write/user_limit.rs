@@ -1,6 +1,5 @@
 //! What follows from knowing whose a session is: ending all of a user's, and the limit on how many there may be.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use futures::stream;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::session::{Record, Value};
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::user_limit::{UserSession, surplus};
 use sessionmesh_core::users::UserKey;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -166,7 +166,12 @@ impl Login {
         for (id, record) in &found {
             let Some((stamp, _)) = users.index.watched(&record.session) else { continue };
             let idle_limit = Duration::from_millis(record.session.idle_limit().ms);
-            others.push(Other { id: *id, since: stamp, idle: Duration::from_millis(record.idle_ms(now)), idle_limit });
+            others.push(UserSession {
+                id: *id,
+                since: stamp,
+                idle: Duration::from_millis(record.idle_ms(now)),
+                idle_limit,
+            });
         }
         let allowed = usize::try_from(node.config.max_sessions_per_user).unwrap_or(usize::MAX);
         let chosen = surplus(others, since, allowed);
@@ -175,82 +180,5 @@ impl Login {
         if !ended.unconfirmed.is_empty() {
             warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not confirmed everywhere");
         }
-    }
-}
-
-/// A session of a user, for the choice of those that have to go.
-#[derive(Clone, Debug)]
-struct Other {
-    id: SessionId,
-    /// When it became the user's.
-    since: Stamp,
-    idle: Duration,
-    idle_limit: Duration,
-}
-
-/// Which sessions a login of `since` ends so that `allowed` are left: of those that logged in before it the longest idle
-/// ones.
-///
-/// The order of logins is the same on all nodes, so of two at the same time at most one ends the other. Nodes know
-/// accesses to a tenth of the idle limit only; idle times that differ by less are the same, and the earlier login goes.
-fn surplus(mut sessions: Vec<Other>, since: Stamp, allowed: usize) -> BTreeSet<SessionId> {
-    let too_many = sessions.len().saturating_sub(allowed);
-    let longest = sessions.iter().map(|session| session.idle_limit).max().unwrap_or_default();
-    let step = (longest / 10).max(Duration::from_millis(1)).as_millis();
-    sessions.retain(|session| session.since < since);
-    sessions.sort_by_key(|session| (Reverse(session.idle.as_millis() / step), session.since, session.id));
-    sessions.into_iter().take(too_many).map(|session| session.id).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(number: u8) -> SessionId {
-        SessionId::from_bytes([number; 16])
-    }
-
-    const fn stamp(counter: u64) -> Stamp {
-        Stamp { counter, node: 1 }
-    }
-
-    /// Idle times in tenths of the limit.
-    fn other(number: u8, since: u64, tenths: u32) -> Other {
-        let idle = Duration::from_secs(60) * tenths;
-        Other { id: id(number), since: stamp(since), idle, idle_limit: Duration::from_secs(600) }
-    }
-
-    fn chosen(sessions: &[Other], since: u64, allowed: usize) -> Vec<SessionId> {
-        surplus(sessions.to_vec(), stamp(since), allowed).into_iter().collect()
-    }
-
-    #[test]
-    fn the_longest_idle_go_and_only_so_many_as_are_too_many() {
-        let sessions = [other(1, 1, 0), other(2, 2, 9), other(3, 3, 5), other(4, 4, 0)];
-        assert!(chosen(&sessions, 4, 4).is_empty());
-        assert_eq!(chosen(&sessions, 4, 3), [id(2)]);
-        assert_eq!(chosen(&sessions, 4, 2), [id(2), id(3)]);
-        assert_eq!(chosen(&sessions, 4, 1), [id(1), id(2), id(3)]);
-    }
-
-    #[test]
-    fn the_login_itself_never_goes() {
-        assert!(chosen(&[other(1, 1, 9)], 1, 0).is_empty());
-    }
-
-    #[test]
-    fn of_two_logins_at_once_the_later_one_stays_and_both_agree_on_the_rest() {
-        let sessions = [other(1, 1, 3), other(2, 2, 1), other(8, 8, 0), other(9, 9, 0)];
-        assert_eq!(chosen(&sessions, 8, 2), [id(1), id(2)]);
-        assert_eq!(chosen(&sessions, 9, 2), [id(1), id(2)]);
-        assert_eq!(chosen(&sessions, 8, 1), [id(1), id(2)], "the earlier one does not end the later one");
-        assert_eq!(chosen(&sessions, 9, 1), [id(1), id(2), id(8)]);
-    }
-
-    #[test]
-    fn idle_times_that_no_node_can_tell_apart_are_the_same() {
-        let mut sessions = [other(1, 2, 3), other(2, 1, 3)];
-        sessions[0].idle += Duration::from_secs(59);
-        assert_eq!(chosen(&sessions, 9, 1), [id(2)], "the earlier login goes");
     }
 }

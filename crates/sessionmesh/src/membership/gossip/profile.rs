@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chitchat::{ChitchatId, NodeState, VersionedValue};
 
-use crate::membership::{Heard, HeardState, MembershipConfig};
+use crate::membership::{GossipState, MemberInfo, MembershipConfig};
 
 const ADDR: &str = "addr";
 const ZONE: &str = "zone";
@@ -15,7 +15,7 @@ const TERMS: &str = "terms";
 const VERSION_MAX: u64 = u64::MAX / 2;
 
 /// Says what this member says about itself. Said again at every look, since others could write it as well.
-pub(super) fn say(own: &mut NodeState, config: &MembershipConfig, state: HeardState) {
+pub(super) fn say(own: &mut NodeState, config: &MembershipConfig, state: GossipState) {
     if own.max_version() < VERSION_MAX {
         own.set(ADDR, config.advertise);
         own.set(ZONE, &config.zone);
@@ -25,13 +25,13 @@ pub(super) fn say(own: &mut NodeState, config: &MembershipConfig, state: HeardSt
 }
 
 /// What another member says, once it has said enough.
-pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<Heard> {
-    Some(Heard {
+pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<MemberInfo> {
+    Some(MemberInfo {
         name: Arc::clone(&id.node_id),
         incarnation: id.generation_id,
         addr: state.get(ADDR)?.parse().ok()?,
         zone: state.get(ZONE)?.into(),
-        state: HeardState::from_name(state.get(STATE)?)?,
+        state: GossipState::from_name(state.get(STATE)?)?,
         terms: state.get(TERMS)?.parse().ok()?,
         alive,
         heartbeat: state.heartbeat().into(),

@@ -26,8 +26,8 @@ async fn a_gossip_server_that_ends_by_itself_does_not_silence_the_member() {
         };
         tokio::time::timeout(Duration::from_secs(60), going_on).await.expect("both count on");
     }
-    member.set_state(HeardState::Ready).await;
-    until(&other, |heard| heard.iter().any(|heard| heard.state == HeardState::Ready)).await;
+    member.set_state(GossipState::Ready).await;
+    until(&other, |heard| heard.iter().any(|heard| heard.state == GossipState::Ready)).await;
 }
 
 #[tokio::test]
@@ -35,8 +35,10 @@ async fn who_leaves_does_not_take_it_back() {
     let (a, mut b) = (config("a").await, config("b").await);
     b.seeds.push(a.bind.to_string());
     let (member, other) = (start(&a).await, start(&b).await);
-    for state in [HeardState::Joining, HeardState::Leaving, HeardState::Ready, HeardState::Left, HeardState::Joining] {
+    for state in
+        [GossipState::Joining, GossipState::Leaving, GossipState::Ready, GossipState::Left, GossipState::Joining]
+    {
         member.set_state(state).await;
     }
-    until(&other, |heard| heard.iter().any(|heard| heard.state == HeardState::Left)).await;
+    until(&other, |heard| heard.iter().any(|heard| heard.state == GossipState::Left)).await;
 }

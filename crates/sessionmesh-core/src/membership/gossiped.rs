@@ -1,0 +1,88 @@
+//! What gossip says about other members.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::terms::Terms;
+use crate::view::NodeHash;
+
+/// What a member says it is doing, in the order of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GossipState {
+    /// Looks around, takes no part yet. Every member starts here.
+    Starting,
+    /// Takes part and fetches what it should hold.
+    Joining,
+    /// Holds what it should.
+    Ready,
+    /// Hands over what it holds.
+    Leaving,
+    /// Holds nothing any more and is about to stop.
+    Left,
+}
+
+impl GossipState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Joining, Self::Ready, Self::Leaving, Self::Left];
+
+    /// The word for it on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            // Part of the protocol.
+            Self::Starting => "probing",
+            Self::Joining => "joining",
+            Self::Ready => "ready",
+            Self::Leaving => "leaving",
+            Self::Left => "left",
+        }
+    }
+
+    /// The state with this word, unless a later version says it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What gossip says about one incarnation of another member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Tells lives of one name apart; higher is later.
+    pub incarnation: u64,
+    /// Where it receives gossip (UDP) and replication (TCP).
+    pub addr: SocketAddr,
+    /// Its failure zone; empty for none.
+    pub zone: Arc<str>,
+    /// What it does.
+    pub state: GossipState,
+    /// What it says about things that concern all members.
+    pub terms: Terms,
+    /// Whether the failure detector hears it.
+    pub alive: bool,
+    /// Heartbeats it has counted. More than before: it lived meanwhile.
+    pub heartbeat: u64,
+}
+
+impl MemberInfo {
+    /// Its hash.
+    #[must_use]
+    pub fn node(&self) -> NodeHash {
+        NodeHash::of(&self.name, self.incarnation)
+    }
+
+    /// Whether it takes part in the cluster.
+    #[must_use]
+    pub const fn takes_part(&self) -> bool {
+        matches!(self.state, GossipState::Joining | GossipState::Ready | GossipState::Leaving)
+    }
+}
+
+/// Whether two views differ in nothing but heartbeats.
+#[must_use]
+pub fn same_but_heartbeats(one: &[MemberInfo], two: &[MemberInfo]) -> bool {
+    let same = |(one, two): (&MemberInfo, &MemberInfo)| *one == MemberInfo { heartbeat: one.heartbeat, ..two.clone() };
+    one.len() == two.len() && one.iter().zip(two).all(same)
+}

@@ -1,0 +1,184 @@
+use super::*;
+use crate::arbitrary::member;
+use crate::membership::lost::LostMembers;
+use crate::terms::Terms;
+
+const NOW: Moment = Moment::START.plus_ms(1_000_000);
+const RETENTION_MS: u64 = 10_000;
+
+fn terms() -> Terms {
+    Terms { tombstone_retention_ms: RETENTION_MS, gossip_interval_ms: 200, ..member("any", MemberState::Ready).terms }
+}
+
+fn with_terms(name: &str, state: MemberState) -> Member {
+    Member { terms: terms(), ..member(name, state) }
+}
+
+/// What node `m` knows, and the view of itself alone.
+fn alone() -> (Members, View) {
+    let me = with_terms("m", MemberState::Joining);
+    (Members::new(me.clone()), View::new([me]))
+}
+
+fn info(name: &str, state: GossipState) -> MemberInfo {
+    let Member { name, incarnation, addr, zone, terms, .. } = with_terms(name, MemberState::Ready);
+    MemberInfo { name, incarnation, addr, zone, state, terms, alive: true, heartbeat: 1 }
+}
+
+/// As a node does whenever gossip has news. No link to anybody is silent.
+fn review(members: &mut Members, gossip: &[MemberInfo], before: &View, now: Moment) -> Review {
+    members.on_gossip(gossip, before, now);
+    members.review(gossip, before, |_| Some(false), now)
+}
+
+fn names(view: &View) -> Vec<&str> {
+    view.members().iter().map(|member| &*member.name).collect()
+}
+
+#[test]
+fn who_takes_part_is_in_the_view_with_what_it_does() {
+    let (mut members, before) = alone();
+    let gossip = [
+        info("a", GossipState::Starting),
+        info("b", GossipState::Joining),
+        info("c", GossipState::Ready),
+        info("d", GossipState::Leaving),
+        info("e", GossipState::Left),
+        info("m", GossipState::Ready),
+    ];
+    let Review { view, discard, left } = review(&mut members, &gossip, &before, NOW);
+    assert_eq!(names(&view), ["b", "c", "d", "m"]);
+    let state = |name| view.get(name).map(|member| member.state);
+    assert_eq!(state("b"), Some(MemberState::Joining));
+    assert_eq!(state("d"), Some(MemberState::Leaving));
+    assert_eq!(state("m"), Some(MemberState::Joining), "what gossip says of its own name changes nothing");
+    assert!(!discard);
+    assert_eq!(left, [("e".into(), 1)]);
+}
+
+#[test]
+fn who_says_that_it_leaves_does_so_whatever_gossip_still_says() {
+    let (mut members, before) = alone();
+    let gossip = [info("a", GossipState::Ready)];
+    members.on_evidence(Evidence::Leaving(gossip[0].node()), true, 0, NOW);
+    let view = review(&mut members, &gossip, &before, NOW).view;
+    assert_eq!(view.get("a").map(|member| member.state), Some(MemberState::Leaving));
+    members.on_evidence(Evidence::Left(gossip[0].node()), true, 0, NOW);
+    assert_eq!(names(&review(&mut members, &gossip, &view, NOW).view), ["m"]);
+}
+
+#[test]
+fn a_port_that_refuses_removes_a_member_only_if_there_is_a_link_to_it() {
+    let (mut members, before) = alone();
+    let gossip = [info("a", GossipState::Ready)];
+    members.on_evidence(Evidence::Refused(gossip[0].node()), false, 0, NOW);
+    let view = review(&mut members, &gossip, &before, NOW).view;
+    assert_eq!(names(&view), ["a", "m"]);
+    members.on_evidence(Evidence::Refused(gossip[0].node()), true, 0, NOW);
+    assert!(members.is_over(gossip[0].node()));
+    assert_eq!(names(&review(&mut members, &gossip, &view, NOW).view), ["m"]);
+}
+
+#[test]
+fn who_is_heard_though_its_port_refuses_is_a_member_again_and_suspected() {
+    let (mut members, before) = alone();
+    let mut gossip = [info("a", GossipState::Ready)];
+    let node = gossip[0].node();
+    members.on_gossip(&gossip, &before, NOW);
+    members.on_evidence(Evidence::Refused(node), true, 0, NOW);
+    let suspected = (1..100).find_map(|step| {
+        gossip[0].heartbeat += 1;
+        let admitted = members.on_gossip(&gossip, &before, NOW.plus_ms(step * 200));
+        (!admitted.is_empty()).then_some(admitted)
+    });
+    assert_eq!(suspected, Some(vec![node]));
+    assert!(!members.is_over(node));
+}
+
+#[test]
+fn a_node_becomes_ready_for_the_time_that_it_joined_last_and_not_while_it_leaves() {
+    let own = |members: &mut Members, before: &View| review(members, &[], before, NOW).view.members()[0].state;
+    let (mut members, before) = alone();
+    members.on_evidence(Evidence::Ready(0), false, 1, NOW);
+    assert_eq!(own(&mut members, &before), MemberState::Joining, "it has discarded what it held since");
+    members.on_evidence(Evidence::Ready(1), false, 1, NOW);
+    assert_eq!(own(&mut members, &before), MemberState::Ready);
+    members.on_evidence(Evidence::LeavingMyself, false, 1, NOW);
+    members.on_evidence(Evidence::Ready(1), false, 1, NOW);
+    assert_eq!(own(&mut members, &before), MemberState::Leaving);
+}
+
+/// What becomes of a node that is alone for so long, and then sees these again.
+fn after_being_alone(ms: u64, others: &[&str]) -> Review {
+    let (mut members, before) = alone();
+    members.on_evidence(Evidence::Ready(0), false, 0, NOW);
+    let gossip: Vec<_> = others.iter().map(|name| info(name, GossipState::Ready)).collect();
+    let together = review(&mut members, &gossip, &before, NOW).view;
+    let alone = review(&mut members, &[], &together, NOW.plus_ms(1)).view;
+    assert_eq!(names(&alone), ["m"]);
+    review(&mut members, &gossip, &alone, NOW.plus_ms(1 + ms))
+}
+
+#[test]
+fn who_was_alone_for_longer_than_tombstones_are_kept_discards_its_copies_but_one_of_two_keeps_them() {
+    assert!(!after_being_alone(RETENTION_MS, &["a", "b"]).discard);
+    let too_long = after_being_alone(RETENTION_MS + 1, &["a", "b"]);
+    assert!(too_long.discard);
+    assert_eq!(too_long.view.get("m").map(|member| member.state), Some(MemberState::Joining));
+    assert!(after_being_alone(RETENTION_MS + 1, &["a"]).discard, "a keeps what it has");
+    assert!(!after_being_alone(RETENTION_MS + 1, &["z"]).discard, "z discards");
+}
+
+#[test]
+fn a_newcomer_that_hears_of_nobody_for_long_has_nothing_to_discard() {
+    let (mut members, before) = alone();
+    let alone = review(&mut members, &[], &before, NOW).view;
+    let later = NOW.plus_ms(2 * RETENTION_MS);
+    assert!(
+        !review(&mut members, &[info("a", GossipState::Ready), info("b", GossipState::Ready)], &alone, later).discard
+    );
+}
+
+#[test]
+fn differences_of_views_say_who_came_who_was_restarted_and_who_is_gone() {
+    let (mut members, _) = alone();
+    let view = |names: &[&str]| View::new(names.iter().map(|name| with_terms(name, MemberState::Ready)));
+    let before = view(&["a", "b", "c", "m"]);
+    let restarted = Member { incarnation: 2, ..with_terms("a", MemberState::Joining) };
+    let after = View::new([restarted, with_terms("d", MemberState::Joining), with_terms("m", MemberState::Ready)]);
+    let [a, b, c] = ["a", "b", "c"].map(|name| before.get(name).expect("it is in the view"));
+    members.on_evidence(Evidence::Leaving(b.node()), true, 0, NOW);
+    members.on_evidence(Evidence::Refused(c.node()), true, 0, NOW);
+    let changes = members.changes(&before, &after);
+    assert_eq!(
+        changes,
+        [
+            Change::Restarted { was: a, planned: false },
+            Change::Up(after.get("d").expect("it is in the view")),
+            Change::Down { member: b, planned: true, dead: false },
+            Change::Down { member: c, planned: false, dead: true },
+        ]
+    );
+    assert!(members.changes(&after, &after).is_empty());
+    let mut lost = LostMembers::default();
+    lost.view_changed(&changes, &after, NOW, 60_000);
+    let missing = lost.blind(3, NOW).map(|blind| blind.missing);
+    assert_eq!(missing, None, "c alone took no last copy, b left, and what a held is gone for certain");
+}
+
+#[test]
+fn a_later_life_of_the_own_name_replaces_this_one_and_an_earlier_one_is_reported_once() {
+    let (_, before) = alone();
+    let mut members = Members::new(Member { incarnation: 5, ..with_terms("m", MemberState::Joining) });
+    let mut lives = [info("m", GossipState::Ready), info("m", GossipState::Ready), info("m", GossipState::Starting)];
+    (lives[1].incarnation, lives[2].incarnation) = (7, 9);
+    members.on_gossip(&lives, &before, NOW);
+    assert_eq!(members.other_lives(&lives), OtherLives::default(), "their heartbeats may be old");
+    lives.iter_mut().for_each(|life| life.heartbeat += 1);
+    members.on_gossip(&lives, &before, NOW);
+    let found = members.other_lives(&lives);
+    assert_eq!((found.later, found.earlier), (Some(7), vec![&lives[0]]), "whoever starts takes no part yet");
+    assert!(members.other_lives(&lives).earlier.is_empty(), "it was reported");
+    members.other_lives(&[]);
+    assert_eq!(members.other_lives(&lives).earlier.len(), 1, "it is there again");
+}
