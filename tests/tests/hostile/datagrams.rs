@@ -6,16 +6,17 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use sessionmesh::network::{DatagramBind, Network as _, TokioNetwork};
-use sessionmesh_tests::busy::Lag;
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::waiting::Turn;
 use tokio::time::{Instant, interval};
 
 use crate::mutation::mutate;
 use crate::target::{Target, under_load};
-use crate::{DEADLINE, SEED, turn};
+use crate::{DEADLINE, SEED};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_of_strangers_do_not_end_the_gossip() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let mut target = Target::new().await;
     let other = Target::new().await;
     under_load(&target, async {
@@ -41,7 +42,7 @@ async fn datagrams_of_strangers_do_not_end_the_gossip() {
 /// Without a secret, what looks like gossip is believed, so nothing is promised of the view here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_gossip_neither_panics_nor_takes_memory() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     let corpus = target.gossip(40).await;
     datagrams(&target, SEED + 3, |rng| {

@@ -5,19 +5,20 @@ use std::time::Duration;
 use sessionmesh_core::codec;
 use sessionmesh_core::message::{Hello, Message, Refused, VERSION_MAX, VERSION_MIN};
 use sessionmesh_core::session::DIGEST_VERSION;
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::cluster::PATIENCE;
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::cluster::PATIENCE;
+use sessionmesh_testkit::waiting::Turn;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
+use crate::DEADLINE;
 use crate::target::{Target, under_load};
 use crate::wire::{closes, framed, receive, send};
-use crate::{DEADLINE, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_and_slow_handshakes_end_after_two_deadlines() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     under_load(&target, async {
         let hello = framed(&codec::encode(&target.hello()).expect("it is small"));
@@ -54,7 +55,7 @@ async fn half_and_slow_handshakes_end_after_two_deadlines() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_belong_is_refused_and_told_why() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     let refused = async |change: &dyn Fn(&mut Hello<'_>)| {
         let Message::Hello(mut hello) = target.hello() else { unreachable!("it is a hello") };

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use sessionmesh_core::codec;
 use sessionmesh_core::message::{Message, Want};
-use sessionmesh_tests::cluster::PATIENCE;
+use sessionmesh_testkit::cluster::PATIENCE;
+use sessionmesh_testkit::waiting::Turn;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::DEADLINE;
 use crate::target::{Target, under_load};
 use crate::wire::{closes, framed, throw};
-use crate::{DEADLINE, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn huge_lengths_take_no_memory() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     under_load(&target, async {
         for length in [0_u32, 0x4_0002, 1 << 24, u32::MAX / 2, u32::MAX] {
@@ -63,7 +64,7 @@ async fn huge_lengths_take_no_memory() {
 /// One frame on each of many connections never ends; and many messages that are long, by the same stranger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_messages_on_many_connections_take_little_memory_in_all() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     under_load(&target, async {
         let frame = Arc::new([&(0x4_0001_u32.to_le_bytes())[..], &[1], &vec![7; 0x4_0000]].concat());

@@ -9,7 +9,6 @@ mod lengths;
 mod malformed;
 mod messages;
 mod mutation;
-mod network;
 mod target;
 mod wire;
 
@@ -18,9 +17,3 @@ use std::time::Duration;
 /// Commits that must not fail beside 20 MiB of nonsense, on a machine that is busy with other things as well.
 const DEADLINE: Duration = Duration::from_secs(3);
 const SEED: u64 = 0x5e55_1031;
-
-/// The right of one attack to use the process, until it is dropped.
-async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
-    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    TURN.lock().await
-}

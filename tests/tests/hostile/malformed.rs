@@ -3,16 +3,17 @@
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use sessionmesh_core::codec;
-use sessionmesh_tests::cluster::PATIENCE;
+use sessionmesh_testkit::cluster::PATIENCE;
+use sessionmesh_testkit::waiting::Turn;
 
+use crate::SEED;
 use crate::mutation::{mutate, valid_messages};
 use crate::target::{Target, under_load};
 use crate::wire::{framed, throw};
-use crate::{SEED, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_bytes_are_closed_out() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     under_load(&target, async {
         let mut rng = StdRng::seed_from_u64(SEED);
@@ -36,7 +37,7 @@ async fn random_bytes_are_closed_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mutated_messages_are_answered_or_closed_out() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     under_load(&target, async {
         let mut rng = StdRng::seed_from_u64(SEED + 1);

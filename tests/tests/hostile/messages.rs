@@ -4,16 +4,17 @@ use sessionmesh::UserIndex;
 use sessionmesh_core::codec;
 use sessionmesh_core::message::{Answers, AskUser, Batch, Hello, Message, Ping, Refused, ToldUser};
 use sessionmesh_core::users::UserKey;
-use sessionmesh_tests::cluster::PATIENCE;
+use sessionmesh_testkit::cluster::PATIENCE;
+use sessionmesh_testkit::waiting::Turn;
 use tokio::time::timeout;
 
+use crate::DEADLINE;
 use crate::target::Target;
 use crate::wire::{closes, receive, send};
-use crate::{DEADLINE, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_told_no_ids_of_the_sessions_of_a_user() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     let session = target.node().create().await.expect("far from full");
     session.insert("user", "ada").expect("text is JSON");
@@ -33,7 +34,7 @@ async fn a_stranger_is_told_no_ids_of_the_sessions_of_a_user() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dialler_that_sends_what_only_listeners_send_is_closed_out() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     let answers = Answers { seq: 1, counter: 1, view: 1, codes: vec![0; 10] };
     let told = ToldUser { request: 1, view: 1, counter: 1, current: true, ids: Vec::new(), more: true };
@@ -51,7 +52,7 @@ async fn a_dialler_that_sends_what_only_listeners_send_is_closed_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_at_their_end_do_not_stop_writing() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     for counter in [u64::MAX, u64::MAX - 1, u64::MAX / 2] {
         let mut stream = target.inside().await;

@@ -9,13 +9,17 @@ use sessionmesh::{Mesh, ModeName, SessionId, UserIndex};
 use sessionmesh_core::codec;
 use sessionmesh_core::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
 use sessionmesh_core::session::DIGEST_VERSION;
-use sessionmesh_tests::cluster::{Cluster, PanicCounter, eventually, forget_memory_peak, process_kib};
+use sessionmesh_testkit::cluster::{Cluster, eventually};
+use sessionmesh_testkit::network::TestNetwork;
+use sessionmesh_testkit::observed::{PanicCounter, forget_memory_peak, process_kib};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
 use crate::DEADLINE;
-use crate::network::Listening;
 use crate::wire::{receive, send};
+
+/// So many datagrams are overheard, for a test that changes them.
+const HEARD_MAX: usize = 200;
 
 static PANICS: LazyLock<PanicCounter> = LazyLock::new(PanicCounter::install);
 
@@ -33,8 +37,14 @@ impl Target {
     pub(crate) async fn new() -> Self {
         LazyLock::force(&PANICS);
         let datagrams = Arc::new(Mutex::new(Vec::new()));
-        let network = Arc::new(Listening { datagrams: datagrams.clone() });
-        let name = sessionmesh_tests::cluster::unique_name();
+        let heard: Arc<Mutex<Vec<Vec<u8>>>> = datagrams.clone();
+        let network = Arc::new(TestNetwork::default().hearing(move |datagram| {
+            let mut heard = heard.lock().expect("no panic");
+            if heard.len() < HEARD_MAX {
+                heard.push(datagram.to_vec());
+            }
+        }));
+        let name = sessionmesh_testkit::cluster::unique_name();
         let cluster_name = name.clone();
         let adjust = move |builder: sessionmesh::MeshBuilder| {
             let builder = builder.user_index(UserIndex::attribute("user")).network(network.clone());
@@ -42,7 +52,7 @@ impl Target {
             builder.mode(ModeName::PrimaryBackup).cluster(cluster_name.as_str())
         };
         let cluster = Cluster::start_with(2, adjust).await;
-        let ids = sessionmesh_tests::cluster::create_sessions(&cluster[0], 20).await;
+        let ids = sessionmesh_testkit::cluster::create_sessions(&cluster[0], 20).await;
         let panics = PANICS.places().len();
         forget_memory_peak();
         Self { cluster, name, ids, memory_kib: process_kib("VmRSS"), panics, datagrams }

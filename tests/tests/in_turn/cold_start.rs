@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sessionmesh::{Discovery, Mesh, ModeName};
-use sessionmesh_tests::cluster::{PATIENCE, unique_name};
-use sessionmesh_tests::rounds::rounds;
+use sessionmesh_testkit::cluster::{PATIENCE, unique_name};
+use sessionmesh_testkit::rounds::rounds;
+use sessionmesh_testkit::waiting::Turn;
 use tokio::time::{Instant, timeout};
-
-use crate::turn;
 
 /// So many nodes start at the same moment.
 const SIZES: [usize; 3] = [3, 5, 9];
@@ -37,7 +36,7 @@ async fn start_at_once(nodes: usize, mode: ModeName) -> Result<Duration, String>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_start_at_the_same_moment_all_become_ready() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let all = rounds(CLUSTERS_AT_ONCE * SIZES.len());
     let (mut slowest, mut sum) = (Duration::ZERO, Duration::ZERO);
     for batch in 0..all.div_ceil(CLUSTERS_AT_ONCE) {

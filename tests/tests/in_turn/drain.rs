@@ -8,12 +8,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::{CommitError, Mesh, SessionId};
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, create_sessions, settled_and_exact};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, create_sessions, settled_and_exact};
+use sessionmesh_testkit::waiting::Turn;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
-
-use crate::turn;
 
 const NODES: usize = 3;
 const SESSIONS: usize = 300;
@@ -56,7 +55,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_fails_no_request_and_loses_no_session() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let mut cluster = Cluster::start(NODES, mode).await;
         let world = Arc::new(World::default());
@@ -162,7 +161,7 @@ async fn requests(world: Arc<World>, ids: Vec<SessionId>, seed: u64) -> HashMap<
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_two_do_not_wait_for_each_other() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         for delay_ms in [0, 1, 3, 10, 30] {
             let mut cluster = Cluster::start(2, mode).await;
@@ -184,7 +183,7 @@ async fn the_last_two_do_not_wait_for_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_node_leaves_at_once_and_two_can_leave_together() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let mut cluster = Cluster::start(4, mode).await;
         let mut ids = Vec::new();

@@ -9,13 +9,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use sessionmesh::network::{Network as _, TokioNetwork};
 use sessionmesh::{Commit, CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually_async, settled_and_exact};
-use sessionmesh_tests::hanging::Hanging;
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, eventually_async, settled_and_exact};
+use sessionmesh_testkit::network::TestNetwork;
+use sessionmesh_testkit::waiting::Turn;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Instant;
-
-use crate::turn;
 
 const DEADLINE: Duration = Duration::from_millis(1_000);
 /// What a slow machine may add to a deadline, beside what is measured.
@@ -41,8 +40,8 @@ async fn scene(mode: ModeName) -> Scene {
 
 /// [`scene`], with other settings.
 async fn scene_with(mode: ModeName, set: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static) -> Scene {
-    let network = Hanging::default();
-    let hangs = network.hangs.clone();
+    let hangs = Arc::<AtomicBool>::default();
+    let network = TestNetwork::default().hanging(hangs.clone());
     let mut cluster = Cluster::start_with(3, move |builder: MeshBuilder| {
         set(builder.mode(mode).commit_deadline(DEADLINE).read_deadline(DEADLINE))
     })
@@ -95,7 +94,7 @@ async fn timed(session: &Session, value: u8) -> (Duration, Result<Commit, Commit
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_peer_costs_one_deadline_once_and_nothing_else() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let scene = scene(mode).await;
         let handles = scene.load_all().await;
@@ -136,7 +135,7 @@ async fn a_hung_peer_costs_one_deadline_once_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_where_users_may_have_few_sessions_waits_no_longer_than_any_commit() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let few = |builder: MeshBuilder| builder.max_sessions_per_user(1_u32).user_attribute(Some("user".to_owned()));
         let scene = scene_with(mode, few).await;
@@ -153,7 +152,7 @@ async fn a_login_where_users_may_have_few_sessions_waits_no_longer_than_any_comm
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_hangs_for_long_stays_left_out_and_memory_stays_bounded() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let scene = scene(mode).await;
         let handles = scene.load_all().await;
@@ -182,7 +181,7 @@ async fn a_peer_that_hangs_for_long_stays_left_out_and_memory_stays_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_hangs_no_longer_gets_all_it_missed_and_is_waited_for_again() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let scene = scene(mode).await;
         let handles = scene.load_all().await;
@@ -218,11 +217,12 @@ async fn a_peer_that_hangs_no_longer_gets_all_it_missed_and_is_waited_for_again(
 
 #[tokio::test]
 async fn the_fake_swallows_what_it_is_sent() {
-    let network = Hanging::default();
+    let hangs = Arc::<AtomicBool>::default();
+    let network = TestNetwork::default().hanging(hangs.clone());
     let listener = network.listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
     let mut dialled = TokioNetwork.connect(listener.local_addr().expect("bound")).await.expect("it listens");
     let (mut accepted, _) = listener.accept().await.expect("it was dialled");
-    network.hangs.store(true, Ordering::Release);
+    hangs.store(true, Ordering::Release);
     tokio::io::AsyncWriteExt::write_all(&mut dialled, b"hello").await.expect("it takes it");
     let mut space = [0; 16];
     let mut buffer = ReadBuf::new(&mut space);

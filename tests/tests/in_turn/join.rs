@@ -7,11 +7,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::{Ack, Mesh, SessionId};
-use sessionmesh_tests::cluster::{Cluster, MODES, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, MODES, settled_and_exact};
+use sessionmesh_testkit::waiting::Turn;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-
-use crate::turn;
 
 /// In all. A build without optimisation takes fewer: with 50,000 it needs more than half a minute where the machine is shared.
 /// `INPROC_JOIN_SESSIONS` overrules.
@@ -24,7 +23,7 @@ const BYTES: usize = 4 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_joiner_has_all_that_it_owns_when_it_is_ready_and_nobody_waited_for_it() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let mut cluster = Cluster::start(3, mode).await;
         let start = Instant::now();

@@ -9,9 +9,3 @@ mod outgrown;
 mod task_dies;
 mod tombstones;
 mod unknown_ids;
-
-/// The right of one test to use the machine, until it is dropped.
-async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
-    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    TURN.lock().await
-}

@@ -2,9 +2,8 @@
 
 use futures::future::join_all;
 use sessionmesh::{CommitError, ModeName, SessionId};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually, exact};
-
-use crate::turn;
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually, exact};
+use sessionmesh_testkit::waiting::Turn;
 
 const MIB: usize = 1 << 20;
 
@@ -21,7 +20,7 @@ async fn all_the_same(cluster: &Cluster, id: SessionId) {
 /// On one thread: all six write before any of them hears of another.
 #[tokio::test]
 async fn what_six_nodes_wrote_at_once_is_replicated_and_can_only_shrink() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let patient = |builder: sessionmesh::MeshBuilder| {
         // Six times 4 MB for each of six nodes, in a debug build.
         builder.mode(ModeName::AllToAll).commit_deadline(std::time::Duration::from_secs(20))

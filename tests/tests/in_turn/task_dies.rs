@@ -7,12 +7,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use sessionmesh::{CommitError, Discovery, Failure, Mesh, ModeName, Session, SessionId, StartError};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, eventually, unique_name};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, eventually, unique_name};
+use sessionmesh_testkit::waiting::Turn;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing_subscriber::util::SubscriberInitExt as _;
-
-use crate::turn;
 
 /// So fast a node that has stopped says that it cannot tell, on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(250);
@@ -113,19 +112,19 @@ async fn a_failed_node_is_gone(over: &'static str, task: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_views_have_died_is_gone() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     a_failed_node_is_gone("engine::views: member down", "views").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_a_dead_link_is_gone() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     a_failed_node_is_gone("engine::link: the link could not be opened", "link").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_fails_while_it_starts_does_not_start() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     let armed = Arc::new(AtomicBool::new(true));
     // No resolver needs to ask anybody about such a name.
     let names = Discovery::dns("no..name:7700");

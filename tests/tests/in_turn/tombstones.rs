@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use sessionmesh::{CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually, eventually_async};
-
-use crate::turn;
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, eventually, eventually_async};
+use sessionmesh_testkit::waiting::Turn;
 
 /// The change was made. On a busy machine the owners confirm it later than a commit waits.
 fn made<T>(result: Result<T, CommitError>) {
@@ -50,7 +49,7 @@ async fn assert_ended(mesh: &Mesh, ids: &[SessionId]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tombstones_are_handed_over_by_slots() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     const ENDED: usize = 18_000;
     for mode in MODES {
         let mut cluster = Cluster::start(3, mode).await;
@@ -93,7 +92,7 @@ async fn flood(cluster: &Cluster, mode: ModeName, ids: &mut Vec<SessionId>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_sessions_end_no_more_are_remembered_than_the_bound() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let adjust = move |builder: MeshBuilder| {
             builder.mode(mode).max_tombstones(4_096_u64).commit_deadline(Duration::from_millis(500))
@@ -122,7 +121,7 @@ async fn about_to_write(mesh: &Mesh, id: SessionId) -> Session {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_write_on_a_newcomer_revives_nothing() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let mut cluster = Cluster::start(2, mode).await;
         let mut late = Vec::new();

@@ -7,9 +7,8 @@ use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh::{Mesh, ModeName, SessionId};
 use sessionmesh_core::id::Slot;
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, create_sessions, eventually_async};
-
-use crate::turn;
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, create_sessions, eventually_async};
+use sessionmesh_testkit::waiting::Turn;
 
 /// Ids that pass for minted ones, as somebody makes them who knows how.
 fn forged(count: usize, seed: u64) -> Vec<SessionId> {
@@ -56,7 +55,7 @@ fn cpu_us() -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_was_made_up_asks_nobody_and_an_unknown_one_asks_once() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;
         for node in cluster.nodes() {
@@ -82,7 +81,7 @@ async fn an_id_that_was_made_up_asks_nobody_and_an_unknown_one_asks_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_was_unknown_is_found_once_it_is_made() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;
         let session = cluster[0].create().await.expect("far from full");
@@ -99,7 +98,7 @@ async fn an_id_that_was_unknown_is_found_once_it_is_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_forged_ids_asks_fewer_and_hides_no_session() {
-    let _turn = turn().await;
+    let _turn = Turn::in_this_process().await;
     const FORGED: usize = 20_000;
     for mode in MODES {
         let cluster = Cluster::start(3, mode).await;

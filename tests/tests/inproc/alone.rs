@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sessionmesh::network::{Network as _, TokioNetwork};
 use sessionmesh::{Alone, Discovery, LoadError, Mesh, MeshBuilder, Outcome};
-use sessionmesh_tests::cluster::{PATIENCE, check, create_sessions, eventually, unique_name};
-use sessionmesh_tests::poor_network::{Answer, PoorNetwork};
+use sessionmesh_testkit::cluster::{PATIENCE, check, create_sessions, eventually, unique_name};
+use sessionmesh_testkit::network::{LookUp, TestNetwork};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Far less than a node looks for somebody who does not answer, and far more than it takes to be refused.
@@ -71,7 +71,7 @@ async fn who_was_not_told_of_others_is_not_called_alone() {
 }
 
 /// A cluster of one node with a session, and a second node that finds it in a poor way: it must find the session.
-async fn finds_the_session(network: impl FnOnce(SocketAddr) -> PoorNetwork, names: &[&str]) -> Duration {
+async fn finds_the_session(network: impl FnOnce(SocketAddr) -> TestNetwork, names: &[&str]) -> Duration {
     let cluster = unique_name();
     let (first, _) = ready(node(&cluster, "a").discovery(seeds([NOBODY]))).await;
     let id = create_sessions(&first, 1).await[0];
@@ -85,7 +85,7 @@ async fn finds_the_session(network: impl FnOnce(SocketAddr) -> PoorNetwork, name
 
 #[tokio::test]
 async fn a_name_that_is_answered_late_is_waited_for() {
-    let late = |at| PoorNetwork::default().resolving(move |_| Answer::After(Duration::from_secs(3), vec![at]));
+    let late = |at| TestNetwork::default().resolving(move |_| LookUp::After(Duration::from_secs(3), vec![at]));
     let took = finds_the_session(late, &["shop.example:7700"]).await;
     assert!(took >= Duration::from_secs(3), "{took:?}");
 }
@@ -93,9 +93,9 @@ async fn a_name_that_is_answered_late_is_waited_for() {
 #[tokio::test]
 async fn a_dead_name_does_not_delay_a_good_one() {
     let one_dead = |at| {
-        PoorNetwork::default().resolving(move |name| match name {
-            "good.example:7700" => Answer::After(Duration::ZERO, vec![at]),
-            _ => Answer::Never,
+        TestNetwork::default().resolving(move |name| match name {
+            "good.example:7700" => LookUp::After(Duration::ZERO, vec![at]),
+            _ => LookUp::Never,
         })
     };
     let took = finds_the_session(one_dead, &["dead.example:7700", "good.example:7700"]).await;
@@ -107,14 +107,14 @@ async fn who_is_named_and_does_not_answer_is_waited_for() {
     // Nothing passes for the first 3 s, neither connections nor datagrams.
     let deaf = |_| {
         let from = Instant::now() + Duration::from_secs(3);
-        PoorNetwork::default().reaching(move |_| Instant::now() >= from).sending(move |_, _| Instant::now() >= from)
+        TestNetwork::default().reaching(move |_| Instant::now() >= from).sending(move |_, _| Instant::now() >= from)
     };
     finds_the_session(deaf, &["FIRST"]).await;
 }
 
 #[tokio::test]
 async fn who_never_hears_from_those_who_are_named_is_alone_in_the_end() {
-    let network = PoorNetwork::default().reaching(|_| false);
+    let network = TestNetwork::default().reaching(|_| false).resolving(|_| LookUp::Never);
     let builder = node(&unique_name(), "a").discovery(seeds([NOBODY])).discovery(Discovery::dns("dead.example:7700"));
     let (mesh, took) = ready(builder.network(Arc::new(network))).await;
     // A look-up gets 5 s, and all that is named 10 s.

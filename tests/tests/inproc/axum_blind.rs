@@ -3,8 +3,9 @@
 use axum::http::StatusCode;
 use sessionmesh::{ModeName, WhenUnsure};
 use sessionmesh_axum::SessionLayer;
-use sessionmesh_tests::browser::{Browser, routes, site};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually_async};
+use sessionmesh_testkit::browser::Browser;
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
+use sessionmesh_testkit::site::{SESSION, routes, site};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_are_asked_to_come_again_or_go_on_as_new_ones_as_the_site_wants_it() {
@@ -30,20 +31,20 @@ async fn they_are_asked_to_come_again_or_go_on_as_new_ones_as_the_site_wants_it(
     for mut browser in lost {
         let id = browser.id();
         let page = browser.ask(&careful, "GET", "/read/user").await;
-        assert_eq!((page.status, page.sets_cookie), (StatusCode::SERVICE_UNAVAILABLE, false));
+        assert_eq!((page.status, page.sets(SESSION)), (StatusCode::SERVICE_UNAVAILABLE, false));
         // Right after the loss nothing is settled yet, and then everybody is asked to come again.
         eventually_async(PATIENCE, async || {
             let page = browser.ask(&easy, "GET", "/read/user").await;
-            check(page.status == StatusCode::OK && page.body == "none" && !page.sets_cookie, || format!("{page:?}"))
+            check(page.status == StatusCode::OK && page.body == "none" && !page.sets(SESSION), || format!("{page:?}"))
         })
         .await;
         assert_eq!(browser.id(), id, "who stores nothing keeps the cookie");
         assert_eq!(browser.post(&easy, "/login/ada").await.status, StatusCode::OK);
         assert_ne!(browser.id(), id);
-        assert_eq!(browser.get(&elsewhere, "/read/user").await, "ada");
+        assert_eq!(browser.text(&elsewhere, "/read/user").await, "ada");
         // Nobody else is affected.
         let mut other = Browser::default();
         assert_eq!(other.post(&careful, "/login/eve").await.status, StatusCode::OK);
-        assert_eq!(other.get(&elsewhere, "/read/user").await, "eve");
+        assert_eq!(other.text(&elsewhere, "/read/user").await, "eve");
     }
 }

@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use sessionmesh::{Mesh, ModeName, SessionId};
 use sessionmesh_axum::{RouteCookie, Session, SessionCookie, SessionLayer};
-use sessionmesh_tests::browser::{Browser, routes, site};
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually_async};
+use sessionmesh_testkit::browser::{Answer, App as _, Browser};
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, eventually_async};
+use sessionmesh_testkit::site::{SESSION, routes, site};
 use tokio::sync::Barrier;
 
 /// Three nodes, so that with primary and backup one of them owns nothing of a session, and a site on each.
@@ -54,8 +55,8 @@ async fn who_writes_on_one_node_and_is_redirected_to_another_sees_the_write() {
             browser.post(&sites[first], "/login/ada").await;
             for (round, (a, b)) in pairs().enumerate() {
                 let answer = browser.post(&sites[a], &format!("/write/color/{round}")).await;
-                assert_eq!((answer.status, answer.sets_cookie), (StatusCode::SEE_OTHER, false));
-                let seen = browser.get(&sites[b], &answer.location.expect("a redirect")).await;
+                assert_eq!((answer.status, answer.sets(SESSION)), (StatusCode::SEE_OTHER, false));
+                let seen = browser.text(&sites[b], answer.location().expect("a redirect")).await;
                 assert_eq!(seen, round.to_string(), "{mode:?}: written on {a}, read on {b}");
             }
         }
@@ -70,11 +71,11 @@ async fn who_logs_out_on_one_node_is_logged_out_on_every_other_at_once() {
             let mut browser = Browser::default();
             browser.post(&sites[a], "/login/ada").await;
             let mut thief = browser.clone();
-            assert_eq!(browser.get(&sites[b], "/read/user").await, "ada");
+            assert_eq!(browser.text(&sites[b], "/read/user").await, "ada");
             browser.post(&sites[b], "/logout").await;
             assert_eq!(browser.id(), None);
             for site in &sites {
-                assert_eq!(thief.get(site, "/read/user").await, "none", "{mode:?}: in on {a}, out on {b}");
+                assert_eq!(thief.text(site, "/read/user").await, "none", "{mode:?}: in on {a}, out on {b}");
             }
         }
     }
@@ -91,9 +92,9 @@ async fn an_id_that_was_renewed_on_one_node_is_refused_by_every_other() {
             browser.post(&sites[b], "/login/ada").await;
             assert_ne!(browser.id(), planted.id());
             for site in &sites {
-                assert_eq!(planted.get(site, "/read/cart").await, "none");
-                assert_eq!(browser.get(site, "/read/cart").await, "tea");
-                assert_eq!(browser.get(site, "/read/user").await, "ada");
+                assert_eq!(planted.text(site, "/read/cart").await, "none");
+                assert_eq!(browser.text(site, "/read/cart").await, "tea");
+                assert_eq!(browser.text(site, "/read/user").await, "ada");
             }
         }
     }
@@ -112,7 +113,7 @@ async fn parallel_requests_on_two_nodes_that_write_different_attributes_both_sur
             tokio::join!(one.post(&sites[a], "/slow/a"), other.post(&sites[b], "/slow/b"));
             for site in &sites {
                 for (key, value) in [("color", "blue"), ("a", "late"), ("b", "late")] {
-                    assert_eq!(browser.get(site, &format!("/read/{key}")).await, value, "{mode:?}: {key}");
+                    assert_eq!(browser.text(site, &format!("/read/{key}")).await, value, "{mode:?}: {key}");
                 }
             }
         }
@@ -134,10 +135,10 @@ async fn a_slow_request_that_commits_after_a_logout_elsewhere_revives_nothing_an
                 gate.wait().await;
             };
             let (answer, ()) = tokio::join!(slow.post(&sites[a], "/slow/late"), logout);
-            assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+            assert_eq!((answer.status, answer.sets(SESSION)), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
             for site in &sites {
-                assert_eq!(later.get(site, "/read/user").await, "none");
-                assert_eq!(later.get(site, "/read/late").await, "none");
+                assert_eq!(later.text(site, "/read/user").await, "none");
+                assert_eq!(later.text(site, "/read/late").await, "none");
             }
         }
     }
@@ -158,11 +159,11 @@ async fn who_planted_an_id_does_not_learn_what_a_login_elsewhere_made_of_it() {
                 gate.wait().await;
             };
             let (answer, ()) = tokio::join!(planted.post(&sites[a], "/slow/late"), login);
-            assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
-            assert_eq!(planted.get(&sites[a], "/read/user").await, "none");
+            assert_eq!((answer.status, answer.sets(SESSION)), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+            assert_eq!(planted.text(&sites[a], "/read/user").await, "none");
             // What was written follows, on a node that owns nothing of the session in a moment.
             eventually_async(PATIENCE, async || {
-                let late = victim.get(&sites[b], "/read/late").await;
+                let late = victim.get(&sites[b], "/read/late").await.body;
                 check(late == "late", || format!("{mode:?}: {late}"))
             })
             .await;
@@ -186,12 +187,17 @@ async fn who_planted_an_id_and_logs_in_slowly_with_it_shares_nothing_with_the_vi
                     gate.wait().await;
                 };
                 let (answer, ()) = tokio::join!(planted.post(&sites[b], "/slow-login"), login);
-                assert_eq!((answer.status, answer.sets_cookie), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
-                assert_eq!(planted.get(&sites[b], "/read/user").await, "none");
-                assert_eq!(victim.get(&sites[b], "/read/user").await, "ada");
+                assert_eq!((answer.status, answer.sets(SESSION)), (StatusCode::OK, false), "{mode:?}: {a} and {b}");
+                assert_eq!(planted.text(&sites[b], "/read/user").await, "none");
+                assert_eq!(victim.text(&sites[b], "/read/user").await, "ada");
             }
         }
     }
+}
+
+/// The cookies that an answer sets, without their settings.
+fn set(answer: &Answer) -> Vec<String> {
+    answer.cookies().map(|cookie| format!("{}={}", cookie.name(), cookie.value())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,44 +208,26 @@ async fn who_is_served_by_another_node_after_a_crash_is_still_logged_in_and_rout
         let layer = SessionLayer::new(node.clone()).cookie(cookie).expect("a plain name");
         routes().layer(layer.route_cookie(RouteCookie::new("route")).expect("a plain name"))
     };
-    let request = |method: &str, path: &str, cookie: &str| {
-        let request = axum::http::Request::builder().method(method).uri(path).header("cookie", cookie);
-        request.body(axum::body::Body::empty()).expect("a request")
-    };
-    let set = |response: axum::response::Response| -> Vec<String> {
-        let cookies = response.headers().get_all("set-cookie").iter();
-        cookies.map(|set| set.to_str().expect("ASCII").split(';').next().expect("a pair").to_owned()).collect()
-    };
-    let Ok(first) = tower::ServiceExt::oneshot(routed(&cluster[0]), request("POST", "/login/ada", "")).await;
-    let cookies = set(first);
-    assert_eq!(cookies[1], "route=n0");
+    let mut browser = Browser::default();
+    let first = browser.post(&routed(&cluster[0]), "/login/ada").await;
+    assert_eq!(set(&first)[1], "route=n0");
     cluster.crash("n0");
     let second = eventually_async(PATIENCE, async || {
-        let site = routed(&cluster[0]);
-        let Ok(answer) = tower::ServiceExt::oneshot(site, request("GET", "/read/user", &cookies.join("; "))).await;
-        check(answer.status() == StatusCode::OK, || format!("{}", answer.status()))?;
+        let answer = browser.clone().get(&routed(&cluster[0]), "/read/user").await;
+        check(answer.status == StatusCode::OK, || format!("{}", answer.status))?;
         Ok(answer)
     })
     .await;
-    assert_eq!(set(second), ["route=n1"]);
+    assert_eq!(set(&second), ["route=n1"]);
 }
-
-const NAME: &str = "__Host-session";
 
 fn cookie(id: SessionId) -> String {
-    format!("{NAME}={}", id.encode())
+    format!("{SESSION}={}", id.encode())
 }
 
-/// The session cookies that an answer sets, and its body, for a request with these cookies.
-async fn raw(site: &Router, method: &str, path: &str, cookies: &[String]) -> (Vec<String>, String) {
-    let request = axum::http::Request::builder().method(method).uri(path).header("cookie", cookies.join("; "));
-    let request = request.body(axum::body::Body::empty()).expect("a request");
-    let Ok(response) = tower::ServiceExt::oneshot(site.clone(), request).await;
-    let (head, body) = response.into_parts();
-    let set = head.headers.get_all("set-cookie").iter();
-    let set = set.map(|set| set.to_str().expect("ASCII").to_owned()).collect();
-    let body = axum::body::to_bytes(body, 1_000).await.expect("it is in memory");
-    (set, String::from_utf8(body.to_vec()).expect("text"))
+/// The answer to a request with these cookies, in one header.
+async fn raw(site: &Router, method: &str, path: &str, cookies: &[String]) -> Answer {
+    site.serve(method, path, &[cookies.join("; ")]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,10 +241,10 @@ async fn a_request_that_comes_with_the_id_from_before_a_login_makes_no_session_o
             browser.post(&sites[b], "/login/ada").await;
             let sessions: usize = cluster.nodes().iter().map(|node| node.stats().sessions).sum();
             for (at, site) in sites.iter().enumerate() {
-                let (set, _) = raw(site, "POST", "/write/late/change", std::slice::from_ref(&before)).await;
-                assert!(set.is_empty(), "{mode:?}: login on {b}, late on {at}: {set:?}");
-                assert_eq!(browser.get(site, "/read/user").await, "ada");
-                assert_eq!(browser.get(site, "/read/late").await, "none");
+                let late = raw(site, "POST", "/write/late/change", std::slice::from_ref(&before)).await;
+                assert!(late.cookie().is_none(), "{mode:?}: login on {b}, late on {at}: {late:?}");
+                assert_eq!(browser.text(site, "/read/user").await, "ada");
+                assert_eq!(browser.text(site, "/read/late").await, "none");
             }
             let after: usize = cluster.nodes().iter().map(|node| node.stats().sessions).sum();
             assert!(after <= sessions, "{mode:?}: {after} sessions, {sessions} before");
@@ -282,8 +270,8 @@ async fn stale_and_made_up_cookies_hide_the_good_one_on_no_node() {
             let mut presented = cookies.clone();
             presented.push(cookie(good.id().expect("a session")));
             for (b, site) in sites.iter().enumerate() {
-                let (set, user) = raw(site, "GET", "/read/user", &presented).await;
-                assert_eq!((set.len(), user.as_str()), (0, "ada"), "{mode:?}: in on {a}, read on {b}");
+                let answer = raw(site, "GET", "/read/user", &presented).await;
+                assert_eq!((answer.cookie(), &*answer.body), (None, "ada"), "{mode:?}: in on {a}, read on {b}");
             }
         }
     }
@@ -299,11 +287,11 @@ async fn of_two_sessions_every_node_takes_the_first_and_a_logout_ends_both() {
             other.post(&sites[b], "/login/bob").await;
             let both = [cookie(one.id().expect("a session")), cookie(other.id().expect("a session"))];
             for site in &sites {
-                assert_eq!(raw(site, "GET", "/read/user", &both).await.1, "ada", "{mode:?}: {a} and {b}");
+                assert_eq!(raw(site, "GET", "/read/user", &both).await.body, "ada", "{mode:?}: {a} and {b}");
             }
             raw(&sites[b], "POST", "/logout", &both).await;
             for site in &sites {
-                assert_eq!(raw(site, "GET", "/read/user", &both).await.1, "none", "{mode:?}: {a} and {b}");
+                assert_eq!(raw(site, "GET", "/read/user", &both).await.body, "none", "{mode:?}: {a} and {b}");
             }
         }
     }
@@ -334,10 +322,10 @@ async fn a_slow_request_brings_no_old_cookie_back_from_any_node() {
                 browser.post(&sites[a], "/login/ada").await;
                 gate.wait().await;
             };
-            let ((set, _), ()) = tokio::join!(raw(&sites[b], "GET", "/slow", &before), login);
-            assert!(set.is_empty(), "{mode:?}: login on {a}, slow on {b}: {set:?}");
+            let (slow, ()) = tokio::join!(raw(&sites[b], "GET", "/slow", &before), login);
+            assert!(slow.cookie().is_none(), "{mode:?}: login on {a}, slow on {b}: {slow:?}");
             let good = cookie(browser.id().expect("a session"));
-            assert_eq!(raw(&sites[b], "GET", "/read/user", &[good]).await.0.len(), 1, "the good one slides");
+            assert_eq!(raw(&sites[b], "GET", "/read/user", &[good]).await.cookies().count(), 1, "the good one slides");
         }
     }
 }

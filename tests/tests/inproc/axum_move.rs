@@ -8,10 +8,11 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use sessionmesh::{Event, MemberState, Mesh, ModeName, SessionId};
 use sessionmesh_axum::{Session, SessionError};
-use sessionmesh_tests::browser::{Browser, routed_site, routes};
-use sessionmesh_tests::cluster::{
+use sessionmesh_testkit::browser::Browser;
+use sessionmesh_testkit::cluster::{
     Cluster, MODES, PATIENCE, check, create_sessions, eventually, eventually_async, settled_and_exact,
 };
+use sessionmesh_testkit::site::{SESSION, routed_site, routes};
 use tokio::sync::Barrier;
 
 /// A site on this node whose sessions follow the visitors.
@@ -65,13 +66,17 @@ async fn after_a_crash_the_session_moves_to_the_node_that_serves_the_visitor_onc
             let at = usize::from(*primary == *cluster[0].name());
             let site = site(&cluster[at]);
             let page = browser.ask(&site, "GET", "/read/user").await;
-            assert_eq!((page.status, page.body.as_str(), page.sets_cookie), (StatusCode::OK, "ada", true), "{mode:?}");
+            assert_eq!(
+                (page.status, page.body.as_str(), page.sets(SESSION)),
+                (StatusCode::OK, "ada", true),
+                "{mode:?}"
+            );
             let moved = browser.id().expect("it stays logged in");
             assert_ne!(moved, id);
             assert_eq!(browser.route(), Some(cluster[at].name()));
             assert_eq!(*cluster[0].owners(moved)[0], *cluster[at].name(), "{mode:?}: it is at home where it is served");
             let page = browser.ask(&site, "GET", "/read/user").await;
-            assert_eq!((page.body.as_str(), page.sets_cookie), ("ada", false));
+            assert_eq!((page.body.as_str(), page.sets(SESSION)), ("ada", false));
             settled_and_exact(&cluster.all(), &[id, moved]).await;
             let told = Event::Moved { id, successor: moved };
             eventually(PATIENCE, || check(ears.count(&told) == 1, || "it was not told once".to_owned())).await;
@@ -121,7 +126,7 @@ async fn of_a_browsers_parallel_requests_each_is_served_and_one_moves_the_sessio
             // Who has the old cookie still, since a response was lost, is told.
             let mut late = browser.routed_to(Some(cluster[3].name()));
             for (key, value) in [("key-0", "kept"), ("key-3", "kept"), ("user", "ada")] {
-                assert_eq!(late.get(&sites[3], &format!("/read/{key}")).await, value, "{context}");
+                assert_eq!(late.text(&sites[3], &format!("/read/{key}")).await, value, "{context}");
             }
             assert_eq!(late.id(), Some(moved), "{context}");
         }
@@ -136,15 +141,15 @@ async fn a_logout_with_the_old_or_the_new_id_ends_both() {
         for round in 0..6_usize {
             let (mut browser, _) = visitor_of(&cluster[0]).await;
             let mut old = browser.clone();
-            assert_eq!(browser.get(&sites[1], "/read/user").await, "ada");
+            assert_eq!(browser.text(&sites[1], "/read/user").await, "ada");
             assert_ne!(browser.id(), old.id());
             let (mut thief, mut old_thief) = (browser.clone(), old.clone());
             let out = if round % 2 == 0 { &mut browser } else { &mut old };
             assert_eq!(out.post(&sites[round % 3], "/logout").await.status, StatusCode::OK);
             assert_eq!(out.id(), None);
             for site in &sites {
-                assert_eq!(thief.get(site, "/read/user").await, "none", "{mode:?}, round {round}");
-                assert_eq!(old_thief.get(site, "/read/user").await, "none", "{mode:?}, round {round}");
+                assert_eq!(thief.text(site, "/read/user").await, "none", "{mode:?}, round {round}");
+                assert_eq!(old_thief.text(site, "/read/user").await, "none", "{mode:?}, round {round}");
             }
         }
     }
@@ -162,7 +167,7 @@ async fn a_login_on_another_node_renews_the_id_and_the_old_one_reads_nothing() {
         let renewed = browser.id().expect("logged in");
         assert_eq!(*cluster[0].owners(renewed)[0], *cluster[1].name(), "{mode:?}: where it was renewed it is at home");
         for site in &sites {
-            assert_eq!(planted.get(site, "/read/user").await, "none", "{mode:?}");
+            assert_eq!(planted.text(site, "/read/user").await, "none", "{mode:?}");
         }
         assert!(!ears.heard().iter().any(|(_, event)| matches!(event, Event::Moved { .. })));
     }
@@ -177,7 +182,7 @@ async fn nothing_moves_without_a_route_cookie_that_names_another_node_or_without
         for (route, moves) in cases {
             let mut browser = browser.routed_to(route);
             let page = browser.ask(&routed_site(&cluster[1], routes(), moves), "GET", "/read/user").await;
-            assert_eq!((page.body.as_str(), page.sets_cookie), ("ada", false), "{mode:?}: {route:?}, {moves}");
+            assert_eq!((page.body.as_str(), page.sets(SESSION)), ("ada", false), "{mode:?}: {route:?}, {moves}");
             assert_eq!((browser.id(), browser.route()), (Some(id), Some("n1")));
         }
     }
@@ -190,9 +195,9 @@ async fn a_server_error_moves_nothing_and_leaves_the_move_to_the_next_request() 
     let site = routed_site(&cluster[1], failing, true);
     let (mut browser, id) = visitor_of(&cluster[0]).await;
     let page = browser.ask(&site, "GET", "/fail").await;
-    assert_eq!((page.status, page.sets_cookie), (StatusCode::INTERNAL_SERVER_ERROR, false));
+    assert_eq!((page.status, page.sets(SESSION)), (StatusCode::INTERNAL_SERVER_ERROR, false));
     assert_eq!((browser.id(), browser.route()), (Some(id), Some("n0")));
-    assert_eq!(browser.get(&site, "/read/user").await, "ada");
+    assert_eq!(browser.text(&site, "/read/user").await, "ada");
     assert_ne!(browser.id(), Some(id));
     assert_eq!(browser.route(), Some("n1"));
 }
@@ -230,7 +235,7 @@ async fn a_slow_request_goes_on_with_a_session_that_another_one_moves() {
             let mut moving = browser.clone();
             let (page, ()) = tokio::join!(waiting.post(&slow[at], path), async {
                 gate.wait().await;
-                assert_eq!(moving.get(&slow[1], "/read/user").await, "ada");
+                assert_eq!(moving.text(&slow[1], "/read/user").await, "ada");
                 gate.wait().await;
             });
             assert_eq!(page.status, StatusCode::OK, "{mode:?}: {path}");
@@ -239,7 +244,7 @@ async fn a_slow_request_goes_on_with_a_session_that_another_one_moves() {
             // A node that owns nothing of the session may hear of the move only later.
             assert!([id, moved].map(Some).contains(&waiting.id()), "{mode:?}: {path}");
             eventually_async(PATIENCE, async || {
-                let found = waiting.get(&slow[at], "/read/after").await;
+                let found = waiting.get(&slow[at], "/read/after").await.body;
                 check(found == after, || format!("{mode:?}: {path}: {found}"))
             })
             .await;
@@ -260,7 +265,7 @@ async fn who_holds_a_planted_id_does_not_learn_what_a_login_made_of_the_session_
             let mut victim = browser.clone();
             let (page, moved) = tokio::join!(planted.post(&slow[at], "/commit/late"), async {
                 gate.wait().await;
-                assert_eq!(victim.get(&slow[1], "/read/user").await, "ada");
+                assert_eq!(victim.text(&slow[1], "/read/user").await, "ada");
                 let moved = victim.id();
                 victim.post(&slow[1], "/login/ada").await;
                 gate.wait().await;
@@ -268,9 +273,9 @@ async fn who_holds_a_planted_id_does_not_learn_what_a_login_made_of_the_session_
             });
             assert_ne!(victim.id(), moved);
             assert_ne!(planted.id(), victim.id(), "{mode:?}: {page:?}");
-            assert!(!page.sets_cookie, "{mode:?}: {page:?}");
+            assert!(!page.sets(SESSION), "{mode:?}: {page:?}");
             for site in &slow {
-                assert_eq!(planted.get(site, "/read/user").await, "none", "{mode:?}");
+                assert_eq!(planted.text(site, "/read/user").await, "none", "{mode:?}");
             }
         }
     }
@@ -300,7 +305,7 @@ async fn a_node_that_leaves_moves_nothing_and_names_itself_to_nobody() {
             if page.status != StatusCode::OK {
                 return;
             }
-            assert_eq!((page.body.as_str(), page.sets_cookie), ("ada", false));
+            assert_eq!((page.body.as_str(), page.sets(SESSION)), ("ada", false));
             assert_eq!((browser.id(), browser.route()), (Some(id), Some("n0")));
             asked += 1;
             tokio::task::yield_now().await;

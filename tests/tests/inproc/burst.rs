@@ -1,7 +1,7 @@
 //! Many commits in a row that nobody waits for.
 
 use sessionmesh::{Ack, Commit, Mesh, SessionId};
-use sessionmesh_tests::cluster::{Cluster, MODES, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, MODES, settled_and_exact};
 use tokio::task::JoinSet;
 
 const SESSIONS: usize = 8;

@@ -1,42 +1,28 @@
 //! A node that cannot dial another one, for want of file descriptors, while that one reaches it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sessionmesh::ModeName;
-use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
+use sessionmesh_testkit::network::TestNetwork;
 use tokio::time::timeout;
 
 /// Sessions that such a node holds.
 const SESSIONS: usize = 30;
 
-/// The network of a node that has no descriptor to dial with when it is told so. Others reach it.
-#[derive(Debug, Default)]
-struct CannotDial(Arc<AtomicBool>);
+/// `EMFILE`.
+const TOO_MANY_OPEN_FILES: i32 = 24;
 
-impl Network for CannotDial {
-    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
-        /// `EMFILE`.
-        const TOO_MANY_OPEN_FILES: i32 = 24;
-        let cannot = || Box::pin(async { Err(io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES)) });
-        if self.0.load(Ordering::Acquire) { cannot() } else { TokioNetwork.connect(to) }
-    }
-
-    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        TokioNetwork.listen(at)
-    }
-
-    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
-        TokioNetwork.datagrams(bind)
-    }
-
-    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
-        TokioNetwork.resolve(host)
-    }
+/// The network of a node that has no descriptor to dial with while it is told so. Others reach it.
+fn cannot_dial(taken: &Arc<AtomicBool>) -> TestNetwork {
+    let taken = taken.clone();
+    TestNetwork::default().dialling(move |_| {
+        let taken = taken.load(Ordering::Acquire);
+        async move { if taken { Err(io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES)) } else { Ok(()) } }
+    })
 }
 
 #[tokio::test]
@@ -44,8 +30,8 @@ async fn a_node_becomes_ready_and_trusts_its_copies_beside_one_that_is_reached_a
     let mut cluster =
         Cluster::start_with(2, |builder| builder.mode(ModeName::AllToAll).commit_deadline(Duration::from_millis(500)))
             .await;
-    let network = CannotDial::default();
-    let taken = network.0.clone();
+    let taken = Arc::<AtomicBool>::default();
+    let network = cannot_dial(&taken);
     cluster.launch("starved", |builder| builder.network(Arc::new(network))).await;
     cluster.settled().await;
     // Given a node that must send its sessions to another one that comes again, and cannot dial it

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sessionmesh::{LoadError, ModeName, SessionId};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
 use tokio::time::{Instant, sleep};
 
 /// Sessions on every node, and how many of their owners are among `n3` and `n4`.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sessionmesh::network::{Network as _, TokioNetwork};
 use sessionmesh::{Discovery, Mesh};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually, unique_name};
-use sessionmesh_tests::poor_network::PoorNetwork;
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually, unique_name};
+use sessionmesh_testkit::network::TestNetwork;
 use tokio::time::timeout;
 
 /// What passes everywhere.
@@ -20,7 +20,7 @@ const LIVES: usize = 24;
 async fn many_lives_are_known_where_large_datagrams_are_dropped() {
     let largest = Arc::new(AtomicUsize::new(0));
     let seen = largest.clone();
-    let network = Arc::new(PoorNetwork::default().sending(move |bytes, _| {
+    let network = Arc::new(TestNetwork::default().sending(move |bytes, _| {
         seen.fetch_max(bytes, Ordering::Relaxed);
         bytes <= DATAGRAM_BYTES_MAX
     }));
@@ -45,7 +45,7 @@ async fn many_lives_are_known_where_large_datagrams_are_dropped() {
 async fn nodes_find_each_other_where_no_datagram_passes_and_lose_each_other_nowhere() {
     let passes = Arc::new(AtomicBool::new(false));
     let open = passes.clone();
-    let network = Arc::new(PoorNetwork::default().sending(move |_, _| open.load(Ordering::Relaxed)));
+    let network = Arc::new(TestNetwork::default().sending(move |_, _| open.load(Ordering::Relaxed)));
     let mut cluster = Cluster::start_with(2, move |builder| builder.network(network.clone())).await;
     let ids = create_sessions(&cluster[0], 20).await;
     let third = cluster.launch("third", |builder| builder).await;

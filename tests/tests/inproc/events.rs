@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sessionmesh::{Event, SessionId};
-use sessionmesh_tests::cluster::{Cluster, Ears, MODES, PATIENCE, check, eventually};
+use sessionmesh_testkit::cluster::{Cluster, Ears, MODES, PATIENCE, check, eventually};
 
 /// Waits until `event` was told, and checks that it was told `times` in all.
 async fn told(ears: &mut Ears, event: &Event, times: usize) {
@@ -114,7 +114,7 @@ async fn a_handover_tells_of_no_session() {
     for mode in MODES {
         let mut cluster = Cluster::start(2, mode).await;
         for node in cluster.nodes() {
-            sessionmesh_tests::cluster::create_sessions(node, 50).await;
+            sessionmesh_testkit::cluster::create_sessions(node, 50).await;
         }
         let mut ears = cluster.listen();
         let late = cluster.join("late").await;

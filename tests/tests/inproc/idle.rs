@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use sessionmesh::{Event, LoadError, MeshBuilder, ModeName, SessionId};
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::cluster::{Cluster, Ears, PATIENCE, both_at_once, check, eventually, eventually_async};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::cluster::{
+    Cluster, Ears, PATIENCE, both_at_once, check, eventually, eventually_async, log_in,
+};
 use tokio::time::{Instant, interval};
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -17,10 +19,7 @@ async fn cluster(mode: ModeName, limit: Duration) -> Cluster {
 }
 
 async fn fresh(cluster: &Cluster, at: usize) -> SessionId {
-    let session = cluster[at % cluster.nodes().len()].create().await.expect("far from full");
-    session.insert("user", "ada").expect("text is JSON");
-    session.commit().await.expect("calm");
-    session.id()
+    log_in(&cluster[at % cluster.nodes().len()], "ada").await.id()
 }
 
 fn expired(ears: &mut Ears, id: SessionId) -> usize {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use sessionmesh::{Config, Mesh};
-use sessionmesh_tests::cluster::{PATIENCE, eventually};
+use sessionmesh_testkit::cluster::{PATIENCE, eventually};
 
 const MANIFEST: &str = include_str!("../../../docs/balancers/kubernetes.yaml");
 /// What Kubernetes puts into the place of `metadata.name`.
@@ -49,7 +49,7 @@ fn the_manifest_configures_a_node_that_finds_others_by_dns() {
 /// Pods of both families in one cluster, as the manifest binds them; loopback has both.
 #[tokio::test]
 async fn nodes_that_are_bound_as_in_the_manifest_find_each_other_over_both_families() {
-    let cluster = sessionmesh_tests::cluster::unique_name();
+    let cluster = sessionmesh_testkit::cluster::unique_name();
     let mut nodes: Vec<Mesh> = Vec::new();
     for ip in ["127.0.0.1", "::1", "127.0.0.1"] {
         let (mut config, _) = config(ip);

@@ -1,14 +1,7 @@
 //! Limits of the configuration refuse, name the setting, and change nothing.
 
-use sessionmesh::{CommitError, CreateError, Mesh, MeshBuilder, Session, SessionId};
-use sessionmesh_tests::cluster::{Cluster, MODES, create_sessions, settled_and_exact};
-
-async fn fresh(node: &Mesh) -> Session {
-    let session = node.create().await.expect("far from full");
-    session.insert("first", &1).expect("a number is JSON");
-    session.commit().await.expect("calm");
-    session
-}
+use sessionmesh::{CommitError, CreateError, MeshBuilder, Session, SessionId};
+use sessionmesh_testkit::cluster::{Cluster, MODES, create_sessions, session_with, settled_and_exact};
 
 /// The commit of `session` is refused for the setting `named`, and no node sees any of it.
 async fn refused(cluster: &Cluster, session: &Session, named: &str) {
@@ -38,12 +31,12 @@ async fn each_limit_of_a_session_refuses_and_names_its_setting() {
     for mode in MODES {
         let cluster = Cluster::start_with(3, move |builder| narrow(builder).mode(mode)).await;
         for node in cluster.nodes() {
-            let session = fresh(node).await;
+            let session = session_with(node, "first", &1).await;
             session.insert("also", &1).expect("a number is JSON");
             session.insert_bytes("elevenbytes", *b"v");
             refused(&cluster, &session, "max_key_bytes").await;
 
-            let session = fresh(node).await;
+            let session = session_with(node, "first", &1).await;
             session.insert("also", &1).expect("a number is JSON");
             session.insert_bytes("large", [0; 101]);
             refused(&cluster, &session, "max_value_bytes").await;
@@ -51,13 +44,13 @@ async fn each_limit_of_a_session_refuses_and_names_its_setting() {
             session.insert_bytes("large", [0; 100]);
             session.commit().await.expect("now it fits");
 
-            let session = fresh(node).await;
+            let session = session_with(node, "first", &1).await;
             for key in ["also", "b", "c"] {
                 session.insert_bytes(key, [0; 90]);
             }
             refused(&cluster, &session, "max_session_bytes").await;
 
-            let session = fresh(node).await;
+            let session = session_with(node, "first", &1).await;
             for key in ["also", "b", "c", "d"] {
                 session.insert(key, &1).expect("a number is JSON");
             }
@@ -70,7 +63,7 @@ async fn each_limit_of_a_session_refuses_and_names_its_setting() {
 async fn keys_that_come_and_go_do_not_count_within_a_long_life() {
     for mode in MODES {
         let cluster = Cluster::start_with(3, move |builder| builder.mode(mode).max_attributes(4_u32)).await;
-        let session = fresh(&cluster[0]).await;
+        let session = session_with(&cluster[0], "first", &1).await;
         // Far more keys than it may have at a time, now and then on another node.
         let in_its_life = 4 * 32;
         for round in 1..in_its_life {
@@ -118,7 +111,7 @@ async fn a_session_may_have_any_number_of_keys_in_its_life() {
 async fn update_heeds_the_limits_too() {
     for mode in MODES {
         let cluster = Cluster::start_with(2, move |builder| narrow(builder).mode(mode)).await;
-        let session = fresh(&cluster[0]).await;
+        let session = session_with(&cluster[0], "first", &1).await;
         let digest = cluster[0].digest(session.id());
         let long = |_: Option<String>| Some("x".repeat(200));
         let refused = session.update("text", long).await;

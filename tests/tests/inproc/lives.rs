@@ -1,17 +1,17 @@
 //! The lives of one name: whatever the clocks say, the latest goes on, and those that never got in take nothing along.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
+use sessionmesh::network::{DatagramBind, Network as _, TokioNetwork};
 use sessionmesh::{Clock, Discovery, Failure, Mesh, ModeName, SystemClock};
-use sessionmesh_tests::cluster::{
+use sessionmesh_testkit::cluster::{
     Cluster, MODES, PATIENCE, check, create_sessions, eventually, eventually_async, settled_and_exact, unique_name,
 };
-use sessionmesh_tests::rounds::rounds;
+use sessionmesh_testkit::network::TestNetwork;
+use sessionmesh_testkit::rounds::rounds;
 
 /// A node that waits for so many members does not become ready.
 const FAR_MORE: u16 = 16;
@@ -76,56 +76,28 @@ async fn a_life_with_a_clock_set_back_follows_lives_that_crashed_and_that_stoppe
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
 }
 
-/// The network of a node that gets no answer where earlier lives of its name were, as from machines that are gone.
+/// Addresses where nobody answers any more.
 #[derive(Debug, Default)]
 struct Ghosts {
-    real: TokioNetwork,
-    gone: Vec<SocketAddr>,
     /// How many of them are being asked, and how many were at the same time.
     asked: AtomicUsize,
     at_once: AtomicUsize,
 }
 
 /// Counts until it is dropped, as a question is that is given up.
-struct Asking<'a>(&'a AtomicUsize);
+struct Asking(Arc<Ghosts>);
 
-impl<'a> Asking<'a> {
-    fn begin(asked: &'a AtomicUsize) -> Self {
-        asked.fetch_add(1, Ordering::SeqCst);
-        Self(asked)
+impl Asking {
+    fn begin(ghosts: Arc<Ghosts>) -> Self {
+        let asked = ghosts.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        ghosts.at_once.fetch_max(asked, Ordering::SeqCst);
+        Self(ghosts)
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Asking {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Network for Ghosts {
-    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
-        Box::pin(async move {
-            if self.gone.contains(&to) {
-                let asking = Asking::begin(&self.asked);
-                self.at_once.fetch_max(asking.0.load(Ordering::SeqCst), Ordering::SeqCst);
-                std::future::pending::<()>().await;
-                drop(asking);
-            }
-            self.real.connect(to).await
-        })
-    }
-
-    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        self.real.listen(at)
-    }
-
-    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
-        self.real.datagrams(bind)
-    }
-
-    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
-        let host = host.to_owned();
-        Box::pin(async move { self.real.resolve(&host).await })
+        self.0.asked.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -141,9 +113,13 @@ async fn earlier_lives_at_addresses_that_answer_nothing_are_asked_at_the_same_ti
         cluster.crash("restless");
     }
     // When it is started again, and none of them answers
-    let ghosts = Arc::new(Ghosts { gone, ..Ghosts::default() });
-    let network = ghosts.clone();
-    cluster.launch("restless", |builder| builder.network(network)).await;
+    let ghosts = Arc::<Ghosts>::default();
+    let asked = ghosts.clone();
+    let network = TestNetwork::default().dialling(move |to| {
+        let asking = gone.contains(&to).then(|| Asking::begin(asked.clone()));
+        async move { if asking.is_some() { std::future::pending().await } else { Ok(()) } }
+    });
+    cluster.launch("restless", |builder| builder.network(Arc::new(network))).await;
     // Then they were all asked together. (Gossip may try connections to some of them, too.)
     let at_once = ghosts.at_once.load(Ordering::SeqCst);
     assert!(at_once >= 5, "{at_once}");

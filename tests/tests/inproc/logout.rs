@@ -1,18 +1,9 @@
 //! A logout holds, whatever is still under way.
 
-use sessionmesh::{CommitError, Event, Mesh, Session, SessionId};
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, check, eventually, settled_and_exact};
-
-async fn fresh(node: &Mesh) -> SessionId {
-    let session = node.create().await.expect("far from full");
-    session.insert("user", "ada").expect("text is JSON");
-    session.commit().await.expect("calm");
-    session.id()
-}
-
-async fn load(node: &Mesh, id: SessionId) -> Session {
-    node.load(id).await.expect("calm").expect("it was committed")
-}
+use sessionmesh::{CommitError, Event, SessionId};
+use sessionmesh_testkit::cluster::{
+    Cluster, Ears, MODES, PATIENCE, check, eventually, load, log_in, settled_and_exact,
+};
 
 async fn is_gone_everywhere(cluster: &Cluster, id: SessionId, when: &str) {
     for node in cluster.nodes() {
@@ -26,7 +17,7 @@ async fn a_logout_holds_on_every_node_at_once() {
     for mode in MODES {
         let cluster = Cluster::start(4, mode).await;
         for round in 0..12 {
-            let id = fresh(&cluster[round % 4]).await;
+            let id = log_in(&cluster[round % 4], "ada").await.id();
             load(&cluster[(round / 4) % 4], id).await.invalidate().await.expect("calm");
             is_gone_everywhere(&cluster, id, "after the logout").await;
         }
@@ -40,7 +31,7 @@ async fn a_late_save_does_not_revive_an_ended_session() {
         let mut ears = cluster.listen();
         let mut ids = Vec::new();
         for round in 0..16 {
-            let id = fresh(&cluster[round % 4]).await;
+            let id = log_in(&cluster[round % 4], "ada").await.id();
             let late = load(&cluster[(round / 4) % 4], id).await;
             load(&cluster[round % 4], id).await.invalidate().await.expect("calm");
             late.insert("late", &round).expect("a number is JSON");
@@ -67,7 +58,7 @@ async fn a_logout_wins_over_saves_that_run_beside_it() {
         let mut ears = cluster.listen();
         let mut ids = Vec::new();
         for round in 0..24_usize {
-            let id = fresh(&cluster[round % 4]).await;
+            let id = log_in(&cluster[round % 4], "ada").await.id();
             let [out, one, other] = [round / 4, round, round + 1].map(|at| &cluster[at % 4]);
             let (out, one, other) = (load(out, id).await, load(one, id).await, load(other, id).await);
             one.insert("one", &round).expect("a number is JSON");
@@ -92,7 +83,7 @@ async fn a_logout_twice_and_on_two_nodes_at_once_is_one_logout() {
         let mut ears = cluster.listen();
         let mut ids = Vec::new();
         for round in 0..12 {
-            let id = fresh(&cluster[round % 4]).await;
+            let id = log_in(&cluster[round % 4], "ada").await.id();
             let (one, other) = (load(&cluster[0], id).await, load(&cluster[1], id).await);
             let (first, second) = tokio::join!(one.invalidate(), other.invalidate());
             first.expect("calm");
@@ -112,7 +103,7 @@ async fn an_ended_session_stays_ended_when_its_owners_change() {
         let mut cluster = Cluster::start(3, mode).await;
         let mut ids = Vec::new();
         for round in 0..30 {
-            let id = fresh(&cluster[round % 3]).await;
+            let id = log_in(&cluster[round % 3], "ada").await.id();
             load(&cluster[(round + 1) % 3], id).await.invalidate().await.expect("calm");
             ids.push(id);
         }
@@ -126,7 +117,7 @@ async fn an_ended_session_stays_ended_when_its_owners_change() {
     }
 }
 
-async fn each_was_told_once(ears: &mut sessionmesh_tests::cluster::Ears, ids: &[SessionId]) {
+async fn each_was_told_once(ears: &mut Ears, ids: &[SessionId]) {
     eventually(PATIENCE, || {
         ids.iter().try_for_each(|id| {
             let told = ears.count(&Event::Invalidated { id: *id });

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sessionmesh::{Clock, CommitError, Event, Session, SessionId, SystemClock};
-use sessionmesh_tests::another_id::{fresh, load, served_nowhere};
-use sessionmesh_tests::cluster::{
-    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, settled_and_exact,
+use sessionmesh_testkit::cluster::{
+    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, fresh, load, settled_and_exact,
 };
 
 /// A session made on one node, and its handle on the next one, whose home it is not.
@@ -84,7 +83,7 @@ async fn a_logout_by_either_id_ends_both() {
                 _ => drop(before.invalidate().await.expect("calm")),
             }
             let ids = [id, session.id()];
-            served_nowhere(&cluster, &ids, &format!("{mode:?}, round {round}")).await;
+            cluster.serves_none_of(&ids, &format!("{mode:?}, round {round}")).await;
             settled_and_exact(&cluster.all(), &ids).await;
         }
     })
@@ -101,7 +100,7 @@ async fn a_logout_that_races_with_a_move_leaves_nobody_logged_in() {
             let (ended, moved) = tokio::join!(out.invalidate(), session.move_home());
             ended.expect("calm");
             assert!(matches!(moved, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {moved:?}");
-            served_nowhere(&cluster, &[id, session.id()], &format!("{mode:?}, round {round}")).await;
+            cluster.serves_none_of(&[id, session.id()], &format!("{mode:?}, round {round}")).await;
         }
     })
     .await;
@@ -120,7 +119,7 @@ async fn a_renewal_that_races_with_a_move_leaves_only_its_own_id_readable() {
             assert!(matches!(moved, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {moved:?}");
             let renewed = login.id();
             let others: Vec<_> = [id, session.id()].into_iter().filter(|other| *other != renewed).collect();
-            served_nowhere(&cluster, &others, &format!("{mode:?}, round {round}")).await;
+            cluster.serves_none_of(&others, &format!("{mode:?}, round {round}")).await;
             for node in cluster.nodes() {
                 assert_eq!(load(node, renewed).await.get::<String>("user").expect("text").as_deref(), Some("ada"));
             }
@@ -140,7 +139,7 @@ async fn after_a_login_the_id_from_before_a_move_reads_nothing() {
             session.move_home().await.expect("calm");
             login.insert("user", "ada").expect("text is JSON");
             login.renew_id().await.expect("it follows");
-            served_nowhere(&cluster, &[id, session.id()], &format!("{mode:?}, round {round}")).await;
+            cluster.serves_none_of(&[id, session.id()], &format!("{mode:?}, round {round}")).await;
             assert_eq!(
                 load(&cluster[0], login.id()).await.get::<String>("user").expect("text").as_deref(),
                 Some("ada")

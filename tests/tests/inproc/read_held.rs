@@ -1,14 +1,14 @@
 //! A read that serves what this node holds asks nobody, and may be wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sessionmesh::{Mesh, ModeName, Read, SessionId};
-use sessionmesh_tests::cluster::{
+use sessionmesh_testkit::cluster::{
     Cluster, PATIENCE, check, create_sessions, eventually, eventually_async, settled_and_exact,
 };
-use sessionmesh_tests::hanging::Hanging;
+use sessionmesh_testkit::network::TestNetwork;
 
 async fn finds(node: &Mesh, id: SessionId, read: Read) -> bool {
     node.load_with(id, read).await.expect("calm").is_some()
@@ -59,8 +59,8 @@ async fn a_held_read_is_an_access_and_does_not_serve_a_session_past_its_limit() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_serves_what_it_holds_at_once_and_misses_a_logout() {
-    let network = Hanging::default();
-    let hangs = network.hangs.clone();
+    let hangs = Arc::<AtomicBool>::default();
+    let network = TestNetwork::default().hanging(hangs.clone());
     let mut cluster = Cluster::start(2, ModeName::AllToAll).await;
     let cut_off = cluster.launch("n2", |builder| builder.network(Arc::new(network))).await;
     cluster.settled().await;

@@ -1,9 +1,8 @@
 //! Another id for the same session.
 
 use sessionmesh::{CommitError, Event, SessionId};
-use sessionmesh_tests::another_id::{fresh, load, served_nowhere};
-use sessionmesh_tests::cluster::{
-    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, settled_and_exact,
+use sessionmesh_testkit::cluster::{
+    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, fresh, load, settled_and_exact,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +133,7 @@ async fn of_two_renewals_at_once_neither_gets_what_the_other_one_stores() {
                     Err(error) => assert!(matches!(error, CommitError::Ended), "{mode:?}: {error}"),
                 }
             }
-            served_nowhere(&cluster, &[id], "the old id").await;
+            cluster.serves_none_of(&[id], "the old id").await;
             settled_and_exact(&cluster.all(), &[id, one.id(), other.id()]).await;
         }
     })
@@ -172,7 +171,7 @@ async fn a_logout_that_races_with_a_renewal_leaves_nobody_logged_in() {
             ended.expect("calm");
             assert!(matches!(renewed, Ok(_) | Err(CommitError::Ended)), "{mode:?}: {renewed:?}");
             let ids = [id, session.id()];
-            served_nowhere(&cluster, &ids, &format!("round {round}, both at once")).await;
+            cluster.serves_none_of(&ids, &format!("round {round}, both at once")).await;
         }
     })
     .await;
@@ -188,7 +187,7 @@ async fn a_logout_with_a_handle_from_before_the_renewal_ends_the_successor_too()
             let session = load(&cluster[round % 4], id).await;
             session.renew_id().await.expect("calm");
             out.invalidate().await.expect("calm");
-            served_nowhere(&cluster, &[session.id()], &format!("round {round}, the old handle")).await;
+            cluster.serves_none_of(&[session.id()], &format!("round {round}, the old handle")).await;
         }
     })
     .await;

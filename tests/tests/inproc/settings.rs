@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use sessionmesh::{CommitError, Mesh, Mode, Session, SessionId, UserError, UserIndex};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually, eventually_async, settled_and_exact};
+use sessionmesh_testkit::cluster::{
+    Cluster, PATIENCE, check, eventually, eventually_async, listed, settled_and_exact, try_listed,
+};
 
 fn backups(backups: u8) -> Mode {
     Mode::PrimaryBackup { backups }
@@ -112,10 +114,6 @@ async fn what_one_node_lets_a_visitor_store_he_can_change_on_each_other_one() {
     assert!(matches!(refused, CommitError::Limit(_)), "{refused}");
 }
 
-async fn listed(node: &Mesh, user: &str) -> Result<BTreeSet<SessionId>, UserError> {
-    Ok(node.sessions_of(user).await?.into_iter().map(|session| session.id).collect())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_rule_of_the_user_index_changes_a_list_is_complete_or_cannot_be_told() {
     let mut cluster = Cluster::start_with(3, |builder| builder.user_index(UserIndex::attribute("user"))).await;
@@ -130,7 +128,7 @@ async fn while_the_rule_of_the_user_index_changes_a_list_is_complete_or_cannot_b
         cluster.settled().await;
         // no list is too short,
         for node in cluster.nodes() {
-            match listed(node, "ada").await {
+            match try_listed(node, "ada").await {
                 Ok(found) => assert_eq!(found, ids, "on {}", node.name()),
                 Err(UserError::CannotTell { .. }) => {}
                 Err(error) => panic!("on {}: {error}", node.name()),
@@ -142,8 +140,7 @@ async fn while_the_rule_of_the_user_index_changes_a_list_is_complete_or_cannot_b
     }
     // and in the end all list all.
     for node in cluster.nodes() {
-        let told = async || listed(node, "ada").await.map_err(|error| error.to_string());
-        assert_eq!(eventually_async(PATIENCE, told).await, ids, "on {}", node.name());
+        assert_eq!(listed(node, "ada").await, ids, "on {}", node.name());
     }
     eventually(PATIENCE, || check(cluster[0].differences().is_empty(), || format!("{:?}", cluster[0].differences())))
         .await;

@@ -1,7 +1,7 @@
 //! What a commit does when there are too few nodes for its copies.
 
 use sessionmesh::{Ack, AckName, CommitError, Mesh, Session};
-use sessionmesh_tests::cluster::{Cluster, MODES, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, MODES, settled_and_exact};
 
 async fn written(node: &Mesh) -> Session {
     let session = node.create().await.expect("far from full");

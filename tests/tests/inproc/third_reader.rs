@@ -1,7 +1,7 @@
 //! A node that owns nothing of a session reads and writes it.
 
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually, exact, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually, exact, settled_and_exact};
 
 async fn with_sessions(nodes: usize) -> (Cluster, Vec<SessionId>) {
     let cluster = Cluster::start(nodes, ModeName::PrimaryBackup).await;

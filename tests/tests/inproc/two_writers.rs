@@ -1,18 +1,7 @@
 //! Requests of one session that write at the same time.
 
-use sessionmesh::{Mesh, Session, SessionId};
-use sessionmesh_tests::cluster::{Cluster, both_at_once, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, both_at_once, fresh, load, settled_and_exact};
 use tokio::task::JoinSet;
-
-async fn load(node: &Mesh, id: SessionId) -> Session {
-    node.load(id).await.expect("calm").expect("it was committed")
-}
-
-async fn fresh(node: &Mesh) -> SessionId {
-    let session = node.create().await.expect("far from full");
-    session.commit().await.expect("calm");
-    session.id()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_to_different_attributes_on_two_nodes_all_survive() {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sessionmesh::{Event, Mesh, MeshBuilder, ModeName, Session, SessionId, UserIndex};
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, both_at_once, check, eventually, eventually_async};
+use sessionmesh_testkit::cluster::{
+    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, log_in, try_listed,
+};
 
 /// With deadlines that a busy machine keeps: a limit is not looked at by a node that was stalled.
 fn limited(mode: ModeName, limit: u32) -> impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static {
@@ -15,15 +17,8 @@ fn limited(mode: ModeName, limit: u32) -> impl Fn(MeshBuilder) -> MeshBuilder + 
     }
 }
 
-async fn log_in(node: &Mesh, user: &str) -> Session {
-    let session = node.create().await.expect("far from full");
-    session.insert("user", user).expect("text is JSON");
-    session.commit().await.expect("calm");
-    session
-}
-
 async fn ids(node: &Mesh, user: &str) -> BTreeSet<SessionId> {
-    node.sessions_of(user).await.expect("calm").into_iter().map(|session| session.id).collect()
+    try_listed(node, user).await.expect("calm")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

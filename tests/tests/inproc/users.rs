@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sessionmesh::{Ack, Event, Mesh, MeshBuilder, ModeName, Session, SessionId, UserError, UserIndex};
-use sessionmesh_tests::cluster::{
-    Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, settled_and_exact,
+use sessionmesh::{Ack, Event, Mesh, MeshBuilder, ModeName, SessionId, UserError, UserIndex};
+use sessionmesh_testkit::cluster::{
+    self, Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, log_in, settled_and_exact, try_listed,
 };
 use tokio::time::Instant;
 
@@ -13,24 +13,11 @@ fn indexed(mode: ModeName) -> impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync 
     move |builder| builder.mode(mode).user_index(UserIndex::attribute("user"))
 }
 
-async fn log_in(node: &Mesh, user: &str) -> Session {
-    let session = node.create().await.expect("far from full");
-    session.insert("user", user).expect("text is JSON");
-    session.commit().await.expect("calm");
-    session
-}
-
-async fn ids(node: &Mesh, user: &str) -> Result<BTreeSet<SessionId>, UserError> {
-    Ok(node.sessions_of(user).await?.into_iter().map(|session| session.id).collect())
-}
-
 /// Every node lists exactly these sessions for `user`, as soon as it can tell.
 async fn listed(cluster: &Cluster, user: &str, expected: &[SessionId], context: &str) {
     let expected: BTreeSet<SessionId> = expected.iter().copied().collect();
     for node in cluster.nodes() {
-        // A machine that is busy may stall a node.
-        let told = async || ids(node, user).await.map_err(|error| format!("{context}, {}: {error}", node.name()));
-        let found = eventually_async(PATIENCE, told).await;
+        let found = cluster::listed(node, user).await;
         assert_eq!(found, expected, "{context}: {} on {}", user, node.name());
     }
 }
@@ -99,7 +86,7 @@ async fn expired_sessions_are_not_listed() {
         let long = log_in(&cluster[1], "ada").await;
         eventually_async(PATIENCE, async || {
             for node in cluster.nodes() {
-                let found = ids(node, "ada").await.map_err(|error| error.to_string())?;
+                let found = try_listed(node, "ada").await.map_err(|error| error.to_string())?;
                 check(found == [long.id()].into(), || format!("{mode:?}: {} lists {found:?}", node.name()))?;
             }
             Ok(())
@@ -114,7 +101,7 @@ async fn never_too_few(cluster: &Cluster, node: &Mesh, user: &str, expected: &BT
     let (mut lists, mut unknown) = (0, 0);
     let until = Instant::now() + PATIENCE;
     loop {
-        match ids(node, user).await {
+        match try_listed(node, user).await {
             Ok(found) => {
                 lists += 1;
                 assert_eq!(&found, expected, "answer {} of {}", lists + unknown, node.name());
@@ -213,7 +200,7 @@ async fn the_sessions_of_others_are_not_looked_at() {
     assert!(told <= 2 * 2 * 3, "{told} ids were told for 3 questions of 2 sessions on 2 nodes each");
     let reads: u64 = cluster.nodes().iter().map(|node| node.stats().remote_reads + node.stats().local_reads).sum();
     assert_eq!(reads, 2 * 3, "what was listed was read once for each question");
-    assert_eq!(ids(&cluster[2], "77").await.expect("calm").len(), 1, "a number is a user");
+    assert_eq!(try_listed(&cluster[2], "77").await.expect("calm").len(), 1, "a number is a user");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,7 +214,7 @@ async fn a_user_with_more_sessions_than_fit_into_one_answer_is_listed_page_by_pa
         expected.insert(session.id());
     }
     cluster.settled().await;
-    assert_eq!(ids(&cluster[1], "robot").await.expect("calm"), expected);
+    assert_eq!(try_listed(&cluster[1], "robot").await.expect("calm"), expected);
     assert_eq!(cluster[0].stats().user_ids_told, 5_000);
 }
 
@@ -293,7 +280,7 @@ async fn a_session_that_is_renewed_while_all_are_ended_does_not_escape() {
             drop(renewed);
             eventually_async(PATIENCE, async || {
                 for node in cluster.nodes() {
-                    let found = ids(node, "ada").await.map_err(|error| error.to_string())?;
+                    let found = try_listed(node, "ada").await.map_err(|error| error.to_string())?;
                     check(found.is_empty(), || format!("{mode:?}, round {round}: {} lists {found:?}", node.name()))?;
                     let found = node.load(session.id()).await.map_err(|error| error.to_string())?;
                     check(found.is_none(), || format!("{mode:?}, round {round}: {} serves it", node.name()))?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sessionmesh_tests::web::{Kind, Load, NAMES, Site, Step};
+use sessionmesh_testkit::web::{Kind, Load, NAMES, Site, Step};
 
 /// Visitors at the same time.
 const VISITORS: usize = 16;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionmesh_tests::web::{Kind, Load, NAMES, Site};
+use sessionmesh_testkit::web::{Kind, Load, NAMES, Site};
 
 /// Visitors at the same time.
 const VISITORS: usize = 8;

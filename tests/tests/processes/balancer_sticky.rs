@@ -2,17 +2,14 @@
 //! a failed request once that node is gone.
 
 use hyper::StatusCode;
-use sessionmesh_tests::web::{Kind, NAMES, Site, Visitor};
+use sessionmesh_testkit::web::{Kind, NAMES, Site, Visitor};
 
 /// So many requests show that it was no chance: of nodes in turn, no two in a row are the same.
 const LOOKS: u64 = 6;
 
 /// A request of a logged-in visitor, which must succeed at the first try. Who served it.
 async fn is_seen(visitor: &mut Visitor) -> String {
-    let answer = visitor.visit().await.unwrap_or_else(|error| panic!("{}: {error}", visitor.user()));
-    assert_eq!(answer.status, StatusCode::OK, "{}: {answer:?}", visitor.user());
-    assert_eq!(answer.body["user"], visitor.user(), "{answer:?}");
-    answer.served_by().expect("a node answers with its name").to_owned()
+    visitor.is_seen().await.served_by().expect("a node answers with its name")
 }
 
 /// One node serves all requests. Which.
@@ -34,7 +31,7 @@ async fn sticks(kind: Kind) {
             visitor.set_route(name);
             // Then a login goes to the node of the route cookie,
             let login = visitor.log_in().await.expect("an answer");
-            assert_eq!((login.status, login.served_by()), (StatusCode::OK, Some(name)), "{login:?}");
+            assert_eq!((login.status, login.served_by().as_deref()), (StatusCode::OK, Some(name)), "{login:?}");
             // and every further request, too.
             assert_eq!(stays(&mut visitor).await, name);
             visitors.push((name, visitor));
@@ -73,7 +70,7 @@ async fn any_node_will_do(kind: Kind) {
         assert_eq!(login.status, StatusCode::OK, "{route:?}: {login:?}");
         // The node that answered has named itself since.
         let server = stays(&mut visitor).await;
-        assert_eq!(login.served_by(), Some(&*server), "{route:?}");
+        assert_eq!(login.served_by().as_deref(), Some(&*server), "{route:?}");
     }
 }
 

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_tests::busy::BusyThreads;
-use sessionmesh_tests::control::{Attributes, Done, Loaded, Request, Wish};
-use sessionmesh_tests::process::{Cluster, Line, PATIENCE, attributes, check, eventually};
-use sessionmesh_tests::rounds::rounds;
+use sessionmesh_testkit::busy::BusyThreads;
+use sessionmesh_testkit::processes::control::{Attributes, Done, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually};
+use sessionmesh_testkit::rounds::rounds;
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -52,7 +52,7 @@ impl Tally {
 }
 
 impl Visitor {
-    fn new(node: &sessionmesh_tests::process::Process) -> Self {
+    fn new(node: &sessionmesh_testkit::processes::Process) -> Self {
         Self { line: node.connect(), id: node.create_one(value(0)), told: 0, asked: 0 }
     }
 

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use sessionmesh::{Config, ModeName, SessionId};
-use sessionmesh_tests::control::{Done, Loaded, Request, Wish};
-use sessionmesh_tests::lan::{End, Lan};
-use sessionmesh_tests::process::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually};
+use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::lan::{End, Lan};
+use sessionmesh_testkit::processes::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];

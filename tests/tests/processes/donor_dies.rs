@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use sessionmesh::SessionId;
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::control::{Done, Request};
-use sessionmesh_tests::process::{Cluster, MODES, PATIENCE, check, eventually};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::processes::control::{Done, Request};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, check, eventually};
 use tokio::time::Instant;
 
 const SESSIONS: usize = 20_000;

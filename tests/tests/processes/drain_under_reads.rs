@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::control::{Loaded, Request, Wish};
-use sessionmesh_tests::process::{Cluster, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::processes::control::{Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually};
 use tokio::time::Instant;
 
 const SESSIONS: usize = 3_000;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use sessionmesh_tests::process::{PATIENCE, Turn, unique_name};
-use sessionmesh_tests::web::{Launch, Visitor, WebNode, eventually};
+use sessionmesh_testkit::processes::{Turn, unique_name};
+use sessionmesh_testkit::web::{Launch, Visitor, WebNode};
 use tokio::task::JoinSet;
 
 async fn node(name: &str, cluster: &str, dir: &Path) -> WebNode {
@@ -18,16 +18,9 @@ async fn log_in(node: &WebNode) {
 }
 
 /// Waits until each of the two sees the other.
-async fn see_each_other(nodes: [&WebNode; 2]) {
-    for node in nodes {
-        let mut visitor = Visitor::new(node.http(), "an operator");
-        eventually(PATIENCE, async || {
-            let answer = visitor.ask("GET", "/healthz", None).await?;
-            let members = answer.body["members"].as_array().map_or(0, Vec::len);
-            if members == 2 { Ok(()) } else { Err(format!("{} says {answer:?}", node.name())) }
-        })
-        .await;
-    }
+async fn see_each_other([one, other]: [&WebNode; 2]) {
+    one.sees(2).await;
+    other.sees(2).await;
 }
 
 fn says_that_sessions_ended((code, log): &(Option<i32>, String), sessions: usize) {

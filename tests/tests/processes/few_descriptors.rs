@@ -11,9 +11,9 @@ use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
 use sessionmesh::{ModeName, SessionId};
 use sessionmesh_core::id::Slot;
-use sessionmesh_tests::control::{Attributes, Done, Loaded, Request, Wish};
-use sessionmesh_tests::process::{self, Cluster, MODES, PATIENCE, Turn, attributes, check, unique_name};
-use sessionmesh_tests::web::{Launch, Visitor, WebNode, eventually};
+use sessionmesh_testkit::processes::control::{Attributes, Done, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{self, Cluster, MODES, PATIENCE, Turn, attributes, check, unique_name};
+use sessionmesh_testkit::web::{Launch, Visitor, WebNode, eventually};
 use tokio::time::{Instant, timeout};
 
 /// Visitors that connect and then say nothing: more than the node may have files.
@@ -47,7 +47,7 @@ async fn slowest(to: &WebNode) -> Duration {
         let answer = if number % 4 == 0 { visitor.log_in().await } else { visitor.visit().await };
         slowest = slowest.max(start.elapsed());
         let answer = answer.expect("it serves");
-        assert_eq!((answer.status, answer.body["user"].as_str()), (StatusCode::OK, Some("ada")), "{answer:?}");
+        assert_eq!((answer.status, answer.json()["user"].as_str()), (StatusCode::OK, Some("ada")), "{answer:?}");
     }
     slowest
 }
@@ -61,18 +61,11 @@ async fn idle_visitors_take_no_descriptors_of_links_and_make_room_for_others() {
         node("web-2", &cluster, dir, ":"),
         node("web-3", &cluster, dir, ":"),
     );
-    let idle = idle_visitors(&one).await;
+    let _idle = idle_visitors(&one).await;
     // A node comes again while they are there: it must get its links, or it would not become ready.
     three.kill().await;
     let three = node("web-3", &cluster, dir, ":").await;
-    let mut operator = Visitor::new(one.http(), "an operator");
-    eventually(PATIENCE, async || {
-        let answer = operator.ask("GET", "/healthz", None).await?;
-        let members = answer.body["members"].as_array().map_or(0, Vec::len);
-        let well = answer.status == StatusCode::OK && members == 3;
-        if well { Ok(()) } else { Err(format!("with {} idle visitors: {answer:?}", idle.len())) }
-    })
-    .await;
+    one.sees(3).await;
     for node in [&one, &two, &three] {
         eventually(PATIENCE, async || {
             let slowest = slowest(node).await;
@@ -126,7 +119,7 @@ fn slowest_round(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: u
 
 /// Waits for a round of requests, none of which waited for anybody.
 fn nobody_waits(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: &mut usize, context: &str) {
-    let (took, slowest) = process::eventually(PATIENCE, || {
+    let (took, slowest) = processes::eventually(PATIENCE, || {
         *number += 1;
         let slowest = slowest_round(cluster, names, ids, *number).map_err(|wrong| format!("{context}: {wrong}"))?;
         check(slowest < SLOWEST, || format!("{context}: the slowest request took {slowest:?}"))?;
@@ -147,7 +140,7 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     cluster.launch("a");
     cluster["a"].ready();
     // Then that one notices before a commit has to wait,
-    let (took, ()) = process::eventually(PATIENCE, || {
+    let (took, ()) = processes::eventually(PATIENCE, || {
         let suspected = cluster["a"].stats().suspected;
         check(suspected.iter().any(|name| name == "starved"), || format!("{mode:?}: a suspects {suspected:?}"))
     });
@@ -164,7 +157,7 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     nobody_waits(&cluster, &names, &ids, &mut number, &format!("{mode:?}"));
     // not even for ids of which only the other one could know,
     let mut rng = StdRng::from_os_rng();
-    process::eventually(PATIENCE, || {
+    processes::eventually(PATIENCE, || {
         (0..SESSIONS).try_for_each(|_| {
             let slot = Slot::masked(rng.random());
             let (id, start) = (SessionId::mint(&mut rng, slot), Instant::now());

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_tests::control::{Done, Happened, Loaded, Request, Wish};
-use sessionmesh_tests::process::{Cluster, Line, PATIENCE, attributes, check, eventually};
+use sessionmesh_testkit::processes::control::{Done, Happened, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -43,7 +43,7 @@ impl Pending {
 struct Waiting(Vec<(SessionId, Line)>);
 
 impl Waiting {
-    fn add(&mut self, owner: &sessionmesh_tests::process::Process, id: SessionId) {
+    fn add(&mut self, owner: &sessionmesh_testkit::processes::Process, id: SessionId) {
         let mut line = owner.connect();
         line.send(&Request::Load(vec![id])).expect("its socket takes requests though it stands still");
         self.0.push((id, line));

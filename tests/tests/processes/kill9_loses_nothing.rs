@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use sessionmesh::SessionId;
-use sessionmesh_tests::control::{Done, Loaded, Request, Wish};
-use sessionmesh_tests::process::{
+use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{
     Attributes, Cluster, Line, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually,
 };
 use tokio::time::Instant;

@@ -7,9 +7,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use hyper::StatusCode;
-use sessionmesh_tests::process::{PATIENCE, Turn};
-use sessionmesh_tests::web::{Launch, Visitor, WebNode, eventually};
+use sessionmesh_testkit::processes::{PATIENCE, Turn};
+use sessionmesh_testkit::web::{Launch, Visitor, WebNode, eventually};
 
 /// Rounds of each kind; more by this variable.
 const ROUNDS: &str = "MESHTEST_LOG_ROUNDS";
@@ -33,13 +32,10 @@ async fn node(name: &str, cluster: &str, dir: &Path) -> WebNode {
 
 /// Waits until the node says that it is ready, sees all three, and has lost so many lines of its log at least.
 async fn is_well(node: &WebNode, lost: u64) -> u64 {
-    let mut visitor = Visitor::new(node.http(), "an operator");
     eventually(PATIENCE, async || {
-        let answer = visitor.ask("GET", "/healthz", None).await?;
-        let lines = answer.body["log_lines_lost"].as_u64();
-        let members = answer.body["members"].as_array().map_or(0, Vec::len);
-        let well = answer.status == StatusCode::OK && members == 3 && lines >= Some(lost);
-        if well { Ok(lines.unwrap_or_default()) } else { Err(format!("{} says {answer:?}", node.name())) }
+        let answer = node.sees(3).await;
+        let lines = answer.json()["log_lines_lost"].as_u64().unwrap_or_default();
+        if lines >= lost { Ok(lines) } else { Err(format!("{} says {answer:?}", node.name())) }
     })
     .await
 }
@@ -75,21 +71,18 @@ async fn one_round(round: usize, kind: &str, stderr: Stdio, lost_at_least: u64) 
     }
     // The connection of before is still there, and so is what the visitor has.
     for _ in 0..20 {
-        let answer = visitor.visit().await.unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert_eq!((answer.status, answer.body["user"].as_str()), (StatusCode::OK, Some("ada")), "{kind}: {answer:?}");
+        visitor.is_seen().await;
     }
     // And it stops as planned, without waiting for whoever reads its last words.
     first.stop().await;
-    let mut elsewhere = visitor.moved_to(second.http());
-    let answer = elsewhere.visit().await.expect("it serves");
-    assert_eq!(answer.body["user"], "ada", "{kind}: {answer:?}");
+    visitor.moved_to(second.http()).is_seen().await;
 }
 
 #[tokio::test]
 async fn what_is_refused_is_refused_with_its_code_though_nobody_can_be_told() {
     let _turn = Turn::wait();
     for (kind, stderr, _, _unread) in kinds() {
-        let mut command = std::process::Command::new(sessionmesh_tests::process::program("webnode"));
+        let mut command = std::process::Command::new(sessionmesh_testkit::processes::program("webnode"));
         command.args(["node", "--config", "/no/such/file.toml"]).env("RUST_LOG", "no=such=level").stderr(stderr);
         let start = tokio::time::Instant::now();
         let status = command.status().expect("a process can be started");

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sessionmesh::Config;
-use sessionmesh_tests::lan::Lan;
-use sessionmesh_tests::process::{Cluster, PATIENCE, Process, check, eventually};
+use sessionmesh_testkit::processes::lan::Lan;
+use sessionmesh_testkit::processes::{Cluster, PATIENCE, Process, check, eventually};
 use tokio::time::Instant;
 
 /// The hosts, or none if this machine can have none.

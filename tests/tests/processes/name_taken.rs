@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sessionmesh::ModeName;
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::process::{Cluster, Process};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::processes::{Cluster, Process};
 use tokio::time::Instant;
 
 /// A start takes the discovery window of 1 s at most; more is a wait for the dead.

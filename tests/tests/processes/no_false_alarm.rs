@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_tests::busy::{BusyThreads, Lag};
-use sessionmesh_tests::control::{Happened, Request};
-use sessionmesh_tests::process::{Cluster, attributes};
+use sessionmesh_testkit::busy::{BusyThreads, Lag};
+use sessionmesh_testkit::processes::control::{Happened, Request};
+use sessionmesh_testkit::processes::{Cluster, attributes};
 use tokio::time::Instant;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];

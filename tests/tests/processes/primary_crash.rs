@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use sessionmesh::SessionId;
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::control::{Loaded, Wish};
-use sessionmesh_tests::process::{Attributes, Cluster, MODES, attributes};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::processes::control::{Loaded, Wish};
+use sessionmesh_testkit::processes::{Attributes, Cluster, MODES, attributes};
 use tokio::time::Instant;
 
 const SESSIONS: usize = 2_000;

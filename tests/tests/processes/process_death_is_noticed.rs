@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sessionmesh::ModeName;
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::process::{Cluster, PATIENCE, check, eventually, median};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::processes::{Cluster, PATIENCE, check, eventually, median};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];

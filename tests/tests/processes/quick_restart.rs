@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_tests::control::{Loaded, Request, Wish};
-use sessionmesh_tests::process::{Cluster, MODES, PATIENCE, Process, attributes};
+use sessionmesh_testkit::processes::control::{Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, attributes};
 
 const SESSIONS: usize = 3_000;
 /// The restart comes before anybody else can have noticed the death.

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sessionmesh::ModeName;
-use sessionmesh_tests::control::{Done, Loaded, Request, Wish};
-use sessionmesh_tests::process::{Cluster, MODES, PATIENCE, Process, attributes, check, eventually};
-use sessionmesh_tests::rounds::rounds;
+use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, attributes, check, eventually};
+use sessionmesh_testkit::rounds::rounds;
 use tokio::time::Instant;
 
 /// A lease of 300 ms, and what a loaded machine may take to wake a process.

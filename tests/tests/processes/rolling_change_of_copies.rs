@@ -14,9 +14,9 @@ use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde::de::DeserializeOwned;
 use sessionmesh::{Config, ModeName, SessionId};
-use sessionmesh_tests::control::{Done, Loaded, Request, Wish};
-use sessionmesh_tests::process::{Cluster, Line, PATIENCE, Process, SetWhenDropped, attributes, check, eventually};
-use sessionmesh_tests::rounds::rounds;
+use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
+use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, Process, SetWhenDropped, attributes, check, eventually};
+use sessionmesh_testkit::rounds::rounds;
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sessionmesh::ModeName;
-use sessionmesh_tests::busy::Lag;
-use sessionmesh_tests::process::{Cluster, MODES, PATIENCE, Process, check, eventually};
+use sessionmesh_testkit::busy::Lag;
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, check, eventually};
 use tokio::time::Instant;
 
 const TEN_MAX: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::cookie::{Key, time};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::{App, guard, test, web};
-pub(crate) use sessionmesh_tests::gate::Gate;
+pub(crate) use sessionmesh_testkit::gate::Gate;
 
 /// An application that tests can send requests to.
 pub(crate) trait Served:

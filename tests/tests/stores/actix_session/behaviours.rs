@@ -8,7 +8,7 @@ use actix_web::cookie::time;
 use actix_web::http::StatusCode;
 use sessionmesh::{ModeName, SessionId};
 use sessionmesh_actix::MeshStore;
-use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually_async};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
 
 use crate::actix_session::app::{Gate, Setup, app};
 use crate::actix_session::visitor::Visitor;

@@ -2,7 +2,7 @@
 
 use sessionmesh::ModeName;
 use sessionmesh_actix::MeshStore;
-use sessionmesh_tests::cluster::Cluster;
+use sessionmesh_testkit::cluster::Cluster;
 
 use crate::actix_session::app::{Gate, Served, Setup, app};
 use crate::actix_session::imitation::LikeRedis;

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use sessionmesh::{MeshBuilder, ModeName};
 use sessionmesh_actix::MeshStore;
-use sessionmesh_tests::cluster::Cluster;
+use sessionmesh_testkit::cluster::Cluster;
 
 use crate::actix_session::app::{Gate, Served, Setup, app};
 use crate::actix_session::visitor::Visitor;

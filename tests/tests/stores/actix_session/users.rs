@@ -12,7 +12,7 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::{App, HttpMessage as _, HttpRequest, test, web};
 use sessionmesh::{Mesh, SessionId, UserIndex};
 use sessionmesh_actix::MeshStore;
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, eventually_async};
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, eventually_async};
 
 use crate::actix_session::visitor::Visitor;
 

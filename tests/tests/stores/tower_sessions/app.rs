@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use axum::Router;
 use sessionmesh_axum::MeshStore;
-pub(crate) use sessionmesh_tests::gate::Gate;
+pub(crate) use sessionmesh_testkit::gate::Gate;
 
 /// How the session layer is set up.
 #[derive(Clone, Copy, Debug, Default)]

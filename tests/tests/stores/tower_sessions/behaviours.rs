@@ -7,7 +7,7 @@ mod cases {
     use cookie::SameSite;
     use sessionmesh::{Mesh, ModeName, SessionId};
     use sessionmesh_axum::MeshStore;
-    use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, eventually_async};
+    use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
     use time::Duration;
 
     use crate::tower_sessions::app::{Gate, Setup, Version};

@@ -7,7 +7,7 @@ mod cases {
     use axum::http::StatusCode;
     use sessionmesh::{Mesh, ModeName, SessionId, WhenUnsure};
     use sessionmesh_axum::MeshStore;
-    use sessionmesh_tests::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async};
+    use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async};
 
     use crate::tower_sessions::app::{Gate, Setup, Version};
     use crate::tower_sessions::visitor::Visitor;

@@ -7,7 +7,7 @@ mod cases {
     use axum::http::StatusCode;
     use sessionmesh::ModeName;
     use sessionmesh_axum::MeshStore;
-    use sessionmesh_tests::cluster::Cluster;
+    use sessionmesh_testkit::cluster::Cluster;
 
     use crate::tower_sessions::app::{Gate, Setup, Version};
     use crate::tower_sessions::visitor::{Reply, Visitor};

@@ -9,7 +9,7 @@ mod cases {
     use futures::stream::{self, StreamExt as _};
     use sessionmesh::{MeshBuilder, ModeName};
     use sessionmesh_axum::MeshStore;
-    use sessionmesh_tests::cluster::Cluster;
+    use sessionmesh_testkit::cluster::Cluster;
 
     use crate::tower_sessions::app::{Gate, Setup, Version};
     use crate::tower_sessions::visitor::Visitor;

@@ -6,7 +6,7 @@ mod cases {
     use axum::Router;
     use sessionmesh::{ModeName, SessionId};
     use sessionmesh_axum::MeshStore;
-    use sessionmesh_tests::cluster::Cluster;
+    use sessionmesh_testkit::cluster::Cluster;
 
     use crate::tower_sessions::app::{Gate, Setup, Version};
     use crate::tower_sessions::visitor::Visitor;
@@ -153,9 +153,9 @@ mod cases {
             assert_eq!(renewed.text(&apps[0], "/get?key=late").await, "1", "{nodes} nodes");
             // A logout by the old id, that was under way, too, ends the new one.
             visitor.clone().text(&apps[nodes - 1], "/flush").await;
-            sessionmesh_tests::cluster::eventually_async(sessionmesh_tests::cluster::PATIENCE, async || {
+            sessionmesh_testkit::cluster::eventually_async(sessionmesh_testkit::cluster::PATIENCE, async || {
                 let user = renewed.clone().text(&apps[0], "/get?key=user").await;
-                sessionmesh_tests::cluster::check(user == "none", || format!("{nodes} nodes: still {user}"))
+                sessionmesh_testkit::cluster::check(user == "none", || format!("{nodes} nodes: still {user}"))
             })
             .await;
         }

@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum_login::{AuthManagerLayerBuilder, AuthUser, AuthnBackend};
 use sessionmesh::{Mesh, SessionId, UserIndex};
 use sessionmesh_axum::MeshStore;
-use sessionmesh_tests::cluster::{Cluster, MODES, PATIENCE, eventually_async};
+use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, eventually_async};
 use tower_sessions_0_14::SessionManagerLayer;
 
 use crate::tower_sessions::visitor::Visitor;

@@ -1,27 +1,20 @@
 //! A cluster in one process: several [`Mesh`] nodes on real sockets of 127.0.0.1.
-//!
-//! Nothing here sleeps for a fixed time: whatever takes time is waited for with [`eventually`], which says at its deadline
-//! what was still wrong.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Index;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sessionmesh::{Discovery, Event, Events, Mesh, MeshBuilder, ModeName, SessionId};
-use tokio::time::{Instant, sleep};
+use serde::Serialize;
+use sessionmesh::{Discovery, Event, Events, Mesh, MeshBuilder, ModeName, Session, SessionId, UserError};
+
+pub use crate::waiting::{PATIENCE, check, eventually, eventually_async};
 
 /// Both ways to place sessions, for tests that hold in each.
 pub const MODES: [ModeName; 2] = [ModeName::PrimaryBackup, ModeName::AllToAll];
-/// How long a cluster may take to settle after any change, before a test fails. Far more than it needs, for slow machines.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long commits and reads of these nodes wait at most, if a test sets nothing else: far more than they need in calm, so
 /// that whoever expects them to succeed need not expect a quiet machine.
 pub const DEADLINE: Duration = Duration::from_secs(2);
-/// Between two looks of [`eventually`].
-const LOOK: Duration = Duration::from_millis(5);
 
 /// Nodes that find each other by seeds. They stop when it is dropped.
 pub struct Cluster {
@@ -113,6 +106,22 @@ impl Cluster {
         .await;
     }
 
+    /// Waits until no node serves any of these ids.
+    ///
+    /// # Panics
+    ///
+    /// One still does after [`PATIENCE`].
+    pub async fn serves_none_of(&self, ids: &[SessionId], context: &str) {
+        eventually_async(PATIENCE, async || {
+            for (id, node) in ids.iter().flat_map(|id| self.nodes.iter().map(move |node| (id, node))) {
+                let found = node.load(*id).await.map_err(|error| error.to_string())?;
+                check(found.is_none(), || format!("{context}: {} serves {id} of {ids:?}", node.name()))?;
+            }
+            Ok(())
+        })
+        .await;
+    }
+
     /// The nodes, in the order in which they started.
     pub fn nodes(&self) -> &[Mesh] {
         &self.nodes
@@ -187,53 +196,10 @@ impl Ears {
 }
 
 /// A name that no other cluster of this machine has.
+#[must_use]
 pub fn unique_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("inproc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// `Ok` if it `holds`, else what is wrong.
-pub fn check(holds: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(wrong()) }
-}
-
-/// Looks until `look` is content, and returns what it found.
-///
-/// # Panics
-///
-/// With what was still wrong after `deadline`.
-#[track_caller]
-pub fn eventually<T>(deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> impl Future<Output = T> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let until = Instant::now() + deadline;
-        loop {
-            match look() {
-                Ok(found) => return found,
-                Err(wrong) if Instant::now() >= until => panic!("{caller}: still after {deadline:?}: {wrong}"),
-                Err(_) => sleep(LOOK).await,
-            }
-        }
-    }
-}
-
-/// [`eventually`] for a look that takes awaiting.
-#[track_caller]
-pub fn eventually_async<T>(
-    deadline: Duration,
-    mut look: impl AsyncFnMut() -> Result<T, String>,
-) -> impl Future<Output = T> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let until = Instant::now() + deadline;
-        loop {
-            match look().await {
-                Ok(found) => return found,
-                Err(wrong) if Instant::now() >= until => panic!("{caller}: still after {deadline:?}: {wrong}"),
-                Err(_) => sleep(LOOK).await,
-            }
-        }
-    }
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+    format!("t{}-{random:016x}", std::process::id())
 }
 
 /// Waits until every owner of each session holds the same, nobody else holds a copy, and nothing is left to send.
@@ -265,14 +231,72 @@ pub fn exact(nodes: &[&Mesh], id: SessionId) -> Result<(), String> {
     check(digests.len() == 1, || format!("the owners of {id} hold {} different copies", digests.len()))
 }
 
+/// A session on `node` with this attribute, and its copies.
+///
+/// # Panics
+///
+/// It cannot be made.
+pub async fn session_with(node: &Mesh, key: &str, value: &(impl Serialize + ?Sized)) -> Session {
+    let session = node.create().await.expect("far from full");
+    session.insert(key, value).expect("it can be JSON");
+    session.commit().await.expect("calm");
+    session
+}
+
+/// A session with a cart, made on `node`.
+///
+/// # Panics
+///
+/// It cannot be made.
+pub async fn fresh(node: &Mesh) -> SessionId {
+    session_with(node, "cart", &[1, 2, 3]).await.id()
+}
+
+/// A session of this user, made on `node`.
+///
+/// # Panics
+///
+/// It cannot be made.
+pub async fn log_in(node: &Mesh, user: &str) -> Session {
+    session_with(node, "user", user).await
+}
+
+/// The session `id`, as `node` has it.
+///
+/// # Panics
+///
+/// It is not there.
+pub async fn load(node: &Mesh, id: SessionId) -> Session {
+    node.load(id).await.expect("calm").expect("it was committed")
+}
+
+/// The sessions of a user that `node` lists.
+///
+/// # Errors
+///
+/// It cannot tell.
+pub async fn try_listed(node: &Mesh, user: &str) -> Result<BTreeSet<SessionId>, UserError> {
+    Ok(node.sessions_of(user).await?.into_iter().map(|session| session.id).collect())
+}
+
+/// [`try_listed`], as soon as it can tell: a busy machine may stall a node.
+///
+/// # Panics
+///
+/// It still cannot tell after [`PATIENCE`].
+pub async fn listed(node: &Mesh, user: &str) -> BTreeSet<SessionId> {
+    eventually_async(PATIENCE, async || try_listed(node, user).await.map_err(|error| error.to_string())).await
+}
+
 /// Makes `count` sessions on `mesh`, each with the attribute `n`, its number, and waits for their copies.
+///
+/// # Panics
+///
+/// One cannot be made.
 pub async fn create_sessions(mesh: &Mesh, count: usize) -> Vec<SessionId> {
     let mut ids = Vec::with_capacity(count);
     for number in 0..count {
-        let session = mesh.create().await.expect("far from full");
-        session.insert("n", &number).expect("a number is JSON");
-        session.commit().await.expect("the cluster is calm");
-        ids.push(session.id());
+        ids.push(session_with(mesh, "n", &number).await.id());
     }
     ids
 }
@@ -281,40 +305,4 @@ pub async fn create_sessions(mesh: &Mesh, count: usize) -> Vec<SessionId> {
 pub async fn both_at_once(test: impl AsyncFn(ModeName)) {
     let [one, other] = MODES;
     tokio::join!(test(one), test(other));
-}
-
-/// Counts panics of any thread and task, from where the process installs it on; see [`PanicCounter::install`].
-#[derive(Clone, Debug, Default)]
-pub struct PanicCounter(Arc<std::sync::Mutex<Vec<String>>>);
-
-impl PanicCounter {
-    /// Takes note of every panic from now on, with its place. Panics are still printed.
-    pub fn install() -> Self {
-        let counter = Self::default();
-        let (noted, print) = (counter.0.clone(), std::panic::take_hook());
-        std::panic::set_hook(Box::new(move |info| {
-            let place = info.location().map_or_else(String::new, ToString::to_string);
-            noted.lock().expect("the hook does not panic").push(place);
-            print(info);
-        }));
-        counter
-    }
-
-    /// Where it panicked so far.
-    pub fn places(&self) -> Vec<String> {
-        self.0.lock().expect("the hook does not panic").clone()
-    }
-}
-
-/// Lets the peak of this process's memory, `VmHWM`, start anew.
-pub fn forget_memory_peak() {
-    std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process do so for itself");
-}
-
-/// A figure of this process from `/proc/self/status`, such as `VmHWM` or `VmRSS`, in KiB.
-pub fn process_kib(figure: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells of each process");
-    let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
-    kib.expect("the figure is there, in kB")
 }

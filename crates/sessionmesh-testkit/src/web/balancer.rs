@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use crate::process::tail;
+use crate::processes::tail;
 
 /// Where the balancer listens: an address that no connection starts from.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 10);
@@ -64,7 +64,7 @@ impl Kind {
 
     /// The configuration, with the addresses of this machine.
     fn configuration(self, own: SocketAddr, nodes: &[(&str, SocketAddr)]) -> String {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/balancers").join(self.file());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/balancers").join(self.file());
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let everywhere = if self.is_nginx() { "80" } else { ":80" };
         let replace = |text: String, from: &str, to: &str| {

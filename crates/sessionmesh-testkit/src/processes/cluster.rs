@@ -9,10 +9,7 @@ use std::time::Duration;
 use sessionmesh::{Config, ModeName, SessionId};
 use tokio::time::Instant;
 
-use super::{PATIENCE, Process, Turn, check, eventually};
-
-/// Both ways to place sessions, for tests that hold in each.
-pub const MODES: [ModeName; 2] = [ModeName::PrimaryBackup, ModeName::AllToAll];
+use super::{PATIENCE, Process, Turn, check, eventually, unique_name};
 
 /// Node processes of one cluster.
 #[derive(Debug)]
@@ -184,11 +181,4 @@ impl IndexMut<&str> for Cluster {
     fn index_mut(&mut self, name: &str) -> &mut Process {
         self.nodes.iter_mut().find(|node| node.name() == name).expect("a node of this name runs")
     }
-}
-
-/// A name that no other cluster of this machine has.
-#[must_use]
-pub fn unique_name() -> String {
-    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
-    format!("t{}-{random:016x}", std::process::id())
 }

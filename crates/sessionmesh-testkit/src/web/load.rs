@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::walk::walk;
 use super::{Tally, Visitor, WebNode, eventually};
-use crate::process::PATIENCE;
+use crate::waiting::PATIENCE;
 
 /// What the visitors and the test share.
 #[derive(Debug, Default)]

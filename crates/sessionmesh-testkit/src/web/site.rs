@@ -6,7 +6,8 @@ use hyper::StatusCode;
 use sessionmesh::network::{Network as _, TokioNetwork};
 
 use super::{Balancer, Kind, Launch, Visitor, WebNode, eventually};
-use crate::process::{PATIENCE, Turn, unique_name};
+use crate::cluster::unique_name;
+use crate::waiting::{PATIENCE, Turn};
 
 /// The names of the nodes, as in the configurations of the documentation.
 pub const NAMES: [&str; 3] = ["web-1", "web-2", "web-3"];
@@ -105,7 +106,7 @@ impl Site {
                 panic!("{ended}");
             }
             let answer = visitor.ask("GET", "/healthz", None).await?;
-            let found = answer.status == StatusCode::OK && answer.served_by() == Some(name);
+            let found = answer.status == StatusCode::OK && answer.served_by().as_deref() == Some(name);
             if found { Ok(()) } else { Err(format!("the balancer does not use {name}, but answers {answer:?}")) }
         })
         .await;

@@ -1,61 +1,22 @@
 //! A node that is there, gossips and takes connections, but neither hears nor answers anything.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
+use sessionmesh::network::ByteStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The network of a node that hangs when told to: what arrives on a connection is swallowed, what is sent goes nowhere.
-/// Connections are still accepted, and gossip goes on.
-#[derive(Debug, Default)]
-pub struct Hanging {
-    real: TokioNetwork,
-    /// Whether it hangs.
-    pub hangs: Arc<AtomicBool>,
-}
+use super::TestNetwork;
 
-impl Network for Hanging {
-    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
-        Box::pin(async move { Ok(Swallowing::over(self.real.connect(to).await?, &self.hangs)) })
-    }
-
-    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        Box::pin(async move {
-            let listener = HangingListener { real: self.real.listen(at).await?, hangs: self.hangs.clone() };
-            Ok(Box::new(listener) as Box<dyn Listener>)
-        })
-    }
-
-    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
-        self.real.datagrams(bind)
-    }
-
-    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
-        let host = host.to_owned();
-        Box::pin(async move { self.real.resolve(&host).await })
-    }
-}
-
-struct HangingListener {
-    real: Box<dyn Listener>,
-    hangs: Arc<AtomicBool>,
-}
-
-impl Listener for HangingListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
-        Box::pin(async move {
-            let (stream, from) = self.real.accept().await?;
-            Ok((Swallowing::over(stream, &self.hangs), from))
-        })
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.real.local_addr()
+impl TestNetwork {
+    /// The node hangs while this is set: what arrives on a connection is swallowed, what is sent goes nowhere. Connections
+    /// are still accepted, and gossip goes on.
+    #[must_use]
+    pub fn hanging(self, hangs: Arc<AtomicBool>) -> Self {
+        self.wrapping(move |real| Box::new(Swallowing { real, hangs: hangs.clone(), swallowed: false }))
     }
 }
 
@@ -67,10 +28,6 @@ struct Swallowing {
 }
 
 impl Swallowing {
-    fn over(real: Box<dyn ByteStream>, hangs: &Arc<AtomicBool>) -> Box<dyn ByteStream> {
-        Box::new(Self { real, hangs: hangs.clone(), swallowed: false })
-    }
-
     fn state(&mut self) -> io::Result<bool> {
         let hangs = self.hangs.load(Ordering::Acquire);
         if self.swallowed && !hangs {

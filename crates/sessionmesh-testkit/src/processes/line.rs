@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::control::Request;
+use super::control::Request;
 
 /// How long an answer may take: a large batch in a debug build takes some seconds.
 const ANSWER: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::process::check;
+use crate::waiting::check;
 
 /// Which end of the cable is taken out.
 #[derive(Clone, Copy, Debug)]

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use hyper::StatusCode;
+use rustix::process::Signal;
 use sessionmesh::config::ENV_PREFIX;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::process::{PATIENCE, program, tail};
-
-/// The cookie by which the sticky configurations choose the node.
-pub(super) const ROUTE_COOKIE: &str = "route";
+use super::Visitor;
+use crate::browser::Answer;
+use crate::processes::{program, signal, tail};
+use crate::site::ROUTE;
+use crate::waiting::PATIENCE;
 
 /// A node with the example application. The process ends with this.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl<'a> Launch<'a> {
             .env(set("NAME"), self.name)
             .env(set("CLUSTER"), self.cluster)
             .env(set("HTTP"), self.http.to_string())
-            .env(set("ROUTE_COOKIE"), ROUTE_COOKIE)
+            .env(set("ROUTE_COOKIE"), ROUTE)
             .env(set("MULTICAST"), "true")
             .env(set("MULTICAST_INTERFACE"), "127.0.0.1")
             .stdin(Stdio::piped())
@@ -132,6 +134,22 @@ impl WebNode {
         &self.name
     }
 
+    /// Waits until it is well and sees so many members, itself among them. What it says of its health then.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub async fn sees(&self, members: usize) -> Answer {
+        let mut operator = Visitor::new(self.http, "an operator");
+        super::eventually(PATIENCE, async || {
+            let answer = operator.ask("GET", "/healthz", None).await?;
+            let seen = answer.json()["members"].as_array().map_or(0, Vec::len);
+            let is_so = answer.status == StatusCode::OK && seen == members;
+            if is_so { Ok(answer) } else { Err(format!("{} says {answer:?}", self.name)) }
+        })
+        .await
+    }
+
     /// Tells the node to stop, as an operator or Kubernetes does, and waits until it has.
     ///
     /// # Panics
@@ -154,11 +172,7 @@ impl WebNode {
     ///
     /// When it has ended.
     pub fn freeze(&self) {
-        kill_process(self.pid(), Signal::STOP).expect("an own child can be signalled");
-    }
-
-    fn pid(&self) -> Pid {
-        i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id")
+        signal(self.id(), Signal::STOP);
     }
 
     /// Ends the node as a crash would, and waits until it is gone.
@@ -170,12 +184,12 @@ impl WebNode {
         self.ended_by(Signal::KILL).await;
     }
 
-    async fn ended_by(&mut self, signal: Signal) -> ExitStatus {
-        kill_process(self.pid(), signal).expect("an own child can be signalled");
+    async fn ended_by(&mut self, name: Signal) -> ExitStatus {
+        signal(self.id(), name);
         // `Child::wait` would close the node's stdin, and that ends it at once.
         let ended = super::eventually(PATIENCE, async || {
             let status = self.child.try_wait().expect("it is a child of this process");
-            status.ok_or_else(|| format!("{} has not ended after {signal:?}", self.name))
+            status.ok_or_else(|| format!("{} has not ended after {name:?}", self.name))
         });
         ended.await
     }

@@ -1,12 +1,13 @@
 //! A cluster of real processes, that can be killed, stopped and restarted.
 //!
-//! Nothing here sleeps for a fixed time: whatever takes time is waited for with [`eventually`], which says at its
-//! deadline what was still wrong. One cluster runs at a time on the whole machine, so that tests that measure do not
+//! One cluster runs at a time on the whole machine, so that tests that measure do not
 //! disturb each other. When a test fails, the end of what each of its nodes logged is printed.
 
 mod cluster;
+pub mod control;
+pub mod lan;
 mod line;
-mod waiting;
+pub mod testnode;
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -21,12 +22,12 @@ use serde::de::DeserializeOwned;
 use sessionmesh::{Config, SessionId};
 use tokio::time::Instant;
 
-pub use self::cluster::unique_name;
-pub use self::cluster::{Cluster, MODES};
+pub use self::cluster::Cluster;
+pub use self::control::Attributes;
+use self::control::{CONTROL, Done, Figures, Loaded, OUTCOME, Outcome, Request, Seen, Start, Wish};
 pub use self::line::Line;
-pub use self::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually, median};
-pub use crate::control::Attributes;
-use crate::control::{CONTROL, Done, Figures, Loaded, OUTCOME, Outcome, Request, Seen, Start, Wish};
+pub use crate::cluster::{MODES, unique_name};
+pub use crate::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually_blocking as eventually, median};
 
 /// So much of its log is shown of each node when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
@@ -331,15 +332,11 @@ impl Process {
     }
 
     fn limit_descriptors(&self, limit: Rlimit) {
-        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("an own child can be limited");
+        prlimit(Some(pid(self.child.id())), Resource::Nofile, limit).expect("an own child can be limited");
     }
 
-    fn pid(&self) -> Pid {
-        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).expect("an own child can be signalled");
+    fn signal(&self, name: Signal) {
+        signal(self.child.id(), name);
     }
 
     /// Fails the test if the process has ended.
@@ -379,7 +376,16 @@ impl Drop for Process {
     }
 }
 
-/// A program of this package. Tests are programs in `target/*/deps`, beside which cargo puts the programs of the package.
+fn pid(child: u32) -> Pid {
+    i32::try_from(child).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+/// Sends a signal to a child that was not waited for yet.
+pub(crate) fn signal(child: u32, name: Signal) {
+    kill_process(pid(child), name).expect("an own child can be signalled");
+}
+
+/// A program of the package whose test this is. Tests are programs in `target/*/deps`, beside which cargo puts the programs of the package.
 ///
 /// # Panics
 ///

@@ -8,7 +8,8 @@ use hyper::StatusCode;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::load::Shared;
-use super::{Answer, Mishap, Step, Tally, Visitor};
+use super::{Mishap, Step, Tally, Visitor};
+use crate::browser::Answer;
 
 /// How often a visitor looks between a login and the logout.
 const LOOKS: u64 = 12;
@@ -97,7 +98,7 @@ impl Walk {
         let why = match answer {
             Ok(answer) if !answer.status.is_server_error() => {
                 if let Some(node) = answer.served_by() {
-                    *self.tally.served_by.entry(node.to_owned()).or_default() += 1;
+                    *self.tally.served_by.entry(node).or_default() += 1;
                 }
                 self.doubtful += u64::from(under_way);
                 return Some(answer);
@@ -113,7 +114,7 @@ impl Walk {
 
     fn is_logged_in(&mut self, answer: &Answer) -> bool {
         let user = self.visitor.user();
-        let right = answer.status == StatusCode::OK && answer.body["user"] == user;
+        let right = answer.status == StatusCode::OK && answer.json()["user"] == user;
         if !right {
             let lost = Mishap::LostLogin(format!("{user}, seen {} times: {answer:?}", self.visits));
             self.tally.mishaps.push(lost);

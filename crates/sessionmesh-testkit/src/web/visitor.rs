@@ -1,46 +1,40 @@
 //! A visitor: one connection that is kept alive, and the cookies that it was given.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::header::{CONTENT_TYPE, COOKIE, HOST};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use sessionmesh::network::{Network as _, TokioNetwork};
 use tokio::time::timeout;
 
-use super::node::ROUTE_COOKIE;
+use crate::browser::{Answer, Cookies};
+use crate::site::ROUTE;
 
 /// How long a visitor would wait. Longer than any balancer here tries.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The cookie with the session id.
 const SESSION: &str = "SESSIONID";
 
-/// What came back.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The body; null if it is no JSON.
-    pub body: Value,
-}
-
+/// What the example application answers.
 impl Answer {
     /// Which node answered, if a node did.
     #[must_use]
-    pub fn served_by(&self) -> Option<&str> {
-        self.body["served_by"].as_str().or_else(|| self.body["node"].as_str())
+    pub fn served_by(&self) -> Option<String> {
+        let body = self.json();
+        let node = body["served_by"].as_str().or_else(|| body["node"].as_str());
+        node.map(str::to_owned)
     }
 
     /// How often the visitor has been seen.
     #[must_use]
     pub fn visits(&self) -> Option<u64> {
-        self.body["visits"].as_u64()
+        self.json()["visits"].as_u64()
     }
 }
 
@@ -50,7 +44,7 @@ pub struct Visitor {
     to: SocketAddr,
     user: String,
     connection: Option<SendRequest<Full<Bytes>>>,
-    cookies: BTreeMap<String, String>,
+    cookies: Cookies,
 }
 
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
@@ -59,7 +53,7 @@ impl Visitor {
     /// A visitor without cookies.
     #[must_use]
     pub fn new(to: SocketAddr, user: &str) -> Self {
-        Self { to, user: user.to_owned(), connection: None, cookies: BTreeMap::new() }
+        Self { to, user: user.to_owned(), connection: None, cookies: Cookies::default() }
     }
 
     /// The same visitor, with the same cookies, at another address.
@@ -77,18 +71,18 @@ impl Visitor {
     /// The session id in the cookie.
     #[must_use]
     pub fn session(&self) -> Option<&str> {
-        self.cookies.get(SESSION).map(String::as_str)
+        self.cookies.get(SESSION)
     }
 
     /// The node that the route cookie names.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
-        self.cookies.get(ROUTE_COOKIE).map(String::as_str)
+        self.cookies.get(ROUTE)
     }
 
     /// Sends this route cookie, until a node gives another one.
     pub fn set_route(&mut self, name: &str) {
-        self.cookies.insert(ROUTE_COOKIE.to_owned(), name.to_owned());
+        self.cookies.set(ROUTE, Some(name));
     }
 
     /// `POST /login`.
@@ -110,21 +104,33 @@ impl Visitor {
         self.ask("GET", "/session", None).await
     }
 
+    /// A visit while logged in, which must succeed at the first try.
+    ///
+    /// # Panics
+    ///
+    /// There was no answer, or it is not meant for this user.
+    pub async fn is_seen(&mut self) -> Answer {
+        let answer = self.visit().await.unwrap_or_else(|error| panic!("{}: {error}", self.user));
+        assert_eq!(answer.status, StatusCode::OK, "{}: {answer:?}", self.user);
+        assert_eq!(answer.json()["user"], *self.user, "{answer:?}");
+        answer
+    }
+
     /// `POST /logout`. The cookie is kept, to see what it is still worth.
     ///
     /// # Errors
     ///
     /// There was no answer.
     pub async fn log_out(&mut self) -> Result<Answer, String> {
-        let session = self.cookies.get(SESSION).cloned();
+        let session = self.session().map(str::to_owned);
         let answer = self.ask("POST", "/logout", None).await;
-        self.cookies.extend(session.map(|id| (SESSION.to_owned(), id)));
+        self.cookies.set(SESSION, session.as_deref());
         answer
     }
 
     /// Forgets the session, as a browser that was closed.
     pub fn forget(&mut self) {
-        self.cookies.remove(SESSION);
+        self.cookies.set(SESSION, None);
     }
 
     /// A request.
@@ -145,19 +151,17 @@ impl Visitor {
 
     async fn exchange(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Trouble> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, "shop.example");
-        if !self.cookies.is_empty() {
-            let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            request = request.header(COOKIE, pairs.join("; "));
+        let cookies: Vec<String> = self.cookies.pairs().collect();
+        if !cookies.is_empty() {
+            request = request.header(COOKIE, cookies.join("; "));
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::from(body.map(Value::to_string).unwrap_or_default()))?;
         let response = self.connected().await?.send_request(request).await?;
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let answer = Answer { status: head.status, body: serde_json::from_slice(&body).unwrap_or_default() };
-        self.take_cookies(&head.headers);
+        let answer = Answer::of(response).await?;
+        self.cookies.take(&answer);
         Ok(answer)
     }
 
@@ -175,16 +179,5 @@ impl Visitor {
             self.connection = Some(sender);
         }
         Ok(self.connection.as_mut().expect("it was just made, or is alive"))
-    }
-
-    fn take_cookies(&mut self, headers: &HeaderMap) {
-        for cookie in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            let pair = cookie.split(';').next().unwrap_or_default();
-            match pair.split_once('=') {
-                Some((name, "")) => drop(self.cookies.remove(name)),
-                Some((name, value)) => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
-                None => {}
-            }
-        }
     }
 }
