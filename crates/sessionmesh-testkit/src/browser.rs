@@ -39,14 +39,14 @@ impl Answer {
     /// # Panics
     ///
     /// One of them is none that a browser could read.
-    pub fn cookies(&self) -> impl Iterator<Item = Cookie<'_>> {
+    pub fn cookies(&self) -> impl Iterator<Item = Cookie<'static>> {
         let set = self.headers.get_all(SET_COOKIE).iter();
-        set.map(|set| Cookie::parse(set.to_str().expect("ASCII")).expect("a name and a value"))
+        set.map(|set| Cookie::parse(set.to_str().expect("ASCII").to_owned()).expect("a name and a value"))
     }
 
     /// The first of these cookies.
     #[must_use]
-    pub fn cookie(&self) -> Option<Cookie<'_>> {
+    pub fn cookie(&self) -> Option<Cookie<'static>> {
         self.cookies().next()
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use actix_session::config::{CookieContentSecurity, TtlExtensionPolicy};
 use actix_session::storage::{SessionKey, SessionStore as _};
 use actix_web::cookie::time;
-use actix_web::http::StatusCode;
-use sessionmesh::{ModeName, SessionId};
+use hyper::StatusCode;
+use sessionmesh::ModeName;
 use sessionmesh_actix::MeshStore;
+use sessionmesh_testkit::browser::Browser;
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
+use sessionmesh_testkit::gate::Gate;
 
-use crate::actix_session::app::{Gate, Setup, app};
-use crate::actix_session::visitor::Visitor;
+use crate::actix_session::app::{COOKIE, Setup, app, id_of};
 
 const SECURITIES: [CookieContentSecurity; 2] = [CookieContentSecurity::Signed, CookieContentSecurity::Private];
 
@@ -26,10 +27,10 @@ async fn what_was_written_is_read_and_the_cookie_has_its_settings() {
     let (cluster, store) = one_node().await;
     for security in SECURITIES {
         let app = app(store.clone(), Setup { security, ..Setup::default() }, Gate::default()).await;
-        let mut visitor = Visitor::default();
-        assert_eq!(visitor.get(&app, "/").await.cookie, None, "no session without content");
-        let cookie = visitor.get(&app, "/put?key=a&value=42").await.cookie.expect("a session was made");
-        assert_eq!((cookie.name(), cookie.path(), cookie.domain()), ("test", Some("/"), Some("localhost")));
+        let mut visitor = Browser::default();
+        assert_eq!(visitor.get(&app, "/").await.cookie(), None, "no session without content");
+        let cookie = visitor.get(&app, "/put?key=a&value=42").await.cookie().expect("a session was made");
+        assert_eq!((cookie.name(), cookie.path(), cookie.domain()), (COOKIE, Some("/"), Some("localhost")));
         assert_eq!(cookie.max_age(), Some(time::Duration::HOUR));
         assert_eq!(visitor.text(&app, "/get?key=a").await, "42");
         visitor.text(&app, "/put?key=b&value=43").await;
@@ -46,10 +47,10 @@ async fn what_was_written_is_read_and_the_cookie_has_its_settings() {
 async fn the_expiry_is_refreshed_on_changes_only() {
     let (_cluster, store) = one_node().await;
     let app = app(store, Setup::default(), Gate::default()).await;
-    let mut visitor = Visitor::default();
+    let mut visitor = Browser::default();
     visitor.text(&app, "/put?key=a&value=1").await;
-    assert_eq!(visitor.get(&app, "/get?key=a").await.cookie, None);
-    let cookie = visitor.get(&app, "/put?key=a&value=2").await.cookie.expect("refreshed");
+    assert_eq!(visitor.get(&app, "/get?key=a").await.cookie(), None);
+    let cookie = visitor.get(&app, "/put?key=a&value=2").await.cookie().expect("refreshed");
     assert_eq!(cookie.max_age(), Some(time::Duration::HOUR));
 }
 
@@ -58,9 +59,9 @@ async fn the_expiry_is_refreshed_on_every_request_if_so_configured_and_that_is_n
     let (cluster, store) = one_node().await;
     let setup = Setup { policy: TtlExtensionPolicy::OnEveryRequest, ..Setup::default() };
     let app = app(store, setup, Gate::default()).await;
-    let mut visitor = Visitor::default();
+    let mut visitor = Browser::default();
     visitor.text(&app, "/put?key=a&value=1").await;
-    let id = SessionId::decode(&visitor.value().expect("a cookie")[44..]).expect("a signature, then the id");
+    let id = id_of(&visitor, COOKIE);
     let idle = async || cluster[0].peek(id).await.expect("calm").expect("it lives").idle();
     let before = eventually_async(PATIENCE, async || {
         let idle = idle().await;
@@ -68,7 +69,7 @@ async fn the_expiry_is_refreshed_on_every_request_if_so_configured_and_that_is_n
     })
     .await;
     let (digest, commits) = (cluster[0].digest(id), cluster[0].stats().commits);
-    assert!(visitor.get(&app, "/get?key=a").await.cookie.is_some());
+    assert!(visitor.get(&app, "/get?key=a").await.cookie().is_some());
     assert!(idle().await < before);
     assert_eq!((cluster[0].digest(id), cluster[0].stats().commits), (digest, commits));
 }
@@ -78,7 +79,7 @@ async fn a_session_ends_when_its_time_has_passed_though_it_is_read() {
     let (_cluster, store) = one_node().await;
     let setup = Setup { ttl: time::Duration::milliseconds(1_200), ..Setup::default() };
     let app = app(store, setup, Gate::default()).await;
-    let mut visitor = Visitor::default();
+    let mut visitor = Browser::default();
     let started = tokio::time::Instant::now();
     visitor.text(&app, "/put?key=a&value=1").await;
     eventually_async(PATIENCE, async || {
@@ -95,16 +96,16 @@ async fn a_login_renews_the_id_and_a_logout_ends_it() {
     let (cluster, store) = one_node().await;
     for security in SECURITIES {
         let app = app(store.clone(), Setup { security, ..Setup::default() }, Gate::default()).await;
-        let mut visitor = Visitor::default();
+        let mut visitor = Browser::default();
         visitor.text(&app, "/put?key=counter&value=2").await;
         assert_eq!(visitor.get(&app, "/protected/get?key=counter").await.status, StatusCode::NOT_FOUND);
         let mut anonymous = visitor.clone();
         visitor.text(&app, "/login").await;
-        assert_ne!(visitor.value(), anonymous.value());
+        assert_ne!(visitor.cookies, anonymous.cookies);
         assert_eq!(visitor.text(&app, "/protected/get?key=counter").await, "2");
         assert_eq!(anonymous.text(&app, "/get?key=counter").await, "none");
         let mut thief = visitor.clone();
-        let cookie = visitor.get(&app, "/purge").await.cookie.expect("a removal");
+        let cookie = visitor.get(&app, "/logout").await.cookie().expect("a removal");
         assert_eq!((cookie.max_age(), cookie.path()), (Some(time::Duration::ZERO), Some("/")));
         assert_eq!(thief.text(&app, "/get?key=user").await, "none");
         assert_eq!(thief.get(&app, "/protected/get?key=counter").await.status, StatusCode::NOT_FOUND);

@@ -3,8 +3,20 @@
 use std::fmt::Debug;
 
 use axum::Router;
+use sessionmesh::{Mesh, SessionId};
 use sessionmesh_axum::MeshStore;
-pub(crate) use sessionmesh_testkit::gate::Gate;
+use sessionmesh_testkit::browser::Browser;
+use sessionmesh_testkit::gate::Gate;
+
+use crate::adapter::Adapter;
+
+/// The name of the session cookie.
+pub(crate) const COOKIE: &str = "id";
+
+/// The session that a browser knows of.
+pub(crate) fn id_of(browser: &Browser) -> SessionId {
+    SessionId::decode(browser.cookies.get(COOKIE).expect("it has a cookie")).expect("a session id")
+}
 
 /// How the session layer is set up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +35,19 @@ pub(crate) trait Version: Debug {
     fn stock(gate: &Gate) -> Router;
     /// Creates a record that comes with the id `id`, and returns the id that it got.
     fn create(store: &MeshStore, id: i128) -> impl Future<Output = i128>;
+}
+
+impl<V: Version> Adapter for V {
+    type App = Router;
+    const STOCK_KEEPS_THE_ID: bool = true;
+
+    async fn app(node: &Mesh, gate: &Gate) -> Router {
+        <Self as Version>::app(MeshStore::new(node.clone()), Setup::default(), gate)
+    }
+
+    async fn stock(gate: &Gate) -> Router {
+        <Self as Version>::stock(gate)
+    }
 }
 
 /// What a request asks for.
@@ -94,18 +119,18 @@ macro_rules! version {
                     .route("/put", get(put))
                     .route("/get", get(read))
                     .route("/remove", get(remove))
-                    .route("/cycle", get(async |session: Session| Ok::<_, Failed>(session.cycle_id().await?)))
-                    .route("/flush", get(async |session: Session| Ok::<_, Failed>(session.flush().await?)))
+                    .route("/renew", get(async |session: Session| Ok::<_, Failed>(session.cycle_id().await?)))
+                    .route("/logout", get(async |session: Session| Ok::<_, Failed>(session.flush().await?)))
                     .route("/clear", get(async |session: Session| session.clear().await))
                     .route("/expire_in_a_day", get(expire_in_a_day))
                     .route("/expire_with_the_browser", get(expire_with_the_browser))
                     .route("/expire_now", get(expire_now))
                     .route("/save_twice", get(save_twice))
                     .route("/slow_put", get(slow_put))
-                    .route("/slow_cycle", get(slow_cycle))
+                    .route("/slow_renew", get(slow_renew))
                     .route("/slow_login", get(slow_login))
                     .route("/login", get(login))
-                    .route("/cycle_slowly", get(cycle_slowly))
+                    .route("/renew_slowly", get(renew_slowly))
                     .route("/login_with_bytes", get(login_with_bytes))
                     .route("/login_with_depth", get(login_with_depth))
                     .route("/put_depth", get(put_depth))
@@ -158,7 +183,7 @@ macro_rules! version {
                 Ok(session.insert(&ask.key, ask.value).await?)
             }
 
-            async fn slow_cycle(
+            async fn slow_renew(
                 State(gate): State<Gate>,
                 session: Session,
                 Query(ask): Query<Ask>,
@@ -209,7 +234,7 @@ macro_rules! version {
                 Ok(())
             }
 
-            async fn cycle_slowly(State(gate): State<Gate>, session: Session) -> Result<(), Failed> {
+            async fn renew_slowly(State(gate): State<Gate>, session: Session) -> Result<(), Failed> {
                 session.cycle_id().await?;
                 gate.pass().await;
                 Ok(())

@@ -7,10 +7,11 @@ mod cases {
     use axum::http::StatusCode;
     use sessionmesh::{Mesh, ModeName, SessionId, WhenUnsure};
     use sessionmesh_axum::MeshStore;
+    use sessionmesh_testkit::browser::Browser;
     use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async};
+    use sessionmesh_testkit::gate::Gate;
 
-    use crate::tower_sessions::app::{Gate, Setup, Version};
-    use crate::tower_sessions::visitor::Visitor;
+    use crate::tower_sessions::app::{COOKIE, Setup, Version};
 
     fn apps<V: Version>(nodes: &[Mesh]) -> Vec<Router> {
         let app = |node: &Mesh| V::app(MeshStore::new(node.clone()), Setup::default(), &Gate::default());
@@ -29,12 +30,12 @@ mod cases {
             for round in 0..30 {
                 let app = &apps[round % 3];
                 let mut visitor = match round % 2 {
-                    0 => Visitor::default(),
+                    0 => Browser::default(),
                     // A cookie that nobody can have.
-                    _ => Visitor::with_cookie("AAAAAAAAAAAAAAAAAAAAAA"),
+                    _ => Browser::with_cookie(COOKIE, "AAAAAAAAAAAAAAAAAAAAAA"),
                 };
                 visitor.text(app, "/login").await;
-                visitor.text(app, "/flush").await;
+                visitor.text(app, "/logout").await;
             }
             logins += 30;
             check(asked() == before, || format!("{} questions for 30 logins", asked() - before))
@@ -66,20 +67,20 @@ mod cases {
         let apps = apps::<V>(cluster.nodes());
         for round in 0..36 {
             let app = &apps[round % 3];
-            let mut visitor = Visitor::default();
+            let mut visitor = Browser::default();
             visitor.text(app, "/login").await;
             assert_eq!(visitor.text(&apps[(round + 1) % 3], "/get?key=user").await, "1");
             visitor.text(&apps[(round + 2) % 3], "/login").await;
-            visitor.text(app, "/flush").await;
+            visitor.text(app, "/logout").await;
         }
         // The others are asked to come again, keep their cookies, and can log out.
         for (round, id) in lost.iter().enumerate() {
             let app = &apps[round % 3];
-            let mut visitor = Visitor::with_cookie(&id.encode());
+            let mut visitor = Browser::with_cookie(COOKIE, &id.encode());
             let reply = visitor.get(app, "/get?key=n").await;
-            assert_eq!((reply.status, reply.cookie), (StatusCode::INTERNAL_SERVER_ERROR, None));
-            visitor.text(app, "/flush").await;
-            let mut thief = Visitor::with_cookie(&id.encode());
+            assert_eq!((reply.status, reply.cookie()), (StatusCode::INTERNAL_SERVER_ERROR, None));
+            visitor.text(app, "/logout").await;
+            let mut thief = Browser::with_cookie(COOKIE, &id.encode());
             eventually_async(PATIENCE, async || {
                 let reply = thief.get(&apps[(round + 1) % 3], "/get?key=n").await;
                 check(reply.body == "none", || format!("after the logout: {reply:?}"))
@@ -97,14 +98,14 @@ mod cases {
         let apps: Vec<_> = cluster.nodes().iter().map(app).collect();
         for (round, id) in lost.iter().enumerate() {
             let app = &apps[round % 3];
-            let mut visitor = Visitor::with_cookie(&id.encode());
+            let mut visitor = Browser::with_cookie(COOKIE, &id.encode());
             // Right after the loss nothing is settled yet, and then everybody is asked to come again.
             eventually_async(PATIENCE, async || {
                 let reply = visitor.get(app, "/login").await;
                 check(reply.status == StatusCode::OK, || format!("{reply:?}"))
             })
             .await;
-            assert_ne!(visitor.cookie, Some(id.encode()));
+            assert_ne!(visitor.cookies.get(COOKIE), Some(&*id.encode()));
             assert_eq!(visitor.text(&apps[(round + 1) % 3], "/get?key=user").await, "1");
         }
     }
