@@ -1,7 +1,6 @@
 //! The real network, counting what is written to streams.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use anyhow::ensure;
-use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network, TokioNetwork};
+use sessionmesh::network::ByteStream;
+use sessionmesh_testkit::network::TestNetwork;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
@@ -42,49 +42,9 @@ impl Written {
 }
 
 /// The network of the operating system, with a count.
-#[derive(Debug, Default)]
-pub(super) struct Counted {
-    network: TokioNetwork,
-    pub(super) written: Arc<Written>,
-}
-
-impl Network for Counted {
-    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
-        Box::pin(async move { Ok(Stream::counted(self.network.connect(to).await?, &self.written)) })
-    }
-
-    fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        Box::pin(async move {
-            let listener = Accepting { listener: self.network.listen(at).await?, written: self.written.clone() };
-            Ok(Box::new(listener) as Box<dyn Listener>)
-        })
-    }
-
-    fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
-        self.network.datagrams(bind)
-    }
-
-    fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>> {
-        self.network.resolve(host)
-    }
-}
-
-struct Accepting {
-    listener: Box<dyn Listener>,
-    written: Arc<Written>,
-}
-
-impl Listener for Accepting {
-    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
-        Box::pin(async move {
-            let (stream, from) = self.listener.accept().await?;
-            Ok((Stream::counted(stream, &self.written), from))
-        })
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
+pub(super) fn network(written: &Arc<Written>) -> TestNetwork {
+    let written = written.clone();
+    TestNetwork::default().wrapping(move |stream| Stream::counted(stream, &written))
 }
 
 struct Stream<S> {

@@ -12,7 +12,7 @@ use sessionmesh::{Ack, Mesh};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use self::counted::{Counted, Written};
+use self::counted::Written;
 use crate::cluster;
 use crate::processor::Threads;
 use crate::report::{Chapter, Figures, Table};
@@ -77,8 +77,8 @@ struct Pair {
 impl Pair {
     fn start(count: usize, interval: Duration, threads: &'static str) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread().thread_name(threads).enable_all().build()?;
-        let network = Arc::new(Counted::default());
-        let written = network.written.clone();
+        let written = Arc::<Written>::default();
+        let network = Arc::new(counted::network(&written));
         let nodes = runtime.block_on(async {
             let adjust = |builder: sessionmesh::MeshBuilder| {
                 builder.audit_interval(interval).max_sessions(u64::MAX >> 32).network(network.clone())
