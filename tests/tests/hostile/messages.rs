@@ -4,7 +4,7 @@ use sessionmesh::UserIndex;
 use sessionmesh_core::codec;
 use sessionmesh_core::message::{Answers, AskUser, Batch, Hello, Message, Ping, Refused, ToldUser};
 use sessionmesh_core::users::UserKey;
-use sessionmesh_testkit::cluster::PATIENCE;
+use sessionmesh_testkit::cluster::{PATIENCE, log_in};
 use sessionmesh_testkit::waiting::Turn;
 use tokio::time::timeout;
 
@@ -16,9 +16,7 @@ use crate::wire::{closes, receive, send};
 async fn a_stranger_is_told_no_ids_of_the_sessions_of_a_user() {
     let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
-    let session = target.node().create().await.expect("far from full");
-    session.insert("user", "ada").expect("text is JSON");
-    session.commit().await.expect("calm");
+    log_in(target.node(), "ada").await;
     let rule = UserIndex::attribute("user").fingerprint();
     let mut stream = target.inside().await;
     let ask = AskUser { request: 1, rule, user: UserKey::of("ada"), after: None };

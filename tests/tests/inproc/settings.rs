@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sessionmesh::{CommitError, Mesh, Mode, Session, SessionId, UserError, UserIndex};
 use sessionmesh_testkit::cluster::{
-    Cluster, PATIENCE, check, eventually, eventually_async, listed, settled_and_exact, try_listed,
+    Cluster, PATIENCE, check, create_sessions, eventually, eventually_async, listed, settled_and_exact, try_listed,
 };
 
 fn backups(backups: u8) -> Mode {
@@ -35,12 +35,7 @@ async fn nodes_that_are_left_with_different_numbers_of_copies_agree_on_owners_an
     // when each writes on sessions of each,
     let mut ids = Vec::new();
     for node in &all {
-        for _ in 0..20 {
-            let session = node.create().await.expect("far from full");
-            session.insert("n", &0).expect("a number is JSON");
-            session.commit().await.expect("calm");
-            ids.push(session.id());
-        }
+        ids.extend(create_sessions(node, 20).await);
     }
     for (at, id) in ids.iter().enumerate() {
         let at = u32::try_from(at).expect("few");

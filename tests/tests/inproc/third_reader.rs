@@ -1,16 +1,13 @@
 //! A node that owns nothing of a session reads and writes it.
 
 use sessionmesh::{ModeName, SessionId};
-use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually, exact, settled_and_exact};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually, exact, session_with, settled_and_exact};
 
 async fn with_sessions(nodes: usize) -> (Cluster, Vec<SessionId>) {
     let cluster = Cluster::start(nodes, ModeName::PrimaryBackup).await;
     let mut ids = Vec::new();
     for number in 0..20 {
-        let session = cluster[number % nodes].create().await.expect("far from full");
-        session.insert("n", &number).expect("a number is JSON");
-        session.commit().await.expect("calm");
-        ids.push(session.id());
+        ids.push(session_with(&cluster[number % nodes], "n", &number).await.id());
     }
     settled_and_exact(&cluster.all(), &ids).await;
     (cluster, ids)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sessionmesh::{ModeName, SessionId};
 use sessionmesh_testkit::busy::BusyThreads;
 use sessionmesh_testkit::processes::control::{Attributes, Done, Loaded, Request, Wish};
-use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually};
+use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually_blocking};
 use sessionmesh_testkit::rounds::rounds;
 use tokio::time::Instant;
 
@@ -102,7 +102,7 @@ fn all_work(visitors: &mut [Visitor]) -> Tally {
 fn nothing_is_lost(cluster: &Cluster, visitors: &[Visitor], context: &str) {
     let ids: Vec<SessionId> = visitors.iter().map(|visitor| visitor.id).collect();
     for node in cluster.nodes() {
-        eventually(PATIENCE, || {
+        eventually_blocking(PATIENCE, || {
             for (visitor, loaded) in visitors.iter().zip(node.load(&ids)) {
                 match loaded {
                     Loaded::Session(found) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sessionmesh::{Config, ModeName, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::lan::{End, Lan};
-use sessionmesh_testkit::processes::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually};
+use sessionmesh_testkit::processes::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually_blocking};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -59,7 +59,7 @@ impl Scene {
     /// b makes a session that c cannot know.
     fn make_one_more(&mut self) {
         let request = Request::Create { sessions: vec![content()], ack: Wish::Configured };
-        let (_, late) = eventually(PATIENCE, || {
+        let (_, late) = eventually_blocking(PATIENCE, || {
             let done: Vec<Done> = self.cluster["b"].ask(&request);
             done[0].acknowledged().ok_or_else(|| format!("{done:?}"))
         });
@@ -126,7 +126,7 @@ fn pull(end: End) {
     let plugged = Instant::now();
     // Then c serves them, and never says that there are none,
     for scene in &scenes {
-        eventually(PATIENCE, || {
+        eventually_blocking(PATIENCE, || {
             let loaded = scene.cluster["c"].load(&scene.foreign);
             let after = plugged.elapsed();
             assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sessionmesh::SessionId;
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::processes::control::{Done, Request};
-use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, check, eventually};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, check, eventually_blocking};
 use tokio::time::Instant;
 
 const SESSIONS: usize = 20_000;
@@ -32,7 +32,7 @@ fn the_newcomer_completes_from_another_and_is_ready_only_with_everything() {
         // When a third one joins, and one that sends to it dies when the newcomer has about half of what it gets
         let (start, lag) = (Instant::now(), Lag::watch());
         cluster.launch("c");
-        eventually(PATIENCE, || {
+        eventually_blocking(PATIENCE, || {
             let seen = cluster["c"].member_names();
             check(seen.len() == 3, || format!("c sees {seen:?}"))
         });
@@ -41,7 +41,7 @@ fn the_newcomer_completes_from_another_and_is_ready_only_with_everything() {
             .zip(cluster["c"].owners(&ids))
             .filter(|(_, owners)| owners.iter().any(|name| name == "c"))
             .count();
-        let (_, half) = eventually(PATIENCE, || {
+        let (_, half) = eventually_blocking(PATIENCE, || {
             let held = cluster["c"].stats().sessions;
             check(held * 2 >= expected && held > 0, || format!("c holds {held} of {expected}")).map(|()| held)
         });

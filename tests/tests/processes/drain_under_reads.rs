@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::processes::control::{Loaded, Request, Wish};
-use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually};
+use sessionmesh_testkit::processes::{
+    Cluster, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually_blocking,
+};
 use tokio::time::Instant;
 
 const SESSIONS: usize = 3_000;
@@ -39,7 +41,7 @@ fn a_node_that_leaves_while_its_sessions_are_read_hands_over_all_of_them_in_time
                 })
             });
             let before = cluster["b"].stats();
-            eventually(PATIENCE, || {
+            eventually_blocking(PATIENCE, || {
                 let now = cluster["b"].stats();
                 check(now.local_reads > before.local_reads + 1_000, || format!("few reads yet: {now:?}"))
             });

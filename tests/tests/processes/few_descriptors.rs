@@ -12,8 +12,10 @@ use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
 use sessionmesh::{ModeName, SessionId};
 use sessionmesh_core::id::Slot;
 use sessionmesh_testkit::processes::control::{Attributes, Done, Loaded, Request, Wish};
-use sessionmesh_testkit::processes::{self, Cluster, MODES, PATIENCE, Turn, attributes, check, unique_name};
-use sessionmesh_testkit::web::{Launch, Visitor, WebNode, eventually};
+use sessionmesh_testkit::processes::{
+    Cluster, MODES, PATIENCE, Turn, attributes, check, eventually_async, eventually_blocking, unique_name,
+};
+use sessionmesh_testkit::web::{Launch, Visitor, WebNode};
 use tokio::time::{Instant, timeout};
 
 /// Visitors that connect and then say nothing: more than the node may have files.
@@ -67,7 +69,7 @@ async fn idle_visitors_take_no_descriptors_of_links_and_make_room_for_others() {
     let three = node("web-3", &cluster, dir, ":").await;
     one.sees(3).await;
     for node in [&one, &two, &three] {
-        eventually(PATIENCE, async || {
+        eventually_async(PATIENCE, async || {
             let slowest = slowest(node).await;
             if slowest < SLOWEST { Ok(()) } else { Err(format!("a request on {} took {slowest:?}", node.name())) }
         })
@@ -119,7 +121,7 @@ fn slowest_round(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: u
 
 /// Waits for a round of requests, none of which waited for anybody.
 fn nobody_waits(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: &mut usize, context: &str) {
-    let (took, slowest) = processes::eventually(PATIENCE, || {
+    let (took, slowest) = eventually_blocking(PATIENCE, || {
         *number += 1;
         let slowest = slowest_round(cluster, names, ids, *number).map_err(|wrong| format!("{context}: {wrong}"))?;
         check(slowest < SLOWEST, || format!("{context}: the slowest request took {slowest:?}"))?;
@@ -140,7 +142,7 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     cluster.launch("a");
     cluster["a"].ready();
     // Then that one notices before a commit has to wait,
-    let (took, ()) = processes::eventually(PATIENCE, || {
+    let (took, ()) = eventually_blocking(PATIENCE, || {
         let suspected = cluster["a"].stats().suspected;
         check(suspected.iter().any(|name| name == "starved"), || format!("{mode:?}: a suspects {suspected:?}"))
     });
@@ -157,7 +159,7 @@ fn nobody_waits_for_who_has_no_links(mode: ModeName) {
     nobody_waits(&cluster, &names, &ids, &mut number, &format!("{mode:?}"));
     // not even for ids of which only the other one could know,
     let mut rng = StdRng::from_os_rng();
-    processes::eventually(PATIENCE, || {
+    eventually_blocking(PATIENCE, || {
         (0..SESSIONS).try_for_each(|_| {
             let slot = Slot::masked(rng.random());
             let (id, start) = (SessionId::mint(&mut rng, slot), Instant::now());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sessionmesh::{ModeName, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Happened, Loaded, Request, Wish};
-use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually};
+use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually_blocking};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -57,7 +57,7 @@ fn round(cluster: &mut Cluster, number: usize, freeze: Duration) -> (bool, bool)
     // Given two sessions at home on a node that reads its own copies,
     let [ended, written] = ["to be ended", "to be written"]
         .map(|user| cluster[frozen].create_one(attributes([("user", user), ("value", "old")])));
-    eventually(PATIENCE, || {
+    eventually_blocking(PATIENCE, || {
         check(cluster[frozen].reads_at_home(ended), || format!("{frozen} asks others for its sessions"))
     });
     let _: Vec<Happened> = cluster[frozen].ask(&Request::Events);

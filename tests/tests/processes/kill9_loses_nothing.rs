@@ -8,7 +8,7 @@ use std::thread;
 use sessionmesh::SessionId;
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{
-    Attributes, Cluster, Line, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually,
+    Attributes, Cluster, Line, MODES, PATIENCE, SetWhenDropped, attributes, check, eventually_blocking,
 };
 use tokio::time::Instant;
 
@@ -102,7 +102,7 @@ fn nothing_acknowledged_is_lost_when_the_kill_comes_in_the_midst_of_writes() {
                     });
                 }
                 let passed = |count| {
-                    eventually(PATIENCE, || {
+                    eventually_blocking(PATIENCE, || {
                         let now = acknowledged.load(Ordering::Relaxed);
                         check(now >= count, || format!("{now} of {count} writes acknowledged"))
                     })
@@ -119,7 +119,7 @@ fn nothing_acknowledged_is_lost_when_the_kill_comes_in_the_midst_of_writes() {
             let known = known.into_inner().unwrap();
             let ids: Vec<SessionId> = known.keys().copied().collect();
             for node in cluster.nodes() {
-                let (took, ()) = eventually(PATIENCE, || {
+                let (took, ()) = eventually_blocking(PATIENCE, || {
                     let loaded = node.load(&ids);
                     let wrong: Vec<_> =
                         ids.iter().zip(&loaded).filter(|(id, loaded)| !is_right(loaded, known[id])).collect();

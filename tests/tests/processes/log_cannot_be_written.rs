@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use sessionmesh_testkit::processes::{PATIENCE, Turn};
-use sessionmesh_testkit::web::{Launch, Visitor, WebNode, eventually};
+use sessionmesh_testkit::processes::{PATIENCE, Turn, eventually_async};
+use sessionmesh_testkit::web::{Launch, Visitor, WebNode};
 
 /// Rounds of each kind; more by this variable.
 const ROUNDS: &str = "MESHTEST_LOG_ROUNDS";
@@ -32,7 +32,7 @@ async fn node(name: &str, cluster: &str, dir: &Path) -> WebNode {
 
 /// Waits until the node says that it is ready, sees all three, and has lost so many lines of its log at least.
 async fn is_well(node: &WebNode, lost: u64) -> u64 {
-    eventually(PATIENCE, async || {
+    eventually_async(PATIENCE, async || {
         let answer = node.sees(3).await;
         let lines = answer.json()["log_lines_lost"].as_u64().unwrap_or_default();
         if lines >= lost { Ok(lines) } else { Err(format!("{} says {answer:?}", node.name())) }

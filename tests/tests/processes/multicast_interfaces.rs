@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sessionmesh::Config;
 use sessionmesh_testkit::processes::lan::Lan;
-use sessionmesh_testkit::processes::{Cluster, PATIENCE, Process, check, eventually};
+use sessionmesh_testkit::processes::{Cluster, PATIENCE, Process, check, eventually_blocking};
 use tokio::time::Instant;
 
 /// The hosts, or none if this machine can have none.
@@ -36,7 +36,7 @@ fn start(lan: &Lan, host: &str, config: Config) -> Process {
 /// Waits until each sees all.
 fn see_each_other(nodes: &[&Process]) -> Duration {
     let names: Vec<&str> = nodes.iter().map(|node| node.name()).collect();
-    let (took, ()) = eventually(PATIENCE, || {
+    let (took, ()) = eventually_blocking(PATIENCE, || {
         nodes.iter().try_for_each(|node| {
             let seen = node.member_names();
             check(names.iter().all(|name| seen.iter().any(|seen| seen == name)), || {
@@ -132,7 +132,7 @@ fn a_node_whose_network_goes_and_comes_hears_of_newcomers_again() {
     // The card goes, and whoever was there, so that nothing but multicast can tell of the newcomer.
     lan.take_card_out("b");
     drop(first);
-    eventually(PATIENCE, || {
+    eventually_blocking(PATIENCE, || {
         let seen = staying.member_names();
         check(seen == ["staying"], || format!("{seen:?}"))
     });

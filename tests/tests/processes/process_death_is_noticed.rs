@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sessionmesh::ModeName;
 use sessionmesh_testkit::busy::Lag;
-use sessionmesh_testkit::processes::{Cluster, PATIENCE, check, eventually, median};
+use sessionmesh_testkit::processes::{Cluster, PATIENCE, check, eventually_blocking, median};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -18,7 +18,7 @@ const HANG_MAX: Duration = Duration::from_secs(3);
 fn noticed(cluster: &Cluster, gone: &str, since: Instant) -> Duration {
     let lag = Lag::watch();
     for node in cluster.nodes().iter().filter(|node| node.name() != gone) {
-        eventually(PATIENCE, || {
+        eventually_blocking(PATIENCE, || {
             let seen = node.member_names();
             check(!seen.iter().any(|name| name == gone), || format!("{} sees {seen:?}", node.name()))
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sessionmesh::ModeName;
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
-use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, attributes, check, eventually};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, attributes, check, eventually_blocking};
 use sessionmesh_testkit::rounds::rounds;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ fn replace_and_wake(mode: ModeName, round: usize) {
     let mut config = cluster["c"].config().clone();
     config.bind = SocketAddr::from(([127, 0, 0, 1], 0));
     cluster["c"].freeze();
-    eventually(PATIENCE, || {
+    eventually_blocking(PATIENCE, || {
         let seen: Vec<_> = ["a", "b"].into_iter().map(|name| cluster[name].member_names().len()).collect();
         check(seen == [2, 2], || format!("the others see {seen:?} members"))
     });

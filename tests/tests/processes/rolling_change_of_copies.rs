@@ -15,7 +15,9 @@ use rand::{Rng as _, SeedableRng as _};
 use serde::de::DeserializeOwned;
 use sessionmesh::{Config, ModeName, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
-use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, Process, SetWhenDropped, attributes, check, eventually};
+use sessionmesh_testkit::processes::{
+    Cluster, Line, PATIENCE, Process, SetWhenDropped, attributes, check, eventually_blocking,
+};
 use sessionmesh_testkit::rounds::rounds;
 use tokio::time::Instant;
 
@@ -159,10 +161,10 @@ fn deploy(cluster: &mut Cluster, doors: &Doors, set: impl Fn(&mut Config)) {
         let mut config = cluster.config_of(name);
         set(&mut config);
         let node = cluster.add(Process::spawn(config).started());
-        eventually(PATIENCE, || check(node.is_ready(), || format!("{name} is not ready")));
+        eventually_blocking(PATIENCE, || check(node.is_ready(), || format!("{name} is not ready")));
         doors.open(name, node);
         let before = doors.reads.load(Ordering::Relaxed);
-        eventually(PATIENCE, || {
+        eventually_blocking(PATIENCE, || {
             let reads = doors.reads.load(Ordering::Relaxed) - before;
             check(reads >= READS_BETWEEN, || format!("visitors have read {reads} times"))
         });

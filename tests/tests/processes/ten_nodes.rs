@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sessionmesh::ModeName;
 use sessionmesh_testkit::busy::Lag;
-use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, check, eventually};
+use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, check, eventually_blocking};
 use tokio::time::Instant;
 
 const TEN_MAX: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ fn start(names: &[String], mode: ModeName) -> (Duration, Duration) {
     }
     let ready = lag.take_off(start.elapsed());
     for node in cluster.nodes() {
-        eventually(PATIENCE, || {
+        eventually_blocking(PATIENCE, || {
             let seen = node.member_names();
             check(seen == names, || format!("{} sees {seen:?}", node.name()))
         });

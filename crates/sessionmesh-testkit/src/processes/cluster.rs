@@ -9,7 +9,7 @@ use std::time::Duration;
 use sessionmesh::{Config, ModeName, SessionId};
 use tokio::time::Instant;
 
-use super::{PATIENCE, Process, Turn, check, eventually, unique_name};
+use super::{PATIENCE, Process, Turn, check, eventually_blocking, unique_name};
 
 /// Node processes of one cluster.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Cluster {
     /// that took.
     pub fn settled(&self) -> Duration {
         let names: BTreeSet<&str> = self.nodes.iter().map(Process::name).collect();
-        let (took, ()) = eventually(PATIENCE, || {
+        let (took, ()) = eventually_blocking(PATIENCE, || {
             let mut views = BTreeSet::new();
             for node in &self.nodes {
                 let members = node.members();
@@ -132,7 +132,7 @@ impl Cluster {
     /// Waits until each session is held by its owners, all of them with the same digest, and by nobody else. How long
     /// that took.
     pub fn placed(&self, ids: &[SessionId]) -> Duration {
-        let (took, ()) = eventually(PATIENCE, || self.is_placed(ids));
+        let (took, ()) = eventually_blocking(PATIENCE, || self.is_placed(ids));
         took
     }
 

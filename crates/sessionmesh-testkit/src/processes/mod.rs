@@ -27,7 +27,7 @@ pub use self::control::Attributes;
 use self::control::{CONTROL, Done, Figures, Loaded, OUTCOME, Outcome, Request, Seen, Start, Wish};
 pub use self::line::Line;
 pub use crate::cluster::{MODES, unique_name};
-pub use crate::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually_blocking as eventually, median};
+pub use crate::waiting::{PATIENCE, SetWhenDropped, Turn, check, eventually_async, eventually_blocking, median};
 
 /// So much of its log is shown of each node when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
@@ -93,7 +93,7 @@ impl Process {
     /// It refused.
     pub fn outcome(&mut self) -> Result<std::net::SocketAddr, String> {
         let path = self.dir.path().join(OUTCOME);
-        let (_, outcome) = eventually(PATIENCE, || match fs::read(&path) {
+        let (_, outcome) = eventually_blocking(PATIENCE, || match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).expect("it was written whole")),
             Err(_) => match self.child.try_wait() {
                 Ok(None) => Err(format!("node {} has not started", self.config.name)),
@@ -218,7 +218,7 @@ impl Process {
     /// When one was not made.
     pub fn copied(&self, done: Vec<Done>) -> Vec<SessionId> {
         if done.iter().any(|done| done.acknowledged().is_none()) {
-            eventually(PATIENCE, || {
+            eventually_blocking(PATIENCE, || {
                 let outbox = self.stats().outbox;
                 check(outbox == 0, || format!("{} still has {outbox} sessions to send", self.name()))
             });

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::walk::walk;
-use super::{Tally, Visitor, WebNode, eventually};
-use crate::waiting::PATIENCE;
+use super::{Tally, Visitor, WebNode};
+use crate::waiting::{PATIENCE, eventually_async};
 
 /// What the visitors and the test share.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Load {
             lives if lives >= wanted => Ok(()),
             lives => Err(format!("only {lives} of {wanted} visitors have come and gone")),
         };
-        eventually(PATIENCE, come_and_gone).await;
+        eventually_async(PATIENCE, come_and_gone).await;
     }
 
     /// Kills a node under this load. Who has sent a request and gets no answer cannot know then whether it was done.

@@ -18,4 +18,3 @@ pub use self::node::{Launch, WebNode};
 pub use self::site::{NAMES, Site};
 pub use self::tally::{Mishap, Step, Tally};
 pub use self::visitor::Visitor;
-pub use crate::waiting::eventually_async as eventually;

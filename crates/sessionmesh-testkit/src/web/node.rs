@@ -17,7 +17,7 @@ use super::Visitor;
 use crate::browser::Answer;
 use crate::processes::{program, signal, tail};
 use crate::site::ROUTE;
-use crate::waiting::PATIENCE;
+use crate::waiting::{PATIENCE, eventually_async};
 
 /// A node with the example application. The process ends with this.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl WebNode {
     /// When it does not.
     pub async fn sees(&self, members: usize) -> Answer {
         let mut operator = Visitor::new(self.http, "an operator");
-        super::eventually(PATIENCE, async || {
+        eventually_async(PATIENCE, async || {
             let answer = operator.ask("GET", "/healthz", None).await?;
             let seen = answer.json()["members"].as_array().map_or(0, Vec::len);
             let is_so = answer.status == StatusCode::OK && seen == members;
@@ -187,7 +187,7 @@ impl WebNode {
     async fn ended_by(&mut self, name: Signal) -> ExitStatus {
         signal(self.id(), name);
         // `Child::wait` would close the node's stdin, and that ends it at once.
-        let ended = super::eventually(PATIENCE, async || {
+        let ended = eventually_async(PATIENCE, async || {
             let status = self.child.try_wait().expect("it is a child of this process");
             status.ok_or_else(|| format!("{} has not ended after {name:?}", self.name))
         });

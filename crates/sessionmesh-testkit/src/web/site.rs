@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use hyper::StatusCode;
 use sessionmesh::network::{Network as _, TokioNetwork};
 
-use super::{Balancer, Kind, Launch, Visitor, WebNode, eventually};
+use super::{Balancer, Kind, Launch, Visitor, WebNode};
 use crate::cluster::unique_name;
-use crate::waiting::{PATIENCE, Turn};
+use crate::waiting::{PATIENCE, Turn, eventually_async};
 
 /// The names of the nodes, as in the configurations of the documentation.
 pub const NAMES: [&str; 3] = ["web-1", "web-2", "web-3"];
@@ -101,7 +101,7 @@ impl Site {
     pub async fn is_used(&mut self, name: &str) {
         let mut visitor = self.visitor("an operator");
         let balancer = &mut self.balancer;
-        eventually(PATIENCE, async || {
+        eventually_async(PATIENCE, async || {
             if let Some(ended) = balancer.ended() {
                 panic!("{ended}");
             }
