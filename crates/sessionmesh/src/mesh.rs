@@ -110,10 +110,12 @@ impl Mesh {
     ///
     /// As [`Mesh::load`].
     pub async fn load_with(&self, id: SessionId, read: Read) -> Result<Option<Session>, LoadError> {
-        match read {
-            Read::Held if let Some(record) = read::held(&self.node, id) => Ok(Some(self.held(id, record))),
-            Read::Held | Read::Current => self.load(id).await,
+        if read == Read::Held
+            && let Some(record) = read::held(&self.node, id)
+        {
+            return Ok(Some(self.held(id, record)));
         }
+        self.load(id).await
     }
 
     /// Like [`Mesh::load`], but no access: the idle time goes on.
