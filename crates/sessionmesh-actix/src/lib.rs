@@ -61,3 +61,8 @@
 mod store;
 
 pub use store::MeshStore;
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -193,3 +193,8 @@ pub use layer::{
 };
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::MeshStore;
+
+/// The example of the README compiles.
+#[cfg(all(doctest, feature = "layer"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -10,6 +10,10 @@
 //!
 //! Time enters as a [`moment::Moment`] argument and randomness as a generator, so a test of anything here is a plain
 //! function. Nothing here iterates in hash order.
+//!
+//! **This crate is a part of `sessionmesh`, and promises no stability**: anything may change in any version, also what it
+//! shows of other crates, such as the traits of `wincode` on messages. Applications use `sessionmesh`, which has what they
+//! need of this under its own names.
 
 pub mod acks;
 #[cfg(test)]

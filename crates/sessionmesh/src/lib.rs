@@ -85,3 +85,8 @@ pub use stats::Stats;
 pub use task::{Gate, Gated};
 pub use user::{InvalidatedAll, UserSession};
 pub use user_index::UserIndex;
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
