@@ -25,10 +25,10 @@ const fn format<const RESERVED_BYTES_MAX: usize>() -> Configuration<true, RESERV
 pub enum CodecError {
     /// The bytes are not a message of this protocol. Nothing of them was used.
     #[error("malformed message ({0}); the link is closed and nothing of it was used")]
-    Malformed(#[from] wincode::ReadError),
+    Malformed(BytesError),
     /// The message cannot be written. Nothing was sent.
     #[error("the message cannot be encoded ({0}); nothing was sent")]
-    Unencodable(#[from] wincode::WriteError),
+    Unencodable(BytesError),
     /// The message exceeds [`MESSAGE_BYTES_MAX`].
     #[error("a message of {bytes} bytes exceeds the limit of {MESSAGE_BYTES_MAX}; nothing of it was used")]
     TooLarge {
@@ -37,9 +37,23 @@ pub enum CodecError {
     },
 }
 
+/// What the encoder said about bytes or a message.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct BytesError(Inner);
+
+#[derive(Debug, thiserror::Error)]
+enum Inner {
+    #[error(transparent)]
+    Read(wincode::ReadError),
+    #[error(transparent)]
+    Write(wincode::WriteError),
+}
+
 /// Encodes `message`.
 pub fn encode(message: &Message<'_>) -> Result<Vec<u8>, CodecError> {
-    let bytes = wincode::config::serialize(message, format::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>())?;
+    let bytes = wincode::config::serialize(message, format::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>())
+        .map_err(|error| CodecError::Unencodable(BytesError(Inner::Write(error))))?;
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(CodecError::TooLarge { bytes: bytes.len() });
     }
@@ -64,7 +78,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
         0x200_0001..=MESSAGE_BYTES_MAX => decode_within::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>(bytes),
         bytes => return Err(CodecError::TooLarge { bytes }),
     };
-    Ok(decoded?)
+    decoded.map_err(|error| CodecError::Malformed(BytesError(Inner::Read(error))))
 }
 
 /// How the encoding of every reply begins.

@@ -195,7 +195,18 @@ pub struct ValueError {
     /// "read" or "written".
     pub action: &'static str,
     /// What serde said.
-    pub source: serde_json::Error,
+    pub source: JsonError,
+}
+
+/// Why a value could not be turned into JSON, or JSON not into the type asked for, with the place in it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct JsonError(serde_json::Error);
+
+impl JsonError {
+    pub(crate) const fn new(error: serde_json::Error) -> Self {
+        Self(error)
+    }
 }
 
 /// Why a node stopped by itself. It serves nothing any more: each load answers "cannot tell", each commit is refused with

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use sessionmesh_core::session::Value;
 
-use crate::error::ValueError;
+use crate::error::{JsonError, ValueError};
 
 /// How many arrays and objects may lie in each other. What is nested deeper could be written, but the parser would
 /// refuse to read it.
@@ -18,7 +18,7 @@ pub const JSON_DEPTH_MAX: usize = 127;
 ///
 /// `value` cannot be JSON, for example because a map's keys are no text; or it is nested deeper than [`JSON_DEPTH_MAX`].
 pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
-    let bytes = serde_json::to_vec(value).map_err(|source| unwritten(key, source))?;
+    let bytes = serde_json::to_vec(value).map_err(|error| refused(key, "written", error))?;
     check_depth(key, &bytes)?;
     Ok(Value::from(bytes))
 }
@@ -29,7 +29,7 @@ pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, Val
 ///
 /// What is stored is not a `T`.
 pub fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, ValueError> {
-    serde_json::from_slice(value).map_err(|source| ValueError { key: key.to_owned(), action: "read", source })
+    serde_json::from_slice(value).map_err(|error| refused(key, "read", error))
 }
 
 /// Refuses JSON text that could not be read again.
@@ -39,11 +39,11 @@ pub(crate) fn check_depth(key: &str, json: &[u8]) -> Result<(), ValueError> {
         return Ok(());
     }
     let why = format!("it is nested {depth} deep, and can be read up to {JSON_DEPTH_MAX}");
-    Err(unwritten(key, serde_json::Error::custom(why)))
+    Err(refused(key, "written", serde_json::Error::custom(why)))
 }
 
-fn unwritten(key: &str, source: serde_json::Error) -> ValueError {
-    ValueError { key: key.to_owned(), action: "written", source }
+fn refused(key: &str, action: &'static str, error: serde_json::Error) -> ValueError {
+    ValueError { key: key.to_owned(), action, source: JsonError::new(error) }
 }
 
 /// How many arrays and objects lie in each other.
@@ -111,5 +111,13 @@ mod tests {
         let written = to_json("a", &value).unwrap();
         assert_eq!(from_json::<serde_json::Value>("a", &written).unwrap(), value);
         assert!(to_json("a", &[value]).is_err());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_attribute_and_what_serde_said() {
+        let serde = serde_json::from_str::<u8>("300").unwrap_err().to_string();
+        let error = from_json::<u8>("age", b"300").unwrap_err();
+        let expected = format!("attribute `age` cannot be read as the type asked for: {serde}; nothing was changed");
+        assert_eq!((error.to_string(), error.source.to_string()), (expected, serde));
     }
 }

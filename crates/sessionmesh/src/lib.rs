@@ -64,7 +64,8 @@ pub use clock::{Clock, SystemClock};
 pub use config::{AckName, Config, ConfigError, ModeName};
 pub use discovery::Discovery;
 pub use error::{
-    CommitError, CreateError, Failure, LeaveError, LimitExceeded, LoadError, StartError, UserError, ValueError,
+    CommitError, CreateError, Failure, JsonError, LeaveError, LimitExceeded, LoadError, StartError, UserError,
+    ValueError,
 };
 pub use event::Event;
 pub use freshness::Read;

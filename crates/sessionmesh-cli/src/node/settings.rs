@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use sessionmesh::Config;
-use sessionmesh::config::{ConfigError, ENV_PREFIX, Origin};
+use sessionmesh::config::{ConfigError, ENV_PREFIX, Origin, SyntaxError};
 use toml::Table;
 
 use super::app::COOKIE;
@@ -65,7 +65,7 @@ fn read(path: &Path) -> Result<Table, String> {
         .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason }.to_string())?;
     text.parse().map_err(|reason| {
         let origin = Origin::File(path.to_owned());
-        ConfigError::Syntax { origin, reason: Box::new(reason) }.to_string()
+        ConfigError::Syntax { origin, reason: SyntaxError::new(reason) }.to_string()
     })
 }
 
@@ -81,7 +81,7 @@ fn split(mut table: Table, origin: &Origin) -> Result<Settings, String> {
         Some(other) => Some(cookie_name(format!("a TOML {}", other.type_str()), origin)?),
         None => None,
     };
-    let mesh = Config::from_toml_table(&table, origin).map_err(|error| error.to_string())?;
+    let mesh = Config::from_table(&table, origin).map_err(|error| error.to_string())?;
     Ok(Settings { http, route_cookie, mesh })
 }
 

@@ -1,5 +1,6 @@
 //! What can be wrong with settings. Nothing was started or changed when one of these is returned.
 
+use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,18 @@ impl fmt::Display for Origin {
     }
 }
 
+/// What is wrong with a text that is not TOML, with the line it is in.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SyntaxError(Box<dyn Error + Send + Sync>);
+
+impl SyntaxError {
+    /// What another parser says, for a program that reads the text itself; see [`Config::from_table`](super::Config::from_table).
+    pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(reason.into())
+    }
+}
+
 /// Why settings were refused. The message says what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,7 +66,15 @@ pub enum ConfigError {
         /// The text.
         origin: Origin,
         /// What is wrong with it, and in which line.
-        reason: Box<toml::de::Error>,
+        reason: SyntaxError,
+    },
+    /// What the program handed over is no table of settings by name.
+    #[error("{origin} is no table of settings: {reason}")]
+    NoTable {
+        /// What was handed over.
+        origin: Origin,
+        /// What it is instead.
+        reason: String,
     },
     /// There is no such setting.
     #[error("unknown key `{key}` in {origin}{}", suggestion(nearest))]

@@ -1,8 +1,9 @@
 //! Settings from TOML and from the environment. Each given key is checked by [`KEYS`] while its origin is known.
 
 use super::Config;
-use super::error::{ConfigError, Origin};
+use super::error::{ConfigError, Origin, SyntaxError};
 use super::keys::{Allowed, ENV_PREFIX, KEYS};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -32,18 +33,19 @@ impl Config {
         Self::parse(text, &Origin::Text)
     }
 
-    /// Reads a parsed table, for a program that keeps its own settings in the same file and has taken them out of the
-    /// table. `origin` is named in errors.
-    pub fn from_toml_table(table: &toml::Table, origin: &Origin) -> Result<Self, ConfigError> {
+    /// Reads what was parsed already, for a program that keeps its own settings in the same file and has taken them out.
+    /// `table` is what serde sees as a map from names to values: a `toml::Table`, say, of whatever version of `toml`.
+    /// `origin` is named in errors.
+    pub fn from_table(table: &(impl Serialize + ?Sized), origin: &Origin) -> Result<Self, ConfigError> {
+        let no_table = |reason| ConfigError::NoTable { origin: origin.clone(), reason };
+        let Value::Object(given) = serde_json::to_value(table).map_err(|error| no_table(error.to_string()))? else {
+            return Err(no_table("it is a single value or a list".to_owned()));
+        };
         let mut values = to_values(&Self::default());
-        for (key, value) in table {
-            let known = KEYS.iter().find(|(name, _)| name == key);
-            let &(key, allowed) = known.ok_or_else(|| ConfigError::UnknownKey {
-                key: key.clone(),
-                nearest: nearest(key),
-                origin: origin.clone(),
-            })?;
-            let value = serde_json::to_value(value).expect("TOML values fit into JSON");
+        for (key, value) in given {
+            let known = KEYS.iter().find(|(name, _)| *name == key);
+            let &(key, allowed) =
+                known.ok_or_else(|| ConfigError::UnknownKey { nearest: nearest(&key), key, origin: origin.clone() })?;
             let refused = || impossible(key, &value, allowed, origin);
             allowed.admits(&value).then_some(()).ok_or_else(refused)?;
             values.insert(key.to_owned(), value);
@@ -72,8 +74,9 @@ impl Config {
     }
 
     fn parse(text: &str, origin: &Origin) -> Result<Self, ConfigError> {
-        let syntax = |reason| ConfigError::Syntax { origin: origin.clone(), reason: Box::new(reason) };
-        Self::from_toml_table(&text.parse().map_err(syntax)?, origin)
+        let syntax = |reason| ConfigError::Syntax { origin: origin.clone(), reason: SyntaxError::new(reason) };
+        let table: toml::Table = text.parse().map_err(syntax)?;
+        Self::from_table(&table, origin)
     }
 }
 

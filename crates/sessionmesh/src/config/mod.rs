@@ -23,7 +23,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, Origin};
+pub use error::{ConfigError, Origin, SyntaxError};
 pub use keys::{Allowed, ENV_PREFIX, KEYS};
 
 use serde::{Deserialize, Serialize};

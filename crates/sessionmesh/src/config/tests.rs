@@ -109,8 +109,8 @@ fn the_list_of_keys_is_the_list_of_fields() {
 #[test]
 fn an_impossible_value_is_refused_with_key_value_range_and_origin() {
     for (&(key, .., bad_toml, bad_env), (_, allowed)) in WAYS.iter().zip(KEYS) {
-        let table = format!("{key} = {bad_toml}").parse().unwrap();
-        let error = Config::from_toml_table(&table, &Origin::from(Path::new("mesh.toml"))).unwrap_err().to_string();
+        let table: toml::Table = format!("{key} = {bad_toml}").parse().unwrap();
+        let error = Config::from_table(&table, &Origin::from(Path::new("mesh.toml"))).unwrap_err().to_string();
         let value = bad_toml.replace('\'', "\"");
         assert_eq!(error, format!("`{key}` cannot be {value} (from file mesh.toml); allowed is {allowed}"));
 
@@ -188,6 +188,21 @@ fn a_file_is_read_and_named_in_its_errors() {
 
     std::fs::write(&path, "name = 'web-1'").unwrap();
     assert_eq!(Config::load(Some(&path)).unwrap().name, "web-1");
+}
+
+#[test]
+fn a_program_that_reads_its_file_itself_gets_the_same_errors() {
+    let origin = Origin::from(Path::new("mesh.toml"));
+    let given = std::collections::BTreeMap::from([("backups", 3)]);
+    assert_eq!(Config::from_table(&given, &origin).unwrap().backups, 3);
+    let error = Config::from_table(&["backups"], &origin).unwrap_err().to_string();
+    assert_eq!(error, "file mesh.toml is no table of settings: it is a single value or a list");
+
+    let theirs = "backups = ".parse::<toml::Table>().unwrap_err();
+    let ours = Config::from_toml("backups = ").unwrap_err().to_string();
+    assert_eq!(ours, format!("the given TOML text is not valid TOML: {theirs}"));
+    let error = ConfigError::Syntax { origin, reason: SyntaxError::new(theirs.clone()) }.to_string();
+    assert_eq!(error, format!("file mesh.toml is not valid TOML: {theirs}"));
 }
 
 #[test]

@@ -8,15 +8,17 @@ mod tokio;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::tokio::TokioNetwork;
 
 /// A boxed future, so that [`Network`] stays object-safe.
-pub type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A reliable, ordered stream of bytes in both directions, such as a TCP connection.
+/// A reliable, ordered stream of bytes in both directions, such as a TCP connection. It is read and written by the traits of
+/// tokio 1, which is the runtime of a [`Mesh`](crate::Mesh).
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
