@@ -57,6 +57,11 @@
 //! | `TtlExtensionPolicy::OnEveryRequest` | one command to Redis per request | a note on this node; others hear of it after a tenth of the time |
 //! | `renew` | takes along what this request loaded | and what others had written until then |
 //! | the key in the cookie | 64 letters and digits | the 22 characters of [`SessionId::encode`](sessionmesh::SessionId::encode) |
+//!
+//! # Other crates in this interface
+//!
+//! The `SessionStore` of actix-session 0.11, with what it is made of (anyhow 1, the durations of actix-web 4's cookies), and
+//! `sessionmesh` of this version: that is what a store is for.
 
 mod store;
 

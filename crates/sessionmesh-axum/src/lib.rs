@@ -180,6 +180,12 @@ async fn count(session: Session) -> Result<String, StatusCode> {
 //!
 //! Expiry is the same: a session ends at the expiry date of its last save, and reading does not prolong it. Clocks of the
 //! nodes need not agree on it.
+//!
+//! # Other crates in this interface
+//!
+//! An adapter speaks the language of both sides: http 1, axum-core 0.5 (that of axum 0.8), tower-layer and tower-service 0.3,
+//! serde 1, tower-sessions-core 0.14 and 0.15 behind their features, and `sessionmesh` of this version. [`Key`] and
+//! [`SameSite`] are those of cookie 0.18, as in axum-extra and tower-cookies, so that an application has one key for all.
 
 #[cfg(feature = "layer")]
 mod layer;

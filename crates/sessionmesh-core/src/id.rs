@@ -99,6 +99,9 @@ pub struct SessionId([u8; 16]);
 
 impl SessionId {
     /// A new id in `slot`: random bits, the top 12 overwritten by the slot, the last 16 by the check.
+    ///
+    /// Hidden, since the traits of one version of `rand` are no part of what applications may use.
+    #[doc(hidden)]
     pub fn mint<R: rand::RngCore + rand::CryptoRng + ?Sized>(rng: &mut R, slot: Slot) -> Self {
         let mut bytes = [0; 16];
         rng.fill_bytes(&mut bytes);

@@ -30,6 +30,12 @@
 //! A [`Session`] collects changes; [`Session::commit`] makes them visible together and says how many copies exist.
 //! [`Mesh::load`] finds a session from any node, says `None` only if there is none, and
 //! [`LoadError::CannotTell`] if that cannot be known; [`Mesh::blindness`] says for how long that may last.
+//!
+//! # Other crates in this interface
+//!
+//! The traits of serde 1, for values and settings, and those by which tokio 1 reads and writes, in
+//! [`network::ByteStream`]. They are meant to be there and stay in their version; no type of another crate is. What has its
+//! source in `sessionmesh-core` is promised under the names that it has here; traits of `wincode` that it shows are not.
 
 mod alone;
 mod blindness;
