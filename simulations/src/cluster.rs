@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sessionmesh::{AckName, Discovery as Ways, Event, Gate, Member, MemberState, Mesh, ModeName, SessionId, Stats};
+use sessionmesh::{Discovery as Ways, Event, Gate, Member, MemberState, Mesh, SessionId, Stats};
 use tokio::sync::{mpsc, oneshot};
 use turmoil::Sim;
 
@@ -576,8 +576,8 @@ impl Cluster {
         let meshes = self.meshes();
         for (name, mesh) in &meshes {
             let stats = mesh.stats();
-            if stats.outbox > 0 || stats.waiting_commits > 0 || stats.following > 0 {
-                let (outbox, commits, following) = (stats.outbox, stats.waiting_commits, stats.following);
+            if stats.outbox > 0 || stats.waiting_commits > 0 || stats.renewals_in_progress > 0 {
+                let (outbox, commits, following) = (stats.outbox, stats.waiting_commits, stats.renewals_in_progress);
                 return Some(format!(
                     "{name} has {outbox} sessions to send, {commits} commits wait, {following} renewals are followed"
                 ));
@@ -696,14 +696,14 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         Discovery::Names => Ways::seeds(others.map(|other| format!("n{other}:{PORT}"))),
     };
     let mode = if life > 1 { scenario.later_mode.unwrap_or(scenario.mode) } else { scenario.mode };
-    let (mode, backups) = match mode {
-        Mode::AllToAll => (ModeName::AllToAll, 1),
-        Mode::PrimaryBackup(backups) => (ModeName::PrimaryBackup, backups),
+    let mode = match mode {
+        Mode::AllToAll => sessionmesh::Mode::AllToAll,
+        Mode::PrimaryBackup(backups) => sessionmesh::Mode::PrimaryBackup { backups },
     };
-    let (ack, copies) = match scenario.ack {
-        Ack::Owners => (AckName::Owners, 1),
-        Ack::Copies(copies) => (AckName::Copies, copies),
-        Ack::Local => (AckName::Local, 1),
+    let ack = match scenario.ack {
+        Ack::Owners => sessionmesh::Ack::Owners,
+        Ack::Copies(copies) => sessionmesh::Ack::Copies(copies),
+        Ack::Local => sessionmesh::Ack::Local,
     };
     let (air, trace, recorder) = (shared.air.clone(), shared.trace.clone(), shared.recorder.clone());
     let host = Host { node, me: addrs[node], air, gate, seed, trace, recorder };
@@ -713,9 +713,7 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         .advertise(SocketAddr::from((addrs[node], PORT)))
         .insecure(true)
         .mode(mode)
-        .backups(backups)
         .ack(ack)
-        .ack_copies(copies)
         .strict(scenario.strict)
         .max_inactive(Duration::from_millis(scenario.idle_ms))
         .audit_interval(Duration::from_millis(scenario.audit_ms))

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use sessionmesh::probe::Bug;
+use sessionmesh::failpoint::Bug;
 
 use crate::run::{Extras, Report, play_with as play_extra};
 use crate::scenario::Scenario;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sessionmesh::SessionId;
-use sessionmesh::probe::{self, Bug, Path};
+use sessionmesh::coverage::{self, Path};
+use sessionmesh::failpoint::{self, Bug};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::clients::{Clients, look_at_all};
@@ -81,7 +82,7 @@ fn play_on_a_thread(scenario: &Scenario, Extras { bug, recorder }: Extras) -> Re
     let thread = std::thread::Builder::new().name(format!("seed-{seed}"));
     let played = thread.spawn(move || {
         entropy::seed_this_thread(seed);
-        probe::plant(bug);
+        failpoint::plant(bug);
         recorder.noting(|| {
             let mut play = Play::new(Rc::new(scenario), recorder.clone());
             let ended = play.all();
@@ -157,7 +158,7 @@ impl Play {
 
     fn report(self, mut violation: Option<Violation>) -> Report {
         self.recorder.stop(self.cluster.now_ms());
-        let reached = Path::ALL.iter().zip(probe::take_reached()).map(|((_, name, _), times)| (*name, times));
+        let reached = Path::ALL.iter().zip(coverage::take_reached()).map(|((_, name, _), times)| (*name, times));
         if let Some(violation) = &mut violation {
             let history = self.oracle.history(violation);
             violation.detail += &history;
@@ -242,7 +243,7 @@ impl Play {
             let held = stats.sessions + stats.ended;
             let bounds = [
                 ("sessions and tombstones held", held, known),
-                ("sessions fenced by a vote", stats.fenced, known),
+                ("sessions fenced by a vote", stats.expiry_holds, known),
                 ("sessions to send", stats.outbox, known * peers * (1 + IN_FLIGHT_MAX)),
                 ("batches under way", stats.in_flight, IN_FLIGHT_MAX * peers),
                 ("commits that wait", stats.waiting_commits, self.clients.under_way() + held),
@@ -269,9 +270,9 @@ impl Play {
             }
         }
         let until = self.cluster.now_ms() + FENCES_FALL_WITHIN_MS;
-        while let Some((name, stats)) = self.cluster.stats().into_iter().find(|(_, stats)| stats.fenced > 0) {
+        while let Some((name, stats)) = self.cluster.stats().into_iter().find(|(_, stats)| stats.expiry_holds > 0) {
             if self.cluster.now_ms() > until {
-                let detail = format!("{name} still fences {}: {stats:?}", stats.fenced);
+                let detail = format!("{name} still fences {}: {stats:?}", stats.expiry_holds);
                 return Err(self.violation("the fence around a session ends with the verdict", detail));
             }
             self.step()?;

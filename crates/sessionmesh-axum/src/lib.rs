@@ -73,7 +73,7 @@
 //! only the request that renewed it tells the new id. A request that comes with an id which was renewed in the last minute
 //! has no session, stores nothing and gets no cookie, since its cookie would replace the good one
 //! ([`Session::was_renewed_elsewhere`]). A session that was moved ([`sessionmesh::Session::move_home`]) goes on:
-//! every request with the old id tells the new one. For other failures see [`Reason`] and [`SessionLayer::error_page`].
+//! every request with the old id tells the new one. For other failures see [`ErrorKind`] and [`SessionLayer::error_page`].
 //!
 //! The body of a response is streamed after that. What it changes is committed by [`Session::commit`], or when its last
 //! handle is dropped; it can neither make a session nor renew one, since the visitor could not be told. Each use of the handle
@@ -194,8 +194,8 @@ mod tower_sessions;
 
 #[cfg(feature = "layer")]
 pub use layer::{
-    Asked, Commit, CookieError, Key, Priority, Reason, RouteCookie, SameSite, Session, SessionCookie, SessionError,
-    SessionFuture, SessionLayer, SessionOptions, SessionOptionsService, SessionService,
+    Commit, CookieError, ErrorKind, Key, Priority, RequestHead, RouteCookie, SameSite, Session, SessionCookie,
+    SessionError, SessionFuture, SessionLayer, SessionOptions, SessionOptionsService, SessionService,
 };
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::MeshStore;

@@ -6,20 +6,20 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use crate::id::SessionId;
-use crate::message::{
-    Answers, Ask, AskUser, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Hello,
-    Message, Ping, Pong, Refused, Told, ToldUser, Want, Welcome,
-};
 use crate::moment::Moment;
 use crate::placement::Placement;
+use crate::placement::slots::Slots;
+use crate::placement::view::{Member, MemberState, View};
+use crate::replication::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use crate::session::{Attribute, Expired, IdleLimit, Invalidated, Record, Session, Successor};
-use crate::slots::Slots;
 use crate::stamp::Stamp;
 use crate::terms::{Mode, Terms};
 use crate::users::UserKey;
-use crate::view::{Member, MemberState, View};
+use crate::wire::message::{
+    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Hello, Message, Ping, Pong,
+    ReadQuery, ReadReply, Refused, UserQuery, UserReply, Want, Welcome,
+};
 
 /// When the nodes of a generated history look at their clocks: after all that happened in it.
 pub(crate) const NOW: Moment = Moment::START.plus_ms(1_000_000);
@@ -271,13 +271,13 @@ fn changes() -> impl Strategy<Value = Message<'static>> {
         }),
         (num(), num(), num(), vec(any::<u8>(), 0..9))
             .prop_map(|(seq, counter, view, codes)| Message::Answers(Answers { seq, counter, view, codes })),
-        (num(), ids(), num(), flag()).prop_map(|(request, id, digest, access)| Message::Ask(Ask {
+        (num(), ids(), num(), flag()).prop_map(|(request, id, digest, access)| Message::ReadQuery(ReadQuery {
             request,
             id,
             digest,
             access
         })),
-        (num(), num(), flag(), held).prop_map(|(request, view, current, held)| Message::Told(Told {
+        (num(), num(), flag(), held).prop_map(|(request, view, current, held)| Message::ReadReply(ReadReply {
             request,
             view,
             current,
@@ -310,10 +310,10 @@ fn upkeep() -> impl Strategy<Value = Message<'static>> {
         (vec(ids(), 0..4), vec(short(), 0..4)).prop_map(|(ids, tombstones)| Message::Want(Want { ids, tombstones })),
         (leaked_str(), leaked_bytes()).prop_map(|(addr, bytes)| Message::Gossip(Gossip { addr, bytes })),
         (num(), num(), any::<[u8; 16]>(), option::of(ids())).prop_map(|(request, rule, user, after)| {
-            Message::AskUser(AskUser { request, rule, user: UserKey::from_bytes(user), after })
+            Message::UserQuery(UserQuery { request, rule, user: UserKey::from_bytes(user), after })
         }),
         (num(), num(), num(), flag(), vec(ids(), 0..4), flag()).prop_map(
-            |(request, view, counter, current, ids, more)| Message::ToldUser(ToldUser {
+            |(request, view, counter, current, ids, more)| Message::UserReply(UserReply {
                 request,
                 view,
                 counter,

@@ -1,8 +1,8 @@
 //! What a node holds of one session.
 
+use crate::failpoint::{self, Bug};
 use crate::moment::Moment;
-use crate::outbox::Version;
-use crate::probe::{self, Bug};
+use crate::replication::outbox::Version;
 use crate::session::{Invalidated, Record, access_tolerance_ms};
 
 /// What the node holds of one session.
@@ -11,15 +11,15 @@ pub struct Entry {
     /// The session, or its tombstone.
     pub record: Record,
     /// The last access that other nodes were told of.
-    pub access_told: Moment,
+    pub access_propagated: Moment,
 }
 
 impl Entry {
     /// What was just stored, of whose access others were told.
     #[must_use]
     pub fn new(record: Record) -> Self {
-        let access_told = record.access;
-        Self { record, access_told }
+        let access_propagated = record.access;
+        Self { record, access_propagated }
     }
 
     /// The entry of a session of which only the tombstone is kept.
@@ -35,7 +35,7 @@ impl Entry {
     /// The copy after a merge with what another node knew, which tells the other owners of the accesses until `known`.
     /// What this node has noted since, and was about to tell, is still to be told.
     pub fn merged(record: Record, told: Moment, known: Moment) -> Self {
-        Self { access_told: told.max(known.min(record.access)), record }
+        Self { access_propagated: told.max(known.min(record.access)), record }
     }
 
     /// Notes an access. Says whether the other owners must hear of it; then it counts as told, and it is for the caller to
@@ -43,17 +43,17 @@ impl Entry {
     #[must_use]
     pub fn access(&mut self, now: Moment) -> bool {
         self.record.access = self.record.access.max(now);
-        let tell = must_be_told(self.record.session.idle_limit().ms, self.access_told, now);
+        let tell = must_propagate(self.record.session.idle_limit().ms, self.access_propagated, now);
         if tell {
-            self.access_told = now;
+            self.access_propagated = now;
         }
-        tell && !probe::planted(Bug::AccessNotPassedOn)
+        tell && !failpoint::planted(Bug::AccessNotPassedOn)
     }
 }
 
 /// Whether an access of now must be told to the owners, if the last one of which they know was at `told`: so soon that,
 /// with the advance that they ignore, they miss no more than a tenth of the idle limit.
-pub fn must_be_told(idle_limit_ms: u64, told: Moment, now: Moment) -> bool {
+pub fn must_propagate(idle_limit_ms: u64, told: Moment, now: Moment) -> bool {
     now.ms_since(told) >= (idle_limit_ms / 10 - access_tolerance_ms(idle_limit_ms)).max(1)
 }
 
@@ -86,7 +86,7 @@ mod tests {
     fn what_another_node_tells_is_no_telling_of_what_was_noted_here() {
         let mut entry = entry();
         assert!(!entry.access(at(390)));
-        let mut merged = Entry::merged(entry.record, entry.access_told, at(100));
+        let mut merged = Entry::merged(entry.record, entry.access_propagated, at(100));
         assert_eq!(merged.record.access, at(390));
         assert!(merged.access(at(500)), "others know of nothing after 100");
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::failpoint::{self, Bug};
 use crate::id::SessionId;
-use crate::message::ExpireItem;
 use crate::moment::Moment;
-use crate::probe::{self, Bug};
 use crate::session::{Expired, Record, Status, access_tolerance_ms};
+use crate::wire::message::ExpireItem;
 
 /// An expired session is remembered for so long, at least: late copies of the same end are told from news.
 const EXPIRED_MS: u64 = 60_000;
@@ -44,7 +44,7 @@ pub fn due(id: SessionId, record: &Record, role: Role, now: Moment) -> Option<Du
     if role == Role::Stranger {
         return Some(Due::PassOn);
     }
-    let decides = role == Role::Primary || probe::planted(Bug::ExpireOnBackup);
+    let decides = role == Role::Primary || failpoint::planted(Bug::ExpireOnBackup);
     let over = record.status() == Status::Live && record.is_past_limit(now) && decides;
     over.then(|| Due::Ask(ExpireItem { id, revision: record.session.revision(), age_ms: record.idle_ms(now) }))
 }
@@ -71,7 +71,7 @@ pub fn is_spent(record: &Record, role: Role, now: Moment) -> bool {
 /// who decides now, nor that it has been decided.
 #[must_use]
 pub fn agrees(held: Option<&Record>, item: &ExpireItem, from_primary: bool, now: Moment) -> bool {
-    if !(from_primary || probe::planted(Bug::ExpireOnBackup) || probe::planted(Bug::VoteForAnyone)) {
+    if !(from_primary || failpoint::planted(Bug::ExpireOnBackup) || failpoint::planted(Bug::VoteForAnyone)) {
         return false;
     }
     let Some(record) = held else { return true };
@@ -84,10 +84,10 @@ pub fn agrees(held: Option<&Record>, item: &ExpireItem, from_primary: bool, now:
         Status::Expired => record.session.expired().is_some_and(|mark| access <= mark.access.plus_ms(tolerance / 2)),
         Status::Invalidated { .. } => true,
     };
-    (!missed || probe::planted(Bug::VoteForAnyone))
+    (!missed || failpoint::planted(Bug::VoteForAnyone))
         && record.session.revision() <= item.revision
         && record.access <= access.plus_ms(tolerance)
-        && (record.is_past_limit(now) || probe::planted(Bug::VoteTooSoon))
+        && (record.is_past_limit(now) || failpoint::planted(Bug::VoteTooSoon))
 }
 
 /// All owners agreed to what was asked at `asked_at`: ends the session, unless it was used since. Says whether it did.

@@ -206,6 +206,36 @@ impl fmt::Display for SessionId {
 #[error("not a session id: expected 22 characters of canonical unpadded base64url")]
 pub struct InvalidSessionId;
 
+/// One incarnation of one node in 64 bits; breaks ties between stamps of the same counter. Part of the protocol.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    wincode::SchemaWrite,
+    wincode::SchemaRead,
+)]
+pub struct NodeHash(pub u64);
+
+impl NodeHash {
+    /// The xxh3-64 of the name, followed by the incarnation in little-endian order.
+    #[must_use]
+    pub fn of(name: &str, incarnation: u64) -> Self {
+        Self(xxh3_64(&[name.as_bytes(), &incarnation.to_le_bytes()].concat()))
+    }
+}
+
+impl fmt::Debug for NodeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeHash({:016x})", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

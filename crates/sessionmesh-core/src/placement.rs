@@ -1,20 +1,20 @@
-//! Who owns what, as one node sees it at one moment, and who did under the views before it; whom a commit waits for
-//! ([`targets`]), who is sent what after a change ([`handoff`]), and when a node that leaves may stop ([`drain`]).
+//! Who owns what, as one node sees it at one moment ([`view`], [`slots`]), and who did under the views before it; who is sent what after a change ([`handoff`]), and when a node that leaves may stop ([`drain`]).
 
 pub mod drain;
 pub mod handoff;
-pub mod targets;
+pub mod slots;
+pub mod view;
 
 use std::sync::Arc;
 
 use crate::expiry::Role;
-use crate::id::Slot;
+use crate::failpoint::{self, Bug};
+use crate::id::{NodeHash, Slot};
 use crate::liveness::peer::PeerStatus;
 use crate::liveness::timing::Timing;
 use crate::moment::Moment;
-use crate::probe::{self, Bug};
-use crate::slots::Slots;
-use crate::view::{Member, MemberState, NodeHash, View, ViewHash};
+use crate::placement::slots::Slots;
+use crate::placement::view::{Member, MemberState, View, ViewHash};
 
 /// A view with the owners that follow from it. It never changes; a new one takes its place.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Placement {
             return self.slots.clone();
         }
         let own = || self.view.members()[usize::from(self.me)].terms.mode;
-        let mode = if probe::planted(Bug::OwnMode) { own() } else { view.in_force().mode };
+        let mode = if failpoint::planted(Bug::OwnMode) { own() } else { view.in_force().mode };
         Arc::new(Slots::new(view, mode))
     }
 
@@ -98,7 +98,7 @@ impl Placement {
         timing: &Timing,
         now: Moment,
     ) -> Vec<NodeHash> {
-        if probe::planted(Bug::DisplacedForgotten) {
+        if failpoint::planted(Bug::DisplacedForgotten) {
             return Vec::new();
         }
         let (me, view) = (self.node(), self.hash());
@@ -125,7 +125,7 @@ impl Placement {
         let (view, joining) = (self.hash(), self.is_joining(self.me));
         let others = || self.others().filter_map(|(node, member)| Some((node, member, status(node)?)));
         let is_unaware = |peer: &PeerStatus| {
-            (joining || (peer.doubted && !probe::planted(Bug::DoubtForgotten))) && peer.view != Some(view)
+            (joining || (peer.doubted && !failpoint::planted(Bug::DoubtForgotten))) && peer.view != Some(view)
         };
         let mut unaware: Vec<_> = others().filter(|(.., peer)| is_unaware(peer)).collect();
         if unaware.iter().any(|(.., peer)| peer.left_out) {

@@ -2,12 +2,13 @@
 
 pub mod user_round;
 
+use crate::coverage::{self, Path};
+use crate::failpoint::{self, Bug};
 use crate::id::SessionId;
-use crate::message::{Held, Told};
 use crate::moment::Moment;
-use crate::probe::{self, Bug, Path};
+use crate::placement::view::ViewHash;
 use crate::session::{Record, Status};
-use crate::view::ViewHash;
+use crate::wire::message::{Held, ReadReply};
 
 /// What is known of an id.
 #[derive(Debug)]
@@ -99,10 +100,10 @@ pub enum Verdict {
     Live(Record),
     /// It has ended like this.
     Ended(Found),
-    /// There is none. `never_heard_of`: nobody holds anything of it, also not that it is past its limit.
+    /// There is none. `unknown_to_all`: nobody holds anything of it, also not that it is past its limit.
     NoSuchSession {
         /// See there.
-        never_heard_of: bool,
+        unknown_to_all: bool,
     },
     /// It is not known.
     Unclear(Unclear),
@@ -171,24 +172,24 @@ impl ReadRound {
     }
 
     /// Somebody told what it holds. The reply is read at `now` and came at `arrived`.
-    pub fn on_reply(&mut self, told: &Told<'_>, is_owner: bool, now: Moment, arrived: Moment) {
-        let agrees = ViewHash(told.view) == self.view;
-        match &told.held {
+    pub fn on_reply(&mut self, reply: &ReadReply<'_>, is_owner: bool, now: Moment, arrived: Moment) {
+        let agrees = ViewHash(reply.view) == self.view;
+        match &reply.held {
             Held::Same { age_ms } => {
                 self.note_access(arrived.minus_ms(*age_ms));
-                self.decisive |= told.current && agrees;
+                self.decisive |= reply.current && agrees;
                 self.vouched |= is_owner;
             }
             Held::This(delta) => {
-                delta.apply_heard(&mut self.best, now, arrived);
+                delta.apply_at(&mut self.best, now, arrived);
                 // Merging takes a small advance for the journey of the message; here nothing is passed on.
                 self.note_access(arrived.minus_ms(delta.age_ms));
-                self.decisive |= told.current && agrees;
+                self.decisive |= reply.current && agrees;
                 self.vouched |= is_owner;
                 self.nowhere = false;
             }
-            Held::Nothing if is_owner && probe::planted(Bug::MissBelieved) => self.nowhere = true,
-            Held::Nothing => self.nowhere &= !is_owner || (told.current && agrees),
+            Held::Nothing if is_owner && failpoint::planted(Bug::MissBelieved) => self.nowhere = true,
+            Held::Nothing => self.nowhere &= !is_owner || (reply.current && agrees),
             Held::Abstains => {
                 self.nowhere &= !is_owner;
                 self.complete &= !is_owner;
@@ -206,23 +207,23 @@ impl ReadRound {
     #[must_use]
     pub fn is_decided(&self, now: Moment) -> bool {
         let past = |record: &Record| record.status() == Status::Live && record.is_past_limit(now);
-        let past_limit = self.best.as_ref().is_some_and(past) && !probe::planted(Bug::LimitByOneOwner);
+        let past_limit = self.best.as_ref().is_some_and(past) && !failpoint::planted(Bug::LimitByOneOwner);
         self.decisive && !past_limit
     }
 
     /// Whether every owner answered.
     #[must_use]
-    pub const fn heard_all(&self) -> bool {
+    pub const fn all_replied(&self) -> bool {
         self.complete && !self.cut_off
     }
 
     /// What follows from all that was heard.
     #[must_use]
     pub fn verdict(self, now: Moment) -> Verdict {
-        let heard_all = self.heard_all();
+        let all_replied = self.all_replied();
         let Some(record) = self.best else {
             if self.blind {
-                probe::reached(Path::TooManyVanished);
+                coverage::reached(Path::TooManyVanished);
                 // Those that are left have nothing more to say.
                 let (why, at_once) = ("more nodes vanished than there are copies", self.nowhere);
                 return Verdict::Unclear(Unclear { why, lasting: at_once && !self.cut_off, at_once });
@@ -233,8 +234,8 @@ impl ReadRound {
             if self.cut_off {
                 return Verdict::Unclear(Unclear::CUT_OFF);
             }
-            probe::reached(Path::MissTold);
-            return Verdict::NoSuchSession { never_heard_of: true };
+            coverage::reached(Path::MissTold);
+            return Verdict::NoSuchSession { unknown_to_all: true };
         };
         if record.status() != Status::Live {
             return Verdict::Ended(Found::ended(&record, now));
@@ -242,18 +243,18 @@ impl ReadRound {
         if record.is_past_limit(now) {
             // Past its limit nobody serves a session, unless some owner knows of a later access. Not each of them is told
             // of each access, so all must have answered.
-            let ended = heard_all || (self.decisive && probe::planted(Bug::LimitByOneOwner));
+            let ended = all_replied || (self.decisive && failpoint::planted(Bug::LimitByOneOwner));
             return match ended {
-                true => Verdict::NoSuchSession { never_heard_of: false },
+                true => Verdict::NoSuchSession { unknown_to_all: false },
                 false if self.complete => Verdict::Unclear(Unclear::CUT_OFF),
                 false => Verdict::unclear("it may have been used elsewhere"),
             };
         }
         // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it
         // is silent for so long that it is suspected.
-        if self.decisive || (!self.pending && (self.vouched || probe::planted(Bug::AnyCopyVouches))) {
-            probe::reached_if(Path::PartitionRead, || !self.decisive && !heard_all);
-            probe::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && heard_all);
+        if self.decisive || (!self.pending && (self.vouched || failpoint::planted(Bug::AnyCopyVouches))) {
+            coverage::reached_if(Path::PartitionRead, || !self.decisive && !all_replied);
+            coverage::reached_if(Path::ReadFromNobodyCurrent, || !self.decisive && all_replied);
             Verdict::Live(record)
         } else {
             Verdict::unclear("not all of its owners answered")

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::failpoint::{self, Bug};
 use crate::moment::Moment;
-use crate::probe::{self, Bug};
 use crate::stamp::Stamp;
 
 mod end;
@@ -17,7 +17,7 @@ mod end;
 pub use end::{Expired, Invalidated, MOVED_READABLE_MS, RETENTION_MS_MAX, Successor, digest_in_slot};
 
 /// An attribute's value: opaque bytes, shared and never changed in place.
-pub type Value = Arc<[u8]>;
+pub type ValueBytes = Arc<[u8]>;
 
 /// So many removed attributes a session remembers, at most, and those whose keys have about so many bytes together: the ones
 /// that were removed last. Twice what a session may hold at a time, so that a removal is known to all owners long before it
@@ -37,7 +37,7 @@ pub struct Attribute {
     /// The attribute's name.
     pub key: Arc<str>,
     /// The value, or `None` for a removed attribute, whose stamp must outlive it.
-    pub value: Option<Value>,
+    pub value: Option<ValueBytes>,
     /// When it was written or removed.
     pub stamp: Stamp,
 }
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// The live value of `key`.
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&ValueBytes> {
         self.attribute(key)?.value.as_ref()
     }
 
@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// The live attributes, sorted by key.
-    pub fn live(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+    pub fn live(&self) -> impl Iterator<Item = (&Arc<str>, &ValueBytes)> {
         self.attributes.iter().filter_map(|a| a.value.as_ref().map(|value| (&a.key, value)))
     }
 
@@ -342,7 +342,10 @@ impl Session {
         if self.invalidated().is_some() {
             return self.end_hash();
         }
-        self.base_digest(Stamp::PROBE) ^ limit_hash(self.idle_limit) ^ created_hash(self.created_ms) ^ self.end_hash()
+        self.base_digest(Stamp::DIGEST_ONLY)
+            ^ limit_hash(self.idle_limit)
+            ^ created_hash(self.created_ms)
+            ^ self.end_hash()
     }
 
     fn end_hash(&self) -> u64 {
@@ -429,10 +432,10 @@ pub fn access_tolerance_ms(idle_limit_ms: u64) -> u64 {
 
 /// Whether a value of stamp `new` takes the place of one of stamp `old`.
 fn outranks(new: Stamp, old: Stamp) -> bool {
-    if probe::planted(Bug::StampsBackwards) && new.node != old.node {
+    if failpoint::planted(Bug::StampsBackwards) && new.node != old.node {
         return new < old;
     }
-    new > old || (probe::planted(Bug::LastArrivalWins) && new != old)
+    new > old || (failpoint::planted(Bug::LastArrivalWins) && new != old)
 }
 
 const SEED_ATTRIBUTE: u64 = 0x6d65_7368_0001;

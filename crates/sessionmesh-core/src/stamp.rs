@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::probe::{self, Bug};
-use crate::view::NodeHash;
+use crate::failpoint::{self, Bug};
+use crate::id::NodeHash;
 
 /// When a change was made: a Lamport counter, and the node that made it to break ties.
 ///
@@ -23,7 +23,7 @@ impl Stamp {
     /// Before every change: a delta from here holds the whole session.
     pub const ZERO: Self = Self { counter: 0, node: 0 };
     /// After every change: a delta from here holds nothing but the digests. It asks "do you have all of this?".
-    pub const PROBE: Self = Self { counter: u64::MAX, node: u64::MAX };
+    pub const DIGEST_ONLY: Self = Self { counter: u64::MAX, node: u64::MAX };
 }
 
 /// The Lamport counter of one node, shared by all its tasks.
@@ -50,7 +50,7 @@ impl LamportClock {
 
     /// Takes note of a counter that came in a frame or a handshake.
     pub fn observe(&self, counter: u64) {
-        if counter.saturating_sub(self.now()) <= COUNTER_JUMP_MAX && !probe::planted(Bug::WallClockStamps) {
+        if counter.saturating_sub(self.now()) <= COUNTER_JUMP_MAX && !failpoint::planted(Bug::WallClockStamps) {
             self.counter.fetch_max(counter, Ordering::AcqRel);
         }
     }

@@ -8,21 +8,29 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::view::View;
+use crate::placement::view::View;
 
 #[cfg(test)]
 mod tests;
 
-/// How many members hold a copy of each session; in the order of their number.
+/// Which nodes hold a copy of a session. Modes are ordered by the number of copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
-    /// A primary and this many backups, as far as there are members.
+    /// A primary and some backups, as far as there are nodes: the cost does not grow with the cluster.
     PrimaryBackup {
-        /// The number of backups. So many crashes at once lose nothing that they all hold; zero keeps no second copy.
+        /// The number of backups. As many nodes may crash at the same moment. With zero a session has one copy only.
         backups: u8,
     },
-    /// Every member holds every session. For a few members; the ranking only says who acts first.
+    /// Every node holds every session: all reads are local, but memory and traffic grow with the number of nodes. For
+    /// clusters of a few nodes.
     AllToAll,
+}
+
+impl Default for Mode {
+    /// A primary and one backup.
+    fn default() -> Self {
+        Self::PrimaryBackup { backups: 1 }
+    }
 }
 
 impl Mode {

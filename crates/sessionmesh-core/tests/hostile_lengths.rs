@@ -1,13 +1,14 @@
 //! Lengths that lie: decoding takes no more memory than the received bytes justify.
 
 use allocation_counter::measure;
-use sessionmesh_core::codec::{DECODED_BYTES_FACTOR, SMALL_BYTES, decode, encode};
-use sessionmesh_core::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::message::{
-    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Message, Told, Want, Welcome,
-};
+use sessionmesh_core::replication::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::wire::codec::{DECODED_BYTES_FACTOR, SMALL_BYTES, decode, encode};
+use sessionmesh_core::wire::message::{
+    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Message, ReadReply, Want,
+    Welcome,
+};
 
 const ID: SessionId = SessionId::from_bytes([1; 16]);
 const LIES: [u64; 8] = [u64::MAX, 1 << 63, 1 << 40, 1 << 24, 1 << 20, 1 << 16, 1 << 12, 1 << 8];
@@ -30,7 +31,7 @@ fn messages() -> Vec<(Message<'static>, Vec<(usize, u64)>)> {
     let differs = AuditDiffers { request: 1, comparable: true, slots, tombstones, more: true, held: vec![(ID, 1); 2] };
     let end = WireEnd { stamp: Stamp::ZERO, successor: None, retention_ms: 1, age_ms: 1 };
     let of_slots = vec![SlotTombstones { slot: 1, digest: 1, ended: vec![(ID, end); 2] }; 2];
-    let told = Told { request: 1, view: 1, current: true, held: Held::This(delta()) };
+    let told = ReadReply { request: 1, view: 1, current: true, held: Held::This(delta()) };
     let in_delta = |at: usize| [(at + 93, 1), (at + 101, 3), (at + 113, 5)];
     vec![
         (Message::Welcome(Welcome { version: 1, name: "name", incarnation: 1, counter: 1 }), vec![(6, 4)]),
@@ -40,7 +41,7 @@ fn messages() -> Vec<(Message<'static>, Vec<(usize, u64)>)> {
             vec![(20, 0), (28, 2), (36 + 12, 2), (36 + 20 + 98 + 12, 2)],
         ),
         (Message::Answers(Answers { seq: 1, counter: 1, view: 1, codes: vec![1; 3] }), vec![(28, 3)]),
-        (Message::Told(told), in_delta(25).to_vec()),
+        (Message::ReadReply(told), in_delta(25).to_vec()),
         (Message::ExpireAsk(ExpireAsk { request: 1, items: vec![item; 2] }), vec![(12, 2)]),
         (Message::ExpireVotes(ExpireVotes { request: 1, nothing_later: vec![true; 3] }), vec![(12, 3)]),
         (Message::Audit(Audit { request: 1, view: 1, slots: vec![(1, 1, 1); 2] }), vec![(20, 2)]),

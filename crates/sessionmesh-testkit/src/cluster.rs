@@ -6,12 +6,12 @@ use std::ops::Index;
 use std::time::Duration;
 
 use serde::Serialize;
-use sessionmesh::{Discovery, Event, Events, Mesh, MeshBuilder, ModeName, Session, SessionId, UserError};
+use sessionmesh::{Discovery, Event, Events, Mesh, MeshBuilder, Mode, Session, SessionId, UserError};
 
 pub use crate::waiting::{PATIENCE, check, eventually, eventually_async};
 
 /// Both ways to place sessions, for tests that hold in each.
-pub const MODES: [ModeName; 2] = [ModeName::PrimaryBackup, ModeName::AllToAll];
+pub const MODES: [Mode; 2] = [Mode::PrimaryBackup { backups: 1 }, Mode::AllToAll];
 /// How long commits and reads of these nodes wait at most, if a test sets nothing else: far more than they need in calm, so
 /// that whoever expects them to succeed need not expect a quiet machine.
 pub const DEADLINE: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ impl fmt::Debug for Cluster {
 
 impl Cluster {
     /// `nodes` nodes called `n0`, `n1` and so on, ready and of one view.
-    pub async fn start(nodes: usize, mode: ModeName) -> Self {
+    pub async fn start(nodes: usize, mode: Mode) -> Self {
         Self::start_with(nodes, move |builder| builder.mode(mode)).await
     }
 
@@ -302,7 +302,7 @@ pub async fn create_sessions(mesh: &Mesh, count: usize) -> Vec<SessionId> {
 }
 
 /// Runs a test that mostly waits in both modes at the same time.
-pub async fn both_at_once(test: impl AsyncFn(ModeName)) {
+pub async fn both_at_once(test: impl AsyncFn(Mode)) {
     let [one, other] = MODES;
     tokio::join!(test(one), test(other));
 }

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use sessionmesh::{Ack, Discovery, Mesh, ModeName};
+use sessionmesh::{Ack, Discovery, Mesh, Mode};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -33,7 +33,7 @@ fn builder(name: &str, seed: &str) -> sessionmesh::MeshBuilder {
     Mesh::builder()
         .name(name)
         .cluster("memory-example")
-        .mode(ModeName::AllToAll)
+        .mode(Mode::AllToAll)
         .discovery(Discovery::seeds([seed]))
         .discovery_window(Duration::from_millis(300))
 }

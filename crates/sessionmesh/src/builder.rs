@@ -4,8 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sessionmesh_core::replication::acks::Ack;
+use sessionmesh_core::terms::Mode;
+
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AckName, Config, ModeName};
+use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::error::StartError;
 use crate::mesh::Mesh;
@@ -62,10 +65,8 @@ impl MeshBuilder {
         bind: SocketAddr,
         advertise: Option<SocketAddr>,
         zone: String,
-        mode: ModeName,
-        backups: u8,
-        ack: AckName,
-        ack_copies: u8,
+        mode: Mode,
+        ack: Ack,
         strict: bool,
         commit_deadline: Duration,
         read_deadline: Duration,
@@ -162,7 +163,9 @@ mod tests {
 
     #[test]
     fn the_builder_has_a_method_for_every_key_of_the_configuration() {
-        let keys: Vec<&str> = crate::config::KEYS.iter().map(|(key, _)| *key).collect();
+        // These numbers belong to the mode and to the acknowledgement.
+        let is_setting = |key: &&str| !["backups", "ack_copies"].contains(key);
+        let keys: Vec<&str> = crate::config::KEYS.iter().map(|(key, _)| *key).filter(is_setting).collect();
         assert_eq!(MeshBuilder::SETTINGS, keys);
     }
 }

@@ -39,12 +39,12 @@ pub enum Event {
         /// The id that took its place.
         successor: SessionId,
     },
-    /// A node came into this node's view. Told on every node.
+    /// A node came into this node's view. ReadReply on every node.
     MemberUp {
         /// Its name.
         name: Arc<str>,
     },
-    /// A node left this node's view. Told on every node.
+    /// A node left this node's view. ReadReply on every node.
     MemberDown {
         /// Its name.
         name: Arc<str>,

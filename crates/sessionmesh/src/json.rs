@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
-use sessionmesh_core::session::Value;
+use sessionmesh_core::session::ValueBytes;
 
 use crate::error::{JsonError, ValueError};
 
@@ -17,10 +17,10 @@ pub const JSON_DEPTH_MAX: usize = 127;
 /// # Errors
 ///
 /// `value` cannot be JSON, for example because a map's keys are no text; or it is nested deeper than [`JSON_DEPTH_MAX`].
-pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Value, ValueError> {
+pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<ValueBytes, ValueError> {
     let bytes = serde_json::to_vec(value).map_err(|error| refused(key, "written", error))?;
     check_depth(key, &bytes)?;
-    Ok(Value::from(bytes))
+    Ok(ValueBytes::from(bytes))
 }
 
 /// The value that [`to_json`] wrote.

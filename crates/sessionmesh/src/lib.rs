@@ -46,7 +46,6 @@ mod discovery;
 mod engine;
 mod error;
 mod event;
-mod freshness;
 pub mod json;
 mod life;
 mod lock;
@@ -54,6 +53,7 @@ mod look_up;
 mod membership;
 mod mesh;
 pub mod network;
+mod read_consistency;
 pub mod record_store;
 mod seal;
 mod session;
@@ -67,27 +67,27 @@ pub use alone::{Alone, Outcome, Tried};
 pub use blindness::{Blindness, WhenUnsure};
 pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};
-pub use config::{AckName, Config, ConfigError, ModeName};
+pub use config::{Config, ConfigError};
 pub use discovery::Discovery;
 pub use error::{
     CommitError, CreateError, Failure, JsonError, LeaveError, LimitExceeded, LoadError, StartError, UserError,
     ValueError,
 };
 pub use event::Event;
-pub use freshness::Read;
 pub use look_up::LookUp;
 pub use mesh::{Events, Leave, Mesh};
-pub use seal::{ConnectionSeal, PlainConnections, Side};
+pub use read_consistency::ReadConsistency;
+pub use seal::{ConnectionRole, ConnectionSeal, PlainConnections};
 pub use session::{Commit, Session};
-pub use sessionmesh_core::acks::Ack;
 pub use sessionmesh_core::id::{InvalidSessionId, SessionId};
-#[doc(hidden)]
-pub use sessionmesh_core::probe;
-pub use sessionmesh_core::session::Value;
+pub use sessionmesh_core::placement::view::{Member, MemberState};
+pub use sessionmesh_core::replication::acks::Ack;
+pub use sessionmesh_core::session::ValueBytes;
 pub use sessionmesh_core::terms::{Difference, Mode, Terms};
-pub use sessionmesh_core::view::{Member, MemberState};
+#[doc(hidden)]
+pub use sessionmesh_core::{coverage, failpoint};
 pub use stats::Stats;
-#[cfg(sessionmesh_probes)]
+#[cfg(sessionmesh_simulation)]
 #[doc(hidden)]
 pub use task::{Gate, Gated};
 pub use user::{InvalidatedAll, UserSession};

@@ -5,32 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
+use sessionmesh_core::placement::view::Member;
 use sessionmesh_core::session::Record;
 use sessionmesh_core::terms::{Difference, Terms};
-use sessionmesh_core::view::Member;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use crate::alone::Alone;
 use crate::builder::MeshBuilder;
-use crate::config::{AckName, Config};
+use crate::config::Config;
 use crate::engine::read::{self, Access, Found};
 use crate::engine::replication::Wait;
 use crate::engine::state::node::Node;
 use crate::engine::state::store::Store;
-use crate::engine::state::store::user_index::Users;
+use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::upkeep::leave;
 use crate::engine::upkeep::search::Search;
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
-use crate::freshness::Read;
 use crate::lock::lock;
 use crate::look_up::LookUp;
 use crate::membership::Membership;
+use crate::read_consistency::ReadConsistency;
 use crate::session::Session;
 use crate::stats::Stats;
 
@@ -104,13 +103,13 @@ impl Mesh {
         self.read(id, Access::Note).await
     }
 
-    /// [`Mesh::load`], as sure of itself as `read` asks for.
+    /// [`Mesh::load`], as sure of itself as `consistency` asks for.
     ///
     /// # Errors
     ///
     /// As [`Mesh::load`].
-    pub async fn load_with(&self, id: SessionId, read: Read) -> Result<Option<Session>, LoadError> {
-        if read == Read::Held
+    pub async fn load_with(&self, id: SessionId, consistency: ReadConsistency) -> Result<Option<Session>, LoadError> {
+        if consistency == ReadConsistency::Held
             && let Some(record) = read::held(&self.node, id)
         {
             return Ok(Some(self.held(id, record)));
@@ -136,8 +135,8 @@ impl Mesh {
     /// # Errors
     ///
     /// As [`Mesh::load`].
-    pub async fn look_up(&self, id: SessionId, read: Read) -> Result<LookUp, LoadError> {
-        if read == Read::Held
+    pub async fn look_up(&self, id: SessionId, consistency: ReadConsistency) -> Result<LookUp, LoadError> {
+        if consistency == ReadConsistency::Held
             && let Some(record) = read::held(&self.node, id)
         {
             return Ok(LookUp::Live(self.held(id, record)));
@@ -181,8 +180,8 @@ impl Mesh {
 
     /// A session that was read without a word to its owners.
     fn held(&self, id: SessionId, record: Record) -> Session {
-        let told = record.access;
-        Session::loaded(self.clone(), id, record, told)
+        let propagated = record.access;
+        Session::loaded(self.clone(), id, record, propagated)
     }
 
     /// What happens from now on.
@@ -308,19 +307,19 @@ impl Mesh {
         let owned = |stripe| {
             let sessions = self.node.store.scan(stripe, |id, _| topology.is_owner(id.slot()).then_some(())).len();
             let slots = Store::slots_of(stripe).filter(|slot| topology.is_owner(*slot));
-            sessions + slots.map(|slot| self.node.store.ended.sum(slot).0).sum::<usize>()
+            sessions + slots.map(|slot| self.node.store.tombstones.sum(slot).0).sum::<usize>()
         };
         let mut stats = Stats {
             sessions: self.node.store.live(),
             ended: self.node.store.ended(),
-            tombstones_forgotten: self.node.store.ended.forgotten(),
+            tombstones_forgotten: self.node.store.tombstones.forgotten(),
             owned: Store::stripes().map(owned).sum(),
             outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
             in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),
-            fenced: self.node.replication.expiry_holds.len(),
+            expiry_holds: self.node.replication.expiry_holds.len(),
             waiting_commits: lock(&self.node.replication.acks).len(),
-            users_indexed: self.node.store.users().map_or(0, Users::len),
-            following: self.node.replication.renewals_followed.load(Ordering::Relaxed),
+            users_indexed: self.node.store.users().map_or(0, SessionsByUser::len),
+            renewals_in_progress: self.node.replication.renewals_followed.load(Ordering::Relaxed),
             suspected: self.suspected(),
             blindness: self.blindness(),
             late_ms: self.node.cluster.lateness.ms(),
@@ -345,12 +344,7 @@ impl Mesh {
     /// The acknowledgement that the configuration asks for, until a commit deadline from now.
     pub(crate) fn wait(&self) -> Wait {
         let config = &self.node.config;
-        let ack = match config.ack {
-            AckName::Local => Ack::Local,
-            AckName::Copies => Ack::Copies(config.ack_copies),
-            AckName::Owners => Ack::Owners,
-        };
-        Wait { ack, strict: config.strict, until: Instant::now() + config.commit_deadline }
+        Wait { ack: config.ack, strict: config.strict, until: Instant::now() + config.commit_deadline }
     }
 
     pub(crate) fn idle_limit_ms(&self) -> u64 {

@@ -7,7 +7,7 @@ use crate::network::{BoxFuture, ByteStream};
 
 /// Which end of a connection a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum ConnectionRole {
     /// It opened the connection.
     Dialler,
     /// It accepted the connection.
@@ -21,7 +21,8 @@ pub trait ConnectionSeal: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// The other side could not prove that it belongs to the cluster, or the connection broke. It is closed then.
-    fn wrap(&self, stream: Box<dyn ByteStream>, side: Side) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>>;
+    fn wrap(&self, stream: Box<dyn ByteStream>, role: ConnectionRole)
+    -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>>;
 }
 
 /// No wrapping: for loopback and networks in which every machine is trusted.
@@ -29,7 +30,11 @@ pub trait ConnectionSeal: fmt::Debug + Send + Sync + 'static {
 pub struct PlainConnections;
 
 impl ConnectionSeal for PlainConnections {
-    fn wrap(&self, stream: Box<dyn ByteStream>, _side: Side) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
+    fn wrap(
+        &self,
+        stream: Box<dyn ByteStream>,
+        _role: ConnectionRole,
+    ) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move { Ok(stream) })
     }
 }

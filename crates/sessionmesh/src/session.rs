@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sessionmesh_core::acks::Ack;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::{Moment, millis};
-use sessionmesh_core::session::{Record, Value};
+use sessionmesh_core::replication::acks::Ack;
+use sessionmesh_core::session::{Record, ValueBytes};
 
 use crate::engine::read;
 use crate::engine::replication::Wait;
@@ -36,10 +36,10 @@ struct State {
     id: SessionId,
     /// What was loaded or last committed; none for a session that was never committed.
     record: Option<Record>,
-    changes: BTreeMap<Arc<str>, Option<Value>>,
+    changes: BTreeMap<Arc<str>, Option<ValueBytes>>,
     idle_limit_ms: Option<u64>,
     /// The last access by this handle of which the owners know.
-    told: Moment,
+    propagated: Moment,
     /// When [`Session::touch`] was called last.
     used: Moment,
 }
@@ -57,18 +57,18 @@ pub struct Commit {
 
 impl Session {
     pub(crate) fn fresh(mesh: Mesh, id: SessionId) -> Self {
-        let told = mesh.node.now();
-        Self::of(mesh, id, None, told)
+        let propagated = mesh.node.now();
+        Self::of(mesh, id, None, propagated)
     }
 
-    /// A session as it was read. `told` is the last access of which its owners know.
-    pub(crate) fn loaded(mesh: Mesh, id: SessionId, record: Record, told: Moment) -> Self {
-        Self::of(mesh, id, Some(record), told)
+    /// A session as it was read. `propagated` is the last access of which its owners know.
+    pub(crate) fn loaded(mesh: Mesh, id: SessionId, record: Record, propagated: Moment) -> Self {
+        Self::of(mesh, id, Some(record), propagated)
     }
 
-    fn of(mesh: Mesh, id: SessionId, record: Option<Record>, told: Moment) -> Self {
+    fn of(mesh: Mesh, id: SessionId, record: Option<Record>, propagated: Moment) -> Self {
         let used = Moment::from_ms(0);
-        let state = State { id, record, changes: BTreeMap::new(), idle_limit_ms: None, told, used };
+        let state = State { id, record, changes: BTreeMap::new(), idle_limit_ms: None, propagated, used };
         Self { mesh, state: Mutex::new(state) }
     }
 
@@ -89,7 +89,7 @@ impl Session {
 
     /// The attribute `key` as it is stored.
     #[must_use]
-    pub fn get_bytes(&self, key: &str) -> Option<Value> {
+    pub fn get_bytes(&self, key: &str) -> Option<ValueBytes> {
         let state = lock(&self.state);
         match state.changes.get(key) {
             Some(change) => change.clone(),
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Writes an attribute as it is.
-    pub fn insert_bytes(&self, key: &str, value: impl Into<Value>) {
+    pub fn insert_bytes(&self, key: &str, value: impl Into<ValueBytes>) {
         lock(&self.state).changes.insert(Arc::from(key), Some(value.into()));
     }
 
@@ -132,7 +132,7 @@ impl Session {
     }
 
     /// Writes (some) and removes (none) attributes as they are: for whoever has collected changes already.
-    pub fn change(&self, changes: impl IntoIterator<Item = (Arc<str>, Option<Value>)>) {
+    pub fn change(&self, changes: impl IntoIterator<Item = (Arc<str>, Option<ValueBytes>)>) {
         lock(&self.state).changes.extend(changes);
     }
 
@@ -196,7 +196,7 @@ impl Session {
                 Change { attributes, idle_limit_ms: state.idle_limit_ms, create, ..Change::default() },
             )
         };
-        let committed = user_limit::commit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
+        let committed = user_limit::commit_with_user_limit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
         self.adopt(committed, &change)
     }
 
@@ -223,7 +223,7 @@ impl Session {
         state.record = Some(committed.record);
         if committed.changed {
             // The access rides on the change.
-            state.told = self.mesh.node.now();
+            state.propagated = self.mesh.node.now();
         } else {
             state.touch(&self.mesh.node);
         }
@@ -253,7 +253,7 @@ impl Session {
             let state = lock(&self.state);
             (state.id, state.record.clone())
         };
-        let step = |before: Option<&Value>| {
+        let step = |before: Option<&ValueBytes>| {
             let before = before.map(|value| from_json(key, value)).transpose()?;
             let after = change(before);
             let value = after.as_ref().map(|after| to_json(key, after)).transpose()?;
@@ -313,7 +313,7 @@ impl State {
         let now = node.now();
         if let Some(record) = self.record.as_ref().filter(|_| now != self.used) {
             self.used = now;
-            read::note_again(node, self.id, record.session.idle_limit().ms, &mut self.told);
+            read::note_again(node, self.id, record.session.idle_limit().ms, &mut self.propagated);
         }
     }
 }

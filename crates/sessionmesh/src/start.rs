@@ -9,13 +9,13 @@ use arc_swap::ArcSwap;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::incarnation;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::placement::Placement;
-use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::slots::Slots;
+use sessionmesh_core::placement::slots::Slots;
+use sessionmesh_core::placement::view::{Member, MemberState, View};
 use sessionmesh_core::terms::Terms;
-use sessionmesh_core::view::{Member, MemberState, View};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,19 +23,19 @@ use tracing::info;
 
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
-use crate::engine::link::courier;
+use crate::engine::link::gossip_relay;
 use crate::engine::link::handshake::ask_who_is_at;
 use crate::engine::serve;
 use crate::engine::state::evidence::{self, Reports};
 use crate::engine::state::lateness::Lateness;
-use crate::engine::state::lease_cache::Trust;
+use crate::engine::state::lease_cache::LeaseCache;
 use crate::engine::state::node::Node;
 use crate::engine::state::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication, Telemetry};
 use crate::engine::state::store::Store;
-use crate::engine::state::store::user_index::Users;
+use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::state::topology::Topology;
 use crate::engine::upkeep::search::Search;
-use crate::engine::upkeep::view_task::{STRANGERS_MAX, Views};
+use crate::engine::upkeep::view_task::{STRANGERS_MAX, ViewTask};
 use crate::engine::upkeep::{anti_entropy, expire, monitor, ready};
 use crate::error::StartError;
 use crate::life::Life;
@@ -71,7 +71,7 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
             Ok(Around::Free) => return Ok(attempt.go()),
             // An earlier life of this name had a larger number: the clock was set back.
             Ok(Around::Outnumbered(known)) => {
-                probe::reached(Path::ClockSetBack);
+                coverage::reached(Path::ClockSetBack);
                 incarnation = incarnation::after(known);
             }
             Err(error) => {
@@ -144,7 +144,7 @@ impl Attempt {
         let life = &node.lifecycle.life;
         let accepting = life.spawn_core("accept", serve::accept(node.clone(), listener));
         if let Some(gossip) = membership.to_carry() {
-            life.spawn("courier", courier::run(node.clone(), gossip));
+            life.spawn("gossip_relay", gossip_relay::run(node.clone(), gossip));
         }
         let membership = Arc::new(membership);
         let search = Arc::new(Search::new(membership.clone()));
@@ -229,7 +229,7 @@ impl Attempt {
         info!(name = %node.config.name, addr = %node.identity.advertise, incarnation = node.identity.incarnation, "node started");
         let (ready, is_ready) = watch::channel(false);
         // Whoever was heard so far is in the view before anything can believe that this node is alone.
-        let mut views = Views::new(node.clone(), membership.clone());
+        let mut views = ViewTask::new(node.clone(), membership.clone());
         views.review(&membership.heard().borrow().clone());
         let life = &node.lifecycle.life;
         life.spawn_core("views", views.run(evidence, strangers));
@@ -237,7 +237,7 @@ impl Attempt {
         life.spawn_core("anti-entropy", anti_entropy::run(node.clone()));
         life.spawn_core("expire", expire::run(node.clone()));
         life.spawn_core("ready", ready::run(node.clone(), membership.clone(), search.clone(), ready));
-        life.spawn_core("search", search.clone().tell(node.clone()));
+        life.spawn_core("search", search.clone().report(node.clone()));
         Mesh::new(node, membership, search, is_ready)
     }
 
@@ -343,11 +343,11 @@ fn new_node(
             clock: builder.clock.clone(),
             rng: Mutex::new(rng),
         },
-        store: Store::new(user_index(builder).map(Users::new)),
+        store: Store::new(user_index(builder).map(SessionsByUser::new)),
         cluster: Cluster {
             topology: ArcSwap::from_pointee(alone),
             lost: Mutex::default(),
-            lease_cache: Trust::default(),
+            lease_cache: LeaseCache::default(),
             stall: ArcSwap::default(),
             lateness: Lateness::default(),
             reports,

@@ -12,7 +12,7 @@ macro_rules! counters {
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
-            /// Sessions held that have not ended, as owner or to pass on.
+            /// Sessions held that have not ended, as an owner or to forward them to the owners.
             pub sessions: usize,
             /// Tombstones and expired sessions held.
             pub ended: usize,
@@ -24,17 +24,18 @@ macro_rules! counters {
             pub outbox: usize,
             /// Batches that were sent and not answered yet, summed over peers; at most 4 for each.
             pub in_flight: usize,
-            /// Sessions that this node agreed to have expire and does not use until the verdict, for at most two commit
-            /// deadlines. One that gets no verdict is counted until the next sweep.
-            pub fenced: usize,
+            /// Sessions that this node voted to expire and does not use until the vote is decided, for at most two commit
+            /// deadlines. A vote that nobody decides is counted until the next sweep.
+            pub expiry_holds: usize,
             /// Commits that wait for copies.
             pub waiting_commits: usize,
             /// Sessions held here whose user is in the user index; 0 without one.
             pub users_indexed: usize,
-            /// Renewals of which late writes, or a renewal that lost against another one, are still on their way.
-            pub following: usize,
-            /// How late this node does what is due, in milliseconds: by so much its regular beat comes late, smoothed over
-            /// some of them. 0 to 2 on a host with processor time to spare. One stall counts as 3/5 of `commit_deadline`.
+            /// Renewals that are not complete yet: late writes to the old id are still being copied to the new one, or one of
+            /// two renewals at the same time is still being ended.
+            pub renewals_in_progress: usize,
+            /// How late this node does what is due, in milliseconds: the delay of its regular timer, smoothed over some
+            /// ticks. 0 to 2 on a host with processor time to spare. One stall counts as 3/5 of `commit_deadline`.
             pub late_ms: u64,
             /// The host is too busy: `late_ms` has passed a tenth of `commit_deadline` (50 ms), and has not fallen below
             /// half of that since. Requests are slow then, and may fail.
@@ -60,25 +61,26 @@ counters! {
     commits,
     /// Commits whose copies were not confirmed before the deadline.
     commit_timeouts,
-    /// Changes sent to peers, each session once for each peer and batch.
+    /// Changes sent to peers. A session counts once for each peer and batch.
     deltas_sent,
     /// Changes received from peers.
     deltas_received,
     /// Changes that did not fit the receiver's copy, so that the whole session was sent.
     mismatches,
-    /// Answers of peers that hold a session only to pass it on.
-    passing,
-    /// Copies dropped because all owners keep them.
-    let_go,
+    /// Changes that a peer took only to forward them to the owners.
+    transit_copies,
+    /// Copies that this node dropped, since it does not own them and all owners confirmed that they keep them.
+    copies_dropped,
     /// Reads answered from this node's own map.
     local_reads,
     /// Reads for which other nodes were asked.
     remote_reads,
-    /// Reads that could not tell whether the session exists, and lists of a user that could not be told.
+    /// Reads that could not tell whether the session exists, and queries for a user's sessions that could not be answered
+    /// completely.
     cannot_tell,
     /// Times the sessions of a user were asked for on this node.
     user_queries,
-    /// Ids of sessions that this node gave to others that asked for those of a user.
+    /// Session ids that this node sent to other nodes, in answer to queries for a user's sessions.
     user_ids_told,
     /// Sessions that this node expired.
     expired,

@@ -3,15 +3,15 @@
 //! In a build for the simulations a task can be frozen from outside, as a process is by SIGSTOP: all futures under one
 //! [`Gate`] stand still while it is shut, whatever happens around them. In every other build [`spawn`] is tokio's.
 
-#[cfg(not(sessionmesh_probes))]
+#[cfg(not(sessionmesh_simulation))]
 pub(crate) use tokio::spawn;
 
-#[cfg(sessionmesh_probes)]
+#[cfg(sessionmesh_simulation)]
 pub(crate) use self::gate::spawn;
-#[cfg(sessionmesh_probes)]
+#[cfg(sessionmesh_simulation)]
 pub use self::gate::{Gate, Gated};
 
-#[cfg(sessionmesh_probes)]
+#[cfg(sessionmesh_simulation)]
 mod gate {
     use std::cell::RefCell;
     use std::fmt;

@@ -71,7 +71,7 @@ impl Mesh {
     /// [`UserError::CannotTell`] when there may be more sessions, since nodes did not answer. It says how many were ended
     /// before; to be tried again.
     pub async fn invalidate_all(&self, user: &str) -> Result<InvalidatedAll, UserError> {
-        self.end_all(user, None).await
+        self.end_all_of_user(user, None).await
     }
 
     /// [`Mesh::invalidate_all`] for all sessions but `keep`: "log out my other devices". A session that gets another id
@@ -81,11 +81,11 @@ impl Mesh {
     ///
     /// As [`Mesh::invalidate_all`].
     pub async fn invalidate_all_but(&self, user: &str, keep: SessionId) -> Result<InvalidatedAll, UserError> {
-        self.end_all(user, Some(keep)).await
+        self.end_all_of_user(user, Some(keep)).await
     }
 
-    async fn end_all(&self, user: &str, keep: Option<SessionId>) -> Result<InvalidatedAll, UserError> {
-        let ended = user_limit::end_all(&self.node, user, keep, || self.wait()).await?;
+    async fn end_all_of_user(&self, user: &str, keep: Option<SessionId>) -> Result<InvalidatedAll, UserError> {
+        let ended = user_limit::end_all_of_user(&self.node, user, keep, || self.wait()).await?;
         Ok(InvalidatedAll { ended: ended.all.len(), unconfirmed: ended.unconfirmed })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use sessionmesh_core::session::{Session, Value};
+use sessionmesh_core::session::{Session, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -98,7 +98,7 @@ impl UserIndex {
     }
 
     /// What the user depends on. As long as it is the same, so is the user.
-    pub(crate) fn watched(&self, session: &Session) -> Option<(Stamp, Value)> {
+    pub(crate) fn watched(&self, session: &Session) -> Option<(Stamp, ValueBytes)> {
         let attribute = session.attribute(&self.key)?;
         Some((attribute.stamp, attribute.value.clone()?))
     }

@@ -39,7 +39,7 @@ const REQUIRED: &[&str] = &[
     "late-write-poured",
     "lease-withheld",
     "lease-withheld-owed",
-    "let-go",
+    "copy-dropped",
     "link-broke-under-way",
     "miss-told",
     "needs-whole",
@@ -57,8 +57,8 @@ const REQUIRED: &[&str] = &[
     "stand-in-confirmed",
     "strict-alone",
     "too-many-vanished",
-    "trusted-again",
-    "walk-interrupted",
+    "reinstated",
+    "scan-interrupted",
 ];
 
 /// The paths that a run reached, and how often.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
-use sessionmesh_core::message::{Answer, Held, Message, Verdict};
+use sessionmesh_core::id::NodeHash;
+use sessionmesh_core::replication::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use sessionmesh_core::session::Successor;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::NodeHash;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Answer, CopyState, Held, Message};
 
 use super::timeline::Topic;
 use super::{clip, node_named};
@@ -85,13 +85,13 @@ impl Describer {
                 let clear = if pong.clear { "" } else { ", something waits" };
                 (Topic::Background, format!("pong, {}{clear}", if pong.granted { "granted" } else { "not granted" }))
             }
-            Message::Ask(ask) => {
+            Message::ReadQuery(ask) => {
                 self.asked.insert((link, Asked::Question, ask.request), format!(" of {}", ask.id));
                 let held = if ask.digest == 0 { ", holds nothing" } else { "" };
                 let access = if ask.access { "" } else { ", no access" };
                 (Topic::Question, format!("asks {} for {}{held}{access}", ask.request, ask.id))
             }
-            Message::Told(told) => {
+            Message::ReadReply(told) => {
                 let current = if told.current { "" } else { ", not current" };
                 // Where the session follows it needs no name.
                 let of = self.asked.remove(&(link, Asked::Question, told.request)).unwrap_or_default();
@@ -130,8 +130,8 @@ impl Describer {
                 let also = if slots == 0 { String::new() } else { format!(", tombstones of {slots} slots") };
                 (Topic::Audit, format!("wants {ids}{also}"))
             }
-            Message::AskUser(ask) => (Topic::Question, format!("asks {}: sessions of a user?", ask.request)),
-            Message::ToldUser(told) => {
+            Message::UserQuery(ask) => (Topic::Question, format!("asks {}: sessions of a user?", ask.request)),
+            Message::UserReply(told) => {
                 let current = if told.current { "" } else { ", not current" };
                 let ids = listed(&told.ids, SESSIONS_MAX, ", ", ToString::to_string);
                 (Topic::Question, format!("tells {}: {ids}{current}", told.request))
@@ -168,7 +168,7 @@ impl Describer {
                     };
                 }
             }
-            Content::Session { .. } if delta.from == Stamp::PROBE => text += " the same?",
+            Content::Session { .. } if delta.from == Stamp::DIGEST_ONLY => text += " the same?",
             Content::Session { attributes, expired, .. } => {
                 text += &if delta.is_whole() { " whole".to_owned() } else { self.since(delta.from) };
                 if expired.is_some() {
@@ -204,9 +204,9 @@ fn codes(codes: &[u8]) -> String {
             None => "invalid".to_owned(),
             Some(Answer { verdict, newer }) => {
                 let verdict = match verdict {
-                    Verdict::Kept => "kept",
-                    Verdict::Passing => "passing",
-                    Verdict::NeedsWhole => "needs whole",
+                    CopyState::Kept => "kept",
+                    CopyState::InTransit => "passing",
+                    CopyState::NeedsWhole => "needs whole",
                 };
                 format!("{verdict}{}", if newer { " + newer" } else { "" })
             }
@@ -240,7 +240,7 @@ fn tombstones(of_slot: &SlotTombstones) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sessionmesh_core::message::{Answers, Batch, Welcome};
+    use sessionmesh_core::wire::message::{Answers, Batch, Welcome};
 
     use super::*;
 

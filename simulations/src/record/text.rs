@@ -38,7 +38,7 @@ enum Rank {
     Arrived,
     Sent,
     Note,
-    Told,
+    ReadReply,
     Violation,
 }
 
@@ -89,7 +89,7 @@ pub fn write(timeline: &Timeline, options: Options, mut out: impl Write) -> io::
         lines.node(request.from_ms, Rank::Asked, node, &format!("{client} asks"), &request.what);
         let Some(answer) = &request.answer else { continue };
         let text = format!("{} ({}, asked at {})", answer.text, request.what, request.from_ms);
-        lines.node(answer.at_ms, Rank::Told, node, &format!("{client} told"), &text);
+        lines.node(answer.at_ms, Rank::ReadReply, node, &format!("{client} told"), &text);
     }
     for mark in &timeline.marks {
         let line = if mark.sort == Sort::Fault { "===" } else { "---" };

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Hello, Message, Refused, VERSION_MAX, VERSION_MIN};
 use sessionmesh_core::session::DIGEST_VERSION;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Hello, Message, Refused, VERSION_MAX, VERSION_MIN};
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::cluster::PATIENCE;
 use sessionmesh_testkit::waiting::Turn;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Message, Want};
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Message, Want};
 use sessionmesh_testkit::cluster::PATIENCE;
 use sessionmesh_testkit::waiting::Turn;
 use tokio::io::AsyncWriteExt as _;

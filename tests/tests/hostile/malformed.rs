@@ -2,7 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
-use sessionmesh_core::codec;
+use sessionmesh_core::wire::codec;
 use sessionmesh_testkit::cluster::PATIENCE;
 use sessionmesh_testkit::waiting::Turn;
 

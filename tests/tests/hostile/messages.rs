@@ -1,9 +1,9 @@
 //! Valid messages that a stranger had better not send.
 
 use sessionmesh::UserIndex;
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Answers, AskUser, Batch, Hello, Message, Ping, Refused, ToldUser};
 use sessionmesh_core::users::UserKey;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Answers, Batch, Hello, Message, Ping, Refused, UserQuery, UserReply};
 use sessionmesh_testkit::cluster::{PATIENCE, log_in};
 use sessionmesh_testkit::waiting::Turn;
 use tokio::time::timeout;
@@ -19,10 +19,10 @@ async fn a_stranger_is_told_no_ids_of_the_sessions_of_a_user() {
     log_in(target.node(), "ada").await;
     let rule = UserIndex::attribute("user").fingerprint();
     let mut stream = target.inside().await;
-    let ask = AskUser { request: 1, rule, user: UserKey::of("ada"), after: None };
-    send(&mut stream, &Message::AskUser(ask)).await.expect("it reads");
+    let ask = UserQuery { request: 1, rule, user: UserKey::of("ada"), after: None };
+    send(&mut stream, &Message::UserQuery(ask)).await.expect("it reads");
     let answer = timeout(PATIENCE, receive(&mut stream)).await.expect("at once").expect("no reset").expect("an answer");
-    let Ok(Message::ToldUser(told)) = codec::decode(&answer) else { panic!("another answer") };
+    let Ok(Message::UserReply(told)) = codec::decode(&answer) else { panic!("another answer") };
     assert_eq!((told.current, told.ids, told.more), (false, Vec::new(), false));
     for node in target.cluster.nodes() {
         assert_eq!(node.sessions_of("ada").await.expect("calm").len(), 1, "members are told");
@@ -35,8 +35,8 @@ async fn a_dialler_that_sends_what_only_listeners_send_is_closed_out() {
     let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     let answers = Answers { seq: 1, counter: 1, view: 1, codes: vec![0; 10] };
-    let told = ToldUser { request: 1, view: 1, counter: 1, current: true, ids: Vec::new(), more: true };
-    let messages = [Message::Answers(answers), Message::ToldUser(told), target.hello()];
+    let told = UserReply { request: 1, view: 1, counter: 1, current: true, ids: Vec::new(), more: true };
+    let messages = [Message::Answers(answers), Message::UserReply(told), target.hello()];
     for message in messages.into_iter().chain([Message::Refused(Refused::Cluster)]) {
         let mut stream = target.inside().await;
         send(&mut stream, &message).await.expect("it reads");

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _};
 use sessionmesh::SessionId;
-use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Delta, SlotTombstones, WireEnd};
-use sessionmesh_core::message::{Ask, AskUser, Audit, Batch, ExpireAsk, ExpireItem, Message, Ping, Want};
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::replication::delta::{Delta, SlotTombstones, WireEnd};
 use sessionmesh_core::session::{IdleLimit, Record, Session};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::UserKey;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Audit, Batch, ExpireAsk, ExpireItem, Message, Ping, ReadQuery, UserQuery, Want};
 
 /// One valid message of each kind that a dialler may send, except those that act for another node.
 pub(crate) fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
@@ -42,11 +42,11 @@ pub(crate) fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
             tombstones: vec![of_slot(other.slot().number().into()), of_slot(u32::MAX)],
         }),
         Message::Ping(Ping { sent: 5, view: rng.random(), counter: 7, leaving: false }),
-        Message::Ask(Ask { request: 1, id, digest: 0, access: true }),
+        Message::ReadQuery(ReadQuery { request: 1, id, digest: 0, access: true }),
         Message::ExpireAsk(ExpireAsk { request: 2, items: vec![item; 3] }),
         Message::Audit(Audit { request: 3, view: rng.random(), slots }),
         Message::Want(Want { ids: vec![id; 10], tombstones: vec![0, 4095, u16::MAX] }),
-        Message::AskUser(AskUser { request: 4, rule: rng.random(), user: UserKey::of("ada"), after: Some(id) }),
+        Message::UserQuery(UserQuery { request: 4, rule: rng.random(), user: UserKey::of("ada"), after: Some(id) }),
     ]
     .iter()
     .map(|message| codec::encode(message).expect("it is small"))

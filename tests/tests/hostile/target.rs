@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
-use sessionmesh::{Mesh, ModeName, SessionId, UserIndex};
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
+use sessionmesh::{Mesh, Mode, SessionId, UserIndex};
 use sessionmesh_core::session::DIGEST_VERSION;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
 use sessionmesh_testkit::cluster::{Cluster, eventually};
 use sessionmesh_testkit::network::TestNetwork;
 use sessionmesh_testkit::observed::{PanicCounter, forget_memory_peak, process_kib};
@@ -49,7 +49,7 @@ impl Target {
         let adjust = move |builder: sessionmesh::MeshBuilder| {
             let builder = builder.user_index(UserIndex::attribute("user")).network(network.clone());
             let builder = builder.commit_deadline(DEADLINE).read_deadline(DEADLINE);
-            builder.mode(ModeName::PrimaryBackup).cluster(cluster_name.as_str())
+            builder.mode(Mode::PrimaryBackup { backups: 1 }).cluster(cluster_name.as_str())
         };
         let cluster = Cluster::start_with(2, adjust).await;
         let ids = sessionmesh_testkit::cluster::create_sessions(&cluster[0], 20).await;

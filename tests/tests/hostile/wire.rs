@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use sessionmesh::network::ByteStream;
-use sessionmesh_core::codec;
-use sessionmesh_core::message::Message;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 

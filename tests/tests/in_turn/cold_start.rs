@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh::{Discovery, Mesh, ModeName};
+use sessionmesh::{Discovery, Mesh, Mode};
 use sessionmesh_testkit::cluster::{PATIENCE, unique_name};
 use sessionmesh_testkit::rounds::rounds;
 use sessionmesh_testkit::waiting::Turn;
@@ -15,7 +15,7 @@ const SIZES: [usize; 3] = [3, 5, 9];
 const CLUSTERS_AT_ONCE: usize = 4;
 
 /// Starts a cluster, each node with the address of the first as its seed, and says how long it took until all were ready.
-async fn start_at_once(nodes: usize, mode: ModeName) -> Result<Duration, String> {
+async fn start_at_once(nodes: usize, mode: Mode) -> Result<Duration, String> {
     let cluster = unique_name();
     let builder = |number: usize| Mesh::builder().name(format!("n{number}")).cluster(cluster.as_str()).mode(mode);
     let began = Instant::now();
@@ -41,7 +41,7 @@ async fn nodes_that_start_at_the_same_moment_all_become_ready() {
     let (mut slowest, mut sum) = (Duration::ZERO, Duration::ZERO);
     for batch in 0..all.div_ceil(CLUSTERS_AT_ONCE) {
         let nodes = SIZES[batch % SIZES.len()];
-        let mode = if batch % 2 == 0 { ModeName::PrimaryBackup } else { ModeName::AllToAll };
+        let mode = if batch % 2 == 0 { Mode::PrimaryBackup { backups: 1 } } else { Mode::AllToAll };
         for took in join_all((0..CLUSTERS_AT_ONCE).map(|_| start_at_once(nodes, mode))).await {
             let took = took.unwrap_or_else(|why| panic!("batch {batch}: {why}"));
             slowest = slowest.max(took);

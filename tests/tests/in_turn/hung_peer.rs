@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sessionmesh::network::{Network as _, TokioNetwork};
-use sessionmesh::{Commit, CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
+use sessionmesh::{Commit, CommitError, Mesh, MeshBuilder, Mode, Session, SessionId};
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, eventually_async, settled_and_exact};
 use sessionmesh_testkit::network::TestNetwork;
@@ -34,12 +34,12 @@ struct Scene {
 }
 
 /// Three nodes and one that can hang, with sessions.
-async fn scene(mode: ModeName) -> Scene {
+async fn scene(mode: Mode) -> Scene {
     scene_with(mode, |builder| builder).await
 }
 
 /// [`scene`], with other settings.
-async fn scene_with(mode: ModeName, set: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static) -> Scene {
+async fn scene_with(mode: Mode, set: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static) -> Scene {
     let hangs = Arc::<AtomicBool>::default();
     let network = TestNetwork::default().hanging(hangs.clone());
     let mut cluster = Cluster::start_with(3, move |builder: MeshBuilder| {

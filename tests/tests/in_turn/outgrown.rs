@@ -1,7 +1,7 @@
 //! Sessions that grew beyond a limit, since several nodes wrote to them at once.
 
 use futures::future::join_all;
-use sessionmesh::{CommitError, ModeName, SessionId};
+use sessionmesh::{CommitError, Mode, SessionId};
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually, exact};
 use sessionmesh_testkit::waiting::Turn;
 
@@ -23,7 +23,7 @@ async fn what_six_nodes_wrote_at_once_is_replicated_and_can_only_shrink() {
     let _turn = Turn::in_this_process().await;
     let patient = |builder: sessionmesh::MeshBuilder| {
         // Six times 4 MB for each of six nodes, in a debug build.
-        builder.mode(ModeName::AllToAll).commit_deadline(std::time::Duration::from_secs(20))
+        builder.mode(Mode::AllToAll).commit_deadline(std::time::Duration::from_secs(20))
     };
     let cluster = Cluster::start_with(6, patient).await;
     let session = cluster[0].create().await.expect("far from full");

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use sessionmesh::{CommitError, Discovery, Failure, Mesh, ModeName, Session, SessionId, StartError};
+use sessionmesh::{CommitError, Discovery, Failure, Mesh, Mode, Session, SessionId, StartError};
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, eventually, unique_name};
 use sessionmesh_testkit::waiting::Turn;
 use tokio::sync::oneshot;
@@ -69,8 +69,10 @@ impl Victim {
 async fn a_failed_node_is_gone(over: &'static str, task: &str) {
     let name = unique_name();
     let of_cluster = name.clone();
-    let mut cluster =
-        Cluster::start_with(2, move |builder| builder.mode(ModeName::PrimaryBackup).cluster(of_cluster.as_str())).await;
+    let mut cluster = Cluster::start_with(2, move |builder| {
+        builder.mode(Mode::PrimaryBackup { backups: 1 }).cluster(of_cluster.as_str())
+    })
+    .await;
     let armed = Arc::new(AtomicBool::new(false));
     let seeds = Discovery::seeds([cluster[0].addr().to_string()]);
     let builder = Mesh::builder().name("victim").cluster(name.as_str()).discovery(seeds);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use sessionmesh::{CommitError, Mesh, MeshBuilder, ModeName, Session, SessionId};
+use sessionmesh::{CommitError, Mesh, MeshBuilder, Mode, Session, SessionId};
 use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, eventually, eventually_async};
 use sessionmesh_testkit::waiting::Turn;
 
@@ -26,8 +26,8 @@ async fn make_and_end(mesh: &Mesh, count: usize) -> Vec<SessionId> {
 }
 
 /// On how many of so many nodes a session is.
-fn copies(mode: ModeName, nodes: usize) -> usize {
-    if mode == ModeName::AllToAll { nodes } else { 2 }
+fn copies(mode: Mode, nodes: usize) -> usize {
+    if mode == Mode::AllToAll { nodes } else { 2 }
 }
 
 /// Tombstones on all nodes together.
@@ -35,7 +35,7 @@ fn held(cluster: &Cluster) -> usize {
     cluster.nodes().iter().map(|node| node.stats().ended).sum()
 }
 
-async fn all_held(cluster: &Cluster, mode: ModeName, ended: usize) {
+async fn all_held(cluster: &Cluster, mode: Mode, ended: usize) {
     let expected = copies(mode, cluster.nodes().len()) * ended;
     eventually(PATIENCE, || check(held(cluster) == expected, || format!("{mode:?}: {} of {expected}", held(cluster))))
         .await;
@@ -78,7 +78,7 @@ async fn tombstones_are_handed_over_by_slots() {
 
 /// Sessions that are made and ended on each node, until most of them are forgotten: that takes until the first ones are old
 /// enough. Their ids, the last ones last.
-async fn flood(cluster: &Cluster, mode: ModeName, ids: &mut Vec<SessionId>) {
+async fn flood(cluster: &Cluster, mode: Mode, ids: &mut Vec<SessionId>) {
     let copies = copies(mode, cluster.nodes().len());
     eventually_async(PATIENCE, async || {
         for node in cluster.nodes() {

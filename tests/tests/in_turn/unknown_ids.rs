@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
-use sessionmesh::{Mesh, ModeName, SessionId};
+use sessionmesh::{Mesh, Mode, SessionId};
 use sessionmesh_core::id::Slot;
 use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, create_sessions, eventually_async};
 use sessionmesh_testkit::waiting::Turn;
@@ -124,7 +124,7 @@ async fn a_flood_of_forged_ids_asks_fewer_and_hides_no_session() {
             (cpu_us() - cpu) / FORGED as f64
         );
         // Those in slots of others, and until it counts as a flood.
-        let allowed = if mode == ModeName::AllToAll { FORGED / 4 } else { FORGED * 2 / 3 };
+        let allowed = if mode == Mode::AllToAll { FORGED / 4 } else { FORGED * 2 / 3 };
         assert!(questions < allowed as u64, "{mode:?}: {questions} of {FORGED}");
     }
 }

@@ -1,7 +1,7 @@
 //! Visitors of the axum layer whose sessions may have been lost with nodes that vanished.
 
 use axum::http::StatusCode;
-use sessionmesh::{ModeName, WhenUnsure};
+use sessionmesh::{Mode, WhenUnsure};
 use sessionmesh_axum::SessionLayer;
 use sessionmesh_testkit::browser::Browser;
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
@@ -9,7 +9,7 @@ use sessionmesh_testkit::site::{SESSION, routes, site};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_are_asked_to_come_again_or_go_on_as_new_ones_as_the_site_wants_it() {
-    let mut cluster = Cluster::start(5, ModeName::PrimaryBackup).await;
+    let mut cluster = Cluster::start(5, Mode::PrimaryBackup { backups: 1 }).await;
     let mut lost = Vec::new();
     {
         let site = site(cluster.node("n3"), routes());

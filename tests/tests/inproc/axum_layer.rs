@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sessionmesh::{Mesh, ModeName, SessionId};
+use sessionmesh::{Mesh, Mode, SessionId};
 use sessionmesh_axum::{RouteCookie, Session, SessionCookie, SessionLayer};
 use sessionmesh_testkit::browser::{Answer, App as _, Browser};
 use sessionmesh_testkit::cluster::{Cluster, MODES, PATIENCE, check, eventually_async};
@@ -14,7 +14,7 @@ use sessionmesh_testkit::site::{SESSION, routes, site};
 use tokio::sync::Barrier;
 
 /// Three nodes, so that with primary and backup one of them owns nothing of a session, and a site on each.
-async fn sites(mode: ModeName, routes: impl Fn() -> Router) -> (Cluster, Vec<Router>) {
+async fn sites(mode: Mode, routes: impl Fn() -> Router) -> (Cluster, Vec<Router>) {
     let cluster = Cluster::start(3, mode).await;
     let sites = cluster.nodes().iter().map(|node| site(node, routes())).collect();
     (cluster, sites)
@@ -202,7 +202,7 @@ fn set(answer: &Answer) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_served_by_another_node_after_a_crash_is_still_logged_in_and_routed_to_it() {
-    let mut cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
+    let mut cluster = Cluster::start(3, Mode::PrimaryBackup { backups: 1 }).await;
     let routed = |node: &Mesh| {
         let cookie = SessionCookie::new("sid").secure(false);
         let layer = SessionLayer::new(node.clone()).cookie(cookie).expect("a plain name");

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use sessionmesh::{Event, MemberState, Mesh, ModeName, SessionId};
+use sessionmesh::{Event, MemberState, Mesh, Mode, SessionId};
 use sessionmesh_axum::{Session, SessionError};
 use sessionmesh_testkit::browser::Browser;
 use sessionmesh_testkit::cluster::{
@@ -190,7 +190,7 @@ async fn nothing_moves_without_a_route_cookie_that_names_another_node_or_without
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_error_moves_nothing_and_leaves_the_move_to_the_next_request() {
-    let cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
+    let cluster = Cluster::start(3, Mode::PrimaryBackup { backups: 1 }).await;
     let failing = routes().route("/fail", get(|_: Session| async { StatusCode::INTERNAL_SERVER_ERROR }));
     let site = routed_site(&cluster[1], failing, true);
     let (mut browser, id) = visitor_of(&cluster[0]).await;
@@ -283,7 +283,7 @@ async fn who_holds_a_planted_id_does_not_learn_what_a_login_made_of_the_session_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_leaves_moves_nothing_and_names_itself_to_nobody() {
-    let mut cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
+    let mut cluster = Cluster::start(3, Mode::PrimaryBackup { backups: 1 }).await;
     let (browser, id) = visitor_of(&cluster[0]).await;
     // Something to hand over, so that it takes a while.
     create_sessions(&cluster[1], 2_000).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
 use sessionmesh_testkit::network::TestNetwork;
 use tokio::time::timeout;
@@ -28,7 +28,7 @@ fn cannot_dial(taken: &Arc<AtomicBool>) -> TestNetwork {
 #[tokio::test]
 async fn a_node_becomes_ready_and_trusts_its_copies_beside_one_that_is_reached_and_cannot_reach_it() {
     let mut cluster =
-        Cluster::start_with(2, |builder| builder.mode(ModeName::AllToAll).commit_deadline(Duration::from_millis(500)))
+        Cluster::start_with(2, |builder| builder.mode(Mode::AllToAll).commit_deadline(Duration::from_millis(500)))
             .await;
     let taken = Arc::<AtomicBool>::default();
     let network = cannot_dial(&taken);

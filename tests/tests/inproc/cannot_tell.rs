@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh::{LoadError, ModeName, SessionId};
+use sessionmesh::{LoadError, Mode, SessionId};
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
 use tokio::time::{Instant, sleep};
 
 /// Sessions on every node, and how many of their owners are among `n3` and `n4`.
-async fn with_sessions(mode: ModeName) -> (Cluster, Vec<(SessionId, usize)>) {
+async fn with_sessions(mode: Mode) -> (Cluster, Vec<(SessionId, usize)>) {
     // What cannot be told costs each of them the read deadline.
     let deadline = Duration::from_millis(500);
     let cluster = Cluster::start_with(5, move |builder| builder.mode(mode).read_deadline(deadline)).await;
@@ -24,7 +24,7 @@ async fn with_sessions(mode: ModeName) -> (Cluster, Vec<(SessionId, usize)>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_whose_owners_all_vanished_is_not_called_ended() {
-    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let (mut cluster, ids) = with_sessions(Mode::PrimaryBackup { backups: 1 }).await;
     let lost: Vec<_> = ids.iter().filter(|(_, gone)| *gone == 2).map(|(id, _)| *id).collect();
     let kept: Vec<_> = ids.iter().filter(|(_, gone)| *gone < 2).map(|(id, _)| *id).collect();
     assert!(lost.len() > 3 && kept.len() > 100, "{} lost, {} kept", lost.len(), kept.len());
@@ -63,7 +63,7 @@ async fn a_session_whose_owners_all_vanished_is_not_called_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_of_slots_whose_owners_vanished_it_cannot_tell_at_once_and_until_it_is_told_to_forget_them() {
-    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let (mut cluster, ids) = with_sessions(Mode::PrimaryBackup { backups: 1 }).await;
     let lost: Vec<_> = ids.iter().filter(|(_, gone)| *gone == 2).map(|(id, _)| *id).collect();
     // An id in a slot that `n0` owns.
     let told = cluster[0].create().await.expect("far from full").id();
@@ -111,7 +111,7 @@ async fn only_of_slots_whose_owners_vanished_it_cannot_tell_at_once_and_until_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_can_tell_again_once_the_missing_are_back_without_their_copies() {
-    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let (mut cluster, ids) = with_sessions(Mode::PrimaryBackup { backups: 1 }).await;
     let lost: Vec<_> = ids.iter().filter(|(_, gone)| *gone == 2).map(|(id, _)| *id).collect();
     let both = (cluster.take("n3"), cluster.take("n4"));
     drop(both);
@@ -131,7 +131,7 @@ async fn it_can_tell_again_once_the_missing_are_back_without_their_copies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_that_vanished_takes_no_session_along_and_none_is_said_again_soon() {
-    let (mut cluster, ids) = with_sessions(ModeName::PrimaryBackup).await;
+    let (mut cluster, ids) = with_sessions(Mode::PrimaryBackup { backups: 1 }).await;
     cluster.crash("n4");
     let never = cluster[0].create().await.expect("far from full").id();
     for (id, _) in &ids {
@@ -151,7 +151,7 @@ async fn one_node_that_vanished_takes_no_session_along_and_none_is_said_again_so
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_every_node_holds_all_two_that_vanish_cost_nothing() {
-    let (mut cluster, ids) = with_sessions(ModeName::AllToAll).await;
+    let (mut cluster, ids) = with_sessions(Mode::AllToAll).await;
     let both = (cluster.take("n3"), cluster.take("n4"));
     drop(both);
     for (id, _) in &ids {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionmesh::{Event, LoadError, MeshBuilder, ModeName, SessionId};
+use sessionmesh::{Event, LoadError, MeshBuilder, Mode, SessionId};
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::cluster::{
     Cluster, Ears, PATIENCE, both_at_once, check, eventually, eventually_async, log_in,
@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// the vote and the copies of the end, which take milliseconds; and once more the same, for good measure.
 const BOUND: Duration = Duration::from_millis(100 + 500);
 
-async fn cluster(mode: ModeName, limit: Duration) -> Cluster {
+async fn cluster(mode: Mode, limit: Duration) -> Cluster {
     Cluster::start_with(4, move |builder: MeshBuilder| builder.mode(mode).max_inactive(limit)).await
 }
 
@@ -45,8 +45,8 @@ async fn a_session_that_is_only_read_lives_on() {
             let last =
                 cluster.nodes().iter().find(|node| *node.name() == **cluster[0].owners(ids[2]).last().expect("owners"));
             let stranger = match mode {
-                ModeName::PrimaryBackup => cluster.stranger(ids[2]),
-                ModeName::AllToAll => last.expect("it runs"),
+                Mode::PrimaryBackup { .. } => cluster.stranger(ids[2]),
+                Mode::AllToAll => last.expect("it runs"),
             };
             let readers = [cluster.owners(ids[0])[0], cluster.owners(ids[1])[1], stranger, &cluster[round % 4]];
             for ((reader, id), used) in readers.into_iter().zip(&ids).zip(&mut used) {

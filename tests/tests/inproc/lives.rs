@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sessionmesh::network::{DatagramBind, Network as _, TokioNetwork};
-use sessionmesh::{Clock, Discovery, Failure, Mesh, ModeName, SystemClock};
+use sessionmesh::{Clock, Discovery, Failure, Mesh, Mode, SystemClock};
 use sessionmesh_testkit::cluster::{
     Cluster, MODES, PATIENCE, check, create_sessions, eventually, eventually_async, settled_and_exact, unique_name,
 };
@@ -49,7 +49,7 @@ async fn live_again(cluster: &mut Cluster, addr: SocketAddr, name: &str, late: D
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_with_a_clock_set_back_follows_lives_that_crashed_and_that_stopped_as_planned() {
-    let mut cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
+    let mut cluster = Cluster::start(3, Mode::PrimaryBackup { backups: 1 }).await;
     let mut numbers = vec![cluster[2].members()[2].incarnation];
     let addr = cluster[2].addr();
     for round in 0..rounds(3) {
@@ -104,7 +104,7 @@ impl Drop for Asking {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn earlier_lives_at_addresses_that_answer_nothing_are_asked_at_the_same_time() {
     // Given a name that lived at five addresses before
-    let mut cluster = Cluster::start(1, ModeName::PrimaryBackup).await;
+    let mut cluster = Cluster::start(1, Mode::PrimaryBackup { backups: 1 }).await;
     let mut gone = Vec::new();
     for _ in 0..5 {
         let life = cluster.join("restless").await;
@@ -209,7 +209,7 @@ async fn of_two_lives_that_could_not_hear_each_other_the_earlier_stops_as_soon_a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_left_has_not_failed() {
-    let mut cluster = Cluster::start(2, ModeName::PrimaryBackup).await;
+    let mut cluster = Cluster::start(2, Mode::PrimaryBackup { backups: 1 }).await;
     let left = cluster.take("n1");
     left.leave(PATIENCE).await.expect("everything is handed over");
     assert_eq!(left.failure(), None);

@@ -28,8 +28,8 @@ async fn number(node: &Mesh, id: SessionId) -> Result<Option<u32>, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_are_left_with_different_numbers_of_copies_agree_on_owners_and_lose_nothing() {
     // Given three nodes with one backup, and one that was given two
-    let mut cluster = Cluster::start_with(3, |builder| builder.backups(1)).await;
-    cluster.launch("more", |builder| builder.backups(2)).await;
+    let mut cluster = Cluster::start_with(3, |builder| builder.mode(backups(1))).await;
+    cluster.launch("more", |builder| builder.mode(backups(2))).await;
     cluster.settled().await;
     let all: Vec<Mesh> = cluster.nodes().to_vec();
     // when each writes on sessions of each,

@@ -1,6 +1,6 @@
 //! What a commit does when there are too few nodes for its copies.
 
-use sessionmesh::{Ack, AckName, CommitError, Mesh, Session};
+use sessionmesh::{Ack, CommitError, Mesh, Mode, Session};
 use sessionmesh_testkit::cluster::{Cluster, MODES, settled_and_exact};
 
 async fn written(node: &Mesh) -> Session {
@@ -9,9 +9,12 @@ async fn written(node: &Mesh) -> Session {
     session
 }
 
+/// Modes that ask for more copies than two nodes can hold.
+const MANY_COPIES: [Mode; 2] = [Mode::PrimaryBackup { backups: 3 }, Mode::AllToAll];
+
 #[tokio::test]
 async fn a_node_alone_commits_and_says_that_there_are_no_copies() {
-    for (mode, ack) in MODES.into_iter().flat_map(|mode| [(mode, AckName::Owners), (mode, AckName::Copies)]) {
+    for (mode, ack) in MODES.into_iter().flat_map(|mode| [(mode, Ack::Owners), (mode, Ack::Copies(1))]) {
         let cluster = Cluster::start_with(1, move |builder| builder.mode(mode).ack(ack)).await;
         let commit = written(&cluster[0]).await.commit().await.expect("alone is no fault unless strict");
         assert_eq!((commit.copies, commit.changed), (0, true), "{mode:?} {ack:?}");
@@ -21,7 +24,7 @@ async fn a_node_alone_commits_and_says_that_there_are_no_copies() {
 
 #[tokio::test]
 async fn a_strict_node_alone_refuses_to_call_a_commit_safe_but_the_change_stays() {
-    for (mode, ack) in MODES.into_iter().flat_map(|mode| [(mode, AckName::Owners), (mode, AckName::Copies)]) {
+    for (mode, ack) in MODES.into_iter().flat_map(|mode| [(mode, Ack::Owners), (mode, Ack::Copies(1))]) {
         let cluster = Cluster::start_with(1, move |builder| builder.mode(mode).ack(ack).strict(true)).await;
         let session = written(&cluster[0]).await;
         let refused = session.commit().await;
@@ -55,8 +58,8 @@ async fn a_handle_whose_strict_commit_was_refused_commits_again_once_there_is_co
 
 #[tokio::test]
 async fn strict_names_how_many_copies_are_missing() {
-    for mode in MODES {
-        let adjust = move |builder: sessionmesh::MeshBuilder| builder.mode(mode).backups(3_u8).strict(true);
+    for mode in MANY_COPIES {
+        let adjust = move |builder: sessionmesh::MeshBuilder| builder.mode(mode).strict(true);
         let cluster = Cluster::start_with(2, adjust).await;
         let session = written(&cluster[0]).await;
         let refused = session.commit_with(Ack::Copies(3)).await;
@@ -72,8 +75,8 @@ async fn strict_names_how_many_copies_are_missing() {
 
 #[tokio::test]
 async fn without_strict_the_copies_that_can_be_had_suffice() {
-    for mode in MODES {
-        let cluster = Cluster::start_with(2, move |builder| builder.mode(mode).backups(3_u8)).await;
+    for mode in MANY_COPIES {
+        let cluster = Cluster::start_with(2, move |builder| builder.mode(mode)).await;
         let commit = written(&cluster[0]).await.commit_with(Ack::Copies(3)).await.expect("not strict");
         assert_eq!(commit.copies, 1, "{mode:?}");
     }

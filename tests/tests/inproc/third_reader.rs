@@ -1,10 +1,10 @@
 //! A node that owns nothing of a session reads and writes it.
 
-use sessionmesh::{ModeName, SessionId};
+use sessionmesh::{Mode, SessionId};
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually, exact, session_with, settled_and_exact};
 
 async fn with_sessions(nodes: usize) -> (Cluster, Vec<SessionId>) {
-    let cluster = Cluster::start(nodes, ModeName::PrimaryBackup).await;
+    let cluster = Cluster::start(nodes, Mode::PrimaryBackup { backups: 1 }).await;
     let mut ids = Vec::new();
     for number in 0..20 {
         ids.push(session_with(&cluster[number % nodes], "n", &number).await.id());

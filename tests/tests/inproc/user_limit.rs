@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
-use sessionmesh::{Event, Mesh, MeshBuilder, ModeName, Session, SessionId, UserIndex};
+use sessionmesh::{Event, Mesh, MeshBuilder, Mode, Session, SessionId, UserIndex};
 use sessionmesh_testkit::cluster::{
     Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, log_in, try_listed,
 };
 
 /// With deadlines that a busy machine keeps: a limit is not looked at by a node that was stalled.
-fn limited(mode: ModeName, limit: u32) -> impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static {
+fn limited(mode: Mode, limit: u32) -> impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static {
     move |builder| {
         let patient = builder.commit_deadline(Duration::from_secs(2)).read_deadline(Duration::from_secs(2));
         patient.mode(mode).user_index(UserIndex::attribute("user")).max_sessions_per_user(limit)
@@ -126,7 +126,7 @@ async fn a_login_by_renewal_or_update_counts_and_a_renewal_move_or_write_alone_d
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_succeeds_while_nodes_cannot_tell_and_the_next_one_makes_up_for_it() {
-    let mut cluster = Cluster::start_with(3, limited(ModeName::PrimaryBackup, 1)).await;
+    let mut cluster = Cluster::start_with(3, limited(Mode::PrimaryBackup { backups: 1 }, 1)).await;
     let ears = log_in(&cluster[0], "ada").await.id();
     // A node that goes by another rule.
     cluster.launch("n3", |builder| builder.user_index(UserIndex::attribute("login"))).await;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sessionmesh::{Ack, Event, Mesh, MeshBuilder, ModeName, SessionId, UserError, UserIndex};
+use sessionmesh::{Ack, Event, Mesh, MeshBuilder, Mode, SessionId, UserError, UserIndex};
 use sessionmesh_testkit::cluster::{
     self, Cluster, PATIENCE, both_at_once, check, eventually, eventually_async, log_in, settled_and_exact, try_listed,
 };
 use tokio::time::Instant;
 
-fn indexed(mode: ModeName) -> impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static {
+fn indexed(mode: Mode) -> impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static {
     move |builder| builder.mode(mode).user_index(UserIndex::attribute("user"))
 }
 
@@ -170,7 +170,7 @@ async fn through_a_join_a_list_is_complete_or_there_is_none() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_more_nodes_vanish_than_there_are_copies_there_is_no_list() {
-    let mut cluster = Cluster::start_with(5, indexed(ModeName::PrimaryBackup)).await;
+    let mut cluster = Cluster::start_with(5, indexed(Mode::PrimaryBackup { backups: 1 })).await;
     for number in 0..60_usize {
         log_in(&cluster[number % 5], "ada").await;
     }
@@ -187,7 +187,7 @@ async fn when_more_nodes_vanish_than_there_are_copies_there_is_no_list() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sessions_of_others_are_not_looked_at() {
-    let cluster = Cluster::start_with(3, indexed(ModeName::PrimaryBackup)).await;
+    let cluster = Cluster::start_with(3, indexed(Mode::PrimaryBackup { backups: 1 })).await;
     for number in 0..10_000_usize {
         let session = cluster[number % 3].create().await.expect("far from full");
         session.insert("user", &number).expect("a number is JSON");
@@ -205,7 +205,7 @@ async fn the_sessions_of_others_are_not_looked_at() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_more_sessions_than_fit_into_one_answer_is_listed_page_by_page() {
-    let cluster = Cluster::start_with(2, indexed(ModeName::PrimaryBackup)).await;
+    let cluster = Cluster::start_with(2, indexed(Mode::PrimaryBackup { backups: 1 })).await;
     let mut expected = BTreeSet::new();
     for _ in 0..5_000_usize {
         let session = cluster[0].create().await.expect("far from full");
@@ -295,7 +295,7 @@ async fn a_session_that_is_renewed_while_all_are_ended_does_not_escape() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_index_nothing_is_kept_and_the_question_is_refused() {
-    let cluster = Cluster::start(2, ModeName::PrimaryBackup).await;
+    let cluster = Cluster::start(2, Mode::PrimaryBackup { backups: 1 }).await;
     log_in(&cluster[0], "ada").await;
     assert!(matches!(cluster[0].sessions_of("ada").await, Err(UserError::NoIndex)));
     assert!(matches!(cluster[1].invalidate_all("ada").await, Err(UserError::NoIndex)));
@@ -304,7 +304,7 @@ async fn without_an_index_nothing_is_kept_and_the_question_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_go_by_other_rules_cannot_tell() {
-    let mut cluster = Cluster::start_with(1, indexed(ModeName::PrimaryBackup)).await;
+    let mut cluster = Cluster::start_with(1, indexed(Mode::PrimaryBackup { backups: 1 })).await;
     log_in(&cluster[0], "ada").await;
     for (name, other) in [("n1", None), ("n2", Some(UserIndex::attribute("login")))] {
         let own = |builder: MeshBuilder| match other {

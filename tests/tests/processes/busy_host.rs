@@ -6,7 +6,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sessionmesh::{ModeName, SessionId};
+use sessionmesh::{Mode, SessionId};
 use sessionmesh_testkit::busy::BusyThreads;
 use sessionmesh_testkit::processes::control::{Attributes, Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually_blocking};
@@ -126,7 +126,7 @@ fn nothing_is_lost(cluster: &Cluster, visitors: &[Visitor], context: &str) {
 fn on_a_busy_host_a_newcomer_becomes_ready_and_nothing_acknowledged_is_lost() {
     let rounds = rounds(2);
     // Given three nodes with visitors
-    let mut cluster = Cluster::start(&NAMES, ModeName::PrimaryBackup);
+    let mut cluster = Cluster::start(&NAMES, Mode::PrimaryBackup { backups: 1 });
     let mut visitors: Vec<_> =
         (0..VISITORS).map(|number| Visitor::new(&cluster[NAMES[number % NAMES.len()]])).collect();
     let mut before = all_work(&mut visitors);

@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sessionmesh::{Config, ModeName, SessionId};
+use sessionmesh::{Config, Mode, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::lan::{End, Lan};
 use sessionmesh_testkit::processes::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually_blocking};
@@ -73,7 +73,7 @@ impl Scene {
 }
 
 /// Settings of a cluster on the three hosts.
-fn on_hosts(config: &mut Config, lan: &Lan, mode: ModeName, port: u16) {
+fn on_hosts(config: &mut Config, lan: &Lan, mode: Mode, port: u16) {
     config.mode = mode;
     config.insecure = true;
     config.multicast = Some(false);
@@ -87,8 +87,8 @@ fn pull(end: End) {
         Err(why) => return eprintln!("SKIPPED: this machine can have no network namespaces: {why}"),
     };
     // Given three hosts with a cluster of each mode, and sessions that c does not own
-    let backed_up = Cluster::empty(|config| on_hosts(config, &lan, ModeName::PrimaryBackup, 7_400));
-    let everywhere = backed_up.beside(|config| on_hosts(config, &lan, ModeName::AllToAll, 7_401));
+    let backed_up = Cluster::empty(|config| on_hosts(config, &lan, Mode::PrimaryBackup { backups: 1 }, 7_400));
+    let everywhere = backed_up.beside(|config| on_hosts(config, &lan, Mode::AllToAll, 7_401));
     let mut scenes = [
         Scene::start(&lan, backed_up, format!("PrimaryBackup, {end:?}")),
         Scene::start(&lan, everywhere, format!("AllToAll, {end:?}")),

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
-use sessionmesh::{ModeName, SessionId};
+use sessionmesh::{Mode, SessionId};
 use sessionmesh_core::id::Slot;
 use sessionmesh_testkit::processes::control::{Attributes, Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{
@@ -131,7 +131,7 @@ fn nobody_waits(cluster: &Cluster, names: &[&str], ids: &[SessionId], number: &m
 }
 
 /// One node has no descriptors left while another one comes again, to which it gets no links.
-fn nobody_waits_for_who_has_no_links(mode: ModeName) {
+fn nobody_waits_for_who_has_no_links(mode: Mode) {
     let names = ["a", "b", "c"];
     let mut cluster = Cluster::start(&["a", "b", "c", "starved"], mode);
     let before = cluster["b"].create(vec![content(0); SESSIONS], Wish::Configured);

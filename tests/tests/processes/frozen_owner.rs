@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sessionmesh::{ModeName, SessionId};
+use sessionmesh::{Mode, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Happened, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{Cluster, Line, PATIENCE, attributes, check, eventually_blocking};
 use tokio::time::Instant;
@@ -127,7 +127,7 @@ fn round(cluster: &mut Cluster, number: usize, freeze: Duration) -> (bool, bool)
     acknowledged
 }
 
-fn rounds(mode: ModeName) {
+fn rounds(mode: Mode) {
     let mut cluster = Cluster::start(&NAMES, mode);
     let (mut logouts, mut writes) = (0, 0);
     for (number, freeze) in FREEZES.into_iter().enumerate() {
@@ -147,10 +147,10 @@ fn rounds(mode: ModeName) {
 
 #[test]
 fn a_backed_up_owner_that_stood_still_serves_nothing_that_changed_meanwhile() {
-    rounds(ModeName::PrimaryBackup);
+    rounds(Mode::PrimaryBackup { backups: 1 });
 }
 
 #[test]
 fn one_of_all_owners_that_stood_still_serves_nothing_that_changed_meanwhile() {
-    rounds(ModeName::AllToAll);
+    rounds(Mode::AllToAll);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::processes::{Cluster, Process};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ fn second_a(others: &[&str], seeds: bool) {
     // Given a live node called a
     let mut names = vec!["a"];
     names.extend(others);
-    let mut cluster = Cluster::start(&names, ModeName::PrimaryBackup);
+    let mut cluster = Cluster::start(&names, Mode::PrimaryBackup { backups: 1 });
     let first = cluster["a"].config().bind;
     let mut config = cluster.config_of("a");
     if seeds {
@@ -60,7 +60,7 @@ fn a_second_node_of_one_name_is_refused_until_the_first_was_killed() {
 
 #[test]
 fn of_two_nodes_of_one_name_that_start_at_once_one_remains() {
-    let mut cluster = Cluster::start(&["b"], ModeName::PrimaryBackup);
+    let mut cluster = Cluster::start(&["b"], Mode::PrimaryBackup { backups: 1 });
     for round in 0..TWINS {
         // Given a node that others know, when two of one other name start at the same instant
         let name = format!("twin{round}");

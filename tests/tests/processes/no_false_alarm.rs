@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sessionmesh::{ModeName, SessionId};
+use sessionmesh::{Mode, SessionId};
 use sessionmesh_testkit::busy::{BusyThreads, Lag};
 use sessionmesh_testkit::processes::control::{Happened, Request};
 use sessionmesh_testkit::processes::{Cluster, attributes};
@@ -34,7 +34,7 @@ fn watch(cluster: &Cluster, duration: Duration, ids: &[SessionId]) -> u64 {
 
 /// Five nodes that have some sessions and see each other.
 fn cluster() -> (Cluster, Vec<SessionId>) {
-    let cluster = Cluster::start(&NAMES, ModeName::PrimaryBackup);
+    let cluster = Cluster::start(&NAMES, Mode::PrimaryBackup { backups: 1 });
     let ids = cluster.nodes().iter().map(|node| node.create_one(attributes([("user", node.name())]))).collect();
     for node in cluster.nodes() {
         let _: Vec<Happened> = node.ask(&Request::Events);

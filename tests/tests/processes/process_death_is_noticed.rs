@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::processes::{Cluster, PATIENCE, check, eventually_blocking, median};
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ fn noticed(cluster: &Cluster, gone: &str, since: Instant) -> Duration {
 
 #[test]
 fn a_killed_process_is_dropped_at_once() {
-    let mut cluster = Cluster::start(&NAMES, ModeName::PrimaryBackup);
+    let mut cluster = Cluster::start(&NAMES, Mode::PrimaryBackup { backups: 1 });
     let mut times = Vec::new();
     for round in 0..ROUNDS {
         // Given three nodes that see each other, when one is killed
@@ -48,7 +48,7 @@ fn a_killed_process_is_dropped_at_once() {
 
 #[test]
 fn a_hanging_process_is_dropped_soon_and_taken_back_when_it_goes_on() {
-    let mut cluster = Cluster::start(&NAMES, ModeName::PrimaryBackup);
+    let mut cluster = Cluster::start(&NAMES, Mode::PrimaryBackup { backups: 1 });
     for name in NAMES {
         // Given three nodes that see each other, when one hangs
         let frozen = cluster[name].freeze();

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sessionmesh::{ModeName, SessionId};
+use sessionmesh::{Mode, SessionId};
 use sessionmesh_testkit::processes::control::{Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, attributes};
 
@@ -47,7 +47,7 @@ fn poll(node: &Process, ids: &[SessionId], start: usize, context: &str) -> (usiz
     (whole, unclear)
 }
 
-fn restart(mode: ModeName, same_port: bool) {
+fn restart(mode: Mode, same_port: bool) {
     let context = format!("{mode:?}, {} port", if same_port { "same" } else { "other" });
     // Given three nodes with sessions
     let mut cluster = Cluster::start(&["a", "b", "c"], mode);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, attributes, check, eventually_blocking};
 use sessionmesh_testkit::rounds::rounds;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const LEASE: Duration = Duration::from_millis(300);
 const SLACK: Duration = Duration::from_millis(1_000);
 
-fn replace_and_wake(mode: ModeName, round: usize) {
+fn replace_and_wake(mode: Mode, round: usize) {
     // Given three nodes, one of which is frozen until the others have removed it,
     let mut cluster = Cluster::start(&["a", "b", "c"], mode);
     let ids = cluster["c"].create(vec![attributes([("user", "ada")]); 60], Wish::Configured);

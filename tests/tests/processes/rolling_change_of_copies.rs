@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde::de::DeserializeOwned;
-use sessionmesh::{Config, ModeName, SessionId};
+use sessionmesh::{Config, Mode, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::{
     Cluster, Line, PATIENCE, Process, SetWhenDropped, attributes, check, eventually_blocking,
@@ -194,7 +194,7 @@ fn a_rolling_restart_that_changes_the_number_of_copies_keeps_every_promise() {
     let rounds = rounds(2);
     // Given three nodes with one backup each
     let mut cluster = Cluster::start_with(&NAMES, |config| {
-        config.mode = ModeName::PrimaryBackup;
+        config.mode = Mode::PrimaryBackup { backups: 1 };
         // Nodes that answer each other later than that are as good as cut off, and then reads may be old.
         config.commit_deadline = Duration::from_secs(3);
         config.read_deadline = Duration::from_secs(3);
@@ -213,7 +213,7 @@ fn a_rolling_restart_that_changes_the_number_of_copies_keeps_every_promise() {
                 .collect();
             // when all of them are given more copies, and then fewer again, while visitors come and go,
             deploy(&mut cluster, doors, |config| {
-                if round % 2 == 0 { config.backups = 2 } else { config.mode = ModeName::AllToAll }
+                config.mode = if round % 2 == 0 { Mode::PrimaryBackup { backups: 2 } } else { Mode::AllToAll };
             });
             deploy(&mut cluster, doors, |_| ());
             drop(stop_them);

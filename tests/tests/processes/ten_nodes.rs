@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::processes::{Cluster, MODES, PATIENCE, Process, check, eventually_blocking};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ const TRIES: usize = 4;
 
 /// How long it takes until nodes that start at once are all ready, and until each knows all, without what a busy machine
 /// adds.
-fn start(names: &[String], mode: ModeName) -> (Duration, Duration) {
+fn start(names: &[String], mode: Mode) -> (Duration, Duration) {
     let mut cluster = Cluster::empty(|config| config.mode = mode);
     let (start, lag) = (Instant::now(), Lag::watch());
     let started: Vec<_> = names.iter().map(|name| Process::spawn(cluster.config_of(name))).collect();
@@ -37,7 +37,7 @@ fn start(names: &[String], mode: ModeName) -> (Duration, Duration) {
 
 /// All are ready and know each other within `most`. Where something else takes the processors for a while they have some
 /// more tries.
-fn fast_once(names: &[String], mode: ModeName, most: Duration) {
+fn fast_once(names: &[String], mode: Mode, most: Duration) {
     let mut tries = Vec::new();
     while tries.len() < TRIES {
         let (ready, known) = start(names, mode);

@@ -1,6 +1,6 @@
 //! What all stores are tested for, whichever session crate is in front of them.
 
-use sessionmesh::{Mesh, MeshBuilder, ModeName};
+use sessionmesh::{Mesh, MeshBuilder, Mode};
 use sessionmesh_testkit::browser::{App, Browser};
 use sessionmesh_testkit::cluster::Cluster;
 use sessionmesh_testkit::gate::Gate;
@@ -46,7 +46,7 @@ pub(crate) async fn start_with<A: Adapter>(
     nodes: usize,
     adjust: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static,
 ) -> (Cluster, Vec<A::App>, Gate) {
-    let adjust = move |builder: MeshBuilder| adjust(builder.mode(ModeName::PrimaryBackup));
+    let adjust = move |builder: MeshBuilder| adjust(builder.mode(Mode::PrimaryBackup { backups: 1 }));
     let cluster = Cluster::start_with(nodes, adjust).await;
     let gate = Gate::default();
     let mut apps = Vec::new();

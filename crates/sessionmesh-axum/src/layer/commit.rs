@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessionmesh::{Ack, CommitError, LookUp, Read, Session, SessionId, Value};
+use sessionmesh::{Ack, CommitError, LookUp, ReadConsistency, Session, SessionId, ValueBytes};
 
-use super::error::Reason;
+use super::error::ErrorKind;
 use super::find::find_others;
 use super::moves::Moves;
-use super::visit::{State, Tell, Visit};
+use super::visit::{CookieAction, State, Visit};
 
 /// What a commit reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub struct Commit {
 }
 
 /// What one commit is to do.
-pub(super) struct Task {
+pub(super) struct PendingCommit {
     /// None: make one.
     pub(super) session: Option<Arc<Session>>,
-    changes: BTreeMap<Arc<str>, Option<Value>>,
+    changes: BTreeMap<Arc<str>, Option<ValueBytes>>,
     max_inactive: Option<Duration>,
     renew: bool,
     /// Where moves are noted, if the session is to move to this node.
@@ -34,23 +34,23 @@ pub(super) struct Task {
 }
 
 impl State {
-    pub(super) fn task(&self, moves: &Moves) -> Result<Option<Task>, Reason> {
+    pub(super) fn task(&self, moves: &Moves) -> Result<Option<PendingCommit>, ErrorKind> {
         if !self.is_changed() {
             return Ok(None);
         }
         if self.over {
-            return Err(if self.renewed_ago.is_some() { Reason::Renewed } else { Reason::Ended });
+            return Err(if self.renewed_ago.is_some() { ErrorKind::Renewed } else { ErrorKind::Ended });
         }
         if self.is_late() {
-            return Err(Reason::Renewed);
+            return Err(ErrorKind::Renewed);
         }
         let renew = self.renew && self.session.is_some();
         if self.answered && (renew || self.session.is_none()) {
-            return Err(Reason::HeadSent);
+            return Err(ErrorKind::HeadSent);
         }
         // A renewed id is at home anyway, and after the head no id can be told.
         let home = self.moves_home && !renew && !self.answered && self.session.is_some();
-        Ok(Some(Task {
+        Ok(Some(PendingCommit {
             session: self.session.clone(),
             changes: self.changes.clone(),
             max_inactive: self.max_inactive,
@@ -61,7 +61,7 @@ impl State {
     }
 
     /// What was committed is no change any more; what was changed meanwhile still is.
-    fn done(&mut self, task: &Task) {
+    fn done(&mut self, task: &PendingCommit) {
         self.changes.retain(|key, value| task.changes.get(key) != Some(value));
         if self.max_inactive == task.max_inactive {
             self.max_inactive = None;
@@ -73,27 +73,27 @@ impl State {
     /// Another request renewed the id before this one could. Then the id that this request came with counts no more, which
     /// is all that a mere renewal is for; the request goes on with what it has read. What it was to store goes nowhere: one
     /// of the two may come from somebody who had planted the id.
-    fn outpaced(&mut self, task: &Task, renewed_ago: Option<Duration>) -> Result<Commit, Reason> {
+    fn outpaced(&mut self, task: &PendingCommit, renewed_ago: Option<Duration>) -> Result<Commit, ErrorKind> {
         self.renewed_ago = renewed_ago;
         if !task.only_renews() {
             self.lose();
-            return Err(Reason::Renewed);
+            return Err(ErrorKind::Renewed);
         }
-        (self.renew, self.over, self.tell) = (false, true, Tell::Nothing);
+        (self.renew, self.over, self.cookie) = (false, true, CookieAction::Nothing);
         Ok(Commit::default())
     }
 
     /// The request has no session any more, and gets no other.
-    fn lose(&mut self) -> Reason {
+    fn lose(&mut self) -> ErrorKind {
         self.session = None;
         self.over = true;
         // An id that was to be told has ended, too.
-        self.tell = Tell::Nothing;
-        Reason::Ended
+        self.cookie = CookieAction::Nothing;
+        ErrorKind::Ended
     }
 }
 
-impl Task {
+impl PendingCommit {
     /// Whether it does nothing but give the session another id.
     fn only_renews(&self) -> bool {
         self.renew && self.changes.is_empty() && self.max_inactive.is_none()
@@ -121,12 +121,12 @@ impl Task {
 
 impl Visit {
     /// Commits what was changed so far.
-    pub(super) async fn commit(&self) -> Result<Commit, Reason> {
+    pub(super) async fn commit(&self) -> Result<Commit, ErrorKind> {
         let _turn = self.turn.lock().await;
         let Some(task) = self.state().task(&self.site.moves)? else { return Ok(Commit::default()) };
         let session = match &task.session {
             Some(session) => session.clone(),
-            None => Arc::new(self.site.mesh.create().await.map_err(|error| Reason::Full(Arc::new(error)))?),
+            None => Arc::new(self.site.mesh.create().await.map_err(|error| ErrorKind::Full(Arc::new(error)))?),
         };
         let before = session.id();
         let outcome = task.commit(&session).await;
@@ -140,19 +140,19 @@ impl Visit {
         match outcome {
             Err(CommitError::Ended) if renewed_ago.is_some() => return state.outpaced(&task, renewed_ago),
             Err(CommitError::Ended | CommitError::Unknown) => return Err(state.lose()),
-            Err(CommitError::CannotTell(error)) => return Err(Reason::CannotTell(Arc::new(error))),
-            Err(error) if !error.was_made() => return Err(Reason::Commit(Arc::new(error))),
+            Err(CommitError::CannotTell(error)) => return Err(ErrorKind::CannotTell(Arc::new(error))),
+            Err(error) if !error.was_made() => return Err(ErrorKind::Commit(Arc::new(error))),
             // The new session had too few copies in time, and was taken back.
             Err(error) if task.renew && (after == before || moved.is_some()) => {
-                return Err(Reason::NotRenewed(Arc::new(error)));
+                return Err(ErrorKind::NotRenewed(Arc::new(error)));
             }
             _ => state.done(&task),
         }
         if task.renew || task.session.is_none() {
-            state.tell = Tell::Id(after);
+            state.cookie = CookieAction::Id(after);
             state.session = Some(session);
         } else if let Some(id) = moved {
-            state.tell = Tell::Id(id);
+            state.cookie = CookieAction::Id(id);
         } else if after != before {
             // The changes went into a session that another request made of this one, of which this visitor may know
             // nothing.
@@ -173,7 +173,7 @@ impl Visit {
 
     /// How long ago another request renewed `id`, if that is how it ended.
     async fn renewed_ago(&self, id: SessionId) -> Option<Duration> {
-        match self.site.mesh.look_up(id, Read::Current).await {
+        match self.site.mesh.look_up(id, ReadConsistency::Current).await {
             Ok(LookUp::Renewed { ago }) => Some(ago),
             _ => None,
         }
@@ -184,17 +184,17 @@ impl Visit {
         &self,
         key: &str,
         change: impl FnOnce(Option<T>) -> Option<T> + Send,
-    ) -> Result<Option<T>, Reason>
+    ) -> Result<Option<T>, ErrorKind>
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send,
     {
         let _turn = self.turn.lock().await;
-        let session = self.state().session.clone().ok_or(Reason::Ended)?;
+        let session = self.state().session.clone().ok_or(ErrorKind::Ended)?;
         let before = session.id();
         let outcome = session.update(key, change).await;
         let after = session.id();
         match self.moved(before, after).await {
-            Some(id) => self.state().tell = Tell::Id(id),
+            Some(id) => self.state().cookie = CookieAction::Id(id),
             None if after != before => return Err(self.state().lose()),
             None => {}
         }
@@ -207,32 +207,32 @@ impl Visit {
                 self.judged(Err(error))?;
                 Ok(session.get(key)?)
             }
-            Err(error) => Err(Reason::Commit(Arc::new(error))),
+            Err(error) => Err(ErrorKind::Commit(Arc::new(error))),
         }
     }
 
     /// Ends the session.
-    pub(super) async fn invalidate(&self) -> Result<Commit, Reason> {
+    pub(super) async fn invalidate(&self) -> Result<Commit, ErrorKind> {
         let _turn = self.turn.lock().await;
         let session = {
             let mut state = self.state();
             state.changes.clear();
             (state.max_inactive, state.renew, state.moves_home) = (None, false, false);
-            if state.session.is_none() && state.presented.named > 0 {
+            if state.session.is_none() && state.request_cookies.named > 0 {
                 // What the cookie named has ended before.
-                (state.tell, state.over) = (Tell::Gone, false);
+                (state.cookie, state.over) = (CookieAction::Gone, false);
             }
             state.session.clone()
         };
         let Some(session) = session else { return Ok(Commit::default()) };
         let outcome = session.invalidate().await;
         let outcome = match outcome {
-            Err(error) if !error.was_made() => return Err(Reason::Commit(Arc::new(error))),
+            Err(error) if !error.was_made() => return Err(ErrorKind::Commit(Arc::new(error))),
             outcome => outcome,
         };
         {
             let mut state = self.state();
-            (state.session, state.tell) = (None, Tell::Gone);
+            (state.session, state.cookie) = (None, CookieAction::Gone);
         }
         self.invalidate_others(session.id()).await;
         self.judged(outcome)
@@ -240,8 +240,8 @@ impl Visit {
 
     /// Who logs out and came with several sessions has none afterwards: the next one would still look like a login.
     async fn invalidate_others(&self, ended: SessionId) {
-        let presented = self.state().presented.clone();
-        for other in find_others(&self.site.mesh, &presented, ended, &self.site.asks).await {
+        let request_cookies = self.state().request_cookies.clone();
+        for other in find_others(&self.site.mesh, &request_cookies, ended, &self.site.asks).await {
             if let Err(error) = other.invalidate().await {
                 tracing::warn!(%error, "at a logout: the session of another cookie of the visitor");
             }
@@ -249,10 +249,10 @@ impl Visit {
     }
 
     /// What was made with fewer copies than wanted is a success, unless the site says otherwise.
-    fn judged(&self, outcome: Result<sessionmesh::Commit, CommitError>) -> Result<Commit, Reason> {
+    fn judged(&self, outcome: Result<sessionmesh::Commit, CommitError>) -> Result<Commit, ErrorKind> {
         let copies = match outcome {
             Ok(commit) => return Ok(Commit { copies: commit.copies, changed: commit.changed }),
-            Err(error) if self.site.refuse_fewer_copies => return Err(Reason::Commit(Arc::new(error))),
+            Err(error) if self.site.refuse_fewer_copies => return Err(ErrorKind::Commit(Arc::new(error))),
             Err(error) => {
                 tracing::warn!(%error, "fewer copies than asked for");
                 match error {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionmesh::Value;
+use sessionmesh::ValueBytes;
 
 use super::site::Site;
 use super::visit::State;
@@ -12,10 +12,10 @@ use super::visit::State;
 pub(super) const KEY: &str = "sessionmesh.cookie_max_age";
 
 /// What is stored for this age.
-pub(super) fn value(age: Option<Duration>) -> Value {
+pub(super) fn value(age: Option<Duration>) -> ValueBytes {
     // Shorter than a second is not "until the browser ends".
     let seconds = age.map_or(0, |age| age.as_secs().max(1));
-    Value::from(seconds.to_string().into_bytes())
+    ValueBytes::from(seconds.to_string().into_bytes())
 }
 
 /// How long the cookie of this session outlives its last use, if it outlives the browser.

@@ -10,19 +10,19 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use sessionmesh::{CommitError, CreateError, LoadError, ValueError};
 
 /// What the visitor sees instead of a line of text.
-pub(super) type ErrorPage = dyn Fn(&SessionError, &Asked) -> Response + Send + Sync;
+pub(super) type ErrorPage = dyn Fn(&SessionError, &RequestHead) -> Response + Send + Sync;
 
 /// Why the session could not be told, read or stored. As a response it is the site's [error
 /// page](super::SessionLayer::error_page), so handlers can pass it on with `?`.
 pub struct SessionError {
-    reason: Reason,
+    kind: ErrorKind,
     page: Option<Arc<Page>>,
 }
 
 /// What exactly went wrong, whether anything was changed, and the status that the visitor sees.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum ErrorKind {
     /// 503: it is not known whether the visitor's session exists. Nothing was changed, and the visitor is not logged out:
     /// the cookie stays.
     #[error(transparent)]
@@ -58,7 +58,7 @@ pub enum Reason {
     NoLayer,
 }
 
-impl Reason {
+impl ErrorKind {
     /// The status that says so.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -84,7 +84,7 @@ fn not_renewed(error: &CommitError) -> String {
     }
 }
 
-impl From<ValueError> for Reason {
+impl From<ValueError> for ErrorKind {
     fn from(error: ValueError) -> Self {
         Self::Value(Arc::new(error))
     }
@@ -93,7 +93,7 @@ impl From<ValueError> for Reason {
 /// What the visitor asked for, for an error page in the right form.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Asked {
+pub struct RequestHead {
     /// The method.
     pub method: Method,
     /// The URI, as the router that holds the handler sees it.
@@ -102,7 +102,7 @@ pub struct Asked {
     pub accept: Option<HeaderValue>,
 }
 
-impl Asked {
+impl RequestHead {
     pub(super) fn of(parts: &Parts) -> Self {
         let accept = parts.headers.get(ACCEPT).cloned();
         Self { method: parts.method.clone(), uri: parts.uri.clone(), accept }
@@ -118,7 +118,7 @@ impl Asked {
 /// The page of the site, for one request.
 pub(super) struct Page {
     pub(super) show: Arc<ErrorPage>,
-    pub(super) asked: Asked,
+    pub(super) asked: RequestHead,
 }
 
 impl fmt::Debug for Page {
@@ -128,21 +128,21 @@ impl fmt::Debug for Page {
 }
 
 impl SessionError {
-    pub(super) const fn new(reason: Reason, page: Option<Arc<Page>>) -> Self {
-        Self { reason, page }
+    pub(super) const fn new(kind: ErrorKind, page: Option<Arc<Page>>) -> Self {
+        Self { kind, page }
     }
 
     /// What went wrong.
     #[must_use]
-    pub const fn reason(&self) -> &Reason {
-        &self.reason
+    pub const fn kind(&self) -> &ErrorKind {
+        &self.kind
     }
 
     /// The status that says so to the visitor: 503 (come again), 409 (come again with the new cookie), 401 (the session has
     /// ended) or 500.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.reason.status()
+        self.kind.status()
     }
 }
 
@@ -150,9 +150,9 @@ impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         let status = self.status();
         match status {
-            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self.reason, "session"),
-            StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(error = %self.reason, "session"),
-            _ => tracing::debug!(error = %self.reason, "session"),
+            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self.kind, "session"),
+            StatusCode::SERVICE_UNAVAILABLE => tracing::warn!(error = %self.kind, "session"),
+            _ => tracing::debug!(error = %self.kind, "session"),
         }
         if let Some(page) = &self.page {
             return (page.show)(&self, &page.asked);
@@ -174,18 +174,18 @@ impl IntoResponse for SessionError {
 
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        self.kind.fmt(f)
     }
 }
 
 impl fmt::Debug for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SessionError").field(&self.reason).finish()
+        f.debug_tuple("SessionError").field(&self.kind).finish()
     }
 }
 
 impl std::error::Error for SessionError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.reason.source()
+        self.kind.source()
     }
 }

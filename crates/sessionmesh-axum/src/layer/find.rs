@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sessionmesh::{LoadError, LookUp, Mesh, Read, Session, SessionId};
+use sessionmesh::{LoadError, LookUp, Mesh, ReadConsistency, Session, SessionId};
 
-use super::presented::Presented;
+use super::request_cookies::RequestCookies;
 
 /// For so many of the ids that one request brought, and that this node knows nothing of, other nodes are asked; in a flood of
 /// such ids for one.
@@ -42,17 +42,17 @@ impl Found {
 /// Once something cannot be told, only what this node knows still counts.
 pub(super) async fn find(
     mesh: &Mesh,
-    presented: &Presented,
-    read: Read,
+    request_cookies: &RequestCookies,
+    read: ReadConsistency,
     turn: &AtomicUsize,
 ) -> Result<Found, LoadError> {
     let mut found = Found::default();
-    if let Some(id) = presented.only() {
+    if let Some(id) = request_cookies.only() {
         found.note(mesh.look_up(id, read).await?);
         return Ok(found);
     }
     let mut unclear = None;
-    for (id, look) in looks(mesh, presented, turn, asked_max(mesh)) {
+    for (id, look) in looks(mesh, request_cookies, turn, asked_max(mesh)) {
         match look {
             Look::Known(known) => found.note(known),
             Look::Ask if unclear.is_none() => match mesh.look_up(id, read).await {
@@ -73,19 +73,19 @@ pub(super) async fn find(
 /// All sessions that a request brought the ids of, but for `but`, as far as that can be told: for a logout.
 pub(super) async fn find_others(
     mesh: &Mesh,
-    presented: &Presented,
+    request_cookies: &RequestCookies,
     but: SessionId,
     turn: &AtomicUsize,
 ) -> Vec<Session> {
     let mut others = Vec::new();
-    if presented.only().is_some() {
+    if request_cookies.only().is_some() {
         return others;
     }
-    for (id, look) in looks(mesh, presented, turn, asked_max(mesh)) {
+    for (id, look) in looks(mesh, request_cookies, turn, asked_max(mesh)) {
         let found = match look {
             Look::Known(known) => known,
             Look::NotNow => continue,
-            Look::Ask => match mesh.look_up(id, Read::Current).await {
+            Look::Ask => match mesh.look_up(id, ReadConsistency::Current).await {
                 Ok(told) => told,
                 Err(error) => {
                     tracing::warn!(%error, "at a logout: another cookie of the visitor may have a session, which goes on");
@@ -111,8 +111,13 @@ enum Look {
     NotNow,
 }
 
-fn looks(mesh: &Mesh, presented: &Presented, turn: &AtomicUsize, asked_max: usize) -> Vec<(SessionId, Look)> {
-    let known: Vec<_> = presented.ids().map(|id| (id, mesh.look_up_here(id))).collect();
+fn looks(
+    mesh: &Mesh,
+    request_cookies: &RequestCookies,
+    turn: &AtomicUsize,
+    asked_max: usize,
+) -> Vec<(SessionId, Look)> {
+    let known: Vec<_> = request_cookies.ids().map(|id| (id, mesh.look_up_here(id))).collect();
     let unknown = known.iter().filter(|(_, known)| known.is_none()).count();
     let first = if unknown > asked_max { turn.fetch_add(1, Ordering::Relaxed) % unknown } else { 0 };
     let mut number = 0;
@@ -137,16 +142,16 @@ mod tests {
     #[tokio::test]
     async fn of_many_unknown_ids_some_are_asked_for_and_all_have_their_turn() {
         let mesh = mesh().await;
-        let mut presented = Presented::default();
+        let mut request_cookies = RequestCookies::default();
         for _ in 0..20 {
             // It was minted, and nobody has it.
-            presented.add(Some(mesh.create().await.unwrap().id()));
+            request_cookies.add(Some(mesh.create().await.unwrap().id()));
         }
         let turn = AtomicUsize::new(0);
         for asked_max in [1, ASKED_MAX] {
             let mut had_a_turn = BTreeSet::new();
             for _ in 0..20 {
-                let looks = looks(&mesh, &presented, &turn, asked_max);
+                let looks = looks(&mesh, &request_cookies, &turn, asked_max);
                 let asked: Vec<_> = looks.iter().filter(|(_, look)| matches!(look, Look::Ask)).collect();
                 assert_eq!(asked.len(), asked_max);
                 had_a_turn.extend(asked.iter().map(|(id, _)| *id));

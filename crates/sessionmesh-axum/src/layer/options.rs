@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use http::Request;
-use sessionmesh::{Ack, Read};
+use sessionmesh::{Ack, ReadConsistency};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -15,13 +15,13 @@ use tower_service::Service;
 ///
 /// ```
 /// # use axum::{Router, routing::get};
-/// # use sessionmesh::{Ack, Mesh, Read};
+/// # use sessionmesh::{Ack, Mesh, ReadConsistency};
 /// # use sessionmesh_axum::{Session, SessionLayer, SessionOptions};
 /// # async fn ticker(_: Session) {}
 /// # async fn order(_: Session) {}
 /// # fn example(mesh: Mesh) -> Router {
 /// Router::new()
-///     .route("/ticker", get(ticker).layer(SessionOptions::new().ack(Ack::Local).read(Read::Held)))
+///     .route("/ticker", get(ticker).layer(SessionOptions::new().ack(Ack::Local).read(ReadConsistency::Held)))
 ///     .route("/order", get(order))
 ///     .layer(SessionLayer::new(mesh))
 /// # }
@@ -32,7 +32,7 @@ use tower_service::Service;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionOptions {
     pub(super) ack: Option<Ack>,
-    pub(super) read: Option<Read>,
+    pub(super) read: Option<ReadConsistency>,
 }
 
 impl SessionOptions {
@@ -50,9 +50,9 @@ impl SessionOptions {
         self
     }
 
-    /// How sure the read must be. Without: [`Read::Current`]. Mind the risk of [`Read::Held`]: it may miss a logout.
+    /// How sure the read must be. Without: [`ReadConsistency::Current`]. Mind the risk of [`ReadConsistency::Held`]: it may miss a logout.
     #[must_use]
-    pub const fn read(mut self, read: Read) -> Self {
+    pub const fn read(mut self, read: ReadConsistency) -> Self {
         self.read = Some(read);
         self
     }

@@ -10,7 +10,7 @@ use http::Request;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::error::Reason;
+use super::error::ErrorKind;
 use super::options::SessionOptions;
 use super::site::Site;
 use super::visit::Visit;
@@ -114,7 +114,7 @@ where
                         }
                         Some(visit) => {
                             visit.state().drop_changes();
-                            visit.sign_off(response.headers_mut());
+                            visit.write_headers(response.headers_mut());
                             return Poll::Ready(Ok(response));
                         }
                     }
@@ -133,13 +133,13 @@ async fn finish(visit: Arc<Visit>, mut response: Response) -> Response {
     }
     match committed {
         // Logged out, or renewed by another request: nobody is served worse by this response.
-        Some(Err(reason @ (Reason::Ended | Reason::Renewed))) => {
+        Some(Err(reason @ (ErrorKind::Ended | ErrorKind::Renewed))) => {
             tracing::debug!(%reason, "the session is another request's by now; the changes of this one are dropped");
         }
         Some(Err(reason)) => response = visit.error(reason).into_response(),
         Some(Ok(_)) | None => {}
     }
     visit.look_again().await;
-    visit.sign_off(response.headers_mut());
+    visit.write_headers(response.headers_mut());
     response
 }

@@ -14,14 +14,14 @@ use sessionmesh::json::{from_json, to_json};
 
 use super::commit::Commit;
 use super::cookie_age;
-use super::error::{Reason, SessionError};
+use super::error::{ErrorKind, SessionError};
 use super::options::SessionOptions;
 use super::visit::{State, Visit};
 
 /// The session of the visitor: an extractor. All clones and extractors of one request are the same session.
 ///
 /// Extracting it loads the session. It fails, with the site's [error page](super::SessionLayer::error_page), if it cannot
-/// be told whether the visitor has one ([`Reason::CannotTell`]). A visitor without a session gets one when the first
+/// be told whether the visitor has one ([`ErrorKind::CannotTell`]). A visitor without a session gets one when the first
 /// attribute is stored.
 ///
 /// What is changed is seen by this request at once, and by others after the commit at its end.
@@ -50,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
         let visit = parts.extensions.get::<Arc<Visit>>().cloned();
-        let visit = visit.ok_or_else(|| SessionError::new(Reason::NoLayer, None))?;
+        let visit = visit.ok_or_else(|| SessionError::new(ErrorKind::NoLayer, None))?;
         visit.load(parts).await.map_err(|reason| visit.error(reason))?;
         Ok(Self { visit })
     }
@@ -61,7 +61,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Reason::Value`]: what is stored is not a `T`.
+    /// [`ErrorKind::Value`]: what is stored is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
         let value = self.used().get(key);
         value.map(|value| from_json(key, &value)).transpose().map_err(|error| self.visit.error(error.into()))
@@ -71,8 +71,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Reason::Value`]: `value` cannot be JSON, for example because a map's keys are no text. Once the head of the response
-    /// has left, and there is no session to write to, [`Reason::HeadSent`], [`Reason::Ended`] or [`Reason::Renewed`].
+    /// [`ErrorKind::Value`]: `value` cannot be JSON, for example because a map's keys are no text. Once the head of the response
+    /// has left, and there is no session to write to, [`ErrorKind::HeadSent`], [`ErrorKind::Ended`] or [`ErrorKind::Renewed`].
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
         let value = to_json(key, value).map_err(|error| self.visit.error(error.into()))?;
         let refused = {
@@ -100,7 +100,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Reason::Value`]: what is stored is not a `T`, or what shall be cannot be JSON.
+    /// [`ErrorKind::Value`]: what is stored is not a `T`, or what shall be cannot be JSON.
     pub fn update<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
@@ -194,10 +194,10 @@ impl Session {
     /// session there is nothing to renew: the one that is made has an id that nobody knew.
     ///
     /// Of several requests that renew one id each at the same time, those that come too late make nothing new: if they store
-    /// nothing they go on as if they had renewed it, else see [`Reason::Renewed`]. Who renews ids in passing, not at a login,
+    /// nothing they go on as if they had renewed it, else see [`ErrorKind::Renewed`]. Who renews ids in passing, not at a login,
     /// does so only if the session [exists](Self::exists).
     ///
-    /// If the renewal does not succeed in time, nothing is stored and the visitor sees a 503 ([`Reason::NotRenewed`]). The
+    /// If the renewal does not succeed in time, nothing is stored and the visitor sees a 503 ([`ErrorKind::NotRenewed`]). The
     /// commit waits for what the mesh is configured to, whatever the [options](super::SessionOptions) say.
     pub fn renew(&self) {
         self.visit.state().renew = true;
@@ -210,7 +210,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Reason::Commit`] with [`sessionmesh::CommitError::Left`]: the session goes on, another node can end it. With [too
+    /// [`ErrorKind::Commit`] with [`sessionmesh::CommitError::Left`]: the session goes on, another node can end it. With [too
     /// few copies](super::SessionLayer::refuse_fewer_copies), if the site wants to know of that: the session has ended.
     pub async fn invalidate(&self) -> Result<Commit, SessionError> {
         self.visit.invalidate().await.map_err(|reason| self.visit.error(reason))
@@ -221,7 +221,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// See [`Reason`]. What was not made stays a change of the request, and is tried again at its end.
+    /// See [`ErrorKind`]. What was not made stays a change of the request, and is tried again at its end.
     pub async fn commit(&self) -> Result<Commit, SessionError> {
         self.visit.commit().await.map_err(|reason| self.visit.error(reason))
     }

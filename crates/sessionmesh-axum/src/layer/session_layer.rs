@@ -9,7 +9,7 @@ use sessionmesh::{Mesh, WhenUnsure};
 use tower_layer::Layer;
 
 use super::cookie::{CookieError, SessionCookie};
-use super::error::{Asked, SessionError};
+use super::error::{RequestHead, SessionError};
 use super::moves::Moves;
 use super::options::SessionOptions;
 use super::route_cookie::RouteCookie;
@@ -108,7 +108,10 @@ impl SessionLayer {
     /// What the visitor sees when the session cannot be told or stored, instead of a line of text. The answer should have
     /// the [status](SessionError::status) of the error, and `Retry-After` with 503; the visitor's cookie must stay.
     #[must_use]
-    pub fn error_page(mut self, page: impl Fn(&SessionError, &Asked) -> Response + Send + Sync + 'static) -> Self {
+    pub fn error_page(
+        mut self,
+        page: impl Fn(&SessionError, &RequestHead) -> Response + Send + Sync + 'static,
+    ) -> Self {
         self.site_mut().error_page = Some(Arc::new(page));
         self
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{StatusCode, Uri};
-use sessionmesh::{LoadError, Session, SessionId, Value, WhenUnsure};
+use sessionmesh::{LoadError, Session, SessionId, ValueBytes, WhenUnsure};
 use tokio::sync::OnceCell;
 
 use super::cookie_age;
-use super::error::{Asked, Page, Reason, SessionError};
+use super::error::{ErrorKind, Page, RequestHead, SessionError};
 use super::find::{Found, find};
 use super::options::SessionOptions;
-use super::presented::Presented;
+use super::request_cookies::RequestCookies;
 use super::site::Site;
 
 /// For so long after a renewal a request with the old id may be one that was under way then, or that a browser sent which
@@ -43,7 +43,7 @@ pub(super) struct State {
     /// What was loaded or made.
     pub(super) session: Option<Arc<Session>>,
     /// What was written (some) and removed (none), and is not committed yet.
-    pub(super) changes: BTreeMap<Arc<str>, Option<Value>>,
+    pub(super) changes: BTreeMap<Arc<str>, Option<ValueBytes>>,
     pub(super) max_inactive: Option<Duration>,
     pub(super) renew: bool,
     /// The visitor was sent to another node, but came to this one: the session has to follow.
@@ -59,15 +59,15 @@ pub(super) struct State {
     pub(super) cookie_changed: bool,
     /// The head of the response has left.
     pub(super) answered: bool,
-    pub(super) tell: Tell,
+    pub(super) cookie: CookieAction,
     pub(super) options: SessionOptions,
-    pub(super) presented: Presented,
+    pub(super) request_cookies: RequestCookies,
     pub(super) page: Option<Arc<Page>>,
 }
 
 /// What the visitor must be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Tell {
+pub(super) enum CookieAction {
     /// Nothing new.
     #[default]
     Nothing,
@@ -95,28 +95,28 @@ impl Visit {
     }
 
     /// Loads the session, once: who comes meanwhile waits for the same answer, who comes later gets it.
-    pub(super) async fn load(&self, parts: &Parts) -> Result<(), Reason> {
+    pub(super) async fn load(&self, parts: &Parts) -> Result<(), ErrorKind> {
         let options = parts.extensions.get().copied().unwrap_or_default();
         let options = SessionOptions::or(options, self.site.options);
         let page = self.site.error_page.as_ref();
-        let page = page.map(|show| Arc::new(Page { show: show.clone(), asked: Asked::of(parts) }));
+        let page = page.map(|show| Arc::new(Page { show: show.clone(), asked: RequestHead::of(parts) }));
         {
             let mut state = self.state();
             state.options = options;
             state.page = page;
         }
         let loading = async {
-            let presented = Presented::read(&parts.headers, &self.site);
+            let request_cookies = RequestCookies::read(&parts.headers, &self.site);
             let read = options.read.unwrap_or_default();
-            let found = find(&self.site.mesh, &presented, read, &self.site.asks).await;
+            let found = find(&self.site.mesh, &request_cookies, read, &self.site.asks).await;
             let found = match found {
                 Err(error) if error.is_lasting() && self.site.when_unsure == WhenUnsure::TreatAsNew => Found::default(),
                 found => found.map_err(Arc::new)?,
             };
-            self.state().found(found, presented, &self.site);
+            self.state().found(found, request_cookies, &self.site);
             Ok(())
         };
-        self.loaded.get_or_init(|| loading).await.clone().map_err(Reason::CannotTell)
+        self.loaded.get_or_init(|| loading).await.clone().map_err(ErrorKind::CannotTell)
     }
 
     /// Whether anything asked for the session.
@@ -131,23 +131,23 @@ impl Visit {
         commits && !state.over && state.is_changed()
     }
 
-    pub(super) fn error(&self, reason: Reason) -> SessionError {
+    pub(super) fn error(&self, reason: ErrorKind) -> SessionError {
         SessionError::new(reason, self.state().page.clone())
     }
 }
 
 impl State {
-    fn found(&mut self, found: Found, presented: Presented, site: &Site) {
+    fn found(&mut self, found: Found, request_cookies: RequestCookies, site: &Site) {
         if let Some(id) = found.session.as_ref().map(Session::id) {
             // A load follows moves. A response with the new id may have been lost, and the old id is read for a while only.
-            if !presented.has(id) {
-                self.tell = Tell::Id(id);
+            if !request_cookies.has(id) {
+                self.cookie = CookieAction::Id(id);
             }
-            self.moves_home = site.moves_sessions() && presented.names_another_node();
+            self.moves_home = site.moves_sessions() && request_cookies.names_another_node();
         }
         self.renewed_ago = if found.session.is_none() { found.renewed_ago } else { None };
         self.session = found.session.map(Arc::new);
-        self.presented = presented;
+        self.request_cookies = request_cookies;
     }
 
     /// Whether this request came without a session only because another one has just renewed the id. It makes none: its
@@ -159,15 +159,15 @@ impl State {
     }
 
     /// Why a change of now could never be stored. Before the head has left the request's commit says so.
-    pub(super) fn takes_nothing(&self) -> Option<Reason> {
+    pub(super) fn takes_nothing(&self) -> Option<ErrorKind> {
         if !self.answered || (self.session.is_some() && !self.over) {
             return None;
         }
         let is_lost = self.over || self.is_late();
         Some(match self.renewed_ago {
-            Some(_) if is_lost => Reason::Renewed,
-            _ if is_lost => Reason::Ended,
-            _ => Reason::HeadSent,
+            Some(_) if is_lost => ErrorKind::Renewed,
+            _ if is_lost => ErrorKind::Ended,
+            _ => ErrorKind::HeadSent,
         })
     }
 
@@ -196,7 +196,7 @@ impl State {
     }
 
     /// The attribute, with this request's own changes.
-    pub(super) fn get(&self, key: &str) -> Option<Value> {
+    pub(super) fn get(&self, key: &str) -> Option<ValueBytes> {
         match self.changes.get(key) {
             Some(change) => change.clone(),
             None => self.session.as_ref()?.get_bytes(key),

@@ -6,7 +6,7 @@ pub(crate) mod writers;
 
 use std::time::Duration;
 
-use sessionmesh::{AckName, ModeName};
+use sessionmesh::{Ack, Mode};
 use tokio::runtime::{Builder, Runtime};
 
 use self::writers::{Done, Work};
@@ -28,13 +28,13 @@ const WARM_UP: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 struct Placement {
     name: &'static str,
-    mode: ModeName,
-    ack: AckName,
+    mode: Mode,
+    ack: Ack,
 }
 
 const PLACEMENTS: [Placement; 2] = [
-    Placement { name: "primary-backup", mode: ModeName::PrimaryBackup, ack: AckName::Copies },
-    Placement { name: "all-to-all", mode: ModeName::AllToAll, ack: AckName::Owners },
+    Placement { name: "primary-backup", mode: Mode::PrimaryBackup { backups: 1 }, ack: Ack::Copies(1) },
+    Placement { name: "all-to-all", mode: Mode::AllToAll, ack: Ack::Owners },
 ];
 
 const GOALS: [Goal; 4] = [
@@ -91,7 +91,7 @@ fn runtime() -> std::io::Result<Runtime> {
 /// One round of one cluster.
 fn measure(placement: &Placement, count: usize, window: Duration, figures: &mut Figures) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let nodes = cluster::start(count, |builder| builder.mode(placement.mode).backups(1)).await?;
+        let nodes = cluster::start(count, |builder| builder.mode(placement.mode)).await?;
         let work = |writers, bytes| Work { writers, bytes, ack: placement.ack };
         writers::run(&nodes[0], work(WRITERS[1], BYTES[0]), WARM_UP).await?;
         for bytes in BYTES {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use sessionmesh::{AckName, ModeName};
+use sessionmesh::{Ack, Mode};
 use tokio::runtime::{Builder, Runtime};
 
 use super::writers::Work;
@@ -49,7 +49,7 @@ impl Clusters {
         let clusters = driver.block_on(async {
             let mut clusters = Vec::new();
             for (nodes, threads) in CLUSTERS {
-                clusters.push((threads, Processes::start(nodes, ModeName::PrimaryBackup, 1, threads).await?));
+                clusters.push((threads, Processes::start(nodes, Mode::PrimaryBackup { backups: 1 }, threads).await?));
             }
             anyhow::Ok(clusters)
         })?;
@@ -62,7 +62,7 @@ impl Clusters {
         for (threads, processes) in &mut self.clusters {
             for writers in WRITERS {
                 let name = name(processes.nodes.len(), *threads, writers);
-                let work = Work { writers, bytes: BYTES, ack: AckName::Copies };
+                let work = Work { writers, bytes: BYTES, ack: Ack::Copies(1) };
                 let command = Command::Write { work, for_ms };
                 note(figures, &name, &self.driver.block_on(processes.nodes[0].rates(&command))?);
             }

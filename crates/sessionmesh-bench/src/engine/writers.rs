@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
-use sessionmesh::{Ack, AckName, CommitError, Mesh, Session};
+use sessionmesh::{Ack, CommitError, Mesh, Session};
 use tokio::task::JoinSet;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
@@ -28,16 +28,7 @@ pub(crate) struct Work {
     /// Of the value that each commit writes.
     pub(crate) bytes: usize,
     /// What a commit waits for.
-    pub(crate) ack: AckName,
-}
-
-/// `Copies` stands for one copy.
-pub(crate) const fn ack(name: AckName) -> Ack {
-    match name {
-        AckName::Local => Ack::Local,
-        AckName::Copies => Ack::Copies(1),
-        AckName::Owners => Ack::Owners,
-    }
+    pub(crate) ack: Ack,
 }
 
 /// What was done within some time.
@@ -166,7 +157,7 @@ async fn write(sessions: Sessions, work: Work, tally: Arc<Mutex<Tally>>, stop: A
             consume_budget().await;
             let began = Instant::now();
             session.insert_bytes(KEY, value.numbered(number));
-            let committed = session.commit_with(ack(work.ack)).await;
+            let committed = session.commit_with(work.ack).await;
             let took = u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX);
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.nanoseconds.push(took);

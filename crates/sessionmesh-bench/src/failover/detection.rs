@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
-use sessionmesh::AckName;
+use sessionmesh::Ack;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{BYTES, NODES, cluster, spread};
@@ -21,7 +21,7 @@ const STOPPED: Duration = Duration::from_secs(1);
 /// Sessions that the woken node is asked for.
 const SESSIONS: usize = 16;
 /// What each survivor does meanwhile.
-const WORK: Work = Work { writers: 1, bytes: BYTES, ack: AckName::Owners };
+const WORK: Work = Work { writers: 1, bytes: BYTES, ack: Ack::Owners };
 
 /// What the survivors do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use rand::Rng as _;
 use rustix::process::Signal;
-use sessionmesh::AckName;
+use sessionmesh::Ack;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{BYTES, cluster};
@@ -23,7 +23,7 @@ const KILLED_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=800;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What commits wait for. `Local` waits for nothing: it shows that the check finds what is lost.
-const ACKS: [(&str, AckName); 2] = [("owners", AckName::Owners), ("local", AckName::Local)];
+const ACKS: [(&str, Ack); 2] = [("owners", Ack::Owners), ("local", Ack::Local)];
 
 /// All sessions that lost an acknowledged commit, with the default acknowledgement.
 pub(super) fn lost(figures: &Figures) -> Option<f64> {
@@ -39,7 +39,7 @@ struct Acknowledged {
 
 /// What a survivor says to that.
 #[derive(Debug, Default, PartialEq)]
-struct Verdict {
+struct CopyState {
     /// Acknowledged sessions that are missing or cannot be told, and those that are older than acknowledged.
     missing: usize,
     older: usize,
@@ -49,7 +49,7 @@ struct Verdict {
 pub(super) async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
     for round in 0..args.rounds_or(20, 3) {
         for (name, ack) in ACKS {
-            if ack == AckName::Owners || round < args.rounds_or(5, 1) {
+            if ack == Ack::Owners || round < args.rounds_or(5, 1) {
                 once(&format!("failover/lost/{name}"), ack, round as usize, figures).await?;
             }
         }
@@ -58,7 +58,7 @@ pub(super) async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Re
     Ok(())
 }
 
-async fn once(name: &str, ack: AckName, round: usize, figures: &mut Figures) -> anyhow::Result<()> {
+async fn once(name: &str, ack: Ack, round: usize, figures: &mut Figures) -> anyhow::Result<()> {
     let mut cluster = cluster(NODES).await?;
     let mut victim = cluster.nodes.remove(0);
     victim.send(&Command::Stream(Work { writers: WRITERS, bytes: BYTES, ack })).await?;
@@ -99,7 +99,7 @@ async fn kill_in_midstream(victim: &mut NodeProcess) -> anyhow::Result<Acknowled
 }
 
 /// Reads all that was acknowledged on a survivor, again where it cannot tell. With the count of reads that could not.
-async fn ask(survivor: &mut NodeProcess, acknowledged: &Acknowledged) -> anyhow::Result<(Verdict, usize)> {
+async fn ask(survivor: &mut NodeProcess, acknowledged: &Acknowledged) -> anyhow::Result<(CopyState, usize)> {
     let mut open: Vec<String> = acknowledged.numbers.keys().cloned().collect();
     let (mut told, mut untold) = (BTreeMap::new(), 0);
     let until = Instant::now() + PATIENCE;
@@ -133,8 +133,8 @@ impl Acknowledged {
         }
     }
 
-    fn verdict(&self, told: &BTreeMap<String, Found>) -> Verdict {
-        let mut verdict = Verdict::default();
+    fn verdict(&self, told: &BTreeMap<String, Found>) -> CopyState {
+        let mut verdict = CopyState::default();
         for (id, acknowledged) in &self.numbers {
             match told.get(id) {
                 Some(Found::Number(number)) => verdict.older += usize::from(number < acknowledged),
@@ -154,7 +154,7 @@ pub(super) fn table(figures: &Figures) -> Table {
     );
     let columns = ["commits", "sessions", "missing", "older", "untold"];
     let head = ["waits for", "rounds", "commits acknowledged", "sessions", "missing", "older", "asked again"];
-    let row = |(name, _): (&str, AckName)| {
+    let row = |(name, _): (&str, Ack)| {
         let figure = |column: &str| figures.get(&format!("failover/lost/{name}/{column}"));
         let mut row = vec![name.to_owned(), figure("commits")?.rounds.len().to_string()];
         for column in columns {
@@ -187,7 +187,7 @@ mod tests {
             ("untold", Found::CannotTell),
         ];
         let told = told.map(|(id, found)| (id.to_owned(), found)).into();
-        assert_eq!(acknowledged.verdict(&told), Verdict { missing: 3, older: 1 });
+        assert_eq!(acknowledged.verdict(&told), CopyState { missing: 3, older: 1 });
         Ok(())
     }
 }

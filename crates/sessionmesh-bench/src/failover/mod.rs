@@ -5,7 +5,7 @@ mod detection;
 mod lost;
 mod slow_peer;
 
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use tokio::runtime::Builder;
 
 use crate::node::{Processes, Threads};
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapt
 
 /// A cluster with the default settings.
 async fn cluster(nodes: usize) -> anyhow::Result<Processes> {
-    Processes::start(nodes, ModeName::PrimaryBackup, 1, Threads::PerCore).await
+    Processes::start(nodes, Mode::PrimaryBackup { backups: 1 }, Threads::PerCore).await
 }
 
 fn chapter(figures: &Figures) -> Chapter {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::Signal;
-use sessionmesh::AckName;
+use sessionmesh::Ack;
 use tokio::time::{Instant, sleep};
 
 use super::{BYTES, cluster, spread};
@@ -15,7 +15,7 @@ use crate::report::{Figures, Table};
 use crate::run_args::RunArgs;
 
 const NODES: usize = 3;
-const WORK: Work = Work { writers: 16, bytes: BYTES, ack: AckName::Owners };
+const WORK: Work = Work { writers: 16, bytes: BYTES, ack: Ack::Owners };
 /// Between two looks at the memory of the writing process.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 
 use crate::node::{Answer, Command, Forged, NodeProcess, Processes, Rates, Threads};
 use crate::processor;
 use crate::report::{Bound, Chapter, Figures, Goal, Table};
 use crate::run_args::RunArgs;
 
-const MODES: [(&str, ModeName); 2] = [("primary-backup", ModeName::PrimaryBackup), ("all-to-all", ModeName::AllToAll)];
+const MODES: [(&str, Mode); 2] =
+    [("primary-backup", Mode::PrimaryBackup { backups: 1 }), ("all-to-all", Mode::AllToAll)];
 const KINDS: [(&str, Forged); 2] = [("random", Forged::Random), ("minted", Forged::Minted)];
 /// Nodes: the first gets the forged ids, the others the visitors.
 const NODES: usize = 3;
@@ -62,7 +63,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
     let window = Duration::from_secs(args.pick(10, 2));
     let rounds = args.rounds(5);
     for (mode, placement) in MODES {
-        let mut cluster = Processes::start(NODES, placement, 1, Threads::PerCore).await?;
+        let mut cluster = Processes::start(NODES, placement, Threads::PerCore).await?;
         let mut ids = Vec::new();
         for node in &mut cluster.nodes {
             let create = Command::Create { count: SESSIONS, bytes: BYTES, tasks: 16, tell: true };

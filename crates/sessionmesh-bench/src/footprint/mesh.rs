@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 
 use super::{BYTES, REWRITES, at_rest, note, pid_of};
 use crate::node::{Answer, Command, Processes, Threads as Workers};
@@ -25,7 +25,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> anyhow::Result<Self> {
-        let mut nodes = Processes::start(ROLES.len(), ModeName::PrimaryBackup, 1, Workers::PerCore).await?;
+        let mut nodes = Processes::start(ROLES.len(), Mode::PrimaryBackup { backups: 1 }, Workers::PerCore).await?;
         let empty = memory(&mut nodes).await?;
         Ok(Self { nodes, empty })
     }
@@ -92,7 +92,7 @@ pub(super) async fn tombstones(figures: &mut Figures, count: usize, window: Dura
 
 /// How long the primary of so many tombstones takes to leave, when one of two others gets what only the other one had.
 pub(super) async fn leaving(figures: &mut Figures, count: usize) -> anyhow::Result<()> {
-    let mut nodes = Processes::start(3, ModeName::PrimaryBackup, 1, Workers::PerCore).await?;
+    let mut nodes = Processes::start(3, Mode::PrimaryBackup { backups: 1 }, Workers::PerCore).await?;
     make_and_end(&mut nodes, count).await?;
     nodes.settled().await?;
     let left = nodes.nodes[0].ask(&Command::Leave { deadline_ms: 60_000 }).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use sessionmesh::{Ack, Mesh, ModeName};
+use sessionmesh::{Ack, Mesh, Mode};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
@@ -24,15 +24,15 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 struct Placement {
     name: &'static str,
-    mode: ModeName,
+    mode: Mode,
     ack: Ack,
     nodes_max: usize,
 }
 
 const PLACEMENTS: [Placement; 2] = [
-    Placement { name: "primary-backup", mode: ModeName::PrimaryBackup, ack: Ack::Copies(1), nodes_max: 64 },
+    Placement { name: "primary-backup", mode: Mode::PrimaryBackup { backups: 1 }, ack: Ack::Copies(1), nodes_max: 64 },
     // Every owner, since what is sent after the acknowledgement would not be measured.
-    Placement { name: "all-to-all", mode: ModeName::AllToAll, ack: Ack::Owners, nodes_max: 16 },
+    Placement { name: "all-to-all", mode: Mode::AllToAll, ack: Ack::Owners, nodes_max: 16 },
 ];
 
 /// How long a cluster works and is left alone.
@@ -90,8 +90,7 @@ fn once(placement: &Placement, count: usize, windows: Windows) -> anyhow::Result
         let network = MemoryNetwork::default();
         let began = Instant::now();
         let nodes =
-            cluster::start(count, |builder| builder.mode(placement.mode).backups(1).network(Arc::new(network.clone())))
-                .await?;
+            cluster::start(count, |builder| builder.mode(placement.mode).network(Arc::new(network.clone()))).await?;
         let together = began.elapsed();
         let sessions = load::prepare(&nodes[0], placement.ack).await?;
         load::busy(&network, &sessions, placement.ack, windows.warm_up).await?;

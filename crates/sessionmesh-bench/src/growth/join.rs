@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use sessionmesh_core::id::{SLOTS, SessionId, Slot};
+use sessionmesh_core::id::{NodeHash, SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Lane, Outbox};
+use sessionmesh_core::placement::slots::Slots;
+use sessionmesh_core::placement::view::{Member, MemberState, View};
+use sessionmesh_core::replication::outbox::{Lane, Outbox};
 use sessionmesh_core::session::{IdleLimit, Record, Session};
-use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::terms::{Mode, Terms};
-use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 
 use crate::report::{Chapter, Figures, Table};
 use crate::run_args::RunArgs;
@@ -134,7 +134,7 @@ fn plan(before: &Placed, after: &Placed, me: u16, slot: Slot) -> Plan {
     let (old, members) = (before.owner_nodes(slot), after.view.members());
     let node = |at: u16| members[usize::from(at)].node();
     let is_joining = |at: u16| members[usize::from(at)].state == MemberState::Joining;
-    let from = |at: u16| if old.contains(&node(at)) { Stamp::PROBE } else { Stamp::ZERO };
+    let from = |at: u16| if old.contains(&node(at)) { Stamp::DIGEST_ONLY } else { Stamp::ZERO };
     let others = || after.slots.owners(slot).iter().copied().filter(|&at| at != me);
     if !after.slots.owners(slot).contains(&me) {
         return others().map(|at| (at, from(at))).collect();
@@ -202,7 +202,7 @@ fn walk(before: &Placed, after: &Placed, seed: u64) -> Walk {
     for outbox in outboxes.values_mut() {
         while let Some((id, _, _, owed)) = outbox.take() {
             black_box(id);
-            outbox.settle(owed);
+            outbox.write_off(owed);
             marked += 1;
         }
     }

@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use clap::{Args, ValueEnum};
-use sessionmesh::{AckName, Discovery, Mesh};
+use sessionmesh::{Ack, Discovery, Mesh};
 use sessionmesh_axum::{MeshStore, SessionCookie, SessionLayer};
 use tokio::net::TcpListener;
 use tower_sessions::cookie::time;
@@ -119,9 +119,7 @@ async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
         .discovery(Discovery::seeds(seeds))
         // The first one is alone for sure: it need not look around for long.
         .discovery_window(Duration::from_millis(if args.seed.is_none() { 50 } else { 1_000 }))
-        .backups(1)
-        .ack(AckName::Copies)
-        .ack_copies(1)
+        .ack(Ack::Copies(1))
         .max_inactive(IDLE);
     let mesh = builder.start().await?;
     mesh.ready().await;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 
 use crate::node::{Command, NodeProcess, Processes, Threads};
 use crate::processor;
@@ -61,7 +61,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
 
 /// Nodes that have made their share of the sessions, and owe each other nothing.
 async fn start(count: usize) -> anyhow::Result<Processes> {
-    let mut cluster = Processes::start(count, ModeName::PrimaryBackup, 1, Threads::PerCore).await?;
+    let mut cluster = Processes::start(count, Mode::PrimaryBackup { backups: 1 }, Threads::PerCore).await?;
     for (number, node) in cluster.nodes.iter_mut().enumerate() {
         let share = share::of(SESSIONS, number, count);
         node.ask(&Command::Create { count: share, bytes: BYTES, tasks: 16, tell: false }).await?;

@@ -5,7 +5,7 @@ mod newcomer;
 mod readers;
 
 use anyhow::ensure;
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 
 use self::newcomer::Joined;
 use self::readers::Readers;
@@ -48,10 +48,10 @@ impl Donors {
     /// Starts them, and makes `count` sessions.
     async fn start(self, count: usize) -> anyhow::Result<Processes> {
         let (nodes, mode) = match self {
-            Self::Two => (2, ModeName::PrimaryBackup),
-            Self::One => (1, ModeName::AllToAll),
+            Self::Two => (2, Mode::PrimaryBackup { backups: 1 }),
+            Self::One => (1, Mode::AllToAll),
         };
-        let mut donors = Processes::start(nodes, mode, 1, Threads::PerCore).await?;
+        let mut donors = Processes::start(nodes, mode, Threads::PerCore).await?;
         for node in &mut donors.nodes {
             let mut left = count / nodes;
             while left > 0 {

@@ -26,7 +26,7 @@ impl Pair {
     /// Starts them.
     pub(super) fn start() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let nodes = runtime.block_on(cluster::start(2, |builder| builder.backups(1)))?;
+        let nodes = runtime.block_on(cluster::start(2, |builder| builder))?;
         Ok(Self { runtime, nodes })
     }
 

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use sessionmesh_core::codec;
-use sessionmesh_core::delta::Delta;
 use sessionmesh_core::id::{SessionId, Slot};
-use sessionmesh_core::message::{Batch, Message};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Lane, Outbox};
+use sessionmesh_core::placement::slots::Slots;
+use sessionmesh_core::placement::view::{Member, MemberState, View};
+use sessionmesh_core::replication::delta::Delta;
+use sessionmesh_core::replication::outbox::{Lane, Outbox};
 use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session};
-use sessionmesh_core::slots::Slots;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::terms::{Mode, Terms};
-use sessionmesh_core::view::{Member, MemberState, View};
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Batch, Message};
 
 use super::timing::Timer;
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use sessionmesh::{Discovery, Mesh, MeshBuilder, ModeName};
+use sessionmesh::{Discovery, Mesh, MeshBuilder, Mode};
 use tokio::runtime::{Builder, Runtime};
 
 /// A seed that nobody listens at keeps the first node from multicast.
@@ -26,10 +27,9 @@ pub(crate) struct NodeArgs {
     /// Other nodes.
     #[arg(long = "seed")]
     pub(crate) seeds: Vec<SocketAddr>,
+    /// `all-to-all`, or the number of backups.
     #[arg(long, value_parser = mode)]
-    pub(crate) mode: ModeName,
-    #[arg(long)]
-    pub(crate) backups: u8,
+    pub(crate) mode: Mode,
     /// `per-core`, `current` (the runtime has no threads but its own), or how many.
     #[arg(long)]
     pub(crate) threads: Threads,
@@ -56,11 +56,10 @@ impl NodeArgs {
             words.extend(["--seed".to_owned(), seed.to_string()]);
         }
         let mode = match self.mode {
-            ModeName::AllToAll => "all-to-all",
-            ModeName::PrimaryBackup => "primary-backup",
+            Mode::AllToAll => ALL_TO_ALL.to_owned(),
+            Mode::PrimaryBackup { backups } => backups.to_string(),
         };
-        words.extend(["--mode", mode, "--backups", &self.backups.to_string()].map(String::from));
-        words.extend(["--threads".to_owned(), self.threads.to_string()]);
+        words.extend(["--mode".to_owned(), mode, "--threads".to_owned(), self.threads.to_string()]);
         words
     }
 
@@ -76,7 +75,6 @@ impl NodeArgs {
             .discovery_window(window)
             .mode(self.mode)
             .max_sessions(MAX_SESSIONS)
-            .backups(self.backups)
     }
 }
 
@@ -90,8 +88,10 @@ impl Threads {
     }
 }
 
-fn mode(text: &str) -> Result<ModeName, serde_json::Error> {
-    serde_json::from_value(text.into())
+const ALL_TO_ALL: &str = "all-to-all";
+
+fn mode(text: &str) -> Result<Mode, ParseIntError> {
+    if text == ALL_TO_ALL { Ok(Mode::AllToAll) } else { Ok(Mode::PrimaryBackup { backups: text.parse()? }) }
 }
 
 impl fmt::Display for Threads {
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn arguments_arrive_as_they_were_sent() {
         let seeds = vec!["127.0.0.1:7".parse().unwrap(), "127.0.0.1:8".parse().unwrap()];
-        for (mode, threads) in [(ModeName::AllToAll, Threads::Current), (ModeName::PrimaryBackup, Threads::Many(3))] {
-            let sent =
-                NodeArgs { name: "n".into(), cluster: "c".into(), seeds: seeds.clone(), mode, backups: 2, threads };
+        let two = Mode::PrimaryBackup { backups: 2 };
+        for (mode, threads) in [(Mode::AllToAll, Threads::Current), (two, Threads::Many(3))] {
+            let sent = NodeArgs { name: "n".into(), cluster: "c".into(), seeds: seeds.clone(), mode, threads };
             let args = Parsed::parse_from(sent.words()).args;
             assert_eq!(format!("{args:?}"), format!("{sent:?}"));
         }

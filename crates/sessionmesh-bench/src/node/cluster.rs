@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -18,18 +18,17 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Processes {
     pub(crate) nodes: Vec<NodeProcess>,
     cluster: String,
-    mode: ModeName,
-    backups: u8,
+    mode: Mode,
     threads: Threads,
 }
 
 impl Processes {
     /// Starts them, and waits until they know each other and owe each other nothing.
-    pub(crate) async fn start(count: usize, mode: ModeName, backups: u8, threads: Threads) -> anyhow::Result<Self> {
+    pub(crate) async fn start(count: usize, mode: Mode, threads: Threads) -> anyhow::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Ports are taken again by others, and gossip goes on for a while: no two clusters have the same name.
         let cluster = format!("bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut processes = Self { nodes: Vec::new(), cluster, mode, backups, threads };
+        let mut processes = Self { nodes: Vec::new(), cluster, mode, threads };
         processes.add("n0".to_owned()).await?;
         // The others start at once: each takes a while to look for a node of its name.
         let mut starting = JoinSet::new();
@@ -57,7 +56,6 @@ impl Processes {
             cluster: self.cluster.clone(),
             seeds: self.nodes.iter().map(NodeProcess::addr).collect(),
             mode: self.mode,
-            backups: self.backups,
             threads: self.threads,
         }
     }

@@ -200,13 +200,13 @@ pub(super) fn say(answer: &Answer) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use sessionmesh::AckName;
+    use sessionmesh::Ack;
 
     use super::*;
 
     #[test]
     fn a_command_is_one_line() {
-        let work = Work { writers: 1, bytes: 2, ack: AckName::Owners };
+        let work = Work { writers: 1, bytes: 2, ack: Ack::Owners };
         for command in [Command::Lap, Command::StartWriting(work), Command::Numbers { ids: vec!["a\nb".into()] }] {
             let line = serde_json::to_string(&command).unwrap();
             assert!(!line.contains('\n'), "{line}");

@@ -8,7 +8,7 @@ use tokio::task::{JoinSet, yield_now};
 
 use super::protocol::Answer;
 use super::protocol::say;
-use crate::engine::writers::{KEY, Work, ack};
+use crate::engine::writers::{KEY, Work};
 use crate::payload::Payload;
 
 /// Runs until the process ends. Numbers of a session only grow.
@@ -35,7 +35,7 @@ async fn write(mesh: Mesh, work: Work) -> anyhow::Result<Answer> {
         let (session, number) = &mut mine[at];
         *number += 1;
         session.insert_bytes(KEY, Payload::random(work.bytes).numbered(*number));
-        match session.commit_with(ack(work.ack)).await {
+        match session.commit_with(work.ack).await {
             Ok(_) => say(&Answer::Acknowledged { id: session.id().encode(), number: *number })?,
             // It was made, but is not acknowledged: nothing is promised of it.
             Err(CommitError::TimedOut { .. }) => {}

@@ -129,7 +129,8 @@ mod tests {
     fn the_applications_key_is_split_from_the_librarys() {
         let settings = from_text("name = 'web-1'\nhttp = '127.0.0.1:81'\nbackups = 2", &[]).unwrap();
         assert_eq!(settings.http, SocketAddr::from(([127, 0, 0, 1], 81)));
-        assert_eq!((settings.mesh.name.as_str(), settings.mesh.backups), ("web-1", 2));
+        assert_eq!(settings.mesh.name, "web-1");
+        assert_eq!(settings.mesh.mode, sessionmesh::Mode::PrimaryBackup { backups: 2 });
         assert_eq!(from_text("", &[]).unwrap().http.port(), 8080);
     }
 

@@ -2,19 +2,19 @@
 //! view is over, whether a newcomer has got all.
 
 use super::peer::PeerStatus;
+use crate::failpoint::{self, Bug};
 use crate::moment::Moment;
-use crate::probe::{self, Bug};
-use crate::view::ViewHash;
+use crate::placement::view::ViewHash;
 
 /// Until when all of these peers let this node answer for its own copies under its `view`; `None` if one of them does not.
 /// [`Moment::END`] if there are none.
 ///
 /// Who is cut off is not waited for. It may come back at any time, so what is found beside one holds for no longer than `now`.
 #[must_use]
-pub fn trusted_until(peers: impl IntoIterator<Item = PeerStatus>, view: ViewHash, now: Moment) -> Option<Moment> {
+pub fn leased_until(peers: impl IntoIterator<Item = PeerStatus>, view: ViewHash, now: Moment) -> Option<Moment> {
     let until = |peer: PeerStatus| match peer.leases(view, now) {
         None if peer.cut_off => Some(now),
-        None if probe::planted(Bug::StalledOwnerAnswers) => Some(now),
+        None if failpoint::planted(Bug::StalledOwnerAnswers) => Some(now),
         lease => lease,
     };
     peers.into_iter().try_fold(Moment::END, |earliest, peer| Some(earliest.min(until(peer)?)))
@@ -53,7 +53,7 @@ pub fn donor(peer: PeerStatus, compared: bool, view: ViewHash) -> Donor {
     let gave = peer.gave_all(view) && compared;
     match peer.cut_off {
         true => Donor::CutOff,
-        false if gave || probe::planted(Bug::ReadyEarly) => Donor::Gave,
+        false if gave || failpoint::planted(Bug::ReadyEarly) => Donor::Gave,
         false => Donor::Owes,
     }
 }
@@ -76,17 +76,17 @@ mod tests {
 
     #[test]
     fn a_node_answers_for_its_copies_for_as_long_as_every_peer_lets_it() {
-        assert_eq!(trusted_until([], VIEW, at(0)), Some(Moment::END));
-        assert_eq!(trusted_until([peer(300), peer(200)], VIEW, at(199)), Some(at(200)));
-        assert_eq!(trusted_until([peer(300), peer(200)], VIEW, at(200)), None);
-        assert_eq!(trusted_until([peer(300), PeerStatus::default()], VIEW, at(0)), None);
-        assert_eq!(trusted_until([peer(300)], OTHER, at(0)), None, "the lease is of another view");
+        assert_eq!(leased_until([], VIEW, at(0)), Some(Moment::END));
+        assert_eq!(leased_until([peer(300), peer(200)], VIEW, at(199)), Some(at(200)));
+        assert_eq!(leased_until([peer(300), peer(200)], VIEW, at(200)), None);
+        assert_eq!(leased_until([peer(300), PeerStatus::default()], VIEW, at(0)), None);
+        assert_eq!(leased_until([peer(300)], OTHER, at(0)), None, "the lease is of another view");
     }
 
     #[test]
     fn who_is_cut_off_is_not_waited_for_but_looked_at_again() {
         let cut_off = PeerStatus { cut_off: true, ..PeerStatus::default() };
-        assert_eq!(trusted_until([peer(300), cut_off], VIEW, at(10)), Some(at(10)));
+        assert_eq!(leased_until([peer(300), cut_off], VIEW, at(10)), Some(at(10)));
     }
 
     #[test]

@@ -7,9 +7,10 @@
 //! A peer that makes no progress is *suspected*: commits leave it out once the last lease granted to it has run out.
 
 use super::timing::Timing;
+use crate::coverage::{self, Path};
+use crate::failpoint::{self, Bug};
 use crate::moment::Moment;
-use crate::probe::{self, Bug, Path};
-use crate::view::ViewHash;
+use crate::placement::view::ViewHash;
 
 /// One peer as this node sees it. Two things are known of it, independently: whether commits wait for it, and for how long
 /// it has given no sign of life.
@@ -111,7 +112,7 @@ impl PeerLiveness {
 
     /// Whether the peer's outbox, unless it is clear, has made no progress for so long that it must be suspected.
     pub fn is_overdue(&self, clear: bool, timing: &Timing, now: Moment) -> bool {
-        let hasty = probe::planted(Bug::LeasesIgnored);
+        let hasty = failpoint::planted(Bug::LeasesIgnored);
         let bound = if hasty { timing.withhold_ms } else { timing.suspect_ms };
         !clear && self.suspected.is_none() && now.ms_since(self.progress) >= bound
     }
@@ -124,7 +125,7 @@ impl PeerLiveness {
         self.strikes = (self.strikes + 1).min(16);
         let back_off = (timing.suspect_ms << (self.strikes - 1)).min(BACK_OFF_MS_MAX);
         let leases_end = self.granted.map_or(now, |granted| granted.plus_ms(timing.lease_ms));
-        let left_out_from = if probe::planted(Bug::LeasesIgnored) { now } else { leases_end.max(now) };
+        let left_out_from = if failpoint::planted(Bug::LeasesIgnored) { now } else { leases_end.max(now) };
         self.suspected = Some(Suspicion { left_out_from, reinstated_from: now.plus_ms(back_off) });
         self.caught_up = None;
     }
@@ -132,7 +133,7 @@ impl PeerLiveness {
     /// Answers a ping: whether the lease is granted.
     pub fn grant(&mut self, clear: bool, view: ViewHash, timing: &Timing, now: Moment) -> bool {
         let stalled = !clear && now.ms_since(self.progress) >= timing.withhold_ms;
-        probe::reached_if(Path::LeaseWithheld, || stalled);
+        coverage::reached_if(Path::LeaseWithheld, || stalled);
         let granted = self.suspected.is_none() && !stalled && self.caught_up == Some(view);
         if granted {
             self.granted = Some(now);
@@ -164,7 +165,7 @@ impl PeerLiveness {
         };
         let prompt = now.ms_since(pong.sent) <= timing.prompt_ms;
         if pong.nothing_owed && prompt && now >= suspicion.reinstated_from {
-            probe::reached(Path::TrustedAgain);
+            coverage::reached(Path::Reinstated);
             self.suspected = None;
             self.progress = now;
             return true;

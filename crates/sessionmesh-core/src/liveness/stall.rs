@@ -1,17 +1,18 @@
 //! Whether this node itself ran of late. What did not run cannot know who was silent, nor when what it reads came.
 
 use super::timing::Timing;
+use crate::coverage::{self, Path};
+use crate::failpoint::{self, Bug};
 use crate::moment::Moment;
-use crate::probe::{self, Bug, Path};
 
 /// The beats of this node, and the last gap between them.
 ///
-/// A node beats every [`Timing::beat_ms`]. When a beat comes [`Timing::late_ms`] after the one before, or later, the node was
+/// A node beats every [`Timing::tick_ms`]. When a beat comes [`Timing::late_ms`] after the one before, or later, the node was
 /// stalled in between, and it *recovers* until nothing depends on that gap any more: what had waited in its sockets has been
 /// read, and every peer has said that it still counts this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {
-    last_beat: Moment,
+    last_tick: Moment,
     gap: Option<Gap>,
     recovering: bool,
 }
@@ -26,7 +27,7 @@ struct Gap {
 
 impl Default for Stall {
     fn default() -> Self {
-        Self { last_beat: Moment::START, gap: None, recovering: false }
+        Self { last_tick: Moment::START, gap: None, recovering: false }
     }
 }
 
@@ -37,9 +38,9 @@ impl Stall {
     pub fn noticed(mut self, timing: &Timing, now: Moment, all_confirmed: impl FnOnce() -> bool) -> Self {
         if !self.is_awake(timing, now) {
             // The first beat always comes late.
-            if self.has_beaten() {
-                probe::reached(Path::StallNoticed);
-                self.gap = Some(Gap { began: self.last_beat, woken: now });
+            if self.has_ticked() {
+                coverage::reached(Path::StallNoticed);
+                self.gap = Some(Gap { began: self.last_tick, woken: now });
             }
             self.recovering = true;
         } else if self.recovering {
@@ -51,20 +52,20 @@ impl Stall {
 
     /// The beat of now is done.
     #[must_use]
-    pub const fn beaten(self, now: Moment) -> Self {
-        Self { last_beat: now, ..self }
+    pub const fn ticked(self, now: Moment) -> Self {
+        Self { last_tick: now, ..self }
     }
 
     /// Whether there was a beat at all.
     #[must_use]
-    pub fn has_beaten(&self) -> bool {
-        self.last_beat != Moment::START
+    pub fn has_ticked(&self) -> bool {
+        self.last_tick != Moment::START
     }
 
     /// How long ago the last beat was, in milliseconds.
     #[must_use]
     pub fn asleep_ms(&self, now: Moment) -> u64 {
-        now.ms_since(self.last_beat)
+        now.ms_since(self.last_tick)
     }
 
     /// Whether this node ran of late. If it did not, what it believes about silent peers is out of date. Its leases are not:
@@ -84,11 +85,11 @@ impl Stall {
     /// When what is read at `now` may have come: to a node that did not run it may have come when that began.
     #[must_use]
     pub fn arrived_at(&self, timing: &Timing, now: Moment) -> Moment {
-        if self.has_beaten() && !self.is_awake(timing, now) {
-            return self.last_beat;
+        if self.has_ticked() && !self.is_awake(timing, now) {
+            return self.last_tick;
         }
         match self.gap.filter(|_| self.recovering) {
-            Some(_) if probe::planted(Bug::LateAccessCounts) => now,
+            Some(_) if failpoint::planted(Bug::LateAccessCounts) => now,
             Some(gap) if now.ms_since(gap.woken) < timing.suspect_ms => gap.began,
             _ => now,
         }
@@ -115,13 +116,13 @@ mod tests {
     }
 
     /// A node that has beaten at each of these times, with every peer's confirmation or without.
-    fn beaten(times: &[u64], confirmed: bool) -> Stall {
-        times.iter().fold(Stall::default(), |stall, ms| stall.noticed(&TIMING, at(*ms), || confirmed).beaten(at(*ms)))
+    fn ticked(times: &[u64], confirmed: bool) -> Stall {
+        times.iter().fold(Stall::default(), |stall, ms| stall.noticed(&TIMING, at(*ms), || confirmed).ticked(at(*ms)))
     }
 
     #[test]
     fn who_beats_in_time_is_awake_and_reads_what_has_just_come() {
-        let stall = beaten(&[25, 50, 75], true);
+        let stall = ticked(&[25, 50, 75], true);
         assert!(stall.is_awake(&TIMING, at(224)) && !stall.is_awake(&TIMING, at(225)));
         assert_eq!(stall.arrived_at(&TIMING, at(80)), at(80));
         assert_eq!(
@@ -134,33 +135,33 @@ mod tests {
 
     #[test]
     fn after_a_gap_what_is_read_may_have_come_when_it_began_until_all_that_waited_is_read() {
-        let stall = beaten(&[25, 50, 1_000], true);
+        let stall = ticked(&[25, 50, 1_000], true);
         assert!(stall.is_recovering());
         assert_eq!(stall.arrived_at(&TIMING, at(1_010)), at(50));
-        let stall = stall.beaten(at(1_340));
+        let stall = stall.ticked(at(1_340));
         assert_eq!(stall.arrived_at(&TIMING, at(1_349)), at(50));
         assert_eq!(stall.arrived_at(&TIMING, at(1_350)), at(1_350));
     }
 
     #[test]
     fn an_answer_to_a_question_from_after_the_gap_is_new() {
-        let stall = beaten(&[25, 50, 1_000], true);
+        let stall = ticked(&[25, 50, 1_000], true);
         assert_eq!(stall.answered_at(at(60), &TIMING, at(1_010)), at(50), "asked before it woke");
         assert_eq!(stall.answered_at(at(1_000), &TIMING, at(1_010)), at(1_010));
     }
 
     #[test]
     fn it_recovers_until_every_peer_has_confirmed_and_what_waited_is_read() {
-        let woken = beaten(&[25, 50, 1_000, 1_100, 1_200, 1_300], true);
+        let woken = ticked(&[25, 50, 1_000, 1_100, 1_200, 1_300], true);
         assert!(woken.is_recovering(), "what waited may still be read");
-        let unconfirmed = beaten(&[25, 50, 1_000, 1_100, 1_200, 1_300, 1_400], false);
+        let unconfirmed = ticked(&[25, 50, 1_000, 1_100, 1_200, 1_300, 1_400], false);
         assert!(unconfirmed.is_recovering());
         assert!(!unconfirmed.noticed(&TIMING, at(1_425), || true).is_recovering());
     }
 
     #[test]
     fn the_first_beat_is_late_but_ends_no_gap() {
-        let stall = beaten(&[400], true);
+        let stall = ticked(&[400], true);
         assert!(stall.is_recovering(), "nobody has said yet that it counts this node");
         assert_eq!(stall.arrived_at(&TIMING, at(410)), at(410));
         assert!(!stall.noticed(&TIMING, at(425), || true).is_recovering());

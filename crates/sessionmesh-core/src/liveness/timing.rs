@@ -34,7 +34,7 @@ impl Timing {
     }
 
     /// How often a node looks at itself and its peers.
-    pub const fn beat_ms(&self) -> u64 {
+    pub const fn tick_ms(&self) -> u64 {
         let half = self.withhold_ms / 2;
         if half == 0 { 1 } else { half }
     }

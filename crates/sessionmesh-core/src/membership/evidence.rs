@@ -1,6 +1,6 @@
 //! What is learned about members outside of gossip.
 
-use crate::view::NodeHash;
+use crate::id::NodeHash;
 
 /// What a link, or this node itself, learned about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::id::NodeHash;
 use crate::terms::Terms;
-use crate::view::NodeHash;
 
 /// What a member says it is doing, in the order of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

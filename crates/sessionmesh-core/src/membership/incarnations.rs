@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Refusal;
+use crate::id::NodeHash;
 use crate::moment::Moment;
-use crate::view::NodeHash;
 
 /// A heartbeat that did not change for so many gossip intervals stands still.
 const STILL_INTERVALS: u64 = 4;
@@ -97,7 +97,7 @@ impl Incarnations {
     pub fn admit_heard(&mut self, now: Moment) -> Vec<NodeHash> {
         let admitted = |(node, incarnation): (&NodeHash, &mut Incarnation)| {
             let heartbeat = incarnation.heartbeat.map_or(0, |heartbeat| heartbeat.count);
-            incarnation.refusal.as_mut()?.heard(heartbeat, now).then_some(*node)
+            incarnation.refusal.as_mut()?.on_heartbeat(heartbeat, now).then_some(*node)
         };
         self.0.iter_mut().filter_map(admitted).collect()
     }

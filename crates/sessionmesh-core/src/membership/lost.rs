@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::members::Change;
+use crate::failpoint::{self, Bug};
 use crate::id::Slot;
 use crate::moment::Moment;
 use crate::placement::Placement;
-use crate::probe::{self, Bug};
-use crate::slots::Slots;
-use crate::view::{Member, MemberState, View};
+use crate::placement::slots::Slots;
+use crate::placement::view::{Member, MemberState, View};
 
 /// Members that vanished within this of each other count together.
 const VANISHED_TOGETHER_MS: u64 = 5_000;
@@ -104,7 +104,7 @@ impl LostMembers {
 
     /// Whether sessions can be left that were on nodes that vanished.
     fn matters(&self, now: Moment) -> bool {
-        self.until.is_some_and(|until| now < until) && !probe::planted(Bug::VanishedForgotten)
+        self.until.is_some_and(|until| now < until) && !failpoint::planted(Bug::VanishedForgotten)
     }
 
     /// All that is hidden, if anything is.
@@ -223,7 +223,7 @@ impl LostMembers {
     }
 
     /// The cluster has settled: what vanished some time ago, within what the copies allow, has been made good.
-    pub fn settled(&mut self, placement: &Placement, now: Moment) {
+    pub fn cluster_is_whole(&mut self, placement: &Placement, now: Moment) {
         let is_recent = |at| now.ms_since(at) < VANISHED_TOGETHER_MS;
         let Some(placed_at) = self.placed_at else { return };
         if self.hides_any(placement.view.len(), now) {
@@ -323,7 +323,7 @@ mod tests {
         let vanished = blinded();
         assert!(vanished.hides_any(3, NOW.plus_ms(IDLE_MS - 1)) && !vanished.hides_any(3, NOW.plus_ms(IDLE_MS)));
         let mut vanished = blinded();
-        vanished.settled(&placement(&["a", "b", "c"]), NOW.plus_ms(60_000));
+        vanished.cluster_is_whole(&placement(&["a", "b", "c"]), NOW.plus_ms(60_000));
         assert!(hidden(&vanished, 3) > 0, "that the others have settled changes nothing");
         vanished.forget(&placement(&["a", "b", "c"]));
         assert_eq!(hidden(&vanished, 3), 0);
@@ -333,7 +333,7 @@ mod tests {
     fn what_has_been_made_good_before_the_next_one_vanishes_is_not_lost() {
         let mut vanished = whole(&["a", "b", "c", "d"]);
         crash(&mut vanished, "d", &["a", "b", "c"]);
-        vanished.settled(&placement(&["a", "b", "c"]), NOW.plus_ms(VANISHED_TOGETHER_MS));
+        vanished.cluster_is_whole(&placement(&["a", "b", "c"]), NOW.plus_ms(VANISHED_TOGETHER_MS));
         crash(&mut vanished, "c", &["a", "b"]);
         assert_eq!(hidden(&vanished, 2), 0);
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::evidence::Evidence;
 use super::gossiped::{GossipState, MemberInfo};
 use super::incarnations::Incarnations;
+use crate::coverage::{self, Path};
+use crate::id::NodeHash;
 use crate::moment::Moment;
-use crate::probe::{self, Path};
-use crate::view::{Member, MemberState, NodeHash, View};
+use crate::placement::view::{Member, MemberState, View};
 
 /// What one node knows of the members of its cluster.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Members {
         let in_view: BTreeSet<NodeHash> = before.members().iter().map(Member::node).collect();
         self.incarnations.forget(&heard, |node| in_view.contains(&node));
         let admitted = self.incarnations.admit_heard(now);
-        probe::reached_if(Path::RefusedButHeard, || !admitted.is_empty());
+        coverage::reached_if(Path::RefusedButHeard, || !admitted.is_empty());
         admitted
     }
 
@@ -170,7 +171,7 @@ impl Members {
                 members.push(Member { name, incarnation: info.incarnation, addr: info.addr, zone, state, terms });
             }
         }
-        probe::reached_if(Path::TwoIncarnations, || {
+        coverage::reached_if(Path::TwoIncarnations, || {
             let names: BTreeSet<&str> = members.iter().map(|member| &*member.name).collect();
             names.len() < members.len()
         });
@@ -204,11 +205,11 @@ impl Members {
     pub fn changes<'a>(&self, before: &'a View, after: &'a View) -> Vec<Change<'a>> {
         let came = after.members().iter().filter_map(|member| match before.get(&member.name) {
             None => {
-                probe::reached_if(Path::ReturnedAfterCut, || self.incarnations.was_member(member.node()));
+                coverage::reached_if(Path::ReturnedAfterCut, || self.incarnations.was_member(member.node()));
                 Some(Change::Up(member))
             }
             Some(was) if was.incarnation != member.incarnation => {
-                probe::reached(Path::QuickRestart);
+                coverage::reached(Path::QuickRestart);
                 Some(Change::Restarted { was, planned: self.incarnations.is_leaving(was.node()) })
             }
             Some(_) => None,
@@ -216,7 +217,7 @@ impl Members {
         let gone = before.members().iter().filter(|member| after.get(&member.name).is_none()).map(|member| {
             // It said so itself, or a newcomer has heard it from others before it found nobody at its address.
             let planned = self.incarnations.is_leaving(member.node()) || member.state == MemberState::Leaving;
-            probe::reached_if(Path::RefusedRemoved, || self.incarnations.is_refused(member.node()));
+            coverage::reached_if(Path::RefusedRemoved, || self.incarnations.is_refused(member.node()));
             Change::Down { member, planned, dead: self.incarnations.is_dead(member.node()) }
         });
         came.chain(gone).collect()

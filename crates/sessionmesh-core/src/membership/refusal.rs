@@ -35,7 +35,7 @@ impl Refusal {
 
     /// Gossip has counted so many heartbeats by now. Says whether it counts as a member from now on: a process that is gone
     /// is not heard any more, once what gossip relayed has arrived; one that is heard for longer lives.
-    pub fn heard(&mut self, heartbeat: u64, now: Moment) -> bool {
+    pub fn on_heartbeat(&mut self, heartbeat: u64, now: Moment) -> bool {
         let moved = heartbeat > self.heartbeat;
         self.heartbeat = self.heartbeat.max(heartbeat);
         let admits = moved && !self.admitted && now.ms_since(self.since) > self.wait_ms;
@@ -61,13 +61,13 @@ mod tests {
     #[test]
     fn one_that_is_not_heard_stays_refused_and_one_that_is_heard_for_long_is_a_member() {
         let mut refusal = Refusal::new(5, at(0));
-        assert!(!refusal.heard(5, at(10_000)), "nothing was heard since");
+        assert!(!refusal.on_heartbeat(5, at(10_000)), "nothing was heard since");
         assert!(!refusal.is_admitted());
         let mut refusal = Refusal::new(5, at(0));
-        assert!(!refusal.heard(6, at(2_000)));
-        assert!(!refusal.heard(6, at(2_001)), "that was counted before");
-        assert!(refusal.heard(7, at(2_002)) && refusal.is_admitted());
-        assert!(!refusal.heard(8, at(2_003)), "said once");
+        assert!(!refusal.on_heartbeat(6, at(2_000)));
+        assert!(!refusal.on_heartbeat(6, at(2_001)), "that was counted before");
+        assert!(refusal.on_heartbeat(7, at(2_002)) && refusal.is_admitted());
+        assert!(!refusal.on_heartbeat(8, at(2_003)), "said once");
     }
 
     /// A wrong address must not make the view flap: each try makes it a member for a moment.
@@ -76,7 +76,7 @@ mod tests {
         let (mut refusal, mut tries, mut heartbeat) = (Refusal::new(0, at(0)), Vec::new(), 0);
         for ms in (0..400_000).step_by(100) {
             heartbeat += 1;
-            if refusal.heard(heartbeat, at(ms)) {
+            if refusal.on_heartbeat(heartbeat, at(ms)) {
                 tries.push(ms);
                 refusal.again(heartbeat, at(ms));
             }

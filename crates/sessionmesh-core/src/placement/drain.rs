@@ -1,7 +1,7 @@
 //! When a node that leaves may stop.
 
 use super::Placement;
-use crate::view::MemberState;
+use crate::placement::view::MemberState;
 
 /// What a leaving node still has to do.
 #[derive(Clone, Copy, Debug)]

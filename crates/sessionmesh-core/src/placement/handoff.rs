@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::Placement;
-use crate::id::Slot;
-use crate::probe::{self, Bug};
+use crate::failpoint::{self, Bug};
+use crate::id::{NodeHash, Slot};
 use crate::stamp::Stamp;
-use crate::view::NodeHash;
 
-/// To whom the sessions of a slot go, and from which stamp on: [`Stamp::ZERO`] for whole, [`Stamp::PROBE`] for a question
+/// To whom the sessions of a slot go, and from which stamp on: [`Stamp::ZERO`] for whole, [`Stamp::DIGEST_ONLY`] for a question
 /// whether the receiver has them.
 pub type Plan = Vec<(NodeHash, Stamp)>;
 
@@ -19,21 +18,21 @@ pub type Plan = Vec<(NodeHash, Stamp)>;
 /// audit that follows every change of the view.
 #[must_use]
 pub fn plan(before: &Placement, after: &Placement, slot: Slot, known: &BTreeSet<NodeHash>) -> Plan {
-    if probe::planted(Bug::NoWalk) {
+    if failpoint::planted(Bug::NoWalk) {
         return Plan::new();
     }
     let old = before.owner_nodes(slot);
-    let whole_or_probe = |node: NodeHash| {
-        if known.contains(&node) { Stamp::PROBE } else { Stamp::ZERO }
+    let whole_or_digest = |node: NodeHash| {
+        if known.contains(&node) { Stamp::DIGEST_ONLY } else { Stamp::ZERO }
     };
     let is_new = |node: NodeHash| !old.contains(&node);
     if !after.is_owner(slot) {
-        let from = |node| if is_new(node) { whole_or_probe(node) } else { Stamp::PROBE };
+        let from = |node| if is_new(node) { whole_or_digest(node) } else { Stamp::DIGEST_ONLY };
         return after.owners(slot).map(|node| (node, from(node))).collect();
     }
     let me = after.node();
     if is_new(me) {
-        return after.owners(slot).map(|node| (node, Stamp::PROBE)).collect();
+        return after.owners(slot).map(|node| (node, Stamp::DIGEST_ONLY)).collect();
     }
     let new = after.owner_nodes(slot);
     if new.iter().find(|node| old.contains(node) && !after.is_newcomer(**node)) != Some(&me) {
@@ -44,6 +43,6 @@ pub fn plan(before: &Placement, after: &Placement, slot: Slot, known: &BTreeSet<
         .owners(slot)
         // What a displaced owner sends need not come twice; should it fail, a newcomer's audits ask for it.
         .filter(|node| if is_new(*node) { !displaced } else { after.is_newcomer(*node) })
-        .map(|node| (node, if is_new(node) { whole_or_probe(node) } else { Stamp::PROBE }))
+        .map(|node| (node, if is_new(node) { whole_or_digest(node) } else { Stamp::DIGEST_ONLY }))
         .collect()
 }

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::drain::{self, Drain};
 use super::handoff::plan;
-use super::targets::targets;
 use super::*;
 use crate::arbitrary::placement;
+use crate::replication::targets::targets;
 
 const TIMING: Timing = Timing::new(500);
 const NOW: Moment = Moment::START.plus_ms(100_000);

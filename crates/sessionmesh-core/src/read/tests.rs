@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary::{attribute, id, session, stamp};
-use crate::delta::Delta;
+use crate::replication::delta::Delta;
 use crate::stamp::Stamp;
 
 const VIEW: ViewHash = ViewHash(7);
@@ -20,8 +20,8 @@ fn stranger() -> Asker {
     Asker { view: VIEW, is_owner: false, is_current: false, held: None, is_awake: true, is_blind: false }
 }
 
-fn told(current: bool, held: Held<'_>) -> Told<'_> {
-    Told { request: 1, view: VIEW.0, current, held }
+fn told(current: bool, held: Held<'_>) -> ReadReply<'_> {
+    ReadReply { request: 1, view: VIEW.0, current, held }
 }
 
 fn whole(record: &Record) -> Held<'_> {
@@ -32,7 +32,7 @@ const SILENT: Silence = Silence { is_silent: true, is_cut_off: false };
 const CUT_OFF: Silence = Silence { is_silent: true, is_cut_off: true };
 
 /// What a stranger concludes that asked two owners, and heard these replies; `None` is silence.
-fn asked(replies: [Option<Told<'_>>; 2]) -> Verdict {
+fn asked(replies: [Option<ReadReply<'_>>; 2]) -> Verdict {
     let mut round = ReadRound::new(stranger());
     for reply in replies {
         match reply {
@@ -50,11 +50,11 @@ fn is_unclear(verdict: &Verdict) -> bool {
 #[test]
 fn none_is_said_only_if_every_owner_has_missed_nothing_and_holds_nothing() {
     let nothing = |current| Some(told(current, Held::Nothing));
-    assert!(matches!(asked([nothing(true), nothing(true)]), Verdict::NoSuchSession { never_heard_of: true }));
+    assert!(matches!(asked([nothing(true), nothing(true)]), Verdict::NoSuchSession { unknown_to_all: true }));
     assert!(is_unclear(&asked([nothing(true), nothing(false)])), "one may have missed it");
     assert!(is_unclear(&asked([nothing(true), None])));
     assert!(is_unclear(&asked([nothing(true), Some(told(false, Held::Abstains))])));
-    let elsewhere = Told { view: VIEW.0 + 1, ..told(true, Held::Nothing) };
+    let elsewhere = ReadReply { view: VIEW.0 + 1, ..told(true, Held::Nothing) };
     assert!(is_unclear(&asked([nothing(true), Some(elsewhere)])), "by its view others are the owners");
 }
 
@@ -94,7 +94,7 @@ fn past_its_limit_a_session_has_ended_only_if_all_owners_say_so() {
     assert!(!round.is_decided(NOW), "another owner may know of a later access");
     assert!(matches!(
         asked([says(whole(&over)), says(whole(&over))]),
-        Verdict::NoSuchSession { never_heard_of: false }
+        Verdict::NoSuchSession { unknown_to_all: false }
     ));
     assert!(is_unclear(&asked([says(whole(&over)), None])));
     assert!(matches!(asked([says(whole(&over)), says(whole(&used))]), Verdict::Live(_)));
@@ -138,7 +138,7 @@ proptest! {
         let mut told_of = false;
         for (kind, owner, current, agrees) in replies {
             let view = if agrees { VIEW.0 } else { VIEW.0 + 1 };
-            let reply = |held| Told { view, ..told(current, held) };
+            let reply = |held| ReadReply { view, ..told(current, held) };
             match kind {
                 0 => round.on_reply(&reply(Held::Nothing), owner, NOW, NOW),
                 1 => round.on_reply(&reply(Held::Abstains), owner, NOW, NOW),

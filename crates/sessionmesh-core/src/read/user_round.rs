@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{SessionId, Slot};
-use crate::message::{ToldUser, USER_IDS_MAX};
+use crate::id::{NodeHash, SessionId, Slot};
 use crate::placement::Placement;
-use crate::view::{Member, NodeHash, ViewHash};
+use crate::placement::view::{Member, ViewHash};
+use crate::wire::message::{USER_IDS_MAX, UserReply};
 
 /// What came of asking everybody once.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl UserList {
 
     /// Adds the page that follows [`UserList::after`]. With `most` ids or more the list is cut. An impossible page changes
     /// nothing.
-    pub fn add(&mut self, page: ToldUser, view: ViewHash, most: usize) -> Page {
+    pub fn add(&mut self, page: UserReply, view: ViewHash, most: usize) -> Page {
         if !is_page(&page, self.after()) {
             return Page::Impossible;
         }
@@ -130,7 +130,7 @@ impl Default for UserList {
 }
 
 /// Whether `told` can be the page after `after`: so the pages come to an end.
-fn is_page(told: &ToldUser, after: Option<SessionId>) -> bool {
+fn is_page(told: &UserReply, after: Option<SessionId>) -> bool {
     let ascending = told.ids.is_sorted_by(|one, next| one < next);
     let goes_on = told.ids.first().is_none_or(|first| after.is_none_or(|after| after < *first));
     ascending && goes_on && told.ids.len() <= USER_IDS_MAX && (!told.more || !told.ids.is_empty())
@@ -149,8 +149,8 @@ mod tests {
         SessionId::from_bytes(bytes)
     }
 
-    fn page(ids: impl IntoIterator<Item = u32>, more: bool) -> ToldUser {
-        ToldUser { request: 1, view: 2, counter: 3, current: true, ids: ids.into_iter().map(id).collect(), more }
+    fn page(ids: impl IntoIterator<Item = u32>, more: bool) -> UserReply {
+        UserReply { request: 1, view: 2, counter: 3, current: true, ids: ids.into_iter().map(id).collect(), more }
     }
 
     fn after_three() -> UserList {
@@ -179,7 +179,7 @@ mod tests {
         assert!(list.cut && list.current && list.ids.len() == 8);
         let mut list = UserList::new();
         list.add(page([1], true), view, MOST);
-        list.add(ToldUser { view: 9, ..page([2], false) }, view, MOST);
+        list.add(UserReply { view: 9, ..page([2], false) }, view, MOST);
         assert!(!list.current, "the view changed between two pages");
     }
 

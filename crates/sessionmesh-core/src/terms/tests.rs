@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::view::{Member, MemberState};
+use crate::placement::view::{Member, MemberState};
 
 fn terms(mode: u8) -> Terms {
     let mut numbers = [500; TERMS.len()];

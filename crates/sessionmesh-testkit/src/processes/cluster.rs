@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessionmesh::{Config, ModeName, SessionId};
+use sessionmesh::{Config, Mode, SessionId};
 use tokio::time::Instant;
 
 use super::{PATIENCE, Process, Turn, check, eventually_blocking, unique_name};
@@ -23,7 +23,7 @@ impl Cluster {
     /// Starts these nodes at once and waits until they are ready and of one view. They find each other by multicast
     /// on loopback.
     #[must_use]
-    pub fn start(names: &[&str], mode: ModeName) -> Self {
+    pub fn start(names: &[&str], mode: Mode) -> Self {
         Self::start_with(names, |config| config.mode = mode)
     }
 

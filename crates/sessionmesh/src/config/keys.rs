@@ -200,3 +200,88 @@ pub(super) mod duration {
         humantime::parse_duration(&text).map_err(D::Error::custom)
     }
 }
+
+/// [`Mode`] as the two keys `mode` and `backups`, in both directions.
+pub(super) mod mode {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use sessionmesh_core::terms::Mode;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Name {
+        AllToAll,
+        PrimaryBackup,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(default)]
+    struct Keys {
+        mode: Name,
+        backups: u8,
+    }
+
+    impl Default for Keys {
+        fn default() -> Self {
+            Self { mode: Name::PrimaryBackup, backups: 1 }
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(mode: &Mode, to: S) -> Result<S::Ok, S::Error> {
+        let keys = match *mode {
+            Mode::AllToAll => Keys { mode: Name::AllToAll, ..Keys::default() },
+            Mode::PrimaryBackup { backups } => Keys { mode: Name::PrimaryBackup, backups },
+        };
+        keys.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Mode, D::Error> {
+        Ok(match Keys::deserialize(from)? {
+            Keys { mode: Name::AllToAll, .. } => Mode::AllToAll,
+            Keys { mode: Name::PrimaryBackup, backups } => Mode::PrimaryBackup { backups },
+        })
+    }
+}
+
+/// [`Ack`] as the two keys `ack` and `ack_copies`, in both directions.
+pub(super) mod ack {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use sessionmesh_core::replication::acks::Ack;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Name {
+        Local,
+        Copies,
+        Owners,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(default)]
+    struct Keys {
+        ack: Name,
+        ack_copies: u8,
+    }
+
+    impl Default for Keys {
+        fn default() -> Self {
+            Self { ack: Name::Owners, ack_copies: 1 }
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(ack: &Ack, to: S) -> Result<S::Ok, S::Error> {
+        let keys = match *ack {
+            Ack::Local => Keys { ack: Name::Local, ..Keys::default() },
+            Ack::Copies(ack_copies) => Keys { ack: Name::Copies, ack_copies },
+            Ack::Owners => Keys::default(),
+        };
+        keys.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Ack, D::Error> {
+        Ok(match Keys::deserialize(from)? {
+            Keys { ack: Name::Local, .. } => Ack::Local,
+            Keys { ack: Name::Copies, ack_copies } => Ack::Copies(ack_copies),
+            Keys { ack: Name::Owners, .. } => Ack::Owners,
+        })
+    }
+}

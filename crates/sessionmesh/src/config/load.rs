@@ -14,23 +14,34 @@ impl Config {
     /// The settings that a program or container usually wants: defaults, then `file` if there is one, then the
     /// process's environment over both. Call [`validate`](Self::validate) when nothing else will be changed.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let config = file.map_or_else(|| Ok(Self::default()), Self::from_file)?;
         let ours = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-        config.from_env_over(ours)
+        Self::load_with(file, ours)
+    }
+
+    /// [`load`](Self::load) with these variables. All sources are laid over each other before anything is concluded: a
+    /// variable may choose the mode to which a number in the file belongs.
+    pub(super) fn load_with(
+        file: Option<&Path>,
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut values = to_values(&Self::default());
+        if let Some(path) = file {
+            lay_over(&mut values, read(path)?, &Origin::from(path))?;
+        }
+        lay_variables_over(&mut values, vars)?;
+        Ok(from_values(values))
     }
 
     /// Reads a TOML file; what it does not give has its default.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
-        Self::parse(&text, &Origin::from(path))
+        over_defaults(read(path)?, &Origin::from(path))
     }
 
     /// Reads TOML text; what it does not give has its default.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::parse(text, &Origin::Text)
+        over_defaults(parse(text, &Origin::Text)?, &Origin::Text)
     }
 
     /// Reads what was parsed already, for a program that keeps its own settings in the same file and has taken them out.
@@ -38,19 +49,10 @@ impl Config {
     /// `origin` is named in errors.
     pub fn from_table(table: &(impl Serialize + ?Sized), origin: &Origin) -> Result<Self, ConfigError> {
         let no_table = |reason| ConfigError::NoTable { origin: origin.clone(), reason };
-        let Value::Object(given) = serde_json::to_value(table).map_err(|error| no_table(error.to_string()))? else {
-            return Err(no_table("it is a single value or a list".to_owned()));
-        };
-        let mut values = to_values(&Self::default());
-        for (key, value) in given {
-            let known = KEYS.iter().find(|(name, _)| *name == key);
-            let &(key, allowed) =
-                known.ok_or_else(|| ConfigError::UnknownKey { nearest: nearest(&key), key, origin: origin.clone() })?;
-            let refused = || impossible(key, &value, allowed, origin);
-            allowed.admits(&value).then_some(()).ok_or_else(refused)?;
-            values.insert(key.to_owned(), value);
+        match serde_json::to_value(table).map_err(|error| no_table(error.to_string()))? {
+            Value::Object(given) => over_defaults(given, origin),
+            _ => Err(no_table("it is a single value or a list".to_owned())),
         }
-        Ok(from_values(values))
     }
 
     /// Replaces what `vars` give, as pairs of name and value. Names that do not begin with [`ENV_PREFIX`] are skipped;
@@ -59,25 +61,60 @@ impl Config {
     pub fn from_env_over(self, vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         check_each(&self)?;
         let mut values = to_values(&self);
-        for (variable, text) in vars {
-            let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
-                continue;
-            };
-            let Some(&(key, allowed)) = KEYS.iter().find(|(name, _)| name.to_ascii_uppercase() == rest) else {
-                return Err(unknown_variable(variable));
-            };
-            let parsed = allowed.parse(&text).filter(|value| allowed.admits(value));
-            let refused = || impossible(key, &Value::from(text), allowed, &Origin::Variable(variable));
-            values.insert(key.to_owned(), parsed.ok_or_else(refused)?);
-        }
+        lay_variables_over(&mut values, vars)?;
         Ok(from_values(values))
     }
+}
 
-    fn parse(text: &str, origin: &Origin) -> Result<Self, ConfigError> {
-        let syntax = |reason| ConfigError::Syntax { origin: origin.clone(), reason: SyntaxError::new(reason) };
-        let table: toml::Table = text.parse().map_err(syntax)?;
-        Self::from_table(&table, origin)
+fn read(path: &Path) -> Result<Map<String, Value>, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
+    parse(&text, &Origin::from(path))
+}
+
+fn parse(text: &str, origin: &Origin) -> Result<Map<String, Value>, ConfigError> {
+    let syntax = |reason| ConfigError::Syntax { origin: origin.clone(), reason: SyntaxError::new(reason) };
+    let table: toml::Table = text.parse().map_err(syntax)?;
+    let value = |value| serde_json::to_value(value).expect("TOML values fit into JSON");
+    Ok(table.into_iter().map(|(key, in_toml)| (key, value(in_toml))).collect())
+}
+
+fn over_defaults(given: Map<String, Value>, origin: &Origin) -> Result<Config, ConfigError> {
+    let mut values = to_values(&Config::default());
+    lay_over(&mut values, given, origin)?;
+    Ok(from_values(values))
+}
+
+/// Replaces what is given under the names of settings.
+fn lay_over(values: &mut Map<String, Value>, given: Map<String, Value>, origin: &Origin) -> Result<(), ConfigError> {
+    for (key, value) in given {
+        let known = KEYS.iter().find(|(name, _)| *name == key);
+        let &(key, allowed) =
+            known.ok_or_else(|| ConfigError::UnknownKey { nearest: nearest(&key), key, origin: origin.clone() })?;
+        let refused = || impossible(key, &value, allowed, origin);
+        allowed.admits(&value).then_some(()).ok_or_else(refused)?;
+        values.insert(key.to_owned(), value);
     }
+    Ok(())
+}
+
+/// Replaces what environment variables give.
+fn lay_variables_over(
+    values: &mut Map<String, Value>,
+    vars: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), ConfigError> {
+    for (variable, text) in vars {
+        let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        let Some(&(key, allowed)) = KEYS.iter().find(|(name, _)| name.to_ascii_uppercase() == rest) else {
+            return Err(unknown_variable(variable));
+        };
+        let parsed = allowed.parse(&text).filter(|value| allowed.admits(value));
+        let refused = || impossible(key, &Value::from(text), allowed, &Origin::Variable(variable));
+        values.insert(key.to_owned(), parsed.ok_or_else(refused)?);
+    }
+    Ok(())
 }
 
 /// Checks every value by itself, for settings that the program made. A missing name is left to

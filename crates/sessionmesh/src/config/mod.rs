@@ -1,16 +1,19 @@
 //! The settings of one node.
 //!
 //! A setting has one name everywhere: a field of [`Config`], a top-level key in a TOML file, and, in upper case after
-//! `SESSIONMESH_`, an environment variable. Lists are arrays in TOML and comma separated in a variable.
+//! `SESSIONMESH_`, an environment variable. Only the number in [`Config::mode`] and the one in [`Config::ack`] have keys and
+//! variables of their own, `backups` and `ack_copies`. Lists are arrays in TOML and comma separated in a variable.
 //!
 //! ```
+//! use sessionmesh::Mode;
 //! use sessionmesh::config::Config;
 //! use std::time::Duration;
 //!
 //! let config = Config::from_toml("name = 'web-1'\nmax_inactive = '20min'")?
 //!     .from_env_over([("SESSIONMESH_BACKUPS".to_owned(), "2".to_owned())])?;
 //! config.validate()?;
-//! assert_eq!((config.max_inactive, config.backups), (Duration::from_secs(1200), 2));
+//! assert_eq!(config.max_inactive, Duration::from_secs(1200));
+//! assert_eq!(config.mode, Mode::PrimaryBackup { backups: 2 });
 //! # Ok::<(), sessionmesh::config::ConfigError>(())
 //! ```
 //!
@@ -28,35 +31,10 @@ pub use keys::{Allowed, ENV_PREFIX, KEYS};
 
 use serde::{Deserialize, Serialize};
 use sessionmesh_core::moment::millis;
+use sessionmesh_core::replication::acks::Ack;
 use sessionmesh_core::terms::{Mode, Terms};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
-/// Which nodes hold a copy of a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModeName {
-    /// Every node holds every session: all reads are local, but memory and traffic grow with the number of nodes.
-    /// For clusters of a few nodes.
-    AllToAll,
-    /// A primary and [`Config::backups`] others hold a session: cost does not grow with the cluster.
-    #[default]
-    PrimaryBackup,
-}
-
-/// When a commit returns. How long it waits at most is [`Config::commit_deadline`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AckName {
-    /// At once. A crash right after the response loses the change, and another node may read the old state for a moment.
-    Local,
-    /// When [`Config::ack_copies`] other nodes hold it. It survives their number of crashes; a read on another node may
-    /// still see the old state for a moment.
-    Copies,
-    /// When every owner holds it: a read on any node then sees it.
-    #[default]
-    Owners,
-}
 
 /// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
 ///
@@ -87,18 +65,21 @@ pub struct Config {
     /// Failure domain (rack, availability zone) of this node: 0 to 64 of the characters of `name`. Default empty.
     /// Backups go to other zones than their primary while there are any. Set it on all nodes or on none.
     pub zone: String,
-    /// Which nodes hold a copy of a session: `all-to-all` or `primary-backup`. Default `primary-backup`. While nodes
-    /// differ it is `all-to-all`.
-    pub mode: ModeName,
-    /// Copies of a session besides the primary's, 1 to 8, default 1. That many nodes may crash at the same moment.
-    /// Each one costs a message per write and the memory of a copy. Only for `primary-backup`. While nodes differ the
-    /// largest number counts.
-    pub backups: u8,
-    /// When a commit returns: `local`, `copies` or `owners`. Default `owners`.
-    pub ack: AckName,
-    /// How many other nodes must hold a change, 1 to 255, default 1; at most `backups` in `primary-backup`.
-    /// Only for `ack = "copies"`.
-    pub ack_copies: u8,
+    /// Which nodes hold a copy of a session. Default: a primary and one backup. While nodes differ the larger number of
+    /// copies counts.
+    ///
+    /// Two keys in files and variables: `mode`, which is `all-to-all` or `primary-backup` (the default), and `backups`, the
+    /// copies besides the primary's: 1 to 8, default 1. That many nodes may crash at the same moment; each one costs a
+    /// message per write and the memory of a copy. `backups` is ignored for `all-to-all`.
+    #[serde(flatten, with = "keys::mode")]
+    pub mode: Mode,
+    /// When a commit returns. Default: when every owner holds the change.
+    ///
+    /// Two keys in files and variables: `ack`, which is `local`, `copies` or `owners` (the default), and `ack_copies`, how
+    /// many other nodes must hold a change: 1 to 255, default 1, at most `backups` in `primary-backup`. `ack_copies` is
+    /// ignored but for `ack = "copies"`.
+    #[serde(flatten, with = "keys::ack")]
+    pub ack: Ack,
     /// Whether a commit fails when there is no other node to hold a copy. Default false: a node that is alone works and
     /// reports that it has no copies. True prefers an error page to a session that one crash can lose.
     pub strict: bool,
@@ -213,10 +194,8 @@ impl Default for Config {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
             zone: String::new(),
-            mode: ModeName::default(),
-            backups: 1,
-            ack: AckName::default(),
-            ack_copies: 1,
+            mode: Mode::default(),
+            ack: Ack::default(),
             strict: false,
             commit_deadline: Duration::from_millis(500),
             read_deadline: Duration::from_millis(500),
@@ -281,8 +260,10 @@ impl Config {
         }
         load::check_each(self)?;
         self.check_addresses()?;
-        if self.mode == ModeName::PrimaryBackup && self.ack == AckName::Copies && self.ack_copies > self.backups {
-            return Err(ConfigError::AckBeyondBackups { ack_copies: self.ack_copies, backups: self.backups });
+        if let (Mode::PrimaryBackup { backups }, Ack::Copies(ack_copies)) = (self.mode, self.ack)
+            && ack_copies > backups
+        {
+            return Err(ConfigError::AckBeyondBackups { ack_copies, backups });
         }
         if self.user_attribute.is_none() && !self.user_pointer.is_empty() {
             return Err(ConfigError::PointerWithoutAttribute { pointer: self.user_pointer.clone() });
@@ -299,10 +280,7 @@ impl Config {
     /// What this node says to the others about things that concern them, too.
     pub(crate) fn terms(&self, user_rule: u64) -> Terms {
         Terms {
-            mode: match self.mode {
-                ModeName::AllToAll => Mode::AllToAll,
-                ModeName::PrimaryBackup => Mode::PrimaryBackup { backups: self.backups },
-            },
+            mode: self.mode,
             commit_deadline_ms: millis(self.commit_deadline),
             gossip_interval_ms: millis(self.gossip_interval),
             max_inactive_ms: millis(self.max_inactive),

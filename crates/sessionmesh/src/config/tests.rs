@@ -11,10 +11,10 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("bind", "'127.0.0.1:7700'", "127.0.0.1:7700", |c| c.bind = at("127.0.0.1:7700"), "'localhost:1'", "7700"),
     ("advertise", "'[::1]:7700'", "[::1]:7700", |c| c.advertise = Some(at("[::1]:7700")), "'::1'", ""),
     ("zone", "'b'", "b", |c| c.zone = "b".into(), "'b,c'", "b c"),
-    ("mode", "'all-to-all'", "all-to-all", |c| c.mode = ModeName::AllToAll, "'AllToAll'", "all"),
-    ("backups", "8", "8", |c| c.backups = 8, "9", "0"),
-    ("ack", "'copies'", "copies", |c| c.ack = AckName::Copies, "'all'", "2"),
-    ("ack_copies", "255", "255", |c| c.ack_copies = 255, "256", "0"),
+    ("mode", "'all-to-all'", "all-to-all", |c| c.mode = Mode::AllToAll, "'AllToAll'", "all"),
+    ("backups", "8", "8", |c| c.mode = Mode::PrimaryBackup { backups: 8 }, "9", "0"),
+    ("ack", "'copies'", "copies", |c| c.ack = Ack::Copies(1), "'all'", "2"),
+    ("ack_copies", "255", "255", |c| c.ack = Ack::Copies(255), "256", "0"),
     ("strict", "true", "true", |c| c.strict = true, "'true'", "yes"),
     ("commit_deadline", "'1s 500ms'", "1500ms", |c| c.commit_deadline = ms(1500), "'49ms'", "61s"),
     ("read_deadline", "'50ms'", "50ms", |c| c.read_deadline = ms(50), "500", "500"),
@@ -81,6 +81,7 @@ fn refusal(set: Set) -> String {
 fn everything() -> Config {
     let mut all = Config::default();
     WAYS.iter().for_each(|way| way.3(&mut all));
+    all.mode = Mode::AllToAll;
     all
 }
 
@@ -90,8 +91,11 @@ fn every_key_gives_the_same_from_a_file_a_variable_and_a_program() {
         let mut expected = Config::default();
         set(&mut expected);
         assert_ne!(expected, Config::default(), "{key}: the test has to change it");
-        assert_eq!(Config::from_toml(&format!("{key} = {in_toml}")).unwrap(), expected, "{key} in TOML");
-        assert_eq!(from_env(&variable(key), in_env).unwrap(), expected, "{key} in the environment");
+        // That number counts for this acknowledgement only.
+        let base = if key == "ack_copies" { "ack = 'copies'\n" } else { "" };
+        assert_eq!(Config::from_toml(&format!("{base}{key} = {in_toml}")).unwrap(), expected, "{key} in TOML");
+        let over = Config::from_toml(base).unwrap().from_env_over([(variable(key), in_env.to_owned())]);
+        assert_eq!(over.unwrap(), expected, "{key} in the environment");
     }
 }
 
@@ -145,7 +149,7 @@ fn both_ends_of_each_range_are_allowed_and_fit_the_field() {
 #[test]
 fn the_program_is_checked_against_the_same_ranges() {
     let expected = "`backups` cannot be 9 (from the program); allowed is a whole number from 1 to 8";
-    assert_eq!(refusal(|c| c.backups = 9), expected);
+    assert_eq!(refusal(|c| c.mode = Mode::PrimaryBackup { backups: 9 }), expected);
     assert!(refusal(|c| c.gossip_phi = f64::NAN).contains("`gossip_phi` cannot be NaN"));
     assert!(refusal(|c| c.max_inactive = Duration::MAX).contains("`max_inactive`"));
     let broken = Config { max_inactive: Duration::MAX, ..Config::default() };
@@ -172,7 +176,22 @@ fn an_unknown_variable_is_refused_and_foreign_ones_are_skipped() {
 fn the_environment_wins_over_the_file() {
     let config = Config::from_toml("name = 'a'\nbackups = 3").unwrap();
     let config = config.from_env_over([("SESSIONMESH_NAME".to_owned(), "b".to_owned())]).unwrap();
-    assert_eq!((config.name.as_str(), config.backups), ("b", 3));
+    assert_eq!((config.name.as_str(), config.mode), ("b", Mode::PrimaryBackup { backups: 3 }));
+}
+
+#[test]
+fn a_variable_may_choose_the_mode_or_acknowledgement_to_which_a_number_in_the_file_belongs() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mesh.toml");
+    std::fs::write(&path, "mode = 'all-to-all'\nbackups = 3\nack_copies = 2").unwrap();
+    let load = |vars: &[(&str, &str)]| {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::load_with(Some(&path), vars).unwrap();
+        (config.mode, config.ack)
+    };
+    assert_eq!(load(&[]), (Mode::AllToAll, Ack::Owners));
+    let chosen = load(&[("SESSIONMESH_MODE", "primary-backup"), ("SESSIONMESH_ACK", "copies")]);
+    assert_eq!(chosen, (Mode::PrimaryBackup { backups: 3 }, Ack::Copies(2)));
 }
 
 #[test]
@@ -194,7 +213,7 @@ fn a_file_is_read_and_named_in_its_errors() {
 fn a_program_that_reads_its_file_itself_gets_the_same_errors() {
     let origin = Origin::from(Path::new("mesh.toml"));
     let given = std::collections::BTreeMap::from([("backups", 3)]);
-    assert_eq!(Config::from_table(&given, &origin).unwrap().backups, 3);
+    assert_eq!(Config::from_table(&given, &origin).unwrap().mode, Mode::PrimaryBackup { backups: 3 });
     let error = Config::from_table(&["backups"], &origin).unwrap_err().to_string();
     assert_eq!(error, "file mesh.toml is no table of settings: it is a single value or a list");
 
@@ -214,6 +233,7 @@ fn what_is_written_is_read_back() {
         let direct: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(direct, config);
     }
+    assert!(toml::from_str::<Config>("backup = 2").is_err(), "a misspelled name is no setting");
 }
 
 #[test]
@@ -274,8 +294,8 @@ fn brackets_around_an_address_of_any_family_are_taken_in_the_environment() {
 #[test]
 fn limits_that_contradict_each_other_are_refused() {
     assert!(refusal(|c| c.max_session_bytes = 1024).contains("`max_value_bytes` = 1048576"));
-    assert!(refusal(|c| (c.ack, c.ack_copies) = (AckName::Copies, 2)).contains("`backups` = 1"));
-    named(|c| (c.mode, c.ack, c.ack_copies) = (ModeName::AllToAll, AckName::Copies, 2)).validate().unwrap();
+    assert!(refusal(|c| c.ack = Ack::Copies(2)).contains("`backups` = 1"));
+    named(|c| (c.mode, c.ack) = (Mode::AllToAll, Ack::Copies(2))).validate().unwrap();
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 mod answers;
 mod batch;
-pub(crate) mod courier;
 pub(crate) mod frame;
+pub(crate) mod gossip_relay;
 pub(crate) mod handshake;
 pub(crate) mod outgoing;
 pub(crate) mod room;

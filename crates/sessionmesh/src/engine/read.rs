@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use sessionmesh_core::codec::{self, CodecError};
-use sessionmesh_core::delta::Delta;
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::message::{Ask, Held, Message, Told};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::placement::view::ViewHash;
 pub(crate) use sessionmesh_core::read::Found;
 use sessionmesh_core::read::{Asker, ReadRound, Silence, Unclear, Verdict};
+use sessionmesh_core::replication::delta::Delta;
 use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::ViewHash;
+use sessionmesh_core::wire::codec::{self, CodecError};
+use sessionmesh_core::wire::message::{Held, Message, ReadQuery, ReadReply};
 use tokio::time::{Instant, sleep_until};
 
 use super::replication;
@@ -28,7 +29,7 @@ use super::state::peer::Peer;
 use super::state::topology::Topology;
 use crate::error::LoadError;
 use crate::lock::lock;
-use sessionmesh_core::entry::{Entry, must_be_told};
+use sessionmesh_core::entry::{Entry, must_propagate};
 use sessionmesh_core::membership::lost::LostMembers;
 
 /// Whether a read counts as an access of the session.
@@ -41,7 +42,7 @@ pub(crate) enum Access {
 }
 
 /// How long to wait between two rounds of questions.
-pub(super) const ROUND: Duration = Duration::from_millis(20);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Reads session `id`, and says under which id it is now: another one, if it moved not long ago. `None` means that there
 /// is no such session, or that it has ended.
@@ -123,11 +124,11 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
             Err(unclear) => unclear,
         };
         if at_once || Instant::now() >= deadline || node.lifecycle.stop.is_cancelled() {
-            probe::reached(Path::CannotTell);
+            coverage::reached(Path::CannotTell);
             node.telemetry.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(LoadError::CannotTell { id, why, lasting });
         }
-        let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
+        let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ASK_AGAIN))).await;
     }
 }
 
@@ -155,7 +156,7 @@ async fn find_by_asking_once(
     // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or it
     // could never be let go.
     let owner = topology.is_owner(id.slot());
-    let noted = round.heard_all() && !owner;
+    let noted = round.all_replied() && !owner;
     match round.verdict(node.now()) {
         Verdict::Live(record) => {
             if owner {
@@ -167,8 +168,8 @@ async fn find_by_asking_once(
             Ok(Found::Live(record))
         }
         Verdict::Ended(found) => Ok(found),
-        Verdict::NoSuchSession { never_heard_of } => {
-            if never_heard_of {
+        Verdict::NoSuchSession { unknown_to_all } => {
+            if unknown_to_all {
                 lock(&node.bounds.unknown).note(id, topology.epoch, node.now());
             }
             Ok(Found::Nothing)
@@ -209,7 +210,7 @@ fn is_unknown_here(node: &Node, id: SessionId) -> bool {
         return false;
     }
     let is_owner = || topology.is_owner(id.slot()) && node.is_current(&topology, now);
-    if !remembered && is_owner() && !is_unsettled(node, id, &topology, now) {
+    if !remembered && is_owner() && !may_be_elsewhere(node, id, &topology, now) {
         lock(&node.bounds.unknown).note(id, topology.epoch, now);
         return true;
     }
@@ -217,7 +218,7 @@ fn is_unknown_here(node: &Node, id: SessionId) -> bool {
 }
 
 /// Whether others than the owners of `id` may have to be asked, or members that vanished.
-fn is_unsettled(node: &Node, id: SessionId, topology: &Topology, now: Moment) -> bool {
+fn may_be_elsewhere(node: &Node, id: SessionId, topology: &Topology, now: Moment) -> bool {
     node.is_in_transition(topology, now) || lock(&node.cluster.lost).hides(id.slot(), topology.view.len(), now)
 }
 
@@ -229,14 +230,14 @@ async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
         return false;
     }
     let Some(owner) = topology.owners(id.slot()).find(|owner| !is_silent(node, owner)).cloned() else { return false };
-    if is_unsettled(node, id, &topology, now) {
+    if may_be_elsewhere(node, id, &topology, now) {
         return false;
     }
-    let question = |request| Message::Ask(Ask { request, id, digest: 0, access: false });
+    let question = |request| Message::ReadQuery(ReadQuery { request, id, digest: 0, access: false });
     let Some(request) = request::ask(&owner, question) else { return false };
     let Some(reply) = request.reply(node, deadline).await else { return false };
-    let Some(Message::Told(told)) = reply.message() else { return false };
-    let is_unknown = told.held == Held::Nothing && told.current && ViewHash(told.view) == topology.hash();
+    let Some(Message::ReadReply(reply)) = reply.message() else { return false };
+    let is_unknown = reply.held == Held::Nothing && reply.current && ViewHash(reply.view) == topology.hash();
     if is_unknown {
         lock(&node.bounds.unknown).note(id, topology.epoch, node.now());
     }
@@ -264,8 +265,8 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
         }
         Status::Expired | Status::Invalidated { .. } => Some((Found::ended(&entry.record, now), false)),
     };
-    let (found, tell) = node.store.visit(id, look)??;
-    if tell {
+    let (found, propagate) = node.store.visit(id, look)??;
+    if propagate {
         replication::propagate_access(node, id);
     }
     node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
@@ -280,8 +281,8 @@ pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
     if !record.is_usable(now) || node.lifecycle.stop.is_cancelled() || node.replication.expiry_holds.holds(id, now) {
         return None;
     }
-    let tell = record.idle_ms(now) >= record.session.idle_limit().ms / 10;
-    if tell || node.cluster.topology.load().is_owner(id.slot()) {
+    let propagate = record.idle_ms(now) >= record.session.idle_limit().ms / 10;
+    if propagate || node.cluster.topology.load().is_owner(id.slot()) {
         note(node, id);
     }
     node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
@@ -308,9 +309,9 @@ fn note(node: &Node, id: SessionId) {
 }
 
 /// Notes an access by somebody who read the session before. Where that cannot be done on a copy that this node holds as
-/// an owner, the owners are asked, in a task of its own, once they would miss too much: `told` is the last access of which
+/// an owner, the owners are asked, in a task of its own, once they would miss too much: `propagated` is the last access of which
 /// they know by this caller. What is past its limit here is revived only if an owner knows better.
-pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, told: &mut Moment) {
+pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, propagated: &mut Moment) {
     let now = node.now();
     let held_here = node.cluster.topology.load().is_owner(id.slot()) && !node.replication.expiry_holds.holds(id, now);
     let look = |entry: &mut Entry| entry.record.is_usable(now).then(|| entry.access(now));
@@ -318,8 +319,8 @@ pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, to
     match noted {
         Some(true) => replication::propagate_access(node, id),
         Some(false) => {}
-        None if must_be_told(idle_limit_ms, *told, now) => {
-            *told = now;
+        None if must_propagate(idle_limit_ms, *propagated, now) => {
+            *propagated = now;
             let node = node.clone();
             // What became of the session is for the next one who reads it.
             node.lifecycle.life.clone().spawn("access", async move { drop(load(&node, id, Access::Note).await) });
@@ -361,7 +362,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         let status = node.status_of(peer, now);
         let silence = Silence { is_silent: is_awake && status.silent, is_cut_off: status.cut_off };
         // Whoever holds it notes the access, also who only passes it on: nobody else may have it yet.
-        let question = |request| Message::Ask(Ask { request, id, digest, access: access == Access::Note });
+        let question = |request| Message::ReadQuery(ReadQuery { request, id, digest, access: access == Access::Note });
         match request::ask(peer, question) {
             Some(request) if !silence.is_silent => {
                 replies.push(async move { (is_owner, request.reply(node, deadline).await, peer) });
@@ -370,21 +371,21 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
         }
     }
     while let Some((is_owner, reply, peer)) = replies.next().await {
-        let Some(Message::Told(told)) = reply.as_ref().and_then(Reply::message) else {
+        let Some(Message::ReadReply(reply)) = reply.as_ref().and_then(Reply::message) else {
             round.on_no_reply(is_owner, is_silent(node, peer));
             continue;
         };
-        if let Held::This(delta) = &told.held {
+        if let Held::This(delta) = &reply.held {
             // What is written upon what was read must outrank it.
             node.replication.lamport.observe(delta.counter());
         }
-        let heard_at = node.now();
-        round.on_reply(&told, is_owner, heard_at, node.answered_at(now, heard_at));
-        if probe::planted(Bug::MissBelieved) && is_owner && told.held == Held::Nothing {
+        let arrived_at = node.now();
+        round.on_reply(&reply, is_owner, arrived_at, node.answered_at(now, arrived_at));
+        if failpoint::planted(Bug::MissBelieved) && is_owner && reply.held == Held::Nothing {
             break;
         }
         if round.is_decided(node.now()) {
-            probe::reached_if(Path::ReadPastSilentOwner, || owners.iter().any(|owner| is_silent(node, owner)));
+            coverage::reached_if(Path::ReadPastSilentOwner, || owners.iter().any(|owner| is_silent(node, owner)));
             break;
         }
     }
@@ -400,17 +401,17 @@ fn others(topology: &Topology, owners: &[Arc<Peer>]) -> Vec<Arc<Peer>> {
 }
 
 /// Answers a question of another node.
-pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn answer(node: &Node, ask: &ReadQuery) -> Result<Vec<u8>, CodecError> {
     let topology = node.cluster.topology.load();
     let now = node.now();
     let current = topology.is_owner(ask.id.slot()) && node.is_current(&topology, now);
-    let fenced = node.replication.expiry_holds.holds(ask.id, now);
+    let on_hold = node.replication.expiry_holds.holds(ask.id, now);
     let entry = node.store.get(ask.id);
     let held = match &entry {
         None if topology.is_joining(topology.me) => Held::Abstains,
         None => Held::Nothing,
         Some(entry) => {
-            if ask.access && entry.record.is_usable(now) && !fenced {
+            if ask.access && entry.record.is_usable(now) && !on_hold {
                 // All owners were asked, so nobody needs to be told.
                 node.store.access_silently(ask.id, node.arrived_at(now));
             }
@@ -421,6 +422,6 @@ pub(crate) fn tell(node: &Node, ask: &Ask) -> Result<Vec<u8>, CodecError> {
             }
         }
     };
-    let told = Told { request: ask.request, view: topology.hash().0, current: current && !fenced, held };
-    codec::encode(&Message::Told(told))
+    let reply = ReadReply { request: ask.request, view: topology.hash().0, current: current && !on_hold, held };
+    codec::encode(&Message::ReadReply(reply))
 }

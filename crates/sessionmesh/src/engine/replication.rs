@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::acks::{Ack, Done, Holds, Targets};
-use sessionmesh_core::id::{SessionId, Slot};
-use sessionmesh_core::outbox::{Item, Lane, Sent};
-use sessionmesh_core::placement::targets as rule;
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::failpoint::{self, Bug};
+use sessionmesh_core::id::{NodeHash, SessionId, Slot};
+use sessionmesh_core::replication::acks::{Ack, Done, Holds, Targets};
+use sessionmesh_core::replication::outbox::{Item, Lane, Sent};
+use sessionmesh_core::replication::targets as rule;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::NodeHash;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -58,17 +58,17 @@ pub(crate) async fn replicate(
     let targets = targets(node, id.slot());
     if targets.all().next().is_none() {
         lock(&node.replication.acks).give_up(id, ticket);
-        probe::reached_if(Path::StrictAlone, || wait.strict);
+        coverage::reached_if(Path::StrictAlone, || wait.strict);
         return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
     }
-    let late = if probe::planted(Bug::DeadlineIgnored) { node.config.commit_deadline * 4 } else { Duration::ZERO };
+    let late = if failpoint::planted(Bug::DeadlineIgnored) { node.config.commit_deadline * 4 } else { Duration::ZERO };
     let copies = match timeout_at(wait.until + late, &mut answer).await {
         Ok(Ok(copies)) => copies,
         _ => match lock(&node.replication.acks).give_up(id, ticket) {
             // Answered at the last moment.
             None => answer.try_recv().unwrap_or(0),
             Some(copies) => {
-                probe::reached(Path::CommitTimedOut);
+                coverage::reached(Path::CommitTimedOut);
                 node.telemetry.counters.commit_timeouts.fetch_add(1, Ordering::Relaxed);
                 return Err(CommitError::TimedOut { copies });
             }
@@ -100,7 +100,7 @@ pub(crate) fn forward_to_owners(node: &Node, item: impl Into<Item>, from: Stamp,
 
 /// Lets the owners know that a session was accessed.
 pub(crate) fn propagate_access(node: &Node, id: SessionId) {
-    mark_owners(node, id, Stamp::PROBE, Lane::Usual);
+    mark_owners(node, id, Stamp::DIGEST_ONLY, Lane::Usual);
 }
 
 fn mark_for_all(node: &Node, item: Item, from: Stamp, lane: Lane, stand_ins: bool) {
@@ -143,8 +143,8 @@ pub(crate) fn acknowledge(node: &Node, id: SessionId, peer: NodeHash, sent: u64,
         return;
     }
     let targets = targets(node, id.slot());
-    let done = lock(&node.replication.acks).heard(id, peer, sent, holds, &targets);
-    probe::reached_if(Path::StandInConfirmed, || !done.is_empty() && !targets.stand_ins.is_empty());
+    let done = lock(&node.replication.acks).on_ack(id, peer, sent, holds, &targets);
+    coverage::reached_if(Path::StandInConfirmed, || !done.is_empty() && !targets.stand_ins.is_empty());
     release(done);
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn confirm_handoff(node: &Node, sent: &Sent, owner: NodeHash) {
     if node.cluster.topology.load().epoch == sent.epoch {
         confirmations.kept(sent.item, sent.version, owner);
     } else {
-        probe::reached(Path::KeptTooLate);
+        coverage::reached(Path::KeptTooLate);
     }
 }
 
@@ -186,10 +186,10 @@ pub(crate) fn drop_if_handed_off(node: &Node, item: impl Into<Item>) {
     }
     let owners = topology.owner_nodes(slot);
     let all_keep = |version| lock(&node.replication.confirmations).may_drop(item, version, &owners);
-    if node.store.drop_if(item, |version| all_keep(version) || probe::planted(Bug::LetGoWithoutKept)) {
-        probe::reached(Path::LetGo);
+    if node.store.drop_if(item, |version| all_keep(version) || failpoint::planted(Bug::LetGoWithoutKept)) {
+        coverage::reached(Path::CopyDropped);
         lock(&node.replication.confirmations).forget(item);
-        node.telemetry.counters.let_go.fetch_add(1, Ordering::Relaxed);
+        node.telemetry.counters.copies_dropped.fetch_add(1, Ordering::Relaxed);
         node.lifecycle.changed.notify_waiters();
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessionmesh_core::codec;
-use sessionmesh_core::message::Message;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::Message;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 

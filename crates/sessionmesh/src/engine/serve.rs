@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Answers, Message, Ping, Pong, Refused};
-use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::view::NodeHash;
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::id::NodeHash;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Answers, Message, Ping, Pong, Refused};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -20,8 +20,8 @@ use super::link::frame::{self, FrameReader};
 use super::link::room::Room;
 use super::link::welcome::{Dialler, greet, later_life, reachable};
 use super::read::{self, user_query};
+use super::state::log_throttle::LogThrottle;
 use super::state::node::Node;
-use super::state::seldom::Seldom;
 use super::upkeep::{anti_entropy, expire};
 use super::write::apply;
 use crate::lock::lock;
@@ -41,7 +41,7 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Accepts connections until the node stops.
 pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
     let open = Arc::new(());
-    let (mut too_many, mut failing) = (Seldom::default(), Seldom::default());
+    let (mut too_many, mut failing) = (LogThrottle::default(), LogThrottle::default());
     node.bounds.spare.fill();
     loop {
         let accepted = tokio::select! {
@@ -55,7 +55,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
                 node.lifecycle.life.spawn("connection", connection(node.clone(), stream, from.ip(), open.clone()));
             }
             Ok(_) => {
-                if let Some(unsaid) = too_many.happened() {
+                if let Some(unsaid) = too_many.admit() {
                     warn!(CONNECTIONS_MAX, unsaid, "too many connections; one was closed at once");
                 }
             }
@@ -63,7 +63,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
             Err(error) => {
                 // For example: out of file descriptors. The listener lives on.
                 node.telemetry.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
-                if let Some(unsaid) = failing.happened() {
+                if let Some(unsaid) = failing.admit() {
                     warn!(%error, unsaid, "a connection could not be accepted");
                 }
                 sleep(ACCEPT_PAUSE).await;
@@ -158,10 +158,10 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
             // It was frozen or cut off while another one of its name was started, and has kept its connection.
             Some(known) => codec::encode(&Message::Refused(Refused::Stale { known })),
         },
-        Message::Ask(ask) => read::tell(node, &ask),
+        Message::ReadQuery(ask) => read::answer(node, &ask),
         Message::ExpireAsk(ask) => codec::encode(&Message::ExpireVotes(expire::vote(node, from, &ask))),
         Message::Audit(asked) => codec::encode(&Message::AuditDiffers(anti_entropy::compare(node, from, &asked))),
-        Message::AskUser(ask) => codec::encode(&Message::ToldUser(user_query::tell(node, from, &ask))),
+        Message::UserQuery(ask) => codec::encode(&Message::UserReply(user_query::answer(node, from, &ask))),
         Message::Want(want) => {
             anti_entropy::send_wanted(node, from, &want);
             return Ok(None);
@@ -199,7 +199,7 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
         clear = lock(&peer.outbox).is_clear();
         granted = node.mark_caught_up(&topology, peer)
             && lock(&peer.liveness).grant(clear, topology.hash(), &node.timing, node.now());
-        probe::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
+        coverage::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
         if ping.leaving {
             node.cluster.reports.said(Evidence::Leaving(from));
         }

@@ -22,7 +22,7 @@ pub(super) enum Deleted {
 
 /// What a record that is created may take along from the session that it was loaded from.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heritage {
+pub(super) enum RenewalBase {
     /// All of it: the session was ended to be renewed.
     All(Deceased),
     /// Nothing: it was logged out, or that cannot be excluded.
@@ -88,16 +88,16 @@ impl Endings {
     }
 
     /// What a record that was loaded from `source` may take along into a new session.
-    pub(super) fn heritage(&mut self, source: u64) -> Heritage {
-        let Some(ending) = self.endings.get_mut(source) else { return Heritage::Nothing };
+    pub(super) fn renewal_base(&mut self, source: u64) -> RenewalBase {
+        let Some(ending) = self.endings.get_mut(source) else { return RenewalBase::Nothing };
         let is_own = ending.open == 1 && !ending.by_others;
         ending.open = ending.open.saturating_sub(1);
         let content = self.contents.get(source).cloned();
         let deceased = Deceased { id: ending.id, content, has_heir: ending.has_heir };
-        if is_own { Heritage::All(deceased) } else { Heritage::Nothing }
+        if is_own { RenewalBase::All(deceased) } else { RenewalBase::Nothing }
     }
 
-    /// The creation that asked for the heritage of `id` was refused: the next one may have it.
+    /// The creation that asked for the renewal_base of `id` was refused: the next one may have it.
     pub(super) fn give_back(&mut self, id: SessionId, has_heir: bool) {
         if let Some(ending) = self.endings.get_mut(source_of(id)) {
             ending.open = ending.open.saturating_add(1);
@@ -119,8 +119,8 @@ mod tests {
         SessionId::from_bytes([number; 16])
     }
 
-    fn all(number: u8, content: Option<Arc<Session>>) -> Heritage {
-        Heritage::All(Deceased { id: id(number), content, has_heir: false })
+    fn all(number: u8, content: Option<Arc<Session>>) -> RenewalBase {
+        RenewalBase::All(Deceased { id: id(number), content, has_heir: false })
     }
 
     fn content() -> Arc<Session> {
@@ -132,9 +132,9 @@ mod tests {
         let mut endings = Endings::default();
         for _ in 0..3 {
             endings.note(id(1), Deleted::Live(content()), NOW);
-            assert_eq!(endings.heritage(source_of(id(1))), all(1, Some(content())));
+            assert_eq!(endings.renewal_base(source_of(id(1))), all(1, Some(content())));
         }
-        assert_eq!(endings.heritage(source_of(id(1))), Heritage::Nothing, "nothing was deleted for this one");
+        assert_eq!(endings.renewal_base(source_of(id(1))), RenewalBase::Nothing, "nothing was deleted for this one");
     }
 
     #[test]
@@ -143,13 +143,13 @@ mod tests {
         endings.note(id(1), Deleted::Live(content()), NOW);
         for round in 0..3 {
             endings.note(id(1), Deleted::Ended, NOW);
-            assert_eq!(endings.heritage(source_of(id(1))), Heritage::Nothing, "round {round}");
+            assert_eq!(endings.renewal_base(source_of(id(1))), RenewalBase::Nothing, "round {round}");
         }
         endings.note(id(2), Deleted::Ended, NOW);
-        assert_eq!(endings.heritage(source_of(id(2))), Heritage::Nothing, "logged out on another node");
+        assert_eq!(endings.renewal_base(source_of(id(2))), RenewalBase::Nothing, "logged out on another node");
         endings.note(id(2), Deleted::Ended, NOW);
-        assert_eq!(endings.heritage(source_of(id(2))), Heritage::Nothing, "and for good");
-        assert_eq!(endings.heritage(source_of(id(3))), Heritage::Nothing, "nobody knows anything of it");
+        assert_eq!(endings.renewal_base(source_of(id(2))), RenewalBase::Nothing, "and for good");
+        assert_eq!(endings.renewal_base(source_of(id(3))), RenewalBase::Nothing, "nobody knows anything of it");
     }
 
     #[test]
@@ -157,15 +157,15 @@ mod tests {
         let mut endings = Endings::default();
         endings.note(id(1), Deleted::Live(content()), NOW);
         endings.note(id(1), Deleted::Ended, NOW);
-        assert_eq!(endings.heritage(source_of(id(1))), Heritage::Nothing, "the other may be a logout");
-        assert_eq!(endings.heritage(source_of(id(1))), all(1, Some(content())));
+        assert_eq!(endings.renewal_base(source_of(id(1))), RenewalBase::Nothing, "the other may be a logout");
+        assert_eq!(endings.renewal_base(source_of(id(1))), all(1, Some(content())));
     }
 
     #[test]
     fn a_session_that_only_expired_is_no_logout() {
         let mut endings = Endings::default();
         endings.note(id(1), Deleted::Nothing, NOW);
-        assert_eq!(endings.heritage(source_of(id(1))), all(1, None));
+        assert_eq!(endings.renewal_base(source_of(id(1))), all(1, None));
     }
 
     #[test]
@@ -175,17 +175,17 @@ mod tests {
         for number in 0..50_000_u128 {
             endings.note(SessionId::from_bytes(number.to_be_bytes()), Deleted::Live(content()), NOW);
         }
-        assert_eq!(endings.heritage(source_of(id(1))), all(1, Some(content())));
+        assert_eq!(endings.renewal_base(source_of(id(1))), all(1, Some(content())));
     }
 
     #[test]
     fn a_renewal_that_was_refused_may_be_tried_again() {
         let mut endings = Endings::default();
         endings.note(id(1), Deleted::Live(content()), NOW);
-        assert_eq!(endings.heritage(source_of(id(1))), all(1, Some(content())));
+        assert_eq!(endings.renewal_base(source_of(id(1))), all(1, Some(content())));
         endings.give_back(id(1), true);
         let again = Deceased { id: id(1), content: Some(content()), has_heir: true };
-        assert_eq!(endings.heritage(source_of(id(1))), Heritage::All(again));
-        assert_eq!(endings.heritage(source_of(id(1))), Heritage::Nothing);
+        assert_eq!(endings.renewal_base(source_of(id(1))), RenewalBase::All(again));
+        assert_eq!(endings.renewal_base(source_of(id(1))), RenewalBase::Nothing);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sessionmesh_core::session::{Session, Value};
+use sessionmesh_core::session::{Session, ValueBytes};
 
 use super::base::{BASE_KEY, Base};
 use super::value::RecordValue;
@@ -11,7 +11,7 @@ use crate::error::ValueError;
 use crate::json::check_depth;
 
 /// Written (some) and removed (none) attributes.
-pub(super) type Puts = Vec<(Arc<str>, Option<Value>)>;
+pub(super) type Puts = Vec<(Arc<str>, Option<ValueBytes>)>;
 
 /// What to put into `theirs` so that it has what `mine` changed since `base`, and nothing else is touched. Without a
 /// base all of `mine` counts as written, and all that it lacks as removed. An error if something written could not be read
@@ -42,7 +42,7 @@ fn writes<V: RecordValue>(
     let put = |(key, value): (&String, &V)| {
         let bytes = value.to_bytes();
         check_depth(key, &bytes)?;
-        Ok((Arc::from(&**key), Some(Value::from(bytes))))
+        Ok((Arc::from(&**key), Some(ValueBytes::from(bytes))))
     };
     written.map(put).collect()
 }

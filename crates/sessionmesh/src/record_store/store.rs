@@ -10,7 +10,7 @@ use sessionmesh_core::session::Record;
 use tracing::{debug, warn};
 
 use super::base::{BASE_KEY, Base, BaseWriter, base_in, rebase, source_of};
-use super::endings::{Deceased, Deleted, Endings, Heritage};
+use super::endings::{Deceased, Deleted, Endings, RenewalBase};
 use super::error::RecordError;
 use super::merge::{Puts, added, three_way};
 use super::recent::Recent;
@@ -137,15 +137,15 @@ impl RecordStore {
         let Some(base) = base_in(values) else {
             return self.create_new(three_way(None, None, values)?, values, ttl).await;
         };
-        match self.heritage(base.source) {
-            Heritage::All(deceased) => match self.renew(&base, &deceased, values, ttl).await {
+        match self.renewal_base(base.source) {
+            RenewalBase::All(deceased) => match self.renew(&base, &deceased, values, ttl).await {
                 Ok(id) => Ok(id),
                 Err(error) => {
                     self.restore(&deceased, &error).await;
                     Err(error)
                 }
             },
-            Heritage::Nothing => {
+            RenewalBase::Nothing => {
                 warn!("a session was renewed that had been logged out; only what was just added is kept");
                 let added = added(&base, values)?;
                 if added.is_empty() {
@@ -156,8 +156,8 @@ impl RecordStore {
         }
     }
 
-    fn heritage(&self, source: u64) -> Heritage {
-        lock(&self.lately).endings.heritage(source)
+    fn renewal_base(&self, source: u64) -> RenewalBase {
+        lock(&self.lately).endings.renewal_base(source)
     }
 
     async fn create_new<V: RecordValue>(
@@ -306,7 +306,7 @@ impl RecordStore {
     }
 
     async fn end(&self, id: SessionId, record: Option<&Record>) -> Result<Deleted, RecordError> {
-        let ended = end::end(&self.mesh.node, id, record, None, self.mesh.wait()).await?;
+        let ended = end::end_session(&self.mesh.node, id, record, None, self.mesh.wait()).await?;
         tolerate(id, ended.copies.map(drop))?;
         Ok(match ended.content {
             Some(content) => Deleted::Live(content),
@@ -366,7 +366,7 @@ impl RecordStore {
         if base.is_some() && change.attributes.is_empty() && change.idle_limit_ms.is_none() {
             return Ok(());
         }
-        let committed = user_limit::commit(&self.mesh.node, id, base, change, self.mesh.wait()).await;
+        let committed = user_limit::commit_with_user_limit(&self.mesh.node, id, base, change, self.mesh.wait()).await;
         tolerate(id, committed.and_then(|committed| committed.copies.map(drop)))
     }
 }

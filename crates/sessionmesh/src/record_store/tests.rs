@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::session::{Attribute, IdleLimit, Session, Value};
+use sessionmesh_core::session::{Attribute, IdleLimit, Session, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
 
 use super::base::{BASE_KEY, Base, base_in, rebase, source_of};
@@ -19,7 +19,11 @@ type Edits = BTreeMap<String, Option<Json>>;
 
 fn session(content: &Content) -> Session {
     let mut session = Session::new(1, IdleLimit { stamp: Stamp::ZERO, ms: 1 });
-    put(&mut session, &content.iter().map(|(k, v)| (Arc::from(&**k), Some(Value::from(v.to_bytes())))).collect(), 1);
+    put(
+        &mut session,
+        &content.iter().map(|(k, v)| (Arc::from(&**k), Some(ValueBytes::from(v.to_bytes())))).collect(),
+        1,
+    );
     session
 }
 
@@ -158,7 +162,7 @@ fn the_base_is_neither_stored_nor_an_attribute() {
     let values = HashMap::from([(BASE_KEY.to_owned(), json!({"not": "text"})), ("a".to_owned(), json!(1))]);
     assert_eq!(base_in(&values), None);
     let puts = three_way(None, None, &values).unwrap();
-    assert_eq!(puts, [(Arc::from("a"), Some(Value::from(&b"1"[..])))]);
+    assert_eq!(puts, [(Arc::from("a"), Some(ValueBytes::from(&b"1"[..])))]);
 }
 
 #[test]
@@ -180,7 +184,10 @@ fn json_text_is_kept_as_it_is() {
     assert_eq!(three_way(Some(&base), None, &values).unwrap(), Puts::new());
     assert!(serde_json::from_str::<String>(&values[BASE_KEY]).is_ok(), "every entry is JSON");
     values.insert("user".to_owned(), "1".to_owned());
-    assert_eq!(three_way(Some(&base), None, &values).unwrap(), [(Arc::from("user"), Some(Value::from(&b"1"[..])))]);
+    assert_eq!(
+        three_way(Some(&base), None, &values).unwrap(),
+        [(Arc::from("user"), Some(ValueBytes::from(&b"1"[..])))]
+    );
 }
 
 #[test]

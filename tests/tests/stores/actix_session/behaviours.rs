@@ -6,7 +6,7 @@ use actix_session::config::{CookieContentSecurity, TtlExtensionPolicy};
 use actix_session::storage::{SessionKey, SessionStore as _};
 use actix_web::cookie::time;
 use hyper::StatusCode;
-use sessionmesh::ModeName;
+use sessionmesh::Mode;
 use sessionmesh_actix::MeshStore;
 use sessionmesh_testkit::browser::Browser;
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
@@ -17,7 +17,7 @@ use crate::actix_session::app::{COOKIE, Setup, app, id_of};
 const SECURITIES: [CookieContentSecurity; 2] = [CookieContentSecurity::Signed, CookieContentSecurity::Private];
 
 async fn one_node() -> (Cluster, MeshStore) {
-    let cluster = Cluster::start(1, ModeName::PrimaryBackup).await;
+    let cluster = Cluster::start(1, Mode::PrimaryBackup { backups: 1 }).await;
     let store = MeshStore::new(cluster[0].clone());
     (cluster, store)
 }

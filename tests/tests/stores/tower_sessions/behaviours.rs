@@ -5,7 +5,7 @@ use super::in_both_versions;
 mod cases {
     use axum::http::StatusCode;
     use cookie::SameSite;
-    use sessionmesh::{Mesh, ModeName, SessionId};
+    use sessionmesh::{Mesh, Mode, SessionId};
     use sessionmesh_axum::MeshStore;
     use sessionmesh_testkit::browser::Browser;
     use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
@@ -18,7 +18,7 @@ mod cases {
     const BROWSER: Setup = Setup { inactivity: None, domain: None, always_save: false };
 
     async fn start<V: Version>(setup: Setup) -> (Cluster, axum::Router) {
-        let cluster = Cluster::start(1, ModeName::PrimaryBackup).await;
+        let cluster = Cluster::start(1, Mode::PrimaryBackup { backups: 1 }).await;
         let app = V::app(MeshStore::new(cluster[0].clone()), setup, &Gate::default());
         (cluster, app)
     }
@@ -216,7 +216,7 @@ mod cases {
     }
 
     pub(super) async fn an_id_that_is_taken_is_replaced_by_one_of_this_node<V: Version>() {
-        let cluster = Cluster::start(2, ModeName::PrimaryBackup).await;
+        let cluster = Cluster::start(2, Mode::PrimaryBackup { backups: 1 }).await;
         let store = MeshStore::new(cluster[1].clone());
         let taken = V::create(&store, 1).await;
         assert_ne!(taken, 1);

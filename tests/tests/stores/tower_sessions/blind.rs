@@ -5,7 +5,7 @@ use super::in_both_versions;
 mod cases {
     use axum::Router;
     use axum::http::StatusCode;
-    use sessionmesh::{Mesh, ModeName, SessionId, WhenUnsure};
+    use sessionmesh::{Mesh, Mode, SessionId, WhenUnsure};
     use sessionmesh_axum::MeshStore;
     use sessionmesh_testkit::browser::Browser;
     use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async};
@@ -19,7 +19,7 @@ mod cases {
     }
 
     pub(super) async fn a_login_without_a_session_asks_nobody_and_leaves_no_tombstone<V: Version>() {
-        let cluster = Cluster::start(3, ModeName::PrimaryBackup).await;
+        let cluster = Cluster::start(3, Mode::PrimaryBackup { backups: 1 }).await;
         let apps = apps::<V>(cluster.nodes());
         let asked = || cluster.nodes().iter().map(|node| node.stats().remote_reads).sum::<u64>();
         let mut logins = 0;
@@ -47,7 +47,7 @@ mod cases {
 
     /// Three of five nodes, and the ids of sessions of which both owners were among the others.
     async fn blinded() -> (Cluster, Vec<SessionId>) {
-        let mut cluster = Cluster::start(5, ModeName::PrimaryBackup).await;
+        let mut cluster = Cluster::start(5, Mode::PrimaryBackup { backups: 1 }).await;
         let mut ids = Vec::new();
         for node in cluster.nodes() {
             ids.extend(create_sessions(node, 60).await);

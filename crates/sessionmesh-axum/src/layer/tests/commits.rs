@@ -14,12 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use hyper::body::Frame;
-use sessionmesh::{Ack, Mesh, Read};
+use sessionmesh::{Ack, Mesh, ReadConsistency};
 use tokio::sync::{Barrier, oneshot};
 use tower::ServiceExt as _;
 
 use super::site::{Visitor, mesh, routes, send, site};
-use crate::{Reason, Session, SessionLayer, SessionOptions};
+use crate::{ErrorKind, Session, SessionLayer, SessionOptions};
 
 const ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
@@ -234,7 +234,7 @@ async fn a_request_whose_session_was_renewed_by_another_sees_nothing_of_the_new_
         assert_eq!((session.get::<String>("user").unwrap(), session.id()), (None, None));
         session.insert("later", "change").unwrap();
         let refused = session.commit().await.unwrap_err();
-        assert!(matches!(refused.reason(), Reason::Ended), "{refused}");
+        assert!(matches!(refused.kind(), ErrorKind::Ended), "{refused}");
         let refused = session.update_now("number", |_: Option<u8>| Some(1)).await.unwrap_err();
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     });
@@ -292,7 +292,7 @@ async fn after_the_head_has_left_nobody_gets_an_id_that_cannot_be_told() {
             refused => refused,
         };
         let refused = outcome.unwrap_err();
-        assert!(matches!(refused.reason(), Reason::HeadSent), "{refused}");
+        assert!(matches!(refused.kind(), ErrorKind::HeadSent), "{refused}");
     }
     assert_eq!((mesh.stats().sessions, visitor.get(&site, "/read/late").await.as_str()), (1, "none"));
 }
@@ -316,7 +316,7 @@ async fn an_inner_option_goes_before_an_outer_one() {
             format!("{:?}", session.options())
         })
     };
-    let held = SessionOptions::new().read(Read::Held);
+    let held = SessionOptions::new().read(ReadConsistency::Held);
     let site = Router::new()
         .route("/plain", show())
         .route("/local", show().layer(SessionOptions::new().ack(Ack::Local)))

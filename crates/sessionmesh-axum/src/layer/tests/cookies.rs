@@ -84,13 +84,13 @@ async fn a_logout_ends_all_sessions_that_were_presented_and_takes_all_cookies_ba
     let mesh = mesh().await;
     let cookie = SessionCookie::new("sid").path("/shop").domain("example.org");
     let site = Router::new().nest("/shop", routes()).layer(SessionLayer::new(mesh.clone()).cookie(cookie).unwrap());
-    let mut presented = Vec::new();
+    let mut request_cookies = Vec::new();
     for user in ["ada", "bob", "eve"] {
         let answer = send(&site, "POST", &format!("/shop/login/{user}"), None).await;
-        presented.push(answer.set()[0].split(';').next().unwrap().to_owned());
+        request_cookies.push(answer.set()[0].split(';').next().unwrap().to_owned());
     }
     assert_eq!(mesh.stats().sessions, 3);
-    let answer = send(&site, "POST", "/shop/logout", Some(&presented.join("; "))).await;
+    let answer = send(&site, "POST", "/shop/logout", Some(&request_cookies.join("; "))).await;
     assert_eq!(mesh.stats().sessions, 0);
     let gone = |scope: &str| format!("sid=; HttpOnly; SameSite=Lax; Secure; {scope}; Max-Age=0");
     let set = answer.set();

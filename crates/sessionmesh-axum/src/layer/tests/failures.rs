@@ -10,7 +10,7 @@ use std::time::Duration;
 use sessionmesh::{CommitError, LoadError, Mesh, SessionId};
 
 use super::site::{NAME, Visitor, mesh, mesh_with, routes, send, send_request, site};
-use crate::{Asked, Reason, Session, SessionError, SessionLayer};
+use crate::{ErrorKind, RequestHead, Session, SessionError, SessionLayer};
 
 /// A node that has left cannot tell whose session is whose.
 async fn after_leaving(mesh: &Mesh) {
@@ -47,8 +47,8 @@ async fn a_request_that_was_told_once_that_it_cannot_be_told_is_not_told_again()
     let mesh = mesh().await;
     let both = post(async |one: Result<Session, SessionError>, other: Result<Session, SessionError>| {
         let (one, other) = (one.unwrap_err(), other.unwrap_err());
-        let same = match (one.reason(), other.reason()) {
-            (Reason::CannotTell(one), Reason::CannotTell(other)) => std::sync::Arc::ptr_eq(one, other),
+        let same = match (one.kind(), other.kind()) {
+            (ErrorKind::CannotTell(one), ErrorKind::CannotTell(other)) => std::sync::Arc::ptr_eq(one, other),
             _ => false,
         };
         same.to_string()
@@ -61,13 +61,13 @@ async fn a_request_that_was_told_once_that_it_cannot_be_told_is_not_told_again()
 #[tokio::test]
 async fn a_site_has_an_error_page_of_its_own() {
     let mesh = mesh().await;
-    let page = |error: &SessionError, asked: &Asked| -> Response {
-        let kind = match error.reason() {
-            Reason::CannotTell(error) => match **error {
+    let page = |error: &SessionError, asked: &RequestHead| -> Response {
+        let kind = match error.kind() {
+            ErrorKind::CannotTell(error) => match **error {
                 LoadError::CannotTell { .. } => "cannot tell",
                 _ => "other",
             },
-            Reason::Commit(_) => "commit",
+            ErrorKind::Commit(_) => "commit",
             _ => "other",
         };
         let form = if asked.accepts_html() { "html" } else { "text" };
@@ -123,8 +123,9 @@ async fn a_login_whose_renewal_failed_is_none() {
     let id = visitor.id();
     let answer = visitor.post(&site, "/login/ada").await;
     assert!(answer.asks_to_come_again() && answer.set().is_empty(), "{answer:?}");
-    let told = routes()
-        .layer(SessionLayer::new(mesh).error_page(|error: &SessionError, _: &Asked| error.to_string().into_response()));
+    let told = routes().layer(
+        SessionLayer::new(mesh).error_page(|error: &SessionError, _: &RequestHead| error.to_string().into_response()),
+    );
     let told = visitor.post(&told, "/login/ada").await.body;
     assert!(told.contains("nothing was changed") && !told.contains("was made"), "one of the two: {told}");
     assert_eq!(visitor.get(&site, "/read/user").await, "none");
@@ -163,7 +164,7 @@ async fn a_commit_by_hand_says_what_failed_and_is_tried_again_at_the_end() {
     let route = post(async |session: Session| {
         session.insert("color", "ultramarine").unwrap();
         let error = session.commit().await.unwrap_err();
-        assert!(matches!(error.reason(), Reason::Commit(error) if matches!(**error, CommitError::Limit(_))));
+        assert!(matches!(error.kind(), ErrorKind::Commit(error) if matches!(**error, CommitError::Limit(_))));
         session.insert("color", "blue").unwrap();
     });
     let site = routes().route("/try", route).layer(SessionLayer::new(mesh.clone()));

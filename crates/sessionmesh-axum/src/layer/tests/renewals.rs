@@ -12,7 +12,7 @@ use tokio::sync::Barrier;
 
 use super::super::visit::State;
 use super::site::{Answer, Visitor, mesh, routes, send, site};
-use crate::{Reason, Session, SessionError, SessionLayer};
+use crate::{ErrorKind, Session, SessionError, SessionLayer};
 
 #[tokio::test]
 async fn who_comes_with_the_id_from_before_a_login_gets_no_session_and_no_cookie() {
@@ -126,7 +126,7 @@ async fn a_request_that_renewed_too_late_stores_nothing_more() {
         assert!(session.was_renewed_elsewhere());
         session.insert("late", "change").unwrap();
         let refused = session.commit().await.unwrap_err();
-        assert!(matches!(refused.reason(), Reason::Renewed), "{refused}");
+        assert!(matches!(refused.kind(), ErrorKind::Renewed), "{refused}");
     });
     let site = routes().route("/late", late).layer(SessionLayer::new(mesh));
     let mut visitor = Visitor::default();

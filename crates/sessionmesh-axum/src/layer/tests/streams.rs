@@ -9,7 +9,7 @@ use sessionmesh::Mesh;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::site::{Visitor, mesh, mesh_with, routes};
-use crate::{Reason, Session, SessionLayer};
+use crate::{ErrorKind, Session, SessionLayer};
 
 /// `POST /keep` lets its handle be taken, as a body that is streamed would.
 fn keeping(mesh: &Mesh) -> (Router, Arc<Mutex<Option<Session>>>) {
@@ -55,16 +55,16 @@ async fn after_the_head_nothing_is_stored_for_a_visitor_without_a_session_and_in
     Visitor::default().post(&site, "/keep").await;
     let session = keeps.lock().unwrap().take().unwrap();
     let refused = session.insert("late", "change").unwrap_err();
-    assert!(matches!(refused.reason(), Reason::HeadSent), "{refused}");
+    assert!(matches!(refused.kind(), ErrorKind::HeadSent), "{refused}");
     let refused = session.update("late", |_: Option<String>| Some("change".to_owned())).unwrap_err();
-    assert!(matches!(refused.reason(), Reason::HeadSent), "{refused}");
+    assert!(matches!(refused.kind(), ErrorKind::HeadSent), "{refused}");
 
     let (mut visitor, session) = kept(&site, &keeps).await;
     visitor.post(&site, "/logout").await;
     session.insert("late", "change").unwrap();
     let refused = session.commit().await.unwrap_err();
-    assert!(matches!(refused.reason(), Reason::Ended), "{refused}");
-    assert!(matches!(session.insert("later", "change").unwrap_err().reason(), Reason::Ended));
+    assert!(matches!(refused.kind(), ErrorKind::Ended), "{refused}");
+    assert!(matches!(session.insert("later", "change").unwrap_err().kind(), ErrorKind::Ended));
     assert_eq!(mesh.stats().sessions, 0);
 }
 

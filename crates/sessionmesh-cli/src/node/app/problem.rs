@@ -5,7 +5,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use sessionmesh_axum::{Reason, SessionError};
+use sessionmesh_axum::{ErrorKind, SessionError};
 
 /// What went wrong. As a response it is JSON, and goes along with it for a page instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl Problem {
 
 impl From<&SessionError> for Problem {
     fn from(error: &SessionError) -> Self {
-        match error.reason() {
-            Reason::Ended => Self::NotLoggedIn,
+        match error.kind() {
+            ErrorKind::Ended => Self::NotLoggedIn,
             _ if error.status() == StatusCode::SERVICE_UNAVAILABLE => Self::Later(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }

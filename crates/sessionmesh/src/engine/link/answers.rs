@@ -2,13 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use sessionmesh_core::acks::Holds;
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::Slot;
-use sessionmesh_core::message::{Answer, Answers, Verdict};
-use sessionmesh_core::outbox::{Item, Lane, Sent};
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::placement::view::ViewHash;
+use sessionmesh_core::replication::acks::Holds;
+use sessionmesh_core::replication::outbox::{Item, Lane, Sent};
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::ViewHash;
+use sessionmesh_core::wire::message::{Answer, Answers, CopyState};
 
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -23,20 +24,20 @@ pub(super) fn on_answers(node: &Node, peer: &Peer, answers: &Answers) {
     let topology = node.cluster.topology.load();
     let batch = {
         let mut outbox = lock(&peer.outbox);
-        let Some(batch) = outbox.answered(answers.seq) else {
+        let Some(batch) = outbox.complete_batch(answers.seq) else {
             return;
         };
         for (sent, verdict) in with_verdicts(&batch, answers) {
             let waits = || matches!(sent.item, Item::Session(id) if lock(&node.replication.acks).waits_for(id));
             match verdict {
                 // The peer keeps it, but under another view, and a commit waits: ask again when the views agree.
-                Verdict::Kept if view != topology.hash() && waits() => {
-                    probe::reached(Path::KeptUnderOtherView);
+                CopyState::Kept if view != topology.hash() && waits() => {
+                    coverage::reached(Path::KeptUnderOtherView);
                     outbox.park(sent.item);
                 }
-                Verdict::Passing if is_owner(&topology, peer, sent.item.slot()) => outbox.park(sent.item),
-                Verdict::Kept | Verdict::Passing => {}
-                Verdict::NeedsWhole => {
+                CopyState::InTransit if is_owner(&topology, peer, sent.item.slot()) => outbox.park(sent.item),
+                CopyState::Kept | CopyState::InTransit => {}
+                CopyState::NeedsWhole => {
                     node.telemetry.counters.mismatches.fetch_add(1, Ordering::Relaxed);
                     outbox.mark(sent.item, Stamp::ZERO, sent.lane.min(Lane::Usual), sent.owed);
                 }
@@ -48,22 +49,22 @@ pub(super) fn on_answers(node: &Node, peer: &Peer, answers: &Answers) {
     peer.wake.notify_one();
     for (sent, verdict) in with_verdicts(&batch, answers) {
         let holds = match verdict {
-            Verdict::Kept => Holds::Kept(view),
-            Verdict::Passing => Holds::Passing,
-            Verdict::NeedsWhole => continue,
+            CopyState::Kept => Holds::Kept(view),
+            CopyState::InTransit => Holds::InTransit,
+            CopyState::NeedsWhole => continue,
         };
         if let Item::Session(id) = sent.item {
             replication::acknowledge(node, id, peer.node, sent.counter, holds);
         }
-        if holds == Holds::Passing {
-            node.telemetry.counters.passing.fetch_add(1, Ordering::Relaxed);
+        if holds == Holds::InTransit {
+            node.telemetry.counters.transit_copies.fetch_add(1, Ordering::Relaxed);
         } else if !topology.is_owner(sent.item.slot()) {
             replication::confirm_handoff(node, sent, peer.node);
             replication::drop_if_handed_off(node, sent.item);
             // It was used meanwhile: what the owners keep is not all there is now.
             if node.store.version(sent.item).is_some_and(|version| version != sent.version) {
-                probe::reached(Path::UsedWhileLettingGo);
-                replication::forward_to_owners(node, sent.item, Stamp::PROBE, Lane::Bulk);
+                coverage::reached(Path::UsedWhileHandedOff);
+                replication::forward_to_owners(node, sent.item, Stamp::DIGEST_ONLY, Lane::Bulk);
             }
         }
     }
@@ -73,9 +74,9 @@ pub(super) fn on_answers(node: &Node, peer: &Peer, answers: &Answers) {
 }
 
 /// What became of each item of a batch. An answer that is missing or makes no sense counts as a need.
-fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<Item = (&'a Sent, Verdict)> {
-    let verdict = |code: u8| match Answer::from_code(code).map_or(Verdict::NeedsWhole, |answer| answer.verdict) {
-        Verdict::NeedsWhole if probe::planted(Bug::NeedsWholeForgotten) => Verdict::Kept,
+fn with_verdicts<'a>(batch: &'a [Sent], answers: &'a Answers) -> impl Iterator<Item = (&'a Sent, CopyState)> {
+    let verdict = |code: u8| match Answer::from_code(code).map_or(CopyState::NeedsWhole, |answer| answer.verdict) {
+        CopyState::NeedsWhole if failpoint::planted(Bug::NeedsWholeForgotten) => CopyState::Kept,
         verdict => verdict,
     };
     let codes = answers.codes.iter().copied().chain(std::iter::repeat(u8::MAX));

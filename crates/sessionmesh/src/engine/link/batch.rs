@@ -2,17 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
-use sessionmesh_core::acks::Holds;
-use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Delta, SlotTombstones, WireEnd};
 use sessionmesh_core::entry::Entry;
+use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{SessionId, Slot};
-use sessionmesh_core::message::{Batch, Message};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Item, Lane, Outbox, Sent, Version};
-use sessionmesh_core::probe::{self, Bug};
+use sessionmesh_core::replication::acks::Holds;
+use sessionmesh_core::replication::delta::{Delta, SlotTombstones, WireEnd};
+use sessionmesh_core::replication::outbox::{Item, Lane, Outbox, Sent, Version};
 use sessionmesh_core::session::Record;
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Batch, Message};
 
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -54,7 +54,7 @@ pub(super) fn next(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
             // The limits of a configuration keep a session far below the largest message; but what several nodes wrote to
             // it at the same time adds up.
             tracing::error!(%error, items, "sessions are too large to be sent; they have no copy");
-            lock(&peer.outbox).answered(seq);
+            lock(&peer.outbox).complete_batch(seq);
             None
         }
     }
@@ -82,11 +82,11 @@ impl Taken {
             let sent = |version, counter| Sent { item, from, lane, counter, version, owed, epoch };
             let took = match item {
                 Item::Session(id) => self.session(node, id, sent),
-                Item::Tombstones(_) if probe::planted(Bug::TombstonesLeftBehind) && lane == Lane::Bulk => false,
-                Item::Tombstones(slot) => self.slot(node, slot, sent, from == Stamp::PROBE, now),
+                Item::Tombstones(_) if failpoint::planted(Bug::TombstonesLeftBehind) && lane == Lane::Bulk => false,
+                Item::Tombstones(slot) => self.slot(node, slot, sent, from == Stamp::DIGEST_ONLY, now),
             };
             if !took {
-                outbox.settle(owed);
+                outbox.write_off(owed);
             }
         }
     }
@@ -113,7 +113,7 @@ impl Taken {
         asks_only: bool,
         now: Moment,
     ) -> bool {
-        let (digest, ended) = node.store.ended.of_slot(slot);
+        let (digest, ended) = node.store.tombstones.of_slot(slot);
         if ended.is_empty() {
             return false;
         }

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use sessionmesh_core::codec::MESSAGE_BYTES_MAX;
+use sessionmesh_core::wire::codec::MESSAGE_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::room::Room;

@@ -3,14 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Hello, MAGIC, Message, Refused, VERSION_MAX, VERSION_MIN};
 use sessionmesh_core::session::DIGEST_VERSION;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, VERSION_MAX, VERSION_MIN};
 
 use super::frame::{self, FrameReader};
 use crate::engine::state::node::Node;
 use crate::network::ByteStream;
-use crate::seal::Side;
+use crate::seal::ConnectionRole;
 
 /// The largest handshake message, in bytes.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
@@ -38,7 +38,7 @@ pub(super) async fn shake_hands(
     stream: Box<dyn ByteStream>,
     expects: u64,
 ) -> io::Result<(Box<dyn ByteStream>, Greeted)> {
-    let mut stream = node.ports.seal.wrap(stream, Side::Dialler).await?;
+    let mut stream = node.ports.seal.wrap(stream, ConnectionRole::Dialler).await?;
     let addr = node.identity.advertise.to_string();
     let hello = Message::Hello(Hello {
         magic: MAGIC,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use sessionmesh_core::codec;
 use sessionmesh_core::liveness::peer::PongSeen;
-use sessionmesh_core::message::{Message, Ping, Pong};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::view::{MemberState, ViewHash};
+use sessionmesh_core::placement::view::{MemberState, ViewHash};
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Message, Ping, Pong};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -22,7 +22,7 @@ use super::room::Room;
 use crate::engine::replication;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
-use crate::engine::state::spare::is_want_of_descriptors;
+use crate::engine::state::spare_descriptors::is_want_of_descriptors;
 use crate::lock::lock;
 use crate::network::ByteStream;
 use sessionmesh_core::membership::evidence::Evidence;
@@ -36,7 +36,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from
 /// Keeps the link to `peer` up until the peer or the node stops.
 pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
     let mut back_off = BACK_OFF.0;
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
         let ended = tokio::select! {
             biased;
@@ -57,9 +57,9 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
             back_off = BACK_OFF.0;
         } else {
             match ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>()) {
-                Some(RefusedBy { text, .. }) if *text != told => {
+                Some(RefusedBy { text, .. }) if *text != logged => {
                     warn!(peer = %peer.member.name, "{text}");
-                    told.clone_from(text);
+                    logged.clone_from(text);
                 }
                 _ => debug!(peer = %peer.member.name, error = %ended, "the link could not be opened"),
             }
@@ -125,7 +125,7 @@ async fn connect(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
         Ok(_) => node.bounds.spare.fill(),
         Err(error) if is_want_of_descriptors(error) => {
             node.bounds.spare.missed(node.now());
-            if let Some(unsaid) = lock(&node.bounds.starving).happened() {
+            if let Some(unsaid) = lock(&node.bounds.starving).admit() {
                 warn!(%error, unsaid, "links to other nodes cannot be opened; allow more open files, or fewer visitors");
             }
         }
@@ -223,7 +223,7 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
         let mut liveness = lock(&peer.liveness);
         let before = liveness.view();
         if liveness.ponged(&seen, &node.timing, now) {
-            debug!(peer = %peer.member.name, "trusted again");
+            debug!(peer = %peer.member.name, "reinstated");
         }
         before != Some(view)
     };

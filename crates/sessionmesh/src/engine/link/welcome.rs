@@ -3,10 +3,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use sessionmesh_core::codec;
-use sessionmesh_core::message::{Hello, MAGIC, Message, Refused, VERSION_MAX, VERSION_MIN, Welcome};
+use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::session::DIGEST_VERSION;
-use sessionmesh_core::view::NodeHash;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, VERSION_MAX, VERSION_MIN, Welcome};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -15,7 +15,7 @@ use super::handshake::{HANDSHAKE_BYTES_MAX, HANDSHAKE_DEADLINES};
 use crate::engine::state::node::Node;
 use crate::lock::lock;
 use crate::network::ByteStream;
-use crate::seal::Side;
+use crate::seal::ConnectionRole;
 
 /// Who dialled.
 pub(crate) struct Dialler {
@@ -33,7 +33,7 @@ pub(crate) async fn greet(
     ip: IpAddr,
 ) -> Option<(Box<dyn ByteStream>, Dialler)> {
     let greet = async {
-        let mut stream = node.ports.seal.wrap(stream, Side::Listener).await?;
+        let mut stream = node.ports.seal.wrap(stream, ConnectionRole::Listener).await?;
         let from = welcome(node, &mut stream, ip).await?;
         io::Result::Ok((stream, from))
     };
@@ -126,7 +126,7 @@ fn refusal(cluster: &str, hello: &Hello<'_>, why: Refused) -> String {
 
 /// Whoever is refused comes again and again, and anybody can ask to be: the log says so now and then only.
 fn refused(node: &Node, why: &str) -> io::Error {
-    if let Some(unsaid) = lock(&node.bounds.refusals).happened() {
+    if let Some(unsaid) = lock(&node.bounds.refusals).admit() {
         warn!(unsaid, "{why}");
     }
     io::Error::other(why.to_owned())

@@ -6,20 +6,20 @@ use std::sync::atomic::Ordering;
 
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered};
-use sessionmesh_core::id::SessionId;
-use sessionmesh_core::message::{AskUser, Message, ToldUser, USER_IDS_MAX};
+use sessionmesh_core::id::{NodeHash, SessionId};
+use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::read::user_round::{Page, UserList, UserQueryRound};
 use sessionmesh_core::session::Record;
 use sessionmesh_core::users::UserKey;
-use sessionmesh_core::view::{NodeHash, ViewHash};
+use sessionmesh_core::wire::message::{Message, USER_IDS_MAX, UserQuery, UserReply};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use crate::engine::read::{self, ROUND};
+use crate::engine::read::{self, ASK_AGAIN};
 use crate::engine::request;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
-use crate::engine::state::store::user_index::Users;
+use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::state::topology::Topology;
 use crate::error::UserError;
 
@@ -29,7 +29,7 @@ const USER_SESSIONS_MAX: usize = 65_536;
 const READS_MAX: usize = 64;
 
 /// The rule and the local index, if this node has one.
-pub(crate) fn users(node: &Node) -> Result<&Users, UserError> {
+pub(crate) fn users(node: &Node) -> Result<&SessionsByUser, UserError> {
     node.store.users().ok_or(UserError::NoIndex)
 }
 
@@ -52,12 +52,12 @@ pub(crate) async fn sessions_of(node: &Arc<Node>, user: &str) -> Result<BTreeMap
 
 /// Lets this node's logical clock catch up with all members, so that what it changes next counts as later than what was
 /// acknowledged anywhere before. Whoever has not answered by the deadline is not waited for.
-pub(crate) async fn catch_up(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant) {
+pub(crate) async fn catch_up(node: &Arc<Node>, users: &SessionsByUser, user: UserKey, deadline: Instant) {
     let _ = ask_all(node, users, user, deadline.min(Instant::now() + node.config.read_deadline)).await;
 }
 
 /// The ids under which sessions of `user` are held anywhere. Some may have ended.
-async fn ids_of(node: &Arc<Node>, users: &Users, user: UserKey) -> Result<BTreeSet<SessionId>, UserError> {
+async fn ids_of(node: &Arc<Node>, users: &SessionsByUser, user: UserKey) -> Result<BTreeSet<SessionId>, UserError> {
     node.telemetry.counters.user_queries.fetch_add(1, Ordering::Relaxed);
     let deadline = Instant::now() + node.config.read_deadline;
     loop {
@@ -76,12 +76,17 @@ async fn ids_of(node: &Arc<Node>, users: &Users, user: UserKey) -> Result<BTreeS
             node.telemetry.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
             return Err(UserError::CannotTell { why, ended: 0 });
         }
-        let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ROUND))).await;
+        let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ASK_AGAIN))).await;
     }
 }
 
 /// Asks all members, and those of earlier views while a change of it settles.
-async fn ask_all(node: &Arc<Node>, users: &Users, user: UserKey, deadline: Instant) -> (Arc<Topology>, UserQueryRound) {
+async fn ask_all(
+    node: &Arc<Node>,
+    users: &SessionsByUser,
+    user: UserKey,
+    deadline: Instant,
+) -> (Arc<Topology>, UserQueryRound) {
     let now = node.now();
     let (topology, blind) = read::with_topology(node, |lost, topology| lost.hides_any(topology.view.len(), now));
     let mut round = UserQueryRound::new(node.is_in_transition(&topology, now), node.is_awake(now), blind);
@@ -118,9 +123,9 @@ impl Question {
         let mut list = UserList::new();
         loop {
             let (rule, user, after) = (self.rule, self.user, list.after());
-            let request = request::ask(peer, |request| Message::AskUser(AskUser { request, rule, user, after }))?;
+            let request = request::ask(peer, |request| Message::UserQuery(UserQuery { request, rule, user, after }))?;
             let reply = request.reply(node, self.deadline).await?;
-            let Some(Message::ToldUser(told)) = reply.message() else { return None };
+            let Some(Message::UserReply(told)) = reply.message() else { return None };
             let counter = told.counter;
             match list.add(told, self.view, USER_SESSIONS_MAX) {
                 Page::Impossible => {
@@ -139,7 +144,7 @@ impl Question {
 }
 
 /// Answers a question of another node. Who is no member gets no ids: to have one is to be logged in.
-pub(crate) fn tell(node: &Node, from: NodeHash, ask: &AskUser) -> ToldUser {
+pub(crate) fn answer(node: &Node, from: NodeHash, ask: &UserQuery) -> UserReply {
     let topology = node.cluster.topology.load();
     let member = topology.peer(from).is_some();
     // Before the list: what is acknowledged without this node afterwards is not missed by it.
@@ -150,7 +155,7 @@ pub(crate) fn tell(node: &Node, from: NodeHash, ask: &AskUser) -> ToldUser {
     }
     let (ids, more) = users.map_or_else(Default::default, |users| users.page(ask.user, ask.after, USER_IDS_MAX));
     node.telemetry.counters.user_ids_told.fetch_add(ids.len() as u64, Ordering::Relaxed);
-    ToldUser {
+    UserReply {
         request: ask.request,
         view: topology.hash().0,
         counter: node.replication.lamport.now(),

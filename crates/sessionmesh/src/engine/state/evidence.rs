@@ -36,7 +36,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    use sessionmesh_core::view::NodeHash;
+    use sessionmesh_core::id::NodeHash;
 
     use super::*;
 

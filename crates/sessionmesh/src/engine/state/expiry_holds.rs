@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::probe::{self, Bug, Path};
 use tokio::time::{Instant, sleep};
 
 use crate::lock::lock;
@@ -27,7 +28,7 @@ impl ExpiryHolds {
 
     /// The verdict came.
     pub(crate) fn lift(&self, id: SessionId) {
-        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
+        if self.count.load(Ordering::Acquire) > 0 && !failpoint::planted(Bug::FencesNeverLifted) {
             let mut until = lock(&self.until);
             until.remove(&id);
             self.count.store(until.len(), Ordering::Release);
@@ -38,7 +39,7 @@ impl ExpiryHolds {
     pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
         while self.count.load(Ordering::Acquire) > 0 && lock(&self.until).contains_key(&id) && Instant::now() < deadline
         {
-            probe::reached(Path::FenceWaited);
+            coverage::reached(Path::ExpiryHoldWaited);
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -57,7 +58,7 @@ impl ExpiryHolds {
 
     /// Forgets those whose time is over.
     pub(crate) fn sweep(&self, now: Moment) {
-        if self.count.load(Ordering::Acquire) > 0 && !probe::planted(Bug::FencesNeverLifted) {
+        if self.count.load(Ordering::Acquire) > 0 && !failpoint::planted(Bug::FencesNeverLifted) {
             let mut until = lock(&self.until);
             until.retain(|_, at| now < *at);
             self.count.store(until.len(), Ordering::Release);

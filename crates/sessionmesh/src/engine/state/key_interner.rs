@@ -12,11 +12,11 @@ const KEY_BYTES_MAX: usize = 64;
 
 /// The names that were seen so far.
 #[derive(Debug, Default)]
-pub(crate) struct Keys(RwLock<BTreeSet<Arc<str>>>);
+pub(crate) struct KeyInterner(RwLock<BTreeSet<Arc<str>>>);
 
-impl Keys {
+impl KeyInterner {
     /// Lets a session share the names of its attributes with the others.
-    pub(crate) fn share(&self, session: &mut Session) {
+    pub(crate) fn intern(&self, session: &mut Session) {
         session.replace_keys(|key| self.shared(key));
     }
 
@@ -45,22 +45,22 @@ mod tests {
         session
     }
 
-    fn are_shared(keys: &Keys, key: &str) -> bool {
+    fn are_shared(keys: &KeyInterner, key: &str) -> bool {
         let (mut one, mut other) = (session(key), session(key));
         let before = one.clone();
-        keys.share(&mut one);
-        keys.share(&mut other);
+        keys.intern(&mut one);
+        keys.intern(&mut other);
         assert_eq!(one, before, "the content is the same");
         Arc::ptr_eq(&one.attributes()[0].key, &other.attributes()[0].key)
     }
 
     #[test]
     fn names_are_shared_up_to_a_length_and_a_number() {
-        let keys = Keys::default();
+        let keys = KeyInterner::default();
         assert!(are_shared(&keys, "cart"));
         assert!(!are_shared(&keys, &"k".repeat(KEY_BYTES_MAX + 1)));
         for number in 0..KEYS_MAX {
-            keys.share(&mut session(&format!("cart of {number}")));
+            keys.intern(&mut session(&format!("cart of {number}")));
         }
         assert!(!are_shared(&keys, "one too many"));
         assert!(are_shared(&keys, "cart"));

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rand::Rng as _;
-use sessionmesh_core::id::{SessionId, Slot};
+use sessionmesh_core::failpoint::{self, Bug};
+use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::liveness::current;
 use sessionmesh_core::liveness::peer::PeerStatus;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::probe::{self, Bug};
+use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::{NodeHash, ViewHash};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication, Telemetry};
@@ -57,7 +57,7 @@ impl Node {
 
     /// The stamp of a new change. To be taken under the lock of the session.
     pub(crate) fn tick(&self) -> Stamp {
-        if probe::planted(Bug::WallClockStamps) {
+        if failpoint::planted(Bug::WallClockStamps) {
             self.replication.lamport.jump(self.ports.clock.wall_ms());
         }
         self.replication.lamport.tick()
@@ -118,15 +118,15 @@ impl Node {
     /// this moment, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
         !topology.is_joining(topology.me)
-            && (self.cluster.lease_cache.holds(topology.epoch, now) || self.is_trusted(topology, now))
+            && (self.cluster.lease_cache.holds(topology.epoch, now) || self.has_all_leases(topology, now))
     }
 
-    fn is_trusted(&self, topology: &Topology, now: Moment) -> bool {
+    fn has_all_leases(&self, topology: &Topology, now: Moment) -> bool {
         let changes = self.cluster.lease_cache.changes();
         let peers = topology.peers().map(|peer| self.status_of(peer, now));
-        let until = current::trusted_until(peers, topology.hash(), now);
+        let until = current::leased_until(peers, topology.hash(), now);
         if let Some(until) = until {
-            self.cluster.lease_cache.found(topology.epoch, changes, until);
+            self.cluster.lease_cache.remember(topology.epoch, changes, until);
         }
         until.is_some()
     }

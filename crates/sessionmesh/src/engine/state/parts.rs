@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rand::rngs::StdRng;
-use sessionmesh_core::acks::Acks;
-use sessionmesh_core::keeping::Keeping;
+use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::liveness::stall::Stall;
 use sessionmesh_core::membership::lost::LostMembers;
+use sessionmesh_core::replication::acks::Acks;
+use sessionmesh_core::replication::release::HandoffConfirmations;
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::terms::Terms;
-use sessionmesh_core::view::NodeHash;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +22,12 @@ use super::evidence::Reports;
 use super::expiry_holds::ExpiryHolds;
 use super::inbox::Inbox;
 use super::lateness::Lateness;
-use super::lease_cache::Trust;
+use super::lease_cache::LeaseCache;
+use super::log_throttle::LogThrottle;
 use super::progress::HighWaterMark;
-use super::seldom::Seldom;
-use super::spare::Spare;
+use super::spare_descriptors::SpareDescriptors;
 use super::topology::Topology;
-use super::unknown::Unknown;
+use super::unknown_ids::UnknownIds;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::life::Life;
@@ -67,7 +67,7 @@ pub(crate) struct Cluster {
     /// Members that vanished without leaving.
     pub(crate) lost: Mutex<LostMembers>,
     /// Until when the other members let this node answer for its own copies.
-    pub(crate) lease_cache: Trust,
+    pub(crate) lease_cache: LeaseCache,
     /// Whether this node itself ran of late. Only the monitor changes it.
     pub(crate) stall: ArcSwap<Stall>,
     /// How late the ticks of the monitor come.
@@ -87,11 +87,11 @@ pub(crate) struct Replication {
     /// Commits that wait for copies.
     pub(crate) acks: Mutex<Acks<oneshot::Sender<usize>>>,
     /// Owners that keep what this node hands off.
-    pub(crate) confirmations: Mutex<Keeping>,
+    pub(crate) confirmations: Mutex<HandoffConfirmations>,
     /// The epoch for which the hand-off scan of the store is complete.
     pub(crate) scanned: HighWaterMark,
     pub(crate) expiry_holds: ExpiryHolds,
-    /// Tasks that follow a renewal: see [`Stats::following`](crate::Stats::following).
+    /// Tasks that follow a renewal: see [`Stats::renewals_in_progress`](crate::Stats::renewals_in_progress).
     pub(crate) renewals_followed: AtomicUsize,
 }
 
@@ -124,13 +124,13 @@ pub(crate) struct Bounds {
     /// Room for messages that are arriving.
     pub(crate) inbox: Inbox,
     /// File descriptors for links.
-    pub(crate) spare: Spare,
+    pub(crate) spare: SpareDescriptors,
     /// How often it was said that links cannot be opened for want of descriptors.
-    pub(crate) starving: Mutex<Seldom>,
+    pub(crate) starving: Mutex<LogThrottle>,
     /// How often the log said that a node was refused.
-    pub(crate) refusals: Mutex<Seldom>,
+    pub(crate) refusals: Mutex<LogThrottle>,
     /// Ids that nobody knew a moment ago.
-    pub(crate) unknown: Mutex<Unknown>,
+    pub(crate) unknown: Mutex<UnknownIds>,
 }
 
 impl Replication {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sessionmesh_core::codec;
+use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::liveness::peer::PeerLiveness;
 use sessionmesh_core::liveness::timing::Timing;
-use sessionmesh_core::message::Message;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Item, Lane, Outbox};
+use sessionmesh_core::placement::view::Member;
+use sessionmesh_core::replication::outbox::{Item, Lane, Outbox};
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::{Member, NodeHash};
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::Message;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 

@@ -10,15 +10,15 @@ use dashmap::mapref::entry::Entry as MapEntry;
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Item, Version};
+use sessionmesh_core::replication::outbox::{Item, Version};
 use sessionmesh_core::session::{Invalidated, Session, digest_in_slot};
 
 mod tombstones;
 pub(crate) mod user_index;
 
-use super::key_interner::Keys;
-use tombstones::Ended;
-use user_index::{Users, Watched};
+use super::key_interner::KeyInterner;
+use tombstones::TombstoneStore;
+use user_index::{SessionsByUser, Watched};
 
 /// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
 const STRIPES: usize = 64;
@@ -54,14 +54,14 @@ pub(crate) struct Store {
     digests: Vec<AtomicU64>,
     live: AtomicUsize,
     expired: AtomicUsize,
-    pub(crate) ended: Ended,
-    pub(crate) keys: Keys,
+    pub(crate) tombstones: TombstoneStore,
+    pub(crate) keys: KeyInterner,
     /// Only if the node was given a rule that finds users.
-    users: Option<Users>,
+    users: Option<SessionsByUser>,
 }
 
 impl Store {
-    pub(crate) fn new(users: Option<Users>) -> Self {
+    pub(crate) fn new(users: Option<SessionsByUser>) -> Self {
         let map =
             || DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS_PER_STRIPE);
         Self {
@@ -69,8 +69,8 @@ impl Store {
             digests: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             live: AtomicUsize::new(0),
             expired: AtomicUsize::new(0),
-            ended: Ended::new(),
-            keys: Keys::default(),
+            tombstones: TombstoneStore::new(),
+            keys: KeyInterner::default(),
             users,
         }
     }
@@ -79,7 +79,7 @@ impl Store {
     pub(crate) fn get(&self, id: SessionId) -> Option<Entry> {
         match self.stripe(id).get(&id) {
             Some(entry) => entry.value().clone(),
-            None => self.ended.get(id).map(Entry::ended),
+            None => self.tombstones.get(id).map(Entry::ended),
         }
     }
 
@@ -87,7 +87,7 @@ impl Store {
     pub(crate) fn read<R>(&self, id: SessionId, read: impl FnOnce(Option<&Entry>) -> R) -> R {
         match self.stripe(id).get(&id) {
             Some(entry) => read(entry.value().as_ref()),
-            None => read(self.ended.get(id).map(Entry::ended).as_ref()),
+            None => read(self.tombstones.get(id).map(Entry::ended).as_ref()),
         }
     }
 
@@ -96,7 +96,7 @@ impl Store {
         match self.stripe(id).get_mut(&id) {
             Some(mut entry) => entry.value_mut().as_mut().map(look),
             // Of a tombstone there is nothing to note.
-            None => self.ended.get(id).map(Entry::ended).as_mut().map(look),
+            None => self.tombstones.get(id).map(Entry::ended).as_mut().map(look),
         }
     }
 
@@ -104,7 +104,7 @@ impl Store {
     pub(crate) fn access_silently(&self, id: SessionId, now: Moment) {
         self.visit(id, |entry| {
             entry.record.access = entry.record.access.max(now);
-            entry.access_told = entry.record.access;
+            entry.access_propagated = entry.record.access;
         });
     }
 
@@ -122,7 +122,7 @@ impl Store {
                 }
                 let end = end_of(held.as_ref());
                 if let Some(end) = end {
-                    self.ended.put(id, end);
+                    self.tombstones.put(id, end);
                 }
                 if held.is_none() || end.is_some() {
                     occupied.remove();
@@ -130,13 +130,13 @@ impl Store {
                 result
             }
             MapEntry::Vacant(vacant) => {
-                let was = self.ended.get(id);
+                let was = self.tombstones.get(id);
                 let mut held = was.map(Entry::ended);
                 let result = change(&mut held);
                 let end = end_of(held.as_ref());
                 match end {
-                    Some(end) if was != Some(end) => self.ended.put(id, end),
-                    None if was.is_some() => self.ended.remove(id),
+                    Some(end) if was != Some(end) => self.tombstones.put(id, end),
+                    None if was.is_some() => self.tombstones.remove(id),
                     _ => {}
                 }
                 if held.is_some() && end.is_none() {
@@ -154,16 +154,16 @@ impl Store {
     /// Notes the end of a session of which nothing is held, or only a tombstone of the same end; otherwise nothing is done.
     pub(crate) fn bury(&self, id: SessionId, end: Invalidated) -> Buried {
         let MapEntry::Vacant(_vacant) = self.stripe(id).entry(id) else { return Buried::Not };
-        match self.ended.get(id) {
+        match self.tombstones.get(id) {
             None => {
-                self.ended.put(id, end);
+                self.tombstones.put(id, end);
                 Buried::Now
             }
             Some(mut mine) if mine.digest_of(id) == end.digest_of(id) => {
                 let before = mine;
                 mine.merge(&end);
                 if mine != before {
-                    self.ended.put(id, mine);
+                    self.tombstones.put(id, mine);
                 }
                 Buried::Before
             }
@@ -175,7 +175,7 @@ impl Store {
     pub(crate) fn version(&self, item: Item) -> Option<Version> {
         match item {
             Item::Session(id) => self.read(id, |held| held.map(Entry::version)),
-            Item::Tombstones(slot) => match self.ended.sum(slot) {
+            Item::Tombstones(slot) => match self.tombstones.sum(slot) {
                 (0, _) => None,
                 (_, digest) => Some((digest, Moment::START)),
             },
@@ -192,7 +192,7 @@ impl Store {
                 }
                 drops
             }),
-            Item::Tombstones(slot) => self.ended.drop_slot(slot, |digest| may_drop((digest, Moment::START))),
+            Item::Tombstones(slot) => self.tombstones.drop_slot(slot, |digest| may_drop((digest, Moment::START))),
         }
     }
 
@@ -218,7 +218,7 @@ impl Store {
             }
         }
         for slot in Slot::all() {
-            self.ended.drop_slot(slot, |_| true);
+            self.tombstones.drop_slot(slot, |_| true);
         }
     }
 
@@ -250,7 +250,7 @@ impl Store {
     }
 
     /// Whose the sessions are, if the node was given a rule that finds users.
-    pub(crate) const fn users(&self) -> Option<&Users> {
+    pub(crate) const fn users(&self) -> Option<&SessionsByUser> {
         self.users.as_ref()
     }
 
@@ -261,7 +261,7 @@ impl Store {
 
     /// Tombstones and expired sessions.
     pub(crate) fn ended(&self) -> usize {
-        self.expired.load(Ordering::Relaxed) + self.ended.len()
+        self.expired.load(Ordering::Relaxed) + self.tombstones.len()
     }
 
     fn stripe(&self, id: SessionId) -> &Map {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use sessionmesh_core::id::Slot;
+use sessionmesh_core::id::{NodeHash, Slot};
 use sessionmesh_core::placement::Placement;
-use sessionmesh_core::view::NodeHash;
 
 use super::peer::Peer;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::id::{SLOTS, SessionId, Slot};
-use sessionmesh_core::message::{Audit, AuditDiffers, Message, Want};
-use sessionmesh_core::outbox::Lane;
-use sessionmesh_core::probe::{self, Path};
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::id::{NodeHash, SLOTS, SessionId, Slot};
+use sessionmesh_core::placement::view::ViewHash;
+use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::{NodeHash, ViewHash};
+use sessionmesh_core::wire::message::{Audit, AuditDiffers, Message, Want};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -79,7 +79,7 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
 async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
     let slots: Vec<(u16, u64, u64)> = Slot::all()
         .filter(|slot| common(topology, peer.node, *slot))
-        .map(|slot| (slot.number(), node.store.slot_digest(slot), node.store.ended.sum(slot).1))
+        .map(|slot| (slot.number(), node.store.slot_digest(slot), node.store.tombstones.sum(slot).1))
         .collect();
     let view = topology.hash().0;
     let deadline = Instant::now() + node.config.commit_deadline * 2;
@@ -93,7 +93,7 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
     }
     let found = differs.slots.len() + differs.tombstones.len();
     if found > 0 {
-        probe::reached(Path::AuditDifference);
+        coverage::reached(Path::AuditDifference);
         node.telemetry.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
         debug!(peer = %peer.member.name, found, "audit found differences");
         repair(node, peer, &differs).await;
@@ -129,7 +129,7 @@ async fn repair(node: &Arc<Node>, peer: &Peer, differs: &AuditDiffers) {
         .tombstones
         .iter()
         .filter_map(|slot| Slot::new(*slot))
-        .partition(|slot| node.store.ended.sum(*slot).0 > 0);
+        .partition(|slot| node.store.tombstones.sum(*slot).0 > 0);
     for slot in mine {
         peer.mark(slot, Stamp::ZERO, Lane::Bulk, false, node.now());
     }
@@ -160,7 +160,7 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
         if node.store.slot_digest(slot) != *sessions {
             differs.push(slot);
         }
-        if node.store.ended.sum(slot).1 != *tombstones {
+        if node.store.tombstones.sum(slot).1 != *tombstones {
             answer.tombstones.push(*number);
         }
     }

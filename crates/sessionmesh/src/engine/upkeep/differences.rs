@@ -1,8 +1,8 @@
 //! Tells people when the settings of members differ, and when they agree again.
 
-use sessionmesh_core::probe::{self, Path};
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::placement::view::View;
 use sessionmesh_core::terms::Difference;
-use sessionmesh_core::view::View;
 use tracing::{info, warn};
 
 /// The differences that were told.
@@ -13,7 +13,7 @@ impl Differences {
     /// Tells what is different from now on or no longer.
     pub(crate) fn look_at(&mut self, view: &View) {
         let (begun, over) = self.change_to(Difference::all(view));
-        probe::reached_if(Path::SettingsDiffer, || !begun.is_empty());
+        coverage::reached_if(Path::SettingsDiffer, || !begun.is_empty());
         for difference in begun {
             warn!(setting = difference.setting, "settings of nodes differ: {difference}");
         }
@@ -35,8 +35,8 @@ impl Differences {
 
 #[cfg(test)]
 mod tests {
-    use sessionmesh_core::terms::Terms;
-    use sessionmesh_core::view::{Member, MemberState};
+    use sessionmesh_core::placement::view::{Member, MemberState};
+    use sessionmesh_core::terms::{Mode, Terms};
 
     use super::*;
     use crate::config::{Config, KEYS};
@@ -54,7 +54,7 @@ mod tests {
 
     /// A view of nodes by their numbers of backups.
     fn view(backups: &[u8]) -> View {
-        let terms = |backups| Config { backups, ..Config::default() }.terms(0);
+        let terms = |backups| Config { mode: Mode::PrimaryBackup { backups }, ..Config::default() }.terms(0);
         View::new(backups.iter().enumerate().map(|(at, backups)| member(at, terms(*backups))))
     }
 

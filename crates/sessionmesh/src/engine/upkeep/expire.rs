@@ -6,22 +6,23 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::expiry::{self, Due, due, is_spent};
-use sessionmesh_core::message::{ExpireAsk, ExpireItem, Message};
+use sessionmesh_core::failpoint::{self, Bug};
+use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::{Item, Lane};
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::replication::outbox::{Item, Lane};
 use sessionmesh_core::session::Status;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::NodeHash;
+use sessionmesh_core::wire::message::{ExpireAsk, ExpireItem, Message};
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::engine::replication::{self, Wait, replicate};
 use crate::engine::request;
+use crate::engine::state::log_throttle::LogThrottle;
 use crate::engine::state::node::Node;
-use crate::engine::state::seldom::Seldom;
 use crate::engine::state::store::Store;
 use crate::engine::state::topology::Topology;
 use crate::event::Event;
@@ -47,7 +48,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     let units = u32::try_from((round / STEPS).as_millis() / STEP_UNIT.as_millis()).expect("a round is short");
     let mut ticks = node.ticks(if units == 0 { round } else { STEP_UNIT * units });
     let stripes: Vec<usize> = Store::stripes().collect();
-    let (mut told, mut too_many) = (0, Seldom::default());
+    let (mut told, mut too_many) = (0, LogThrottle::default());
     let stripes_each = if units == 0 { stripes.len() } else { stripes.len().div_ceil(STEPS as usize) };
     loop {
         for some in stripes.chunks(stripes_each) {
@@ -63,9 +64,9 @@ pub(crate) async fn run(node: Arc<Node>) {
             }
             let now = node.now();
             node.replication.expiry_holds.sweep(now);
-            node.store.ended.known_before(now.minus(node.config.commit_deadline * HEARD_OF_DEADLINES));
-            let forgotten = node.store.ended.forgotten();
-            if forgotten > told && too_many.happened().is_some() {
+            node.store.tombstones.known_before(now.minus(node.config.commit_deadline * HEARD_OF_DEADLINES));
+            let forgotten = node.store.tombstones.forgotten();
+            if forgotten > told && too_many.admit().is_some() {
                 warn!(
                     forgotten = forgotten - told,
                     "more sessions ended than `max_tombstones` allows to remember; the earliest are forgotten"
@@ -87,7 +88,7 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
             Due::Drop => node.store.update(id, |held| {
                 if held.as_ref().is_some_and(|entry| is_spent(&entry.record, topology.role(id.slot()), now)) {
                     let live = |entry: &Entry| entry.record.status() == Status::Live;
-                    probe::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
+                    coverage::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
                     *held = None;
                 }
             }),
@@ -108,7 +109,7 @@ fn pass_on(node: &Node, topology: &Topology, item: Item) {
     replication::drop_if_handed_off(node, item);
     let idle = topology.owners(item.slot()).all(|owner| lock(&owner.outbox).is_clear());
     if idle && node.store.version(item).is_some() {
-        replication::forward_to_owners(node, item, Stamp::PROBE, Lane::Bulk);
+        replication::forward_to_owners(node, item, Stamp::DIGEST_ONLY, Lane::Bulk);
     }
 }
 
@@ -116,8 +117,8 @@ fn pass_on(node: &Node, topology: &Topology, item: Item) {
 fn look_at_tombstones(node: &Node, topology: &Topology, stripe: usize, now: Moment) {
     let pause_ms = (topology.view.in_force().tombstone_retention_ms / 64).min(TOMBSTONE_PAUSE_MS_MAX);
     for slot in Store::slots_of(stripe) {
-        node.store.ended.forget_spent(slot, now, pause_ms);
-        if !topology.is_owner(slot) && node.store.ended.sum(slot).0 > 0 {
+        node.store.tombstones.forget_spent(slot, now, pause_ms);
+        if !topology.is_owner(slot) && node.store.tombstones.sum(slot).0 > 0 {
             pass_on(node, topology, slot.into());
         }
     }
@@ -140,14 +141,14 @@ async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
     });
     let votes: Vec<Option<Vec<bool>>> = join_all(asks).await;
     if node.cluster.topology.load().epoch != topology.epoch {
-        probe::reached(Path::ExpiryPutOff);
+        coverage::reached(Path::ExpiryPutOff);
         return;
     }
-    probe::reached_if(Path::ExpiryPutOff, || votes.iter().any(Option::is_none));
+    coverage::reached_if(Path::ExpiryPutOff, || votes.iter().any(Option::is_none));
     for (at, item) in items.iter().enumerate() {
         // A silent owner means: not yet.
         let agreed = votes.iter().all(|votes| votes.as_ref().and_then(|v| v.get(at)).copied().unwrap_or(false));
-        if agreed || probe::planted(Bug::ExpireWithoutVote) {
+        if agreed || failpoint::planted(Bug::ExpireWithoutVote) {
             end(node, item, asked_at);
         }
     }
@@ -163,13 +164,13 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
     let (node, id) = (node.clone(), item.id);
     node.lifecycle.life.clone().spawn("expiry", async move {
         // It goes on replicating after a time-out. The event is told either way, since the end stands.
-        let _ = replicate(&node, id, Stamp::PROBE, stamp, Wait::for_owners(&node)).await;
+        let _ = replicate(&node, id, Stamp::DIGEST_ONLY, stamp, Wait::for_owners(&node)).await;
         node.emit(Event::Expired { id });
     });
 }
 
 /// Votes on sessions that their primary wants to end.
-pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_core::message::ExpireVotes {
+pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_core::wire::message::ExpireVotes {
     let now = node.now();
     let topology = node.cluster.topology.load();
     // For as long as both the votes and the copies of the end may take, where it is decided.
@@ -179,7 +180,7 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
         let from_primary = topology.owner_nodes(item.id.slot()).first() == Some(&from);
         let agrees = |held: Option<&Entry>| expiry::agrees(held.map(|entry| &entry.record), item, from_primary, now);
         let agreed = node.store.read(item.id, agrees);
-        probe::reached_if(Path::ExpiryRefused, || !agreed);
+        coverage::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {
             node.replication.expiry_holds.set(item.id, fence);
         } else if let Some(peer) = topology.peer(from) {
@@ -188,5 +189,5 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
         agreed
     };
     let nothing_later = ask.items.iter().map(vote_on).collect();
-    sessionmesh_core::message::ExpireVotes { request: ask.request, nothing_later }
+    sessionmesh_core::wire::message::ExpireVotes { request: ask.request, nothing_later }
 }

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sessionmesh_core::id::{SessionId, Slot};
-use sessionmesh_core::outbox::Lane;
+use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::placement::handoff::{Plan, plan};
+use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::NodeHash;
 use tracing::debug;
 
 use crate::engine::replication;
@@ -35,7 +34,7 @@ pub(crate) async fn scan(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topo
                 peer.mark(id, *from, Lane::Bulk, true, now);
             }
         }
-        for (slot, plan) in plans.iter().filter(|(slot, _)| node.store.ended.sum(**slot).0 > 0) {
+        for (slot, plan) in plans.iter().filter(|(slot, _)| node.store.tombstones.sum(**slot).0 > 0) {
             plan.iter().for_each(|(peer, from)| peer.mark(*slot, *from, Lane::Bulk, true, now));
         }
         tokio::task::yield_now().await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::message::Message;
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::placement::drain::{self, Drain};
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::wire::message::Message;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
@@ -52,7 +53,7 @@ pub(crate) async fn run(node: &Arc<Node>, membership: &Membership, deadline: Dur
     let remaining = if handed_over { 0 } else { node.store.live() + node.store.ended() };
     node.lifecycle.stop.cancel();
     membership.stop();
-    probe::reached_if(Path::LeaveTimedOut, || remaining > 0);
+    coverage::reached_if(Path::LeaveTimedOut, || remaining > 0);
     if remaining > 0 { Err(LeaveError { remaining, waited: start.elapsed() }) } else { Ok(Leave { ended }) }
 }
 
@@ -78,10 +79,10 @@ async fn handed_over(node: &Node) {
         let drain = Drain {
             scanned: node.replication.scanned.get() == topology.epoch,
             waiting_commits: lock(&node.replication.acks).len(),
-            held: if probe::planted(Bug::LeaveWithoutWaiting) { 0 } else { node.store.live() + node.store.ended() },
+            held: if failpoint::planted(Bug::LeaveWithoutWaiting) { 0 } else { node.store.live() + node.store.ended() },
         };
         if drain::is_done(&topology, drain) {
-            probe::reached_if(Path::AllLeave, || topology.peers().next().is_some());
+            coverage::reached_if(Path::AllLeave, || topology.peers().next().is_some());
             return;
         }
         let _ = timeout(Duration::from_millis(20), node.lifecycle.changed.notified()).await;

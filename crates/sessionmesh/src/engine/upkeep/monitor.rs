@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::acks::Targets;
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::{Moment, millis};
-use sessionmesh_core::outbox::Lane;
-use sessionmesh_core::probe::{self, Path};
+use sessionmesh_core::replication::acks::Targets;
+use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
 use tracing::{info, warn};
 
@@ -21,7 +21,7 @@ use crate::lock::lock;
 
 /// Beats until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    let period = Duration::from_millis(node.timing.beat_ms());
+    let period = Duration::from_millis(node.timing.tick_ms());
     let (mut beats, mut slow_beats) = (node.ticks(period), node.ticks(period * 2));
     loop {
         // While nobody owes an answer there is nobody to suspect.
@@ -45,7 +45,7 @@ fn beat(node: &Arc<Node>, period: Duration) {
     let late = !stall.is_awake(&node.timing, now);
     let topology = node.cluster.topology.load();
     // Before the first beat there was nothing to be late for.
-    if stall.has_beaten() {
+    if stall.has_ticked() {
         note_lateness(node, gap_ms.saturating_sub(millis(period)), now);
     }
     let all_confirmed = || topology.peers().all(|peer| !lock(&peer.liveness).is_doubted());
@@ -72,7 +72,7 @@ fn beat(node: &Arc<Node>, period: Duration) {
         // A lease may have run out, or a view been reported.
         replication::review_acks(node);
     }
-    node.cluster.stall.store(Arc::new(stall.beaten(now)));
+    node.cluster.stall.store(Arc::new(stall.ticked(now)));
 }
 
 /// Whether no link can be had to a member that counts on, since gossip hears it: it may have run out of file descriptors.
@@ -106,7 +106,7 @@ pub(crate) fn suspect(node: &Node, peer: &Peer) {
 
 /// The last lease of a suspected peer has run out: the next-ranked members stand in for it in all commits that wait.
 fn left_out(node: &Node, peer: &Peer) {
-    probe::reached(Path::OwnerLeftOut);
+    coverage::reached(Path::OwnerLeftOut);
     info!(peer = %peer.member.name, "commits are acknowledged without it");
     let waiting = lock(&node.replication.acks).sessions();
     for id in waiting {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::liveness::current::{self, Donor};
-use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::view::MemberState;
+use sessionmesh_core::placement::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -28,9 +28,9 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
             if join != node.lifecycle.joins.load(Ordering::Acquire) {
                 continue;
             }
-            probe::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
+            coverage::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
             if !skipped.is_empty() {
-                probe::reached(Path::DonorSkipped);
+                coverage::reached(Path::DonorSkipped);
                 warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
             }
             info!(sessions = node.store.live(), "ready");
@@ -45,7 +45,7 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
 
 /// Waits until all members that are not silent gave what they had, and returns the names of those that are.
 async fn wait_for_all(node: &Node, membership: &Membership, search: &Search) -> Vec<String> {
-    let mut few = Few::default();
+    let mut few = TooFewMembers::default();
     let mut met = false;
     let mut alone_since: Option<Instant> = None;
     loop {
@@ -72,7 +72,7 @@ async fn wait_for_all(node: &Node, membership: &Membership, search: &Search) -> 
 
 /// Whether there are fewer members than the settings ask for.
 #[derive(Default)]
-struct Few {
+struct TooFewMembers {
     since: Option<Instant>,
     said: Option<Instant>,
 }
@@ -82,7 +82,7 @@ const FEW_SAID_AFTER: Duration = Duration::from_secs(5);
 /// And again after this time.
 const FEW_SAID_AGAIN: Duration = Duration::from_secs(60);
 
-impl Few {
+impl TooFewMembers {
     /// Whether there are; says so now and then.
     fn hold_back(&mut self, node: &Node) -> bool {
         let topology = node.cluster.topology.load();

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use sessionmesh_core::message::Refused;
+use sessionmesh_core::wire::message::Refused;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -147,7 +147,7 @@ impl Search {
     }
 
     /// Says that the node is alone, when it begins, once a minute, and when it is over. Runs until the node stops.
-    pub(crate) async fn tell(self: Arc<Self>, node: Arc<Node>) {
+    pub(crate) async fn report(self: Arc<Self>, node: Arc<Node>) {
         let telling = async {
             let mut changes = self.found.subscribe();
             let mut said: Option<Instant> = None;

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::membership::gossiped::MemberInfo;
 use sessionmesh_core::membership::members::{Change, Members, Review};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Lane;
 use sessionmesh_core::placement::Placement;
-use sessionmesh_core::probe::{self, Path};
+use sessionmesh_core::placement::view::{Member, MemberState, View};
+use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::{Member, MemberState, NodeHash, View};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -39,7 +40,7 @@ const REVIEW: Duration = Duration::from_millis(100);
 const FORMER_MS_MAX: u64 = 10_000;
 
 /// The task that computes views.
-pub(crate) struct Views {
+pub(crate) struct ViewTask {
     node: Arc<Node>,
     membership: Arc<Membership>,
     /// All peers with a link, by incarnation.
@@ -51,7 +52,7 @@ pub(crate) struct Views {
     scan: CancellationToken,
 }
 
-impl Views {
+impl ViewTask {
     pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>) -> Self {
         let topology = node.topology();
         let members = Members::new(topology.view.members()[usize::from(topology.me)].clone());
@@ -72,7 +73,7 @@ impl Views {
         mut evidence: mpsc::Receiver<Evidence>,
         mut strangers: mpsc::Receiver<SocketAddr>,
     ) {
-        let mut heard = self.membership.heard();
+        let mut gossip = self.membership.heard();
         let mut reviews = self.node.ticks(REVIEW);
         loop {
             tokio::select! {
@@ -86,15 +87,15 @@ impl Views {
                     }
                 }
                 Some(addr) = strangers.recv() => self.membership.introduce(addr).await,
-                changed = heard.changed() => if changed.is_err() {
+                changed = gossip.changed() => if changed.is_err() {
                     // The node stops, or the task that hears has failed, which will be said of that one.
                     self.node.lifecycle.stop.cancelled().await;
                     break;
                 },
                 _ = reviews.tick() => {}
             }
-            let heard = heard.borrow_and_update().clone();
-            self.review(&heard);
+            let said = gossip.borrow_and_update().clone();
+            self.review(&said);
         }
         for peer in self.peers.values() {
             peer.stop.cancel();
@@ -127,7 +128,7 @@ impl Views {
             lock(&node.cluster.lost).left(&name, incarnation);
         }
         if discard {
-            probe::reached(Path::CopiesDiscarded);
+            coverage::reached(Path::CopiesDiscarded);
             warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
             node.store.clear();
             node.lifecycle.joins.fetch_add(1, Ordering::AcqRel);
@@ -198,7 +199,7 @@ impl Views {
             self.node.cluster.topology.store(topology.clone());
         }
         announce(&self.node, &changes);
-        self.node.store.ended.bound(topology.view.in_force().max_tombstones);
+        self.node.store.tombstones.bound(topology.view.in_force().max_tombstones);
         self.differences.look_at(&topology.view);
         if moved {
             self.owners_changed(before, &topology);
@@ -230,11 +231,11 @@ impl Views {
         }
         let waiting = lock(&node.replication.acks).sessions();
         for id in waiting {
-            probe::reached(Path::CommitReaimed);
-            replication::mark_owners(node, id, Stamp::PROBE, Lane::Awaited);
+            coverage::reached(Path::CommitReaimed);
+            replication::mark_owners(node, id, Stamp::DIGEST_ONLY, Lane::Awaited);
         }
         replication::review_acks(node);
-        probe::reached_if(Path::WalkInterrupted, || node.replication.scanned.get() != before.epoch);
+        coverage::reached_if(Path::ScanInterrupted, || node.replication.scanned.get() != before.epoch);
         self.scan.cancel();
         self.scan = node.lifecycle.stop.child_token();
         let scan = handoff::scan(node.clone(), before.clone(), topology.clone(), self.members.known());
@@ -249,7 +250,7 @@ impl Views {
         let now = self.node.now();
         let settled = self.node.is_current(topology, now);
         if settled {
-            lock(&self.node.cluster.lost).settled(topology, now);
+            lock(&self.node.cluster.lost).cluster_is_whole(topology, now);
         }
         let old = self.former_since.is_some_and(|since| now.ms_since(since) > FORMER_MS_MAX);
         if topology.former.is_empty() || !(settled || old) {

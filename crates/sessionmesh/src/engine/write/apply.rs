@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::codec;
-use sessionmesh_core::delta::{Applied, Content, Delta, SlotTombstones, WireEnd};
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::expiry::Role;
-use sessionmesh_core::id::{SessionId, Slot};
-use sessionmesh_core::merged::{self, Merged, Snapshot};
-use sessionmesh_core::message::{Answer, Batch, Message, Verdict};
+use sessionmesh_core::failpoint::{self, Bug};
+use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::outbox::Lane;
-use sessionmesh_core::probe::{self, Bug, Path};
+use sessionmesh_core::replication::delta::{Applied, Content, Delta, SlotTombstones, WireEnd};
+use sessionmesh_core::replication::merged::{self, Merged, Snapshot};
+use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::session::{Invalidated, Record, Status};
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::NodeHash;
+use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Answer, Batch, CopyState, Message};
 use tokio::time::sleep;
 
 use super::end;
@@ -29,7 +29,7 @@ pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<
     node.replication.lamport.observe(batch.counter);
     let items = batch.deltas.len() + batch.tombstones.len();
     node.telemetry.counters.deltas_received.fetch_add(items as u64, Ordering::Relaxed);
-    let mut answers = if probe::planted(Bug::KeptBeforeMerge) {
+    let mut answers = if failpoint::planted(Bug::KeptBeforeMerge) {
         merge_later(node, from, batch)
     } else {
         batch.deltas.iter().map(|delta| merge(node, Some(from), delta).code()).collect()
@@ -40,10 +40,10 @@ pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<
 
 /// Merges the tombstones of a slot. What a node merges without owning it, it passes on.
 fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer {
-    let needs_whole = Answer { verdict: Verdict::NeedsWhole, newer: false };
+    let needs_whole = Answer { verdict: CopyState::NeedsWhole, newer: false };
     let Some(slot) = u16::try_from(told.slot).ok().and_then(Slot::new) else { return needs_whole };
     let (mut changed, mut newer) = (false, false);
-    if node.store.ended.sum(slot).1 != told.digest {
+    if node.store.tombstones.sum(slot).1 != told.digest {
         if told.ended.is_empty() {
             return needs_whole;
         }
@@ -53,10 +53,10 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
             let end = end.to_end(now);
             changed |= bury(node, from, *id, end, now);
             let is_shared = |mine: Invalidated| mine.digest_of(*id) == end.digest_of(*id);
-            shared += usize::from(node.store.ended.get(*id).is_some_and(is_shared));
+            shared += usize::from(node.store.tombstones.get(*id).is_some_and(is_shared));
         }
         // Not whether the digests differ: with another bound one of the two never holds all.
-        newer = node.store.ended.sum(slot).0 > shared;
+        newer = node.store.tombstones.sum(slot).0 > shared;
     }
     // Looked at after all was stored, so that either this or the walk of a change of the view sees it.
     let topology = node.cluster.topology.load();
@@ -65,10 +65,10 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
         replication::forward_to_owners(node, slot, Stamp::ZERO, Lane::Usual);
     }
     if newer && let Some(peer) = topology.peer(from) {
-        probe::reached(Path::NewerSentBack);
+        coverage::reached(Path::NewerSentBack);
         peer.mark(slot, Stamp::ZERO, Lane::Usual, false, node.now());
     }
-    Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
+    Answer { verdict: if owner { CopyState::Kept } else { CopyState::InTransit }, newer }
 }
 
 /// Merges one of many tombstones. Says whether it is news.
@@ -94,9 +94,9 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     let answer = |delta: &Delta<'_>| {
         let mut copy = node.store.get(delta.id).map(|entry| entry.record);
         let verdict = match delta.apply(&mut copy, node.now()) {
-            Applied::NeedsWhole => Verdict::NeedsWhole,
-            Applied::Merged { .. } if node.cluster.topology.load().is_owner(delta.id.slot()) => Verdict::Kept,
-            Applied::Merged { .. } => Verdict::Passing,
+            Applied::NeedsWhole => CopyState::NeedsWhole,
+            Applied::Merged { .. } if node.cluster.topology.load().is_owner(delta.id.slot()) => CopyState::Kept,
+            Applied::Merged { .. } => CopyState::InTransit,
         };
         Answer { verdict, newer: false }.code()
     };
@@ -117,7 +117,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
 pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
     node.replication.lamport.observe(delta.counter());
     let now = node.now();
-    let heard = node.arrived_at(now);
+    let arrived = node.arrived_at(now);
     let mut overtaken = Vec::new();
     let done = node.store.update(delta.id, |held| {
         let before = Snapshot::of(held.as_ref());
@@ -127,38 +127,38 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         }
         // The delta owns the content while it changes it, so that nothing is copied.
         let (mut record, told) = match held.take() {
-            Some(entry) => (Some(entry.record), entry.access_told),
+            Some(entry) => (Some(entry.record), entry.access_propagated),
             None => (None, Moment::from_ms(0)),
         };
         let keys = record.as_ref().map_or(0, |record| record.session.attributes().len());
-        let applied = delta.apply_heard(&mut record, now, heard);
+        let applied = delta.apply_at(&mut record, now, arrived);
         if let Some(record) = record.as_mut().filter(|record| record.session.attributes().len() > keys) {
-            node.store.keys.share(Arc::make_mut(&mut record.session));
+            node.store.keys.intern(Arc::make_mut(&mut record.session));
         }
         // Whoever sent this tells the other owners of the access that it knows of.
-        let known = heard.minus_ms(delta.age_ms);
+        let known = arrived.minus_ms(delta.age_ms);
         *held = record.map(|record| Entry::merged(record, told, known));
         let after = Snapshot::of(held.as_ref());
         let reprieved = was_due && held.as_ref().is_some_and(|entry| entry.record.is_usable(now));
         (applied, before, after, reprieved)
     });
     let (Applied::Merged { changed, newer }, before, after, reprieved) = done else {
-        probe::reached(Path::NeedsWhole);
-        return Answer { verdict: Verdict::NeedsWhole, newer: false };
+        coverage::reached(Path::NeedsWhole);
+        return Answer { verdict: CopyState::NeedsWhole, newer: false };
     };
-    probe::reached_if(Path::LateSaveAbsorbed, || {
+    coverage::reached_if(Path::LateSaveAbsorbed, || {
         let ended = |snapshot: Snapshot| matches!(snapshot.status, Some(Status::Invalidated { .. }));
         ended(before) && ended(after) && matches!(delta.content, Content::Session { .. })
     });
-    probe::reached_if(Path::ExpiredRevived, || {
+    coverage::reached_if(Path::ExpiredRevived, || {
         before.status == Some(Status::Expired) && after.status == Some(Status::Live)
     });
     let role = node.cluster.topology.load().role(delta.id.slot());
     let merged = Merged { delta, before, after, overtaken, changed, newer, reprieved, role };
     end::run(node, delta.id, from, merged::after_merge(merged));
     let owner = role != Role::Stranger;
-    probe::reached_if(Path::Passing, || !owner);
-    Answer { verdict: if owner { Verdict::Kept } else { Verdict::Passing }, newer }
+    coverage::reached_if(Path::Passing, || !owner);
+    Answer { verdict: if owner { CopyState::Kept } else { CopyState::InTransit }, newer }
 }
 
 /// Whether the session lives, but its idle limit has passed.

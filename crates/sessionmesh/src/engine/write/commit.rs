@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::probe::{self, Path};
-use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, Value};
+use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +20,7 @@ use crate::event::Event;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Change {
     /// Written (some) and removed (none) attributes.
-    pub(crate) attributes: Vec<(Arc<str>, Option<Value>)>,
+    pub(crate) attributes: Vec<(Arc<str>, Option<ValueBytes>)>,
     /// A new idle limit in milliseconds.
     pub(crate) idle_limit_ms: Option<u64>,
     /// The session is new, with this idle limit unless the change sets another.
@@ -92,7 +92,7 @@ pub(super) async fn on_latest<T>(
         match attempt(id, base)? {
             Attempt::Done(done) => return Ok((id, done)),
             Attempt::Renewed(successor) => {
-                probe::reached(Path::CommitFollowedRenewal);
+                coverage::reached(Path::CommitFollowedRenewal);
                 latest = Some(resolve(node, successor.id(), until).await);
             }
         }
@@ -128,7 +128,8 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             return Ok(Attempt::Renewed(successor));
         }
         let session = known.as_ref().map(|record| &*record.session).or(change.inherit.as_deref());
-        let is_new = |key: &str, value: &Option<Value>| session.and_then(|session| session.get(key)) != value.as_ref();
+        let is_new =
+            |key: &str, value: &Option<ValueBytes>| session.and_then(|session| session.get(key)) != value.as_ref();
         let puts: Vec<_> = change.attributes.iter().filter(|(key, value)| is_new(key, value)).collect();
         check_limits(node, session, &puts)?;
         if known.is_none() && !change.replaces {
@@ -154,10 +155,10 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         let session = Arc::make_mut(&mut record.session);
         let keys = session.attributes().len();
         let attribute =
-            |(key, value): &(Arc<str>, Option<Value>)| Attribute { key: key.clone(), value: value.clone(), stamp };
+            |(key, value): &(Arc<str>, Option<ValueBytes>)| Attribute { key: key.clone(), value: value.clone(), stamp };
         session.put_all(puts.into_iter().map(attribute));
         if session.attributes().len() > keys {
-            node.store.keys.share(session);
+            node.store.keys.intern(session);
         }
         if let Some(ms) = change.idle_limit_ms {
             session.set_idle_limit(IdleLimit { stamp, ms });
@@ -175,7 +176,7 @@ pub(crate) async fn update<R>(
     base: Option<&Record>,
     key: &Arc<str>,
     wait: Wait,
-    change: impl FnOnce(Option<&Value>) -> Result<(Option<Value>, R), CommitError>,
+    change: impl FnOnce(Option<&ValueBytes>) -> Result<(Option<ValueBytes>, R), CommitError>,
 ) -> Result<(Committed, R), CommitError> {
     // It is called once: after a change there is no other attempt.
     let mut change = Some(change);
@@ -235,14 +236,14 @@ fn hold(held: &mut Option<Entry>, mut record: Record, now: Moment) -> Record {
 fn check_limits(
     node: &Node,
     session: Option<&Session>,
-    puts: &[&(Arc<str>, Option<Value>)],
+    puts: &[&(Arc<str>, Option<ValueBytes>)],
 ) -> Result<(), CommitError> {
     let topology = node.cluster.topology.load();
     // What one node lets a visitor store, he can go on with on each other one.
     let limits = topology.view.in_force();
     let exceeded = |what, found: usize, allowed| exceeded(what, found as u64, allowed);
     let live_before = session.map_or(0, |session| session.live().count());
-    let size = |key: &str, value: &Value| key.len() + value.len();
+    let size = |key: &str, value: &ValueBytes| key.len() + value.len();
     let bytes_before = session.map_or(0, |session| session.live().map(|(key, value)| size(key, value)).sum());
     let (mut live, mut bytes) = (live_before, bytes_before);
     for (key, value) in puts {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
-use sessionmesh_core::id::SessionId;
-use sessionmesh_core::merged::{self, Announcement, Effects, Snapshot};
-use sessionmesh_core::outbox::Lane;
-use sessionmesh_core::probe::{self, Path};
+use sessionmesh_core::id::{NodeHash, SessionId};
+use sessionmesh_core::replication::merged::{self, Announcement, Effects, Snapshot};
+use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor};
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::view::NodeHash;
 
 use super::commit::{Attempt, on_latest};
 use crate::engine::read::{self, Access};
@@ -23,7 +22,7 @@ use tokio::time::Instant;
 
 /// What came of an end that was made.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct EndOutcome {
     /// What the session held, as far as this node and the caller know, if it is this call that ended it.
     pub(crate) content: Option<Arc<Session>>,
     /// This node knows of an earlier end.
@@ -40,17 +39,17 @@ pub(crate) async fn invalidate(
     successor: Option<Successor>,
     wait: Wait,
 ) -> Result<usize, CommitError> {
-    end(node, id, base, successor, wait).await?.copies
+    end_session(node, id, base, successor, wait).await?.copies
 }
 
 /// [`invalidate`], with what was ended.
-pub(crate) async fn end(
+pub(crate) async fn end_session(
     node: &Arc<Node>,
     id: SessionId,
     base: Option<&Record>,
     successor: Option<Successor>,
     wait: Wait,
-) -> Result<Ended, CommitError> {
+) -> Result<EndOutcome, CommitError> {
     let now = node.now();
     let retention = node.cluster.topology.load().view.in_force().tombstone_retention_ms;
     let mut overtaken = None;
@@ -79,7 +78,7 @@ pub(crate) async fn end(
     run(node, id, None, merged::after_end(before, after, overtaken.as_deref(), was.as_ref(), successor, role));
     let copies = replicate(node, id, Stamp::ZERO, stamp, wait).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
-    Ok(Ended { content, before: was.is_some(), copies })
+    Ok(EndOutcome { content, before: was.is_some(), copies })
 }
 
 /// Does what follows from a merge or an end of session `id`. `from` is who sent what was merged.
@@ -108,7 +107,7 @@ pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effec
     }
     let sender = || node.cluster.topology.load().peer(from?).cloned();
     if send_back && let Some(sender) = sender() {
-        probe::reached(Path::NewerSentBack);
+        coverage::reached(Path::NewerSentBack);
         sender.mark(id, Stamp::ZERO, Lane::Usual, false, node.now());
     }
 }
@@ -173,7 +172,7 @@ async fn merge_into(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
     };
     let until = Instant::now() + node.config.commit_deadline;
     if let Ok((id, true)) = on_latest(node, id, theirs.as_ref(), until, merge).await {
-        probe::reached(Path::LateWritePoured);
+        coverage::reached(Path::LateWritePoured);
         replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual);
     }
 }

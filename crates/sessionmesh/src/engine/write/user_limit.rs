@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream;
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::session::{Record, Value};
+use sessionmesh_core::session::{Record, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::user_limit::{UserSession, surplus};
 use sessionmesh_core::users::UserKey;
@@ -29,7 +29,7 @@ const ENDS_MAX: usize = 64;
 
 /// Sessions of a user that were ended.
 #[derive(Debug, Default)]
-pub(crate) struct Ended {
+pub(crate) struct EndedSessions {
     pub(crate) all: BTreeSet<SessionId>,
     /// Those of them whose end not every owner confirmed.
     pub(crate) unconfirmed: Vec<SessionId>,
@@ -39,13 +39,13 @@ pub(crate) struct Ended {
 ///
 /// They are listed at least twice: a session that is renewed while its nodes are asked one after the other may be in no
 /// list, but then its successor was acknowledged, and is found, before the next list is made.
-pub(crate) async fn end_all(
+pub(crate) async fn end_all_of_user(
     node: &Arc<Node>,
     user: &str,
     keep: Option<SessionId>,
     wait: impl Fn() -> Wait,
-) -> Result<Ended, UserError> {
-    let mut ended = Ended::default();
+) -> Result<EndedSessions, UserError> {
+    let mut ended = EndedSessions::default();
     for round in 0..ROUNDS_MAX {
         let after = |error: UserError| error.after_ending(ended.all.len());
         // The one to keep may get another id meanwhile.
@@ -69,12 +69,12 @@ pub(crate) async fn end_all(
     Ok(ended)
 }
 
-async fn end_each(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: impl Fn() -> Wait) -> Ended {
+async fn end_each(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: impl Fn() -> Wait) -> EndedSessions {
     let ends = sessions
         .into_iter()
         .map(async |(id, record)| (id, end::invalidate(node, id, Some(&record), None, wait()).await));
     let mut ends = stream::iter(ends).buffer_unordered(ENDS_MAX);
-    let mut ended = Ended::default();
+    let mut ended = EndedSessions::default();
     while let Some((id, copies)) = ends.next().await {
         match copies {
             Err(CommitError::Left) => continue,
@@ -87,7 +87,7 @@ async fn end_each(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: im
 }
 
 /// [`commit::commit`], and what follows if it makes the session a user's.
-pub(crate) async fn commit(
+pub(crate) async fn commit_with_user_limit(
     node: &Arc<Node>,
     id: SessionId,
     base: Option<&Record>,
@@ -115,7 +115,7 @@ impl Login {
     pub(crate) async fn coming(
         node: &Arc<Node>,
         before: Option<&Record>,
-        changes: &[(Arc<str>, Option<Value>)],
+        changes: &[(Arc<str>, Option<ValueBytes>)],
         until: Instant,
     ) -> Option<Self> {
         let users = node.store.users().filter(|_| node.config.max_sessions_per_user > 0)?;

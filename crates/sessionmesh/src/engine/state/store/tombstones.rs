@@ -15,7 +15,7 @@ use crate::lock::lock;
 
 /// The tombstones of all slots.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct TombstoneStore {
     slots: Vec<Mutex<Tombstones>>,
     count: AtomicUsize,
     /// How many one slot may hold: see [`Bound`].
@@ -24,7 +24,7 @@ pub(crate) struct Ended {
     forgotten: AtomicU64,
 }
 
-impl Ended {
+impl TombstoneStore {
     pub(crate) fn new() -> Self {
         Self {
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),

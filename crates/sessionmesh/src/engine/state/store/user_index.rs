@@ -3,29 +3,29 @@
 use std::sync::Mutex;
 
 use sessionmesh_core::id::SessionId;
-use sessionmesh_core::session::{Session, Value};
+use sessionmesh_core::session::{Session, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::{UserKey, UserSessions};
 
 use crate::lock::lock;
 use crate::user_index::UserIndex;
 
-/// Users are spread over so many maps, so that logins seldom wait for each other.
+/// SessionsByUser are spread over so many maps, so that logins seldom wait for each other.
 const SHARDS: usize = 16;
 
 /// The sessions in the store by their user. Ended ones are not in it, but expired ones may be, until they are forgotten:
 /// whether an expiry stands, only a read can tell.
 #[derive(Debug)]
-pub(crate) struct Users {
+pub(crate) struct SessionsByUser {
     pub(crate) index: UserIndex,
     shards: Vec<Mutex<UserSessions>>,
 }
 
 /// What the user of a session was found in.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(Option<(Stamp, Value)>);
+pub(crate) struct Watched(Option<(Stamp, ValueBytes)>);
 
-impl Users {
+impl SessionsByUser {
     pub(crate) fn new(index: UserIndex) -> Self {
         Self { index, shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
@@ -100,7 +100,7 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             String::from_utf8(value.to_vec()).ok()
         });
-        (Store::new(Some(Users::new(index))), applied)
+        (Store::new(Some(SessionsByUser::new(index))), applied)
     }
 
     fn change(store: &Store, number: u8, change: impl FnOnce(&mut Session)) {

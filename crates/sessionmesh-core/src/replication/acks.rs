@@ -1,0 +1,185 @@
+//! Commits that wait for copies.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failpoint::{self, Bug};
+use crate::id::{NodeHash, SessionId, Slot};
+use crate::placement::view::ViewHash;
+
+/// When a commit returns. It waits for the commit deadline at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ack {
+    /// At once. A crash right after the response loses the change, and another node may read the old state for a moment.
+    Local,
+    /// When this many other nodes hold the change. It survives as many crashes; a read on another node may still see the
+    /// old state for a moment.
+    Copies(u8),
+    /// When every owner holds the change: a read on any node then sees it.
+    #[default]
+    Owners,
+}
+
+/// Who must answer for a session now, without this node itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// The owners that are waited for.
+    pub owners: Vec<NodeHash>,
+    /// The nodes that stand in for suspected owners. By their own view they only pass the session on.
+    pub stand_ins: Vec<NodeHash>,
+    /// Owners under an earlier view that may still answer reads from their own copies, so [`Ack::Owners`] waits for them,
+    /// too. However they hold it counts.
+    pub displaced: Vec<NodeHash>,
+    /// The view that named the owners.
+    pub view: ViewHash,
+}
+
+impl Targets {
+    /// Owners and stand-ins.
+    pub fn all(&self) -> impl Iterator<Item = NodeHash> + '_ {
+        self.owners.iter().chain(&self.stand_ins).copied()
+    }
+}
+
+/// One commit that waits.
+#[derive(Debug)]
+struct Waiter<R> {
+    counter: u64,
+    ack: Ack,
+    answers: Vec<(NodeHash, Holds)>,
+    reply: R,
+}
+
+/// How a node said that it holds a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// As an owner, under this view.
+    Kept(ViewHash),
+    /// Only to pass it on.
+    InTransit,
+}
+
+/// A commit that need not wait any longer.
+#[derive(Debug)]
+pub struct Done<R> {
+    /// Given with the wait.
+    pub reply: R,
+    /// How many other nodes hold it.
+    pub copies: usize,
+}
+
+/// All commits of a node that wait for an answer.
+#[derive(Debug)]
+pub struct Acks<R> {
+    waiting: BTreeMap<(SessionId, u64), Waiter<R>>,
+    tickets: u64,
+}
+
+impl<R> Default for Acks<R> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), tickets: 0 }
+    }
+}
+
+impl<R> Acks<R> {
+    /// Waits until the commit with Lamport counter `counter` on `id` reached what `ack` asks for. The ticket ends the
+    /// wait early.
+    pub fn wait(&mut self, id: SessionId, counter: u64, ack: Ack, reply: R) -> u64 {
+        self.tickets += 1;
+        self.waiting.insert((id, self.tickets), Waiter { counter, ack, answers: Vec::new(), reply });
+        self.tickets
+    }
+
+    /// Ends a wait. Returns how many copies had been reached, or `None` if it was over.
+    pub fn give_up(&mut self, id: SessionId, ticket: u64) -> Option<usize> {
+        self.waiting.remove(&(id, ticket)).map(|waiter| waiter.answers.len())
+    }
+
+    /// `node` answered to a send of `id` that was encoded at Lamport counter `sent`.
+    pub fn on_ack(
+        &mut self,
+        id: SessionId,
+        node: NodeHash,
+        sent: u64,
+        holds: Holds,
+        targets: &Targets,
+    ) -> Vec<Done<R>> {
+        for (_, waiter) in self.waiting.range_mut((id, 0)..=(id, u64::MAX)) {
+            if waiter.counter <= sent || failpoint::planted(Bug::AnswerToEarlierSend) {
+                match waiter.answers.iter_mut().find(|(from, _)| *from == node) {
+                    Some(answer) => answer.1 = holds,
+                    None => waiter.answers.push((node, holds)),
+                }
+            }
+        }
+        self.review(id, targets)
+    }
+
+    /// The targets of `id` may have changed: which of its waits are over?
+    pub fn review(&mut self, id: SessionId, targets: &Targets) -> Vec<Done<R>> {
+        let over: Vec<u64> = self
+            .waiting
+            .range((id, 0)..=(id, u64::MAX))
+            .filter(|(_, waiter)| waiter.is_over(targets))
+            .map(|((_, ticket), _)| *ticket)
+            .collect();
+        over.into_iter()
+            .filter_map(|ticket| self.waiting.remove(&(id, ticket)))
+            .map(|waiter| Done { copies: waiter.answers.len(), reply: waiter.reply })
+            .collect()
+    }
+
+    /// The sessions that are waited for, each once, in order.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        let mut ids: Vec<_> = self.waiting.keys().map(|(id, _)| *id).collect();
+        ids.dedup();
+        ids
+    }
+
+    /// Whether any commit waits on `id`.
+    pub fn waits_for(&self, id: SessionId) -> bool {
+        self.waiting.range((id, 0)..=(id, u64::MAX)).next().is_some()
+    }
+
+    /// Whether any commit waits on a session in `slot`.
+    pub fn waits_in(&self, slot: Slot) -> bool {
+        self.waiting.range((slot.first(), 0)..).next().is_some_and(|((id, _), _)| id.slot() == slot)
+    }
+
+    /// Commits that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl<R> Waiter<R> {
+    fn is_over(&self, targets: &Targets) -> bool {
+        let holds = |node: &NodeHash| self.answers.iter().find(|(from, _)| from == node).map(|(_, holds)| *holds);
+        match self.ack {
+            Ack::Local => true,
+            Ack::Copies(wanted) => {
+                let reachable = targets.all().count();
+                let reached = targets.all().filter(|node| holds(node).is_some()).count();
+                reached >= usize::from(wanted).min(reachable)
+            }
+            Ack::Owners => {
+                let keeps = |node: &NodeHash| match holds(node) {
+                    Some(Holds::Kept(view)) => view == targets.view || failpoint::planted(Bug::AcksUnderAnyView),
+                    Some(Holds::InTransit) | None => false,
+                };
+                let lacking = targets.owners.iter().filter(|node| !keeps(node)).count();
+                lacking <= usize::from(failpoint::planted(Bug::OneOwnerFewer))
+                    && targets.stand_ins.iter().chain(&targets.displaced).all(|node| holds(node).is_some())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
