@@ -87,6 +87,12 @@ impl Placement {
         self
     }
 
+    /// Whether a view was replaced so recently that somebody may be [displaced](Self::displaced).
+    #[must_use]
+    pub fn may_have_displaced(&self, timing: &Timing, now: Moment) -> bool {
+        self.earlier.last().is_some_and(|latest| now.ms_since(latest.replaced) < timing.lease_ms)
+    }
+
     /// Owners of `slot` under an earlier view that may still answer for their own copies, because they hold a lease of
     /// this node and have not reported this view: a commit is not acknowledged without them. `status` knows the members of
     /// the view, and those of earlier ones to which there is still a link.

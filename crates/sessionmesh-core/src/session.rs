@@ -197,9 +197,14 @@ impl Session {
 
     /// [`Session::put`] of each of them. Says whether anything changed.
     pub fn put_all(&mut self, attributes: impl Iterator<Item = Attribute>) -> bool {
-        let before = self.digest;
-        attributes.for_each(|attribute| self.put_for_now(attribute));
-        self.forget_removed();
+        let (before, mut is_removal) = (self.digest, false);
+        for attribute in attributes {
+            is_removal |= attribute.value.is_none();
+            self.put_for_now(attribute);
+        }
+        if is_removal {
+            self.forget_removed();
+        }
         self.digest != before
     }
 

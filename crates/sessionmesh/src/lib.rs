@@ -69,13 +69,14 @@ pub use builder::MeshBuilder;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, ConfigError};
 pub use discovery::Discovery;
+pub use engine::upkeep::leave::Leave;
 pub use error::{
     CommitError, CreateError, Failure, JsonError, LeaveError, LimitExceeded, LoadError, StartError, UserError,
     ValueError,
 };
 pub use event::Event;
 pub use look_up::LookUp;
-pub use mesh::{Events, Leave, Mesh};
+pub use mesh::{Events, Mesh};
 pub use read_consistency::ReadConsistency;
 pub use seal::{ConnectionRole, ConnectionSeal, PlainConnections};
 pub use session::{Commit, Session};

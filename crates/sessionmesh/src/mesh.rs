@@ -22,7 +22,7 @@ use crate::engine::replication::Wait;
 use crate::engine::state::node::Node;
 use crate::engine::state::store::Store;
 use crate::engine::state::store::user_index::SessionsByUser;
-use crate::engine::upkeep::leave;
+use crate::engine::upkeep::leave::{self, Leave};
 use crate::engine::upkeep::search::Search;
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
@@ -100,7 +100,12 @@ impl Mesh {
     ///
     /// [`LoadError::CannotTell`] when that is not known. Then the visitor must not be logged out: answer 503.
     pub async fn load(&self, id: SessionId) -> Result<Option<Session>, LoadError> {
-        self.read(id, Access::Note).await
+        let now = self.node.now();
+        match read::live_here(&self.node, id, Access::Note, now) {
+            Some(record) => Ok(Some(Session::loaded(self.clone(), id, record, now))),
+            // Most reads end above, and need not carry what the others take.
+            None => Box::pin(self.read(id, Access::Note)).await,
+        }
     }
 
     /// [`Mesh::load`], as sure of itself as `consistency` asks for.
@@ -350,15 +355,6 @@ impl Mesh {
     pub(crate) fn idle_limit_ms(&self) -> u64 {
         millis(self.node.config.max_inactive).max(1)
     }
-}
-
-/// What became of the sessions of a node that left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Leave {
-    /// Sessions that ended with the node, because nobody stayed to take them: it was the last one, or the others hang. Of
-    /// those, one that hangs may have copies. Otherwise 0: all are with the other nodes.
-    pub ended: usize,
 }
 
 /// Events from the moment of [`Mesh::events`] on.

@@ -1,6 +1,7 @@
 //! The handle of one session in one request.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -183,21 +184,27 @@ impl Session {
     }
 
     async fn commit_waiting(&self, wait: Wait) -> Result<Commit, CommitError> {
-        if self.is_old() {
-            Box::pin(self.look_again()).await?;
+        let mut looked = false;
+        loop {
+            let (id, record, change) = self.collected();
+            let committed =
+                user_limit::commit_with_user_limit(&self.mesh.node, id, record.as_ref(), &change, wait).await;
+            match committed {
+                // The handle was kept for longer than the session may be idle, and this node holds nothing of it.
+                Err(CommitError::Unknown) if !looked => Box::pin(self.look_again()).await?,
+                committed => return self.adopt(committed?, &change),
+            }
+            looked = true;
         }
-        let (id, record, change) = {
-            let state = lock(&self.state);
-            let attributes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-            let create = state.record.is_none().then(|| self.mesh.idle_limit_ms());
-            (
-                state.id,
-                state.record.clone(),
-                Change { attributes, idle_limit_ms: state.idle_limit_ms, create, ..Change::default() },
-            )
-        };
-        let committed = user_limit::commit_with_user_limit(&self.mesh.node, id, record.as_ref(), &change, wait).await?;
-        self.adopt(committed, &change)
+    }
+
+    /// What the next commit is about.
+    fn collected(&self) -> (SessionId, Option<Record>, Change) {
+        let state = lock(&self.state);
+        let attributes = state.changes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let create = state.record.is_none().then(|| self.mesh.idle_limit_ms());
+        let change = Change { attributes, idle_limit_ms: state.idle_limit_ms, create, ..Change::default() };
+        (state.id, state.record.clone(), change)
     }
 
     /// Whether the handle was read so long ago that the session may have ended since, on a node that holds nothing of it.
@@ -212,18 +219,21 @@ impl Session {
     fn adopt(&self, committed: Committed, change: &Change) -> Result<Commit, CommitError> {
         let mut state = lock(&self.state);
         for (key, value) in &change.attributes {
-            if state.changes.get(key) == Some(value) {
-                state.changes.remove(key);
+            if let Entry::Occupied(changed) = state.changes.entry(key.clone())
+                && changed.get() == value
+            {
+                changed.remove();
             }
         }
         if state.idle_limit_ms == change.idle_limit_ms {
             state.idle_limit_ms = None;
         }
         state.id = committed.id;
+        // The access rides on the change.
+        let access = committed.record.access;
         state.record = Some(committed.record);
         if committed.changed {
-            // The access rides on the change.
-            state.propagated = self.mesh.node.now();
+            state.propagated = access;
         } else {
             state.touch(&self.mesh.node);
         }

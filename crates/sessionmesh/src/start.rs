@@ -12,6 +12,7 @@ use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::incarnation;
 use sessionmesh_core::liveness::timing::Timing;
+use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::placement::Placement;
 use sessionmesh_core::placement::slots::Slots;
 use sessionmesh_core::placement::view::{Member, MemberState, View};
@@ -43,7 +44,6 @@ use crate::membership::{Carried, GossipState, MemberInfo, Membership, Membership
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
 use crate::user_index::UserIndex;
-use sessionmesh_core::membership::evidence::Evidence;
 
 /// How often a port is tried that is free for TCP and for UDP, when any port will do.
 const PORTS_TRIED: usize = 20;

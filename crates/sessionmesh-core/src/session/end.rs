@@ -48,6 +48,7 @@ pub const RETENTION_MS_MAX: u64 = (1 << 40) - 1;
 const SEED_INVALIDATED: u64 = 0x6d65_7368_0005;
 
 /// What a session of this digest adds to the digest of its slot, which is the XOR of all.
+#[inline]
 pub fn digest_in_slot(id: SessionId, digest: u64) -> u64 {
     xxh3_64_with_seed(id.as_bytes(), digest)
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::entry::{Entry, must_propagate};
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::SessionId;
+use sessionmesh_core::membership::lost::LostMembers;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::view::ViewHash;
 pub(crate) use sessionmesh_core::read::Found;
@@ -29,8 +31,6 @@ use super::state::peer::Peer;
 use super::state::topology::Topology;
 use crate::error::LoadError;
 use crate::lock::lock;
-use sessionmesh_core::entry::{Entry, must_propagate};
-use sessionmesh_core::membership::lost::LostMembers;
 
 /// Whether a read counts as an access of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) async fn load(
 
 /// [`load`], with what is known of a session that does not live.
 pub(crate) async fn look(node: &Arc<Node>, id: SessionId, access: Access) -> Result<(SessionId, Found), LoadError> {
-    if let Some(Found::Live(record)) = at_once(node, id, access) {
+    if let Some(record) = live_here(node, id, access, node.now()) {
         return Ok((id, Found::Live(record)));
     }
     // Most reads end above, and need not carry what the others take.
@@ -246,31 +246,48 @@ async fn is_weeded_out(node: &Node, id: SessionId, deadline: Instant) -> bool {
 
 /// What this node can say by its own copy; `None` if it must ask.
 fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
-    let topology = node.cluster.topology.load();
     let now = node.now();
-    if !topology.is_owner(id.slot()) || node.replication.expiry_holds.holds(id, now) || !node.is_current(&topology, now)
-    {
-        return None;
+    if let Some(record) = live_here(node, id, access, now) {
+        return Some(Found::Live(record));
     }
-    // What is held stays held while a node leaves; one that has stopped serves nothing.
-    if node.is_closed() && node.lifecycle.stop.is_cancelled() {
-        return None;
-    }
-    let look = |entry: &mut Entry| match entry.record.status() {
-        Status::Live if entry.record.is_past_limit(now) => None,
-        Status::Live => {
-            // As it was before this access.
-            let found = Found::Live(entry.record.clone());
-            Some((found, access == Access::Note && entry.access(now)))
-        }
-        Status::Expired | Status::Invalidated { .. } => Some((Found::ended(&entry.record, now), false)),
+    let ended = |held: Option<&Entry>| {
+        let record = held.map(|entry| &entry.record).filter(|record| record.status() != Status::Live)?;
+        Some(Found::ended(record, now))
     };
-    let (found, propagate) = node.store.visit(id, look)??;
-    if propagate {
-        replication::propagate_access(node, id);
+    if !may_answer(node, id, now) {
+        return None;
     }
+    let found = node.store.read(id, ended)?;
     node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
     Some(found)
+}
+
+/// The session, as it was before this access, if this node can serve its own copy.
+pub(crate) fn live_here(node: &Node, id: SessionId, access: Access, now: Moment) -> Option<Record> {
+    if !may_answer(node, id, now) {
+        return None;
+    }
+    let look = |entry: &mut Entry| {
+        let is_usable = entry.record.is_usable(now);
+        is_usable.then(|| (entry.record.clone(), access == Access::Note && entry.access(now)))
+    };
+    let (record, propagate) = node.store.visit(id, look)??;
+    if propagate {
+        replication::propagate_access(node, id, now);
+    }
+    node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
+    Some(record)
+}
+
+/// Whether this node may answer for its own copy of `id`.
+#[inline]
+fn may_answer(node: &Node, id: SessionId, now: Moment) -> bool {
+    let topology = node.cluster.topology.load();
+    // What is held stays held while a node leaves; one that has stopped serves nothing.
+    topology.is_owner(id.slot())
+        && !node.replication.expiry_holds.holds(id, now)
+        && node.is_current(&topology, now)
+        && !(node.is_closed() && node.lifecycle.stop.is_cancelled())
 }
 
 /// The live copy that this node holds, though others may know better. As above, a copy that is only to be passed on must
@@ -304,7 +321,7 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
 fn note(node: &Node, id: SessionId) {
     let now = node.now();
     if node.store.visit(id, |entry| entry.access(now)) == Some(true) {
-        replication::propagate_access(node, id);
+        replication::propagate_access(node, id, now);
     }
 }
 
@@ -317,7 +334,7 @@ pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, pr
     let look = |entry: &mut Entry| entry.record.is_usable(now).then(|| entry.access(now));
     let noted = if held_here { node.store.visit(id, look).flatten() } else { None };
     match noted {
-        Some(true) => replication::propagate_access(node, id),
+        Some(true) => replication::propagate_access(node, id, now),
         Some(false) => {}
         None if must_propagate(idle_limit_ms, *propagated, now) => {
             *propagated = now;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::acks::{Ack, Done, Holds, Targets};
 use sessionmesh_core::replication::outbox::{Item, Lane, Sent};
 use sessionmesh_core::replication::targets as rule;
@@ -38,22 +39,26 @@ pub(crate) fn check_open(node: &Node) -> Result<(), CommitError> {
     if node.is_closed() { Err(CommitError::Left) } else { Ok(()) }
 }
 
-/// Marks a change for all who must have it, and waits for the answers that `wait` asks for.
-pub(crate) async fn replicate(
-    node: &Node,
-    id: SessionId,
-    from: Stamp,
-    stamp: Stamp,
-    wait: Wait,
-) -> Result<usize, CommitError> {
+/// A change that was made on this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    pub(crate) stamp: Stamp,
+    /// What is sent of the session: all from this stamp on.
+    pub(crate) from: Stamp,
+    pub(crate) at: Moment,
+}
+
+/// Marks a change of session `id` for all who must have it, and waits for the answers that `wait` asks for.
+pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait) -> Result<usize, CommitError> {
+    let Made { stamp, from, at } = made;
     node.telemetry.counters.commits.fetch_add(1, Ordering::Relaxed);
     if wait.ack == Ack::Local {
-        mark_owners(node, id, from, Lane::Usual);
+        mark_owners(node, id, from, Lane::Usual, at);
         return Ok(0);
     }
     let (reply, mut answer) = oneshot::channel();
     let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
-    mark_owners(node, id, from, Lane::Awaited);
+    mark_owners(node, id, from, Lane::Awaited, at);
     // Without another node there is nobody to wait for.
     let targets = targets(node, id.slot());
     if targets.all().next().is_none() {
@@ -88,22 +93,22 @@ pub(crate) async fn replicate(
 ///
 /// The topology is read after the change was stored. If it changes meanwhile, the marks are made again, so either
 /// they or the walk of the view change sees the session.
-pub(crate) fn mark_owners(node: &Node, id: SessionId, from: Stamp, lane: Lane) {
-    mark_for_all(node, id.into(), from, lane, true);
+pub(crate) fn mark_owners(node: &Node, id: SessionId, from: Stamp, lane: Lane, now: Moment) {
+    mark_for_all(node, id.into(), from, lane, true, now);
 }
 
 /// Like [`mark_owners`], but for the owners only: of what a node merely forwards, whoever made the change sees to
 /// the stand-ins. Two stand-ins that named each other would forward it for ever.
 pub(crate) fn forward_to_owners(node: &Node, item: impl Into<Item>, from: Stamp, lane: Lane) {
-    mark_for_all(node, item.into(), from, lane, false);
+    mark_for_all(node, item.into(), from, lane, false, node.now());
 }
 
 /// Lets the owners know that a session was accessed.
-pub(crate) fn propagate_access(node: &Node, id: SessionId) {
-    mark_owners(node, id, Stamp::DIGEST_ONLY, Lane::Usual);
+pub(crate) fn propagate_access(node: &Node, id: SessionId, now: Moment) {
+    mark_owners(node, id, Stamp::DIGEST_ONLY, Lane::Usual, now);
 }
 
-fn mark_for_all(node: &Node, item: Item, from: Stamp, lane: Lane, stand_ins: bool) {
+fn mark_for_all(node: &Node, item: Item, from: Stamp, lane: Lane, stand_ins: bool, now: Moment) {
     let mut epoch = None;
     loop {
         let topology = node.cluster.topology.load();
@@ -111,13 +116,12 @@ fn mark_for_all(node: &Node, item: Item, from: Stamp, lane: Lane, stand_ins: boo
             return;
         }
         epoch = Some(topology.epoch);
-        let now = node.now();
         let mut missing = 0;
         for owner in topology.owners(item.slot()) {
-            let left_out = lock(&owner.liveness).is_left_out(now);
-            missing += usize::from(left_out);
-            let lane = if left_out { Lane::Bulk } else { lane };
-            owner.mark(item, from, lane, false, now);
+            missing += usize::from(owner.mark_as_owner(item, from, lane, now));
+        }
+        if missing == 0 && !topology.may_have_displaced(&node.timing, now) {
+            continue;
         }
         let status = node.statuses(&topology, now);
         let displaced = topology.displaced(item.slot(), &status, &node.timing, now);

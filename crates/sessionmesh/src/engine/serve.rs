@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::id::NodeHash;
+use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Answers, Message, Ping, Pong, Refused};
 use tokio::io::{AsyncRead, AsyncWriteExt};
@@ -27,7 +28,6 @@ use super::write::apply;
 use crate::lock::lock;
 use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
-use sessionmesh_core::membership::evidence::Evidence;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use sessionmesh_core::liveness::peer::PongSeen;
+use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::view::{MemberState, ViewHash};
 use sessionmesh_core::wire::codec;
@@ -25,7 +26,6 @@ use crate::engine::state::peer::Peer;
 use crate::engine::state::spare_descriptors::is_want_of_descriptors;
 use crate::lock::lock;
 use crate::network::ByteStream;
-use sessionmesh_core::membership::evidence::Evidence;
 
 /// The shortest time between two pings, in milliseconds, whatever deadline a peer says it has.
 const PING_MS_MIN: u64 = 10;

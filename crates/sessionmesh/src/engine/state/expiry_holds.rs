@@ -21,9 +21,14 @@ pub(crate) struct ExpiryHolds {
 }
 
 impl ExpiryHolds {
-    /// Whether `id` is held.
+    /// Whether `id` is held. Each read asks, and nearly always none is.
+    #[inline]
     pub(crate) fn holds(&self, id: SessionId, now: Moment) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && lock(&self.until).get(&id).is_some_and(|until| now < *until)
+        !self.is_empty() && self.is_among_the_held(id, now)
+    }
+
+    fn is_among_the_held(&self, id: SessionId, now: Moment) -> bool {
+        lock(&self.until).get(&id).is_some_and(|until| now < *until)
     }
 
     /// The verdict came.
@@ -33,6 +38,11 @@ impl ExpiryHolds {
             until.remove(&id);
             self.count.store(until.len(), Ordering::Release);
         }
+    }
+
+    /// Whether no session is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
     }
 
     /// Waits until `id` is not held, at most until `deadline`.

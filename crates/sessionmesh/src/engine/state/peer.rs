@@ -69,9 +69,25 @@ impl Peer {
     /// Marks an item dirty for this peer. While the peer is suspected it is owed everything, since commits may be
     /// acknowledged without it.
     pub(crate) fn mark(&self, item: impl Into<Item>, from: Stamp, lane: Lane, owed: bool, now: Moment) {
+        self.mark_in_lane(item.into(), from, owed, now, |_| lane);
+    }
+
+    /// Marks an item that this peer owns; in the bulk lane if the peer is left out, since nobody waits for it then. Says
+    /// whether it is.
+    pub(crate) fn mark_as_owner(&self, item: Item, from: Stamp, lane: Lane, now: Moment) -> bool {
+        let mut left_out = false;
+        self.mark_in_lane(item, from, false, now, |liveness| {
+            left_out = liveness.is_left_out(now);
+            if left_out { Lane::Bulk } else { lane }
+        });
+        left_out
+    }
+
+    fn mark_in_lane(&self, item: Item, from: Stamp, owed: bool, now: Moment, lane: impl FnOnce(&PeerLiveness) -> Lane) {
         {
             let mut outbox = lock(&self.outbox);
             let mut liveness = lock(&self.liveness);
+            let lane = lane(&liveness);
             if outbox.is_clear() {
                 liveness.progressed(now);
             }

@@ -19,7 +19,7 @@ use sessionmesh_core::wire::message::{ExpireAsk, ExpireItem, Message};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::engine::replication::{self, Wait, replicate};
+use crate::engine::replication::{self, Made, Wait, replicate};
 use crate::engine::request;
 use crate::engine::state::log_throttle::LogThrottle;
 use crate::engine::state::node::Node;
@@ -164,7 +164,8 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
     let (node, id) = (node.clone(), item.id);
     node.lifecycle.life.clone().spawn("expiry", async move {
         // It goes on replicating after a time-out. The event is told either way, since the end stands.
-        let _ = replicate(&node, id, Stamp::DIGEST_ONLY, stamp, Wait::for_owners(&node)).await;
+        let _ = replicate(&node, id, Made { stamp, from: Stamp::DIGEST_ONLY, at: node.now() }, Wait::for_owners(&node))
+            .await;
         node.emit(Event::Expired { id });
     });
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::failpoint::{self, Bug};
+use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::placement::drain::{self, Drain};
 use sessionmesh_core::wire::message::Message;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -15,8 +16,15 @@ use crate::engine::state::node::Node;
 use crate::error::LeaveError;
 use crate::lock::lock;
 use crate::membership::{GossipState, Membership};
-use crate::mesh::Leave;
-use sessionmesh_core::membership::evidence::Evidence;
+
+/// What became of the sessions of a node that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leave {
+    /// Sessions that ended with the node, because nobody stayed to take them: it was the last one, or the others hang. Of
+    /// those, one that hangs may have copies. Otherwise 0: all are with the other nodes.
+    pub ended: usize,
+}
 
 /// How long a last word to the peers may take.
 const GOODBYE: Duration = Duration::from_millis(200);

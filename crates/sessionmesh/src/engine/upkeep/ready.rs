@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::liveness::current::{self, Donor};
+use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::placement::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -14,7 +15,6 @@ use tracing::{info, warn};
 use super::search::Search;
 use crate::engine::state::node::Node;
 use crate::membership::{GossipState, Membership};
-use sessionmesh_core::membership::evidence::Evidence;
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
 pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Arc<Search>, ready: watch::Sender<bool>) {

@@ -232,7 +232,7 @@ impl ViewTask {
         let waiting = lock(&node.replication.acks).sessions();
         for id in waiting {
             coverage::reached(Path::CommitReaimed);
-            replication::mark_owners(node, id, Stamp::DIGEST_ONLY, Lane::Awaited);
+            replication::mark_owners(node, id, Stamp::DIGEST_ONLY, Lane::Awaited, node.now());
         }
         replication::review_acks(node);
         coverage::reached_if(Path::ScanInterrupted, || node.replication.scanned.get() != before.epoch);

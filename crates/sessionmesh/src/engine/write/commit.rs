@@ -8,10 +8,11 @@ use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
+use sessionmesh_core::terms::Terms;
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::read::{self, SUCCESSORS_MAX};
-use crate::engine::replication::{Wait, check_open, replicate};
+use crate::engine::replication::{Made, Wait, check_open, replicate};
 use crate::engine::state::node::Node;
 use crate::error::{CommitError, LimitExceeded};
 use crate::event::Event;
@@ -62,7 +63,7 @@ pub(crate) async fn commit(
         Written::At(stamp, record) => (stamp, record),
     };
     let from = if change.create.is_some() { Stamp::ZERO } else { stamp };
-    let copies = replicate(node, id, from, stamp, wait).await;
+    let copies = replicate(node, id, Made { stamp, from, at: record.access }, wait).await;
     Ok(Committed { id, record, copies, changed: true })
 }
 
@@ -82,31 +83,38 @@ pub(super) async fn on_latest<T>(
     until: Instant,
     mut attempt: impl FnMut(SessionId, Option<&Record>) -> Result<Attempt<T>, CommitError>,
 ) -> Result<(SessionId, T), CommitError> {
-    let mut latest = None;
+    if !node.replication.expiry_holds.is_empty() {
+        node.replication.expiry_holds.passed(id, until).await;
+    }
+    match attempt(id, base)? {
+        Attempt::Done(done) => Ok((id, done)),
+        // Few commits follow a renewal; boxed, so that the others need not carry what it takes.
+        Attempt::Renewed(successor) => Box::pin(on_successor(node, successor, until, attempt)).await,
+    }
+}
+
+/// [`on_latest`], once a session is known to have been renewed.
+async fn on_successor<T>(
+    node: &Arc<Node>,
+    successor: Successor,
+    until: Instant,
+    mut attempt: impl FnMut(SessionId, Option<&Record>) -> Result<Attempt<T>, CommitError>,
+) -> Result<(SessionId, T), CommitError> {
+    let mut successor = successor;
     for _ in 0..SUCCESSORS_MAX {
-        let (id, base) = match &latest {
-            None => (id, base),
-            Some((id, base)) => (*id, Option::as_ref(base)),
+        coverage::reached(Path::CommitFollowedRenewal);
+        // As far as it can be found before the deadline of the commit.
+        let (id, base) = match timeout_at(until, read::resolve(node, successor.id())).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) | Err(_) => (successor.id(), None),
         };
         node.replication.expiry_holds.passed(id, until).await;
-        match attempt(id, base)? {
+        match attempt(id, base.as_ref())? {
             Attempt::Done(done) => return Ok((id, done)),
-            Attempt::Renewed(successor) => {
-                coverage::reached(Path::CommitFollowedRenewal);
-                latest = Some(resolve(node, successor.id(), until).await);
-            }
+            Attempt::Renewed(next) => successor = next,
         }
     }
     Err(CommitError::Unknown)
-}
-
-/// The session that took the place of a renewed one, as far as it can be found before the deadline of the commit.
-async fn resolve(node: &Arc<Node>, successor: SessionId, deadline: Instant) -> (SessionId, Option<Record>) {
-    // Few commits follow a renewal; boxed, so that the others need not carry what it takes.
-    match Box::pin(timeout_at(deadline, read::resolve(node, successor))).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_)) | Err(_) => (successor, None),
-    }
 }
 
 enum Written {
@@ -198,7 +206,7 @@ pub(crate) async fn update<R>(
         })
     };
     let (id, (stamp, record, result)) = on_latest(node, id, base, wait.until, attempt).await?;
-    let copies = replicate(node, id, stamp, stamp, wait).await;
+    let copies = replicate(node, id, Made { stamp, from: stamp, at: record.access }, wait).await;
     Ok((Committed { id, record, copies, changed: true }, result))
 }
 
@@ -238,28 +246,35 @@ fn check_limits(
     session: Option<&Session>,
     puts: &[&(Arc<str>, Option<ValueBytes>)],
 ) -> Result<(), CommitError> {
-    let topology = node.cluster.topology.load();
-    // What one node lets a visitor store, he can go on with on each other one.
-    let limits = topology.view.in_force();
-    let exceeded = |what, found: usize, allowed| exceeded(what, found as u64, allowed);
-    let live_before = session.map_or(0, |session| session.live().count());
+    // What one node lets a visitor store, he can go on with on each other one: the largest limit of all members counts. It is
+    // looked up only for what is beyond this node's own.
+    let exceeded = |what, found: usize, limit: fn(&Terms) -> u64| {
+        let own = limit(&node.identity.terms);
+        if found as u64 <= own {
+            return Ok(());
+        }
+        exceeded(what, found as u64, limit(node.cluster.topology.load().view.in_force()))
+    };
     let size = |key: &str, value: &ValueBytes| key.len() + value.len();
-    let bytes_before = session.map_or(0, |session| session.live().map(|(key, value)| size(key, value)).sum());
-    let (mut live, mut bytes) = (live_before, bytes_before);
+    let (mut more, mut less) = ((0, 0), (0, 0));
     for (key, value) in puts {
-        exceeded("bytes of a key (max_key_bytes)", key.len(), limits.max_key_bytes)?;
-        let value_bytes = value.as_ref().map_or(0, |value| value.len());
-        exceeded("bytes of a value (max_value_bytes)", value_bytes, limits.max_value_bytes)?;
-        let before = session.and_then(|session| session.get(key));
-        live = live + usize::from(value.is_some()) - usize::from(before.is_some());
-        bytes = bytes + value.as_ref().map_or(0, |value| size(key, value)) - before.map_or(0, |value| size(key, value));
+        exceeded("bytes of a key (max_key_bytes)", key.len(), |limits| limits.max_key_bytes)?;
+        if let Some(value) = value {
+            exceeded("bytes of a value (max_value_bytes)", value.len(), |limits| limits.max_value_bytes)?;
+            more = (more.0 + 1, more.1 + size(key, value));
+        }
+        if let Some(before) = session.and_then(|session| session.get(key)) {
+            less = (less.0 + 1, less.1 + size(key, before));
+        }
     }
     // Writes of several nodes at once may add up to more than a limit. Such a session may not grow, but shrink.
-    if live > live_before {
-        exceeded("attributes (max_attributes)", live, limits.max_attributes)?;
+    let live = || session.into_iter().flat_map(Session::live);
+    if more.0 > less.0 {
+        exceeded("attributes (max_attributes)", live().count() + more.0 - less.0, |limits| limits.max_attributes)?;
     }
-    if bytes > bytes_before {
-        exceeded("bytes of a session (max_session_bytes)", bytes, limits.max_session_bytes)?;
+    if more.1 > less.1 {
+        let bytes: usize = live().map(|(key, value)| size(key, value)).sum();
+        exceeded("bytes of a session (max_session_bytes)", bytes + more.1 - less.1, |limits| limits.max_session_bytes)?;
     }
     Ok(())
 }

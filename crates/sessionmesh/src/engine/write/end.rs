@@ -10,15 +10,15 @@ use sessionmesh_core::replication::merged::{self, Announcement, Effects, Snapsho
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor};
 use sessionmesh_core::stamp::Stamp;
+use tokio::time::Instant;
 
 use super::commit::{Attempt, on_latest};
 use crate::engine::read::{self, Access};
-use crate::engine::replication::{self, Wait, check_open, replicate};
+use crate::engine::replication::{self, Made, Wait, check_open, replicate};
 use crate::engine::state::node::Node;
 use crate::error::CommitError;
 use crate::event::Event;
 use crate::network::BoxFuture;
-use tokio::time::Instant;
 
 /// What came of an end that was made.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(crate) async fn end_session(
     let (stamp, before, after, was) = ended?;
     let role = node.cluster.topology.load().role(id.slot());
     run(node, id, None, merged::after_end(before, after, overtaken.as_deref(), was.as_ref(), successor, role));
-    let copies = replicate(node, id, Stamp::ZERO, stamp, wait).await;
+    let copies = replicate(node, id, Made { stamp, from: Stamp::ZERO, at: now }, wait).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
     Ok(EndOutcome { content, before: was.is_some(), copies })
 }
@@ -97,7 +97,7 @@ pub(crate) fn run(node: &Arc<Node>, id: SessionId, from: Option<NodeHash>, effec
         None => {}
     }
     if propagate_access {
-        replication::propagate_access(node, id);
+        replication::propagate_access(node, id, node.now());
     }
     if let Some((loser, winner)) = loser {
         retire_loser(node, loser, winner);
@@ -173,6 +173,6 @@ async fn merge_into(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
     let until = Instant::now() + node.config.commit_deadline;
     if let Ok((id, true)) = on_latest(node, id, theirs.as_ref(), until, merge).await {
         coverage::reached(Path::LateWritePoured);
-        replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual);
+        replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual, node.now());
     }
 }

@@ -94,7 +94,10 @@ pub(crate) async fn commit_with_user_limit(
     change: &Change,
     wait: Wait,
 ) -> Result<Committed, CommitError> {
-    let login = Login::coming(node, base, &change.attributes, wait.until).await;
+    let login = match node.config.max_sessions_per_user {
+        0 => None,
+        _ => Login::coming(node, base, &change.attributes, wait.until).await,
+    };
     let committed = commit::commit(node, id, base, change, wait).await?;
     if let Some(login) = login {
         login.limit(node, &committed.record, wait.until).await;
