@@ -46,7 +46,7 @@ pub(crate) async fn run(node: &Arc<Node>, membership: &Membership, deadline: Dur
     let handed_over = timeout_at(until, handing_over).await.unwrap_or(false);
     let ended = if handed_over { node.store.live() } else { 0 };
     if ended > 0 {
-        warn!(sessions = ended, "nobody stays to take the sessions; they end with this node");
+        warn!(sessions = ended, "no other node stays to take the sessions; they end with this node");
     }
     node.lifecycle.closed.store(true, Ordering::SeqCst);
     say_goodbye(node, membership).await;
