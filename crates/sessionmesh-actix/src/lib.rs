@@ -1,7 +1,7 @@
 //! Replicated sessions for actix-web, without a session server.
 //!
-//! [`MeshStore`] is a session store for actix-session. Whoever has an application with another store changes the line
-//! that makes the store, and starts a [`Mesh`](sessionmesh::Mesh) before it:
+//! [`MeshStore`] is a session store for actix-session. An application that uses another store changes the line that
+//! makes the store, and starts a [`Mesh`](sessionmesh::Mesh) before it:
 //!
 //! ```no_run
 //! use actix_session::{Session, SessionMiddleware};
@@ -36,8 +36,8 @@
 //! }
 //! ```
 //!
-//! The mesh runs on the runtime that it is started on. Start it in `main`, as above: the runtime of one of the workers
-//! ends with the worker. `#[actix_web::main]` and `#[tokio::main]` both do.
+//! The mesh runs on the runtime on which it is started. Start it in `main`, as above: the runtime of a worker ends with
+//! the worker. Both `#[actix_web::main]` and `#[tokio::main]` work.
 //!
 //! `examples/actix_identity.rs` is a complete login with actix-identity, with a logout of all sessions of the user on all
 //! nodes:
@@ -54,14 +54,14 @@
 //! | a slow request saves after the logout | a new session, logged in, with a new cookie | stays logged out, same key |
 //! | log out on one node, request on another | - (one Redis) | logged out at once |
 //! | the server with the session dies | the session server survives it | another node has it |
-//! | `TtlExtensionPolicy::OnEveryRequest` | one command to Redis per request | a note on this node; others hear of it after a tenth of the time |
-//! | `renew` | takes along what this request loaded | and what others had written until then |
+//! | `TtlExtensionPolicy::OnEveryRequest` | one command to Redis per request | noted on this node; others hear of it after a tenth of the time |
+//! | `renew` | keeps what this request loaded | also keeps what others had written until then |
 //! | the key in the cookie | 64 letters and digits | the 22 characters of [`SessionId::encode`](sessionmesh::SessionId::encode) |
 //!
 //! # Other crates in this interface
 //!
-//! The `SessionStore` of actix-session 0.11, with what it is made of (anyhow 1, the durations of actix-web 4's cookies), and
-//! `sessionmesh` of this version: that is what a store is for.
+//! The `SessionStore` of actix-session 0.11 and the types in it (anyhow 1, the durations of the cookies of actix-web
+//! 4), and `sessionmesh` of this version: that is what a store is for.
 
 mod store;
 

@@ -17,34 +17,34 @@ use tracing::debug;
 ///
 /// # What is merged
 ///
-/// Each request loads and saves the whole state, and the store merges three ways: see [`sessionmesh::record_store`],
-/// also on what becomes of `Session::renew`, and why a logout wins over it. For that a loaded state has one more entry,
-/// [`sessionmesh::record_store::BASE_KEY`], which is never stored. `Session::entries` shows it: JSON text that tells
-/// nothing of the session.
+/// Each request loads and saves the whole state, and the store does a three-way merge. [`sessionmesh::record_store`]
+/// describes it, and also what happens at `Session::renew` and why a logout wins over it. For the merge, a loaded state
+/// has one more entry, [`sessionmesh::record_store::BASE_KEY`], which is never stored. `Session::entries` shows it:
+/// JSON text that reveals nothing about the session.
 ///
-/// What no store can help: a request that was sent with the key from before a `renew`, and stores something, is a new visitor
-/// to actix-session. It gets a session of its own, and its cookie takes the place of the good one, so the visitor is logged
-/// out.
+/// No store can prevent this: a request that was sent with the key from before a `renew`, and that stores something, is
+/// a new visitor to actix-session. It gets a session of its own, whose cookie replaces the good one, so the visitor is
+/// logged out.
 ///
 /// # Errors
 ///
-/// A change that comes after the end of its session changes nothing, and succeeds with the same key: nobody is logged in
-/// again. Loading and changing fail if it is not known whether the session exists; changing fails, too, if the node has
-/// left, or a limit of the configuration would be exceeded. actix-session answers 500 then, and keeps the cookie.
+/// A change that comes after the end of its session changes nothing, and succeeds with the same key: nobody is logged
+/// in again. Loads and changes fail if it is not known whether the session exists. Changes also fail if the node has
+/// left, or if they would exceed a configured limit. actix-session then answers 500 and keeps the cookie.
 #[derive(Clone)]
 pub struct MeshStore {
     records: RecordStore,
 }
 
 impl MeshStore {
-    /// The sessions of `mesh`.
+    /// A store for the sessions of `mesh`.
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
         Self { records: RecordStore::new(mesh) }
     }
 
-    /// What becomes of a visitor whose session may have been lost with nodes that vanished; [`WhenUnsure::Refuse`], which
-    /// answers 500 and keeps the cookie, if this is not called.
+    /// How the store treats a visitor whose session may have been lost with nodes that vanished. Default:
+    /// [`WhenUnsure::Refuse`], which answers 500 and keeps the cookie.
     #[must_use]
     pub fn when_unsure(self, when_unsure: WhenUnsure) -> Self {
         Self { records: self.records.when_unsure(when_unsure) }
@@ -104,7 +104,7 @@ impl SessionStore for MeshStore {
 fn session_id(key: &SessionKey) -> Option<SessionId> {
     let id = SessionId::decode(key.as_ref()).ok();
     if id.is_none() {
-        debug!("the key in a session cookie is not of this store; there is no such session");
+        debug!("the key in a session cookie is not from this store; there is no such session");
     }
     id
 }

@@ -1,5 +1,5 @@
-//! Replicated sessions for axum, without a session server: a layer and an extractor of its own, for those who start
-//! fresh, and a store for those who [come from tower-sessions](#with-tower-sessions).
+//! Replicated sessions for axum, without a session server: a layer and an extractor for new applications, and a store
+//! for applications that [use tower-sessions](#with-tower-sessions).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -52,41 +52,43 @@
 //!
 //! # What happens in a request
 //!
-//! Nothing, until something asks for the [`Session`]. Then it is loaded once, however many extractors there are, from
-//! this node's memory if it owns the session, else from a node that does.
+//! Nothing, until something asks for the [`Session`]. Then it is loaded once, however many extractors there are: from
+//! this node's memory if it owns the session, otherwise from a node that does.
 //!
-//! What the request changes is collected and becomes **one commit when the response is ready, before its head leaves**.
-//! So whoever follows a redirect to another node sees the change, a login ([`Session::renew`]) and what it stores are one
-//! step, and two requests at the same time that change different attributes never overwrite each other. A visitor who
-//! has no session gets one, and a cookie, with the first attribute that is stored, not before.
+//! The changes of the request are collected, and become **one commit when the response is ready, before its head
+//! leaves**. So a visitor who follows a redirect to another node sees the change. A login ([`Session::renew`]) and what
+//! it stores are one step. Two requests at the same time that change different attributes never overwrite each other. A
+//! visitor without a session gets one, and a cookie, when the first attribute is stored, not before.
 //!
 //! | the request | its changes |
 //! |---|---|
 //! | answers 1xx to 4xx | are committed |
 //! | answers 5xx | are dropped, a renewal too; [`SessionLayer::commit_on_server_error`] commits them |
 //! | panics, or the visitor hangs up first | are dropped |
-//! | called [`Session::invalidate`] | the session has ended at that moment; the cookie goes whatever the answer |
-//! | called [`Session::commit`] | what it had changed by then is made; a new id is told whatever the answer |
+//! | called [`Session::invalidate`] | are dropped: the session has ended at that moment; any answer removes the cookie |
+//! | called [`Session::commit`] | made before the call are committed; any answer carries a new id |
 //!
-//! If the session has ended meanwhile, by a logout elsewhere, the response goes out as it is, nothing is stored, and no
-//! cookie is set. The same holds if another request renewed its id: what was written follows into the renewed session, but
-//! only the request that renewed it tells the new id. A request that comes with an id which was renewed in the last minute
-//! has no session, stores nothing and gets no cookie, since its cookie would replace the good one
-//! ([`Session::was_renewed_elsewhere`]). A session that was moved ([`sessionmesh::Session::move_home`]) goes on:
-//! every request with the old id tells the new one. For other failures see [`ErrorKind`] and [`SessionLayer::error_page`].
+//! If a logout elsewhere has ended the session meanwhile, the response goes out as it is, nothing is stored, and no
+//! cookie is set. The same holds if another request renewed the id. What was written then follows into the renewed
+//! session, but only the response to the request that renewed the id carries the new one. A request that arrives with
+//! an id that was renewed in the last minute has no session, stores nothing and gets no cookie, because its cookie
+//! would replace the good one ([`Session::was_renewed_elsewhere`]). A session that was moved
+//! ([`sessionmesh::Session::move_home`]) continues: the response to every request with the old id carries the new one.
+//! For other failures see [`ErrorKind`] and [`SessionLayer::error_page`].
 //!
-//! The body of a response is streamed after that. What it changes is committed by [`Session::commit`], or when its last
-//! handle is dropped; it can neither make a session nor renew one, since the visitor could not be told. Each use of the handle
-//! is an access: see [`Session`].
+//! The body of a response is streamed after that. Changes during the stream are committed by [`Session::commit`], or
+//! when the last handle is dropped. The stream can neither make a session nor renew one, because the head with the
+//! cookie has left. Each use of the handle is an access: see [`Session`].
 //!
 //! # The cookie
 //!
-//! [`SessionCookie`] says what it looks like, and what happens if there are several of its name. Reading a session counts as an access, at no cost; with
-//! [`SessionCookie::max_age`] the cookie is sent again with every response to a request that used the session, so the
-//! browser's copy lives on as the session does. A response with a `Set-Cookie` of this layer gets `Cache-Control: no-store`
-//! unless it says `private` or `no-store` itself: a shared cache that keeps one would log everybody in as the same visitor.
-//! Other responses to requests that used the session get `Cache-Control: private, no-cache`, unless the handler sets that
-//! header, and all of them `Vary: Cookie`; see [`SessionLayer::cache_headers`].
+//! [`SessionCookie`] says what the cookie looks like, and what happens if a request carries several of its name.
+//! Reading a session is an access, at no cost. With [`SessionCookie::max_age`], every response to a request that used
+//! the session sends the cookie again, so the browser's copy lives as long as the session. A response with a
+//! `Set-Cookie` of this layer gets `Cache-Control: no-store`, unless it says `private` or `no-store` itself: a shared
+//! cache that keeps one would log everybody in as the same visitor. Other responses to requests that used the session
+//! get `Cache-Control: private, no-cache`, unless the handler sets that header, and all of them `Vary: Cookie`; see
+//! [`SessionLayer::cache_headers`].
 //!
 //! "Remember me" is [`Session::remember_for`], at the login:
 //!
@@ -105,9 +107,10 @@
 //!
 //! # Behind a balancer
 //!
-//! Any node serves any session, so any balancer will do. [`RouteCookie`] names the node to those that keep a visitor with
-//! one node. With [`RouteCookie::moves_sessions`] a visitor who is served by another node than the cookie says, as after
-//! a crash, gets a session id that is at home there: then this node need not ask others at each further request.
+//! Any node serves any session, so any balancer will do. [`RouteCookie`] names the node, for balancers that keep a
+//! visitor on one node. With [`RouteCookie::moves_sessions`], a visitor who arrives at another node than the cookie
+//! names, as after a crash, gets a session id whose primary is the new node. Then this node need not ask others at each
+//! further request.
 //!
 //! ```no_run
 //! # fn site(mesh: sessionmesh::Mesh) -> Result<(), Box<dyn std::error::Error>> {
@@ -120,8 +123,8 @@
 //!
 //! # With tower-sessions
 //!
-//! [`MeshStore`] is a session store for tower-sessions. Whoever has an application with another store changes the line
-//! that makes the store, and starts a [`Mesh`](sessionmesh::Mesh) before it:
+//! [`MeshStore`] is a session store for tower-sessions. An application that uses another store changes the line that
+//! makes the store, and starts a [`Mesh`](sessionmesh::Mesh) before it:
 //!
 #![cfg_attr(
     feature = "tower-sessions-0_15",
@@ -149,7 +152,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn count(session: Session) -> Result<String, StatusCode> {
-    // Whether the visitor has a session may not be known while the cluster changes: the client shall come again.
+    // While the cluster changes, it may not be known whether the visitor has a session: ask the client to come again.
     let visits = session.get::<u32>("visits").await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?.unwrap_or(0) + 1;
     session.insert("visits", visits).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(format!("{visits} visits"))
@@ -158,9 +161,9 @@ async fn count(session: Session) -> Result<String, StatusCode> {
 "#
 )]
 //!
-//! tower-sessions 0.15 is the feature `tower-sessions-0_15`, on by default. Its version 0.14, which axum-login 0.18
-//! uses, is `tower-sessions-0_14`; `examples/axum_login.rs` is a complete login on it, with a logout of all sessions of the
-//! user on all nodes:
+//! The feature `tower-sessions-0_15`, on by default, is for tower-sessions 0.15. The feature `tower-sessions-0_14` is
+//! for version 0.14, which axum-login 0.18 uses. `examples/axum_login.rs` is a complete login on it, with a logout of
+//! all sessions of the user on all nodes:
 //!
 //! ```sh
 //! cargo run -p sessionmesh-axum --example axum_login --features tower-sessions-0_14
@@ -172,20 +175,21 @@ async fn count(session: Session) -> Result<String, StatusCode> {
 //! |---|---|---|
 //! | two requests of a visitor write different attributes | the later save overwrites the other's | both stay |
 //! | a slow request saves after the logout | logged in again | stays logged out |
-//! | log out on one node, request on another | a cache in between may not know | logged out at once |
+//! | log out on one node, request on another | a cache in between may not know of it | logged out at once |
 //! | the server with the session dies | lost, or a session server survives it | another node has it |
 //! | unchanged save (`with_always_save`) | writes the record | notes the access |
-//! | `cycle_id` | takes along what this request loaded | and what others had written until then |
+//! | `cycle_id` | keeps what this request loaded | also keeps what others had written until then |
 //! | it cannot be known whether a session exists | - | an error from the session's methods, and the cookie stays |
 //!
-//! Expiry is the same: a session ends at the expiry date of its last save, and reading does not prolong it. Clocks of the
-//! nodes need not agree on it.
+//! Expiry is the same: a session ends at the expiry date of its last save, and reading does not prolong it. The clocks
+//! of the nodes need not agree on that date.
 //!
 //! # Other crates in this interface
 //!
-//! An adapter speaks the language of both sides: http 1, axum-core 0.5 (that of axum 0.8), tower-layer and tower-service 0.3,
-//! serde 1, tower-sessions-core 0.14 and 0.15 behind their features, and `sessionmesh` of this version. [`Key`] and
-//! [`SameSite`] are those of cookie 0.18, as in axum-extra and tower-cookies, so that an application has one key for all.
+//! An adapter has types of both sides in its interface: http 1, axum-core 0.5 (that of axum 0.8), tower-layer and
+//! tower-service 0.3, serde 1, tower-sessions-core 0.14 and 0.15 behind their features, and `sessionmesh` of this
+//! version. [`Key`] and [`SameSite`] are those of cookie 0.18, as in axum-extra and tower-cookies, so that an
+//! application has one key for all.
 
 #[cfg(feature = "layer")]
 mod layer;

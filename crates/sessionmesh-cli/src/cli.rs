@@ -17,8 +17,8 @@ use crate::terminal;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it did what was asked
-  1  it could not: a step of the demo failed, sessions were not handed over,
+  0  success
+  1  failure: a step of the demo failed, sessions were not handed over,
      datagrams did not arrive
   2  wrong usage or configuration: an unknown option or key, an address or a
      node name that is in use";
@@ -30,41 +30,42 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Log to stderr from error, warn, info, debug or trace on [default: RUST_LOG, or warn]
+    /// Lowest level to log to stderr: error, warn, info, debug or trace [default: RUST_LOG, or warn]
     #[arg(long, global = true, value_name = "LEVEL", display_order = 100)]
     log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a small cluster on this machine, kill a node, and see that nobody is logged out
+    /// Start a small cluster on this machine, kill a node, and check that nobody is logged out
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
     /// Run one node with the example application
     #[command(after_help = concat!(
-        "The file is TOML: the keys of sessionmesh; `http`, the address of the\n",
-        "application; and `route_cookie`, the name of a cookie that tells a balancer\n",
-        "the node, if there is to be one:\n\n",
+        "The file is TOML. It has the keys of sessionmesh; `http`, the address of the\n",
+        "application; and `route_cookie`, optional, the name of a cookie that names\n",
+        "the node for a balancer:\n\n",
         "  name = \"web-1\"\n  bind = \"127.0.0.1:7700\"\n  http = \"127.0.0.1:8080\"\n\n",
-        "Each key is also an environment variable, which wins: SESSIONMESH_NAME, ...\n",
+        "Each key is also an environment variable, which overrides the file:\n",
+        "SESSIONMESH_NAME, ...\n\n",
         "SIGTERM or Ctrl-C hands all sessions over and then stops; a second one stops\n",
         "at once.\n\n",
         "Exit codes:\n",
-        "  0  stopped, and every session was handed over, or there was none\n",
-        "  1  stopped, and some sessions were not handed over\n",
-        "  2  not started: the configuration is wrong, or an address or the name is in\n",
-        "     use\n",
+        "  0  stopped; every session was handed over, or there was none\n",
+        "  1  stopped, but some sessions were not handed over\n",
+        "  2  not started: the configuration is wrong, or an address or the node name\n",
+        "     is in use\n",
         "  3  stopped by itself: a part of the node failed; start it again\n",
-        "  4  stopped, and no other node stayed to take the sessions: they have ended.\n",
-        "     So it is with the last node when all are stopped"
+        "  4  stopped; no other node stayed to take the sessions, so they have ended.\n",
+        "     This is normal for the last node when all nodes are stopped"
     ))]
     Node(NodeArgs),
-    /// Check whether multicast datagrams arrive, before trusting discovery to them
+    /// Check whether multicast datagrams arrive, before you use them for discovery
     #[command(after_help = concat!(
-        "Without --send and --listen each interface sends to itself, and so does the\n",
-        "one that a node with the settings of this environment would take. That shows\n",
-        "that this host can do multicast, not that the network carries it. For that,\n",
-        "run --listen on one machine and --send on another.\n\n",
+        "Without --send and --listen, each interface sends to itself, and so does the\n",
+        "one that a node with the settings of this environment would use. This shows\n",
+        "that this host can do multicast, not that the network carries it. To check\n",
+        "the network, run --listen on one machine and --send on another.\n\n",
         "Exit codes:\n",
         "  0  every interface works; with --listen: something was heard\n",
         "  1  an interface failed; with --listen: nothing was heard\n",
@@ -125,7 +126,7 @@ fn start_log(wanted: Option<&str>, log: &Log, colours: bool) -> Result<(), Failu
     let (filter, wrong) = match wanted {
         Some(text) => {
             let parsed = EnvFilter::builder().parse(text);
-            let refused = |error| Failure::Refused(format!("--log {text}: {error}; give a level, for example `info`"));
+            let refused = |error| Failure::Refused(format!("--log {text}: {error}; use a level, for example `info`"));
             (parsed.map_err(refused)?, None)
         }
         None => match usual.clone().from_env() {
@@ -140,7 +141,7 @@ fn start_log(wanted: Option<&str>, log: &Log, colours: bool) -> Result<(), Failu
         .with_ansi(colours)
         .init();
     if let Some(error) = wrong {
-        tracing::warn!(%error, "RUST_LOG is not understood; logging from warn on");
+        tracing::warn!(%error, "RUST_LOG is invalid; logging warn and above");
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(crate) struct MulticastArgs {
     /// Check only the interface with this address [default: every IPv4 interface]
     #[arg(long, value_name = "IP")]
     pub(crate) interface: Option<Ipv4Addr>,
-    /// Configuration file of a node: check the interface that this node would take, too
+    /// Configuration file of a node: also check the interface that this node would use
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interface", "send", "listen"])]
     pub(crate) config: Option<PathBuf>,
     /// Only send, for a --listen on another machine
@@ -26,7 +26,7 @@ pub(crate) struct MulticastArgs {
     /// Only listen, for a --send on another machine
     #[arg(long)]
     pub(crate) listen: bool,
-    /// How long to send or listen [default: 10 with --send or --listen; else 1, which ends early once all is well]
+    /// Seconds to send or listen [default: 10 with --send or --listen; otherwise at most 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) seconds: Option<u64>,
     /// How many networks a datagram may cross; more than 1 needs routers that forward multicast

@@ -83,7 +83,7 @@ impl Place {
     }
 
     fn no_carrier(&self) -> &'static str {
-        if self.carrier { "" } else { ", but NO-CARRIER: no cable, or nobody at its other end" }
+        if self.carrier { "" } else { ", but NO-CARRIER: no cable, or nothing at its other end" }
     }
 
     fn group(&self) -> SocketAddr {
@@ -292,7 +292,7 @@ impl Heard {
         if self.senders.is_empty() {
             anstream::println!(
                 "  {bad}Nothing was heard{bad:#} of a `sessionmesh multicast-check --send`. Is it running, in the same \
-                 network?\n  Else switches or a firewall drop multicast: use `seeds` or `dns` for discovery."
+                 network?\n  If so, switches or a firewall drop multicast: use `seeds` or `dns` for discovery."
             );
         }
         self.senders.is_empty()

@@ -9,7 +9,7 @@ pub(crate) fn allow_all() -> Option<u64> {
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
     {
         // Some systems have a further limit, which is not told.
-        tracing::info!(%error, "the limit of open files stays as it is");
+        tracing::info!(%error, "could not raise the limit of open files");
     }
     getrlimit(Resource::Nofile).current
 }

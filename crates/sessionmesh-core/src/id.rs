@@ -76,12 +76,12 @@ impl fmt::Display for Slot {
 
 /// The secret name of a session: its [`Slot`] in the top 12 bits, 100 random bits, and a check of 16 bits over both.
 ///
-/// The check is no secret and no protection against who reads this page. It tells at once, and without asking anybody,
-/// that an id which was made up or mistyped is nobody's: see [`SessionId::is_minted`].
+/// The check is not a secret, and no protection against anybody who reads this page. It shows at once, without asking
+/// other nodes, that a made-up or mistyped id belongs to no session: see [`SessionId::is_minted`].
 ///
-/// Whoever knows it *is* the user, so `Debug` and `Display` print only a short hash such as `#1f3a9c02`.
-/// [`SessionId::encode`] is the one way to text that a cookie can carry. Serialising it (serde or wincode, the same
-/// 16 bytes in bincode's format) writes the id itself.
+/// Anybody who knows the id *is* the user, so `Debug` and `Display` print only a short hash such as `#1f3a9c02`. Use
+/// [`SessionId::encode`] for text that a cookie can carry. Serialising the id (serde or wincode, the same 16 bytes in
+/// bincode's format) writes the id itself.
 #[derive(
     Clone,
     Copy,
@@ -117,21 +117,21 @@ impl SessionId {
         Self(bytes)
     }
 
-    /// Whether this id can have been minted: its check fits. If not, no session ever had it. One in 65,536 of those that
-    /// are made up passes.
+    /// Whether this id can have been minted: its check is right. If not, no session ever had it. One in 65,536 made-up
+    /// ids passes.
     #[must_use]
     pub fn is_minted(&self) -> bool {
         self.0[CHECKED_BYTES..] == check_of(&self.0)
     }
 
-    /// The id in the same slot under which a session is kept whose own id has ended though nobody wanted that: see the
-    /// record stores of `sessionmesh`. Always the same one; it leads back to nothing.
+    /// An id in the same slot, for a session whose own id ended although nobody wanted that: see the record stores of
+    /// `sessionmesh`. It is always the same one, and does not lead back to this id.
     #[must_use]
     pub fn heir(&self) -> Self {
         Self::checked(xxh3_128_with_seed(&self.0, HEIR_SEED).to_be_bytes(), self.slot())
     }
 
-    /// The slot that this id lies in, for good.
+    /// The slot of this id. It never changes.
     #[must_use]
     pub const fn slot(&self) -> Slot {
         Slot(u16::from_be_bytes([self.0[0], self.0[1]]) >> 4)
@@ -155,11 +155,11 @@ impl SessionId {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Reads what [`SessionId::encode`] wrote, and nothing else: one id has one text.
+    /// Reads the text that [`SessionId::encode`] wrote, and nothing else: each id has one text.
     ///
     /// # Errors
     ///
-    /// [`InvalidSessionId`] for any other text; it does not repeat the text.
+    /// [`InvalidSessionId`] for any other text. The error does not repeat the text.
     pub fn decode(text: &str) -> Result<Self, InvalidSessionId> {
         if text.len() != ENCODED_CHARS {
             return Err(InvalidSessionId);
@@ -169,7 +169,7 @@ impl SessionId {
         decoded[..bytes].try_into().map(Self).map_err(|_| InvalidSessionId)
     }
 
-    /// A hash that logs may show: it tells ids apart and leads back to none of them.
+    /// A hash that logs may show: it distinguishes ids, and does not lead back to them.
     #[must_use]
     pub fn short_hash(&self) -> u32 {
         (xxh3_64(&self.0) >> 32) as u32

@@ -247,7 +247,7 @@ impl ReadRound {
             return match ended {
                 true => Verdict::NoSuchSession { unknown_to_all: false },
                 false if self.complete => Verdict::Unclear(Unclear::CUT_OFF),
-                false => Verdict::unclear("it may have been used elsewhere"),
+                false => Verdict::unclear("it may have been used on another node"),
             };
         }
         // In a partition both sides serve what they hold; but first everybody gets the chance to know better, until it

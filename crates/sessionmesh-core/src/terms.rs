@@ -16,12 +16,12 @@ mod tests;
 /// Which nodes hold a copy of a session. Modes are ordered by the number of copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
-    /// A primary and some backups, as far as there are nodes: the cost does not grow with the cluster.
+    /// A primary and some backups, as far as there are nodes. The cost does not grow with the cluster.
     PrimaryBackup {
-        /// The number of backups. As many nodes may crash at the same moment. With zero a session has one copy only.
+        /// The number of backups. That many nodes may crash at the same moment. With 0, a session has only one copy.
         backups: u8,
     },
-    /// Every node holds every session: all reads are local, but memory and traffic grow with the number of nodes. For
+    /// Every node holds every session. All reads are local, but memory and traffic grow with the number of nodes. For
     /// clusters of a few nodes.
     AllToAll,
 }
@@ -34,7 +34,7 @@ impl Default for Mode {
 }
 
 impl Mode {
-    /// As a number that grows with the copies: the backups, or 255 for all members. Part of the protocol.
+    /// The mode as a number that grows with the copies: the backups, or 255 for all members. Part of the protocol.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -43,7 +43,7 @@ impl Mode {
         }
     }
 
-    /// From its number.
+    /// The mode of this number.
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         match number {
@@ -62,7 +62,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The settings that members should have alike. Times in milliseconds.
+/// The settings that should be equal on all members. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is the setting of its name")]
 pub struct Terms {
@@ -77,7 +77,7 @@ pub struct Terms {
     pub max_value_bytes: u64,
     pub max_session_bytes: u64,
     pub max_sessions_per_user: u64,
-    /// Tells rules apart by which nodes know the user of a session; 0 for none.
+    /// Identifies the rule by which nodes find the user of a session; 0 for none.
     pub user_rule: u64,
 }
 
@@ -89,22 +89,22 @@ struct Term {
     meanwhile: &'static str,
 }
 
-const LARGEST: &str = "the largest counts";
+const LARGEST: &str = "the largest is in force";
 const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 const SESSION_BYTES: u64 = 16 << 20;
 
 const TERMS: [Term; 12] = [
     term("mode", 255, "", "the larger number of copies is in force"),
-    term("commit_deadline", YEAR_MS, " ms", "leases between two nodes follow from the shorter one of the two"),
-    term("gossip_interval", YEAR_MS, " ms", "each node keeps its own, and gives the others their time"),
-    term("max_inactive", YEAR_MS, " ms", "each session keeps the limit that it was made with"),
+    term("commit_deadline", YEAR_MS, " ms", "leases between two nodes follow from the shorter deadline"),
+    term("gossip_interval", YEAR_MS, " ms", "each node keeps its own, and allows for those of the others"),
+    term("max_inactive", YEAR_MS, " ms", "each session keeps the limit that it was created with"),
     term("tombstone_retention", YEAR_MS, " ms", LARGEST),
     term("max_tombstones", 1_000_000_000, "", LARGEST),
     term("max_attributes", 4_096, "", LARGEST),
     term("max_key_bytes", 65_535, "", LARGEST),
     term("max_value_bytes", SESSION_BYTES, "", LARGEST),
     term("max_session_bytes", SESSION_BYTES, "", LARGEST),
-    term("max_sessions_per_user", 65_536, "", "each node goes by its own at the logins on it"),
+    term("max_sessions_per_user", 65_536, "", "each node applies its own limit to the logins on it"),
     term("user_attribute", u64::MAX, "", "lists of a user's sessions, and ending them all, fail with \"cannot tell\""),
 ];
 
@@ -116,11 +116,11 @@ const fn term(setting: &'static str, most: u64, unit: &'static str, meanwhile: &
 const RULE: usize = TERMS.len() - 1;
 
 impl Terms {
-    /// The terms of nobody, who asks for nothing.
+    /// Terms that ask for nothing.
     pub const NONE: Self = Self::of([0; TERMS.len()]);
 
-    /// What is in force for two members that say different things: of each the larger one. Rules have no order; if they
-    /// differ, none is.
+    /// The terms that are in force for two members with different terms: the larger value of each. Rules have no order;
+    /// if they differ, no rule is in force.
     #[must_use]
     pub fn largest(self, other: Self) -> Self {
         let (one, other) = (self.numbers(), other.numbers());
@@ -167,7 +167,7 @@ impl Terms {
     }
 }
 
-/// As gossip carries them: the numbers in their order.
+/// The form in which gossip carries them: the numbers in their order.
 impl fmt::Display for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let numbers = self.numbers().map(|number| number.to_string());
@@ -179,7 +179,8 @@ impl fmt::Display for Terms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidTerms;
 
-/// From gossip. What a later version says in addition is skipped; what no setting can be counts as the most.
+/// Reads the terms from gossip. Additions of a later version are skipped; a number that no setting can be counts as the
+/// largest.
 impl FromStr for Terms {
     type Err = InvalidTerms;
 
@@ -202,7 +203,7 @@ pub struct Difference {
     pub setting: &'static str,
     /// Each value, and the names of the members that have it.
     pub values: Vec<(String, Vec<Arc<str>>)>,
-    /// What goes on until it is the same.
+    /// What applies until the setting is equal on all members.
     pub meanwhile: &'static str,
 }
 
@@ -223,7 +224,7 @@ impl Difference {
         TERMS.iter().enumerate().filter_map(difference).collect()
     }
 
-    /// Whether `other` says the same of the same setting, on whatever members.
+    /// Whether `other` has the same values of the same setting, on whatever members.
     #[must_use]
     pub fn has_values_of(&self, other: &Self) -> bool {
         let values = |of: &Self| of.values.iter().map(|(value, _)| value.clone()).collect::<Vec<_>>();

@@ -4,14 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A node sees no other one although its settings name some, by `seeds` or `dns`, or while multicast does not work. See
+/// This node sees no other node although `seeds` or `dns` name some, or while multicast does not work. See
 /// [`crate::Mesh::alone`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alone {
-    /// For how long by now.
+    /// How long this has lasted.
     pub lasts: Duration,
-    /// Where it looked, and what it found there; sorted by name, then by address.
+    /// Where the node looked, and what it found there, sorted by name, then by address.
     pub tried: Vec<Tried>,
 }
 
@@ -19,9 +19,9 @@ pub struct Alone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tried {
-    /// As it stands in the settings; `multicast` if that does not work.
+    /// The name as written in the settings; `multicast` if multicast does not work.
     pub name: String,
-    /// One of the addresses that it stands for; none if it could not be looked up.
+    /// One of the addresses that the name resolves to; `None` if it could not be resolved.
     pub addr: Option<SocketAddr>,
     /// What was found.
     pub outcome: Outcome,
@@ -31,27 +31,27 @@ pub struct Tried {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The look-up, or the attempt to connect, is under way for the first time.
+    /// The first look-up, or the first attempt to connect, is still under way.
     Pending,
-    /// The name cannot be looked up: why.
+    /// The name cannot be resolved, for this reason.
     NotFound(String),
-    /// It is this node itself.
+    /// The address is that of this node itself.
     Itself,
-    /// The host is there, and nobody listens at the port.
+    /// The host is up, but nobody listens at the port.
     Refused,
     /// A node of another cluster.
     AnotherCluster,
-    /// A node, but it refuses this one: why. For example a version that does not fit.
+    /// A node that refuses this one, for this reason: for example an incompatible version.
     Incompatible(String),
-    /// Something listens that is no node.
+    /// A process listens there, but it is not a node.
     Stranger,
-    /// Nobody answers: why. The host may be down, or a firewall may be in the way.
+    /// No answer, for this reason. The host may be down, or a firewall may be in the way.
     Silent(String),
-    /// Another node with the name of this one.
+    /// Another node that has the name of this one.
     SameName,
-    /// Beacons can be neither sent nor heard: why.
+    /// Beacons can be neither sent nor received, for this reason.
     NoMulticast(String),
-    /// The node of this name answers over TCP, but no gossip comes from it yet.
+    /// The node of this name answers over TCP, but no gossip arrives from it yet.
     Member(String),
 }
 
@@ -86,16 +86,16 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pending => f.write_str("no answer yet"),
-            Self::NotFound(why) => write!(f, "cannot be looked up: {why}"),
+            Self::NotFound(why) => write!(f, "cannot be resolved: {why}"),
             Self::Itself => f.write_str("this node itself"),
             Self::Refused => f.write_str("nobody listens there"),
             Self::AnotherCluster => f.write_str("a node of another cluster (`cluster` differs)"),
             Self::Incompatible(why) => f.write_str(why),
-            Self::Stranger => f.write_str("what listens there is no node"),
+            Self::Stranger => f.write_str("a process listens there, but it is not a node"),
             Self::Silent(why) => write!(f, "no answer: {why}"),
-            Self::SameName => f.write_str("another node with the name of this one"),
+            Self::SameName => f.write_str("another node has the name of this one"),
             Self::NoMulticast(why) => write!(f, "does not work: {why}"),
-            Self::Member(name) => write!(f, "{name} answers over TCP, but no gossip comes from it"),
+            Self::Member(name) => write!(f, "{name} answers over TCP, but no gossip arrives from it"),
         }
     }
 }

@@ -96,22 +96,22 @@ impl MeshBuilder {
         insecure: bool,
     }
 
-    /// Takes all settings from `config`, for example from [`Config::load`]. Settings made before are lost.
+    /// Replaces all settings with `config`, for example from [`Config::load`]. Settings made before are lost.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Adds a way to find the other nodes. With none, multicast is used.
+    /// Adds a way to find the other nodes. Without any, the node uses multicast.
     #[must_use]
     pub fn discovery(mut self, discovery: Discovery) -> Self {
         discovery.apply(&mut self.config);
         self
     }
 
-    /// Keeps an index of users by this rule, for [`Mesh::sessions_of`] and what builds on it. Overrules
-    /// [`Config::user_attribute`]. The same for all nodes of a cluster.
+    /// Indexes sessions by user with this rule, for [`Mesh::sessions_of`] and the methods that build on it. Overrides
+    /// [`Config::user_attribute`]. Use the same rule on all nodes of a cluster.
     #[must_use]
     pub fn user_index(mut self, index: UserIndex) -> Self {
         self.user_index = Some(index);
@@ -139,19 +139,19 @@ impl MeshBuilder {
         self
     }
 
-    /// Draws all randomness from this seed, for simulations. Session ids can then be guessed by whoever knows it.
+    /// Draws all randomness from this seed, for simulations. Anybody who knows the seed can then guess session ids.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Starts the node: it listens, finds others, and takes part as soon as it knows them. It serves at once; whether
-    /// it has all that its slots hold, [`Mesh::ready`] says.
+    /// Starts the node: it listens, finds other nodes, and joins the cluster as soon as it knows them. It serves
+    /// requests at once; [`Mesh::ready`] waits until it has received everything in its slots.
     ///
     /// # Errors
     ///
-    /// [`StartError`]; nothing of the node runs then.
+    /// [`StartError`]. No part of the node runs then.
     pub async fn start(self) -> Result<Mesh, StartError> {
         start::start(self).await
     }

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Where a node's time comes from.
+/// The time source of a node.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Wall-clock time in milliseconds since the Unix epoch. For display, and for the number of an incarnation;
-    /// nothing is decided by comparing it with another node's.
+    /// Wall-clock time in milliseconds since the Unix epoch. It is displayed, and numbers incarnations. No decision
+    /// compares it with the clock of another node.
     fn wall_ms(&self) -> u64;
 
-    /// Time since an arbitrary start. It never goes back, and counts the time in which the machine was suspended
-    /// where the platform can tell. Idle sessions are measured by it.
+    /// Time since an arbitrary start. It never goes back. It includes the time for which the machine was suspended,
+    /// where the platform can tell. Idle times are measured with it.
     fn elapsed(&self) -> Duration;
 }
 
-/// The clocks of the machine.
+/// The clocks of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

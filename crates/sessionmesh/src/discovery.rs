@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::Config;
 
-/// One way to find the other nodes. Several may be given; all run at once.
+/// One way to find the other nodes. A node can use several; all run at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery(Way);
 
@@ -16,26 +16,27 @@ enum Way {
 }
 
 impl Discovery {
-    /// Beacons to 228.0.0.4:45564 (or what the configuration says): no configuration at all, where the network carries
-    /// multicast.
+    /// Multicast beacons to 228.0.0.4:45564, or to the configured group and port. Needs no configuration where the
+    /// network carries multicast.
     #[must_use]
     pub const fn multicast() -> Self {
         Self(Way::Multicast(None))
     }
 
-    /// Beacons to another group and port.
+    /// Multicast beacons to this group and port.
     #[must_use]
     pub const fn multicast_group(group: Ipv4Addr, port: u16) -> Self {
         Self(Way::Multicast(Some((group, port))))
     }
 
-    /// Fixed nodes, as `host:port`. One that is up suffices; naming this node itself does no harm.
+    /// Fixed nodes, as `host:port`. It is enough that one of them is up. Naming this node itself does no harm.
     #[must_use]
     pub fn seeds<S: Into<String>>(seeds: impl IntoIterator<Item = S>) -> Self {
         Self(Way::Seeds(seeds.into_iter().map(Into::into).collect()))
     }
 
-    /// A name that resolves to all nodes, as `host:port`, asked again and again: a Kubernetes headless service.
+    /// A name that resolves to all nodes, as `host:port`: a Kubernetes headless service. It is resolved again and
+    /// again.
     #[must_use]
     pub fn dns(host_and_port: impl Into<String>) -> Self {
         Self(Way::Dns(host_and_port.into()))

@@ -8,25 +8,25 @@ use sessionmesh_core::id::SessionId;
 
 use crate::config::ConfigError;
 
-/// Why a node did not start. Nothing of it runs.
+/// Why a node did not start. No part of it runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration cannot work.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The replication port cannot be had.
-    #[error("cannot listen at {addr}: {source}; choose another `bind`, or port 0 for any free one")]
+    /// The replication port cannot be opened.
+    #[error("cannot listen at {addr}: {source}; choose another `bind` address, or port 0 for any free port")]
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Gossip or multicast cannot be opened.
-    #[error("cannot open discovery: {source}; without multicast, give `seeds` or `dns`")]
+    /// The sockets of gossip or multicast cannot be opened.
+    #[error("cannot open the sockets of discovery: {source}; if multicast is not available, set `seeds` or `dns`")]
     Discovery {
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A part of the node failed while it started.
@@ -37,7 +37,7 @@ pub enum StartError {
     NameTaken {
         /// The name.
         name: String,
-        /// Where the other node is.
+        /// The address of the other node.
         addr: SocketAddr,
     },
 }
@@ -46,7 +46,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// This node holds as many sessions as it may.
+    /// This node has reached its limit of sessions.
     #[error("this node holds {limit} sessions, its limit (`max_sessions`); no session was created")]
     Full {
         /// The limit.
@@ -54,26 +54,26 @@ pub enum CreateError {
     },
 }
 
-/// Why it is not known whether a session exists. The visitor must not be treated as logged out: answer 503 and let
-/// the client come again; or see [`crate::WhenUnsure`].
+/// Why it is not known whether a session exists. Do not treat the visitor as logged out: answer 503 and let the client
+/// come again, or see [`crate::WhenUnsure`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Not every node that may hold the session answered, or the cluster is just changing.
+    /// Not every node that may hold the session answered, or the cluster is changing.
     #[error("cannot tell whether session {id} exists: {why}; nothing was changed, try again shortly")]
     CannotTell {
-        /// Which session; printed as a short hash.
+        /// The session; printed as a short hash.
         id: SessionId,
-        /// What is missing.
+        /// The reason.
         why: &'static str,
-        /// It stays so: all nodes that had copies may have vanished, see [`crate::Mesh::blindness`]. If not, it is
-        /// usually known a moment later.
+        /// Whether this lasts: all nodes that had copies may have vanished, see [`crate::Mesh::blindness`]. If `false`,
+        /// a load usually succeeds a moment later.
         lasting: bool,
     },
 }
 
 impl LoadError {
-    /// Whether it stays so for a while: see [`LoadError::CannotTell`].
+    /// Whether this lasts for a while: see [`LoadError::CannotTell`].
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
         let Self::CannotTell { lasting, .. } = self;
@@ -85,21 +85,21 @@ impl LoadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {
-    /// This node was given no rule that tells whose a session is. Nothing was changed.
+    /// This node has no rule that finds the user of a session. Nothing was changed.
     #[error("this node has no user index; set `user_attribute`, or `MeshBuilder::user_index`, on all nodes")]
     NoIndex,
-    /// There may be sessions that were not found, so no list is given.
-    #[error("cannot tell which sessions the user has: {why}; {ended} sessions were ended before, try again shortly")]
+    /// Some sessions may not have been found, so no list is returned.
+    #[error("cannot tell which sessions the user has: {why}; {ended} sessions were already ended, try again shortly")]
     CannotTell {
-        /// What is missing.
+        /// The reason.
         why: &'static str,
-        /// Sessions that were ended before this was found out; none when they were only to be listed.
+        /// Sessions that were already ended; 0 if they were only to be listed.
         ended: usize,
     },
-    /// More sessions than a user can have. Nothing was changed.
-    #[error("the user has more than {allowed} sessions, so they are not listed; look at how users are told apart")]
+    /// More sessions than one user can have. Nothing was changed.
+    #[error("the user has more than {allowed} sessions, so they are not listed; check the rule of the user index")]
     TooMany {
-        /// How many are listed at most.
+        /// The most sessions that are listed.
         allowed: usize,
     },
 }
@@ -121,32 +121,34 @@ impl From<LoadError> for UserError {
     }
 }
 
-/// Why a commit did not do what was asked.
+/// Why a commit did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
     /// The session was ended, by a logout or by time. Nothing was changed.
     #[error("the session has ended; nothing was changed")]
     Ended,
-    /// A renewal or a move must know what has become of the session, and that cannot be told now. Nothing was changed.
+    /// A renewal or a move must know the current state of the session, and this node cannot tell it now. Nothing was
+    /// changed.
     #[error(transparent)]
     CannotTell(#[from] LoadError),
-    /// No such session is known here. Nothing was changed.
+    /// This node does not know the session. Nothing was changed.
     #[error("the session is unknown; nothing was changed")]
     Unknown,
-    /// This node has left the cluster, or has stopped by itself: see [`crate::Mesh::failure`]. Nothing was changed; another
-    /// node can do it.
+    /// This node has left the cluster, or has stopped by itself: see [`crate::Mesh::failure`]. Nothing was changed;
+    /// another node can make the change.
     #[error("this node has left the cluster; nothing was changed, send the request to another node")]
     Left,
-    /// A limit of the configuration would be exceeded. Nothing was changed.
+    /// The change would exceed a configured limit. Nothing was changed.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
-    /// The deadline passed before the copies were confirmed. The change stays and goes on replicating.
+    /// The deadline passed before enough copies were acknowledged. The change stays and continues to replicate.
     #[error(
-        "the change was made, but only {copies} other nodes confirmed it before the deadline; it goes on replicating"
+        "the change was made, but only {copies} other nodes acknowledged it before the deadline; it continues to \
+         replicate"
     )]
     TimedOut {
-        /// Nodes that confirmed in time.
+        /// Other nodes that acknowledged the change in time.
         copies: usize,
     },
     /// `strict` asks for a copy, and there is no other node. The change stays on this node.
@@ -160,45 +162,45 @@ pub enum CommitError {
         /// Copies asked for.
         wanted: usize,
     },
-    /// The value cannot be turned into JSON, or what is stored cannot be turned into the type asked for.
+    /// The value cannot be written as JSON, or the stored value cannot be read as the requested type.
     #[error(transparent)]
     Value(#[from] ValueError),
 }
 
 impl CommitError {
-    /// Whether the change was made, though it has fewer copies than asked for. It stays and goes on replicating. (Not of a
-    /// renewal: [`crate::Session::id`] says whether that was made.)
+    /// Whether the change was made, but with fewer copies than asked for. It stays and continues to replicate. (This
+    /// does not apply to a renewal: [`crate::Session::id`] says whether that was made.)
     #[must_use]
     pub const fn was_made(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::NoOtherNode | Self::TooFewCopies { .. })
     }
 }
 
-/// A limit of the configuration.
+/// A configured limit would be exceeded.
 #[derive(Debug, thiserror::Error)]
-#[error("{found} {what}; allowed are {allowed}; nothing was changed")]
+#[error("{found} {what}; the limit is {allowed}; nothing was changed")]
 pub struct LimitExceeded {
     /// What is limited, and by which setting.
     pub what: &'static str,
-    /// How much it would have been.
+    /// The amount that the change would have reached.
     pub found: u64,
-    /// How much is allowed.
+    /// The limit.
     pub allowed: u64,
 }
 
 /// A value does not fit its type.
 #[derive(Debug, thiserror::Error)]
-#[error("attribute `{key}` cannot be {action} as the type asked for: {source}; nothing was changed")]
+#[error("attribute `{key}` cannot be {action} as the requested type: {source}; nothing was changed")]
 pub struct ValueError {
     /// The attribute.
     pub key: String,
     /// "read" or "written".
     pub action: &'static str,
-    /// What serde said.
+    /// The error of serde.
     pub source: JsonError,
 }
 
-/// Why a value could not be turned into JSON, or JSON not into the type asked for, with the place in it.
+/// Why a value cannot be written as JSON, or JSON cannot be read as the requested type, with the position in it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct JsonError(serde_json::Error);
@@ -209,43 +211,43 @@ impl JsonError {
     }
 }
 
-/// Why a node stopped by itself. It serves nothing any more: each load answers "cannot tell", each commit is refused with
-/// [`CommitError::Left`]. What it held and no other node holds is lost, as in a crash.
+/// Why a node stopped by itself. It no longer serves anything: each load returns "cannot tell", each commit is refused
+/// with [`CommitError::Left`]. Data that only this node held is lost, as in a crash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// A later life of this node's name takes part in the cluster: the node was started elsewhere while this process was
-    /// frozen or cut off.
+    /// A later incarnation of this node is in the cluster: a node of this name was started elsewhere while this process
+    /// was frozen or cut off.
     #[error(
-        "a later life of `{name}` (incarnation {incarnation}) took this node's place while it was frozen or cut off; it \
-         has stopped, and what only it held is lost; end this process, and give each node its own `name`"
+        "a later incarnation of `{name}` ({incarnation}) took this node's place while it was frozen or cut off; this \
+         node has stopped, and what only it held is lost; end this process, and give each node its own `name`"
     )]
     Replaced {
-        /// The name of both.
+        /// The name of both nodes.
         name: String,
-        /// The number of the later life.
+        /// The number of the later incarnation.
         incarnation: u64,
     },
-    /// A task that the node cannot be without has ended. What panics, other than a mistake of this library, is mostly what
-    /// the application logs with.
+    /// A task that the node cannot run without has ended. Apart from a bug in this library, the usual cause is a panic
+    /// in what the application logs with.
     #[error(
-        "the task `{task}` of this node {how}; the node has stopped as in a crash, so that it is not half alive; start it \
+        "the task `{task}` of this node {how}; the node cannot run without it and has stopped, as in a crash; start it \
          again"
     )]
     Task {
-        /// Which part of the node.
+        /// The name of the task.
         task: &'static str,
-        /// What became of it: that it ended, or what its panic said.
+        /// How it ended: without a panic, or with the message of its panic.
         how: String,
     },
 }
 
-/// A node left, but could not hand over all that it held.
+/// A node left, but could not hand over everything that it held.
 #[derive(Debug, thiserror::Error)]
 #[error("left after {waited:.1?} with {remaining} sessions not handed over; those without another copy are lost")]
 pub struct LeaveError {
-    /// Sessions for which not every owner confirmed that it keeps them.
+    /// Sessions that not every owner has acknowledged.
     pub remaining: usize,
-    /// How long the hand-over took until then.
+    /// How long the hand-over ran.
     pub waited: Duration,
 }

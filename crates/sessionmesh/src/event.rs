@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sessionmesh_core::id::SessionId;
 
-/// Something happened. Events of a session are told on one node only: creations where the session was created, ends on
-/// the primary of its slot.
+/// Something that happened in the cluster. Each event of a session is emitted on one node only: the creation where the
+/// session was created, the end on the primary of its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -14,8 +14,8 @@ pub enum Event {
         /// Its id.
         id: SessionId,
     },
-    /// A session was idle for longer than its limit. All its owners know of its end, but for those that did not answer
-    /// within the commit deadline.
+    /// A session was idle for longer than its limit. All its owners know that it has ended, except those that did not
+    /// answer within the commit deadline.
     Expired {
         /// Its id.
         id: SessionId,
@@ -25,30 +25,30 @@ pub enum Event {
         /// Its id.
         id: SessionId,
     },
-    /// A session goes on under another id.
+    /// A session continues under a new id.
     Renewed {
         /// The id that has ended.
         id: SessionId,
         /// The id that took its place.
         successor: SessionId,
     },
-    /// A session moved to another id, see [`crate::Session::move_home`].
+    /// A session moved to a new id, see [`crate::Session::move_home`].
     Moved {
-        /// The id that has ended, but is readable for a while.
+        /// The id that has ended, but stays readable for a while.
         id: SessionId,
         /// The id that took its place.
         successor: SessionId,
     },
-    /// A node came into this node's view. ReadReply on every node.
+    /// A node joined the view of this node. Emitted on every node.
     MemberUp {
         /// Its name.
         name: Arc<str>,
     },
-    /// A node left this node's view. ReadReply on every node.
+    /// A node left the view of this node. Emitted on every node.
     MemberDown {
         /// Its name.
         name: Arc<str>,
-        /// It said so before.
+        /// Whether the node had announced that it leaves.
         planned: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! Attributes as JSON text. For adapters: whatever writes attributes by these two reads what the others wrote.
+//! Attributes as JSON text, for adapters. All adapters that use these two functions read what the others wrote.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,16 +7,16 @@ use sessionmesh_core::session::ValueBytes;
 
 use crate::error::{JsonError, ValueError};
 
-/// How many arrays and objects may lie in each other. What is nested deeper could be written, but the parser would
-/// refuse to read it.
+/// How deep arrays and objects may be nested. Deeper JSON could be written, but the parser would refuse to read it.
 pub const JSON_DEPTH_MAX: usize = 127;
 
-/// The JSON text of an attribute, which still reads after a field was added to `T`. A number that is infinite or none
-/// becomes `null`, as always in JSON.
+/// The JSON text of an attribute. It stays readable after a field is added to `T`. NaN and infinite numbers become
+/// `null`, as always in JSON.
 ///
 /// # Errors
 ///
-/// `value` cannot be JSON, for example because a map's keys are no text; or it is nested deeper than [`JSON_DEPTH_MAX`].
+/// `value` cannot be written as JSON, for example because a map's keys are not text; or it is nested deeper than
+/// [`JSON_DEPTH_MAX`].
 pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<ValueBytes, ValueError> {
     let bytes = serde_json::to_vec(value).map_err(|error| refused(key, "written", error))?;
     if bytes.len() > JSON_DEPTH_MAX {
@@ -25,11 +25,11 @@ pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<ValueBytes
     Ok(ValueBytes::from(bytes))
 }
 
-/// The value that [`to_json`] wrote.
+/// Reads a value that [`to_json`] wrote.
 ///
 /// # Errors
 ///
-/// What is stored is not a `T`.
+/// The stored value is not a `T`.
 pub fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, ValueError> {
     serde_json::from_slice(value).map_err(|error| refused(key, "read", error))
 }
@@ -40,7 +40,7 @@ pub(crate) fn check_depth(key: &str, json: &[u8]) -> Result<(), ValueError> {
     if depth <= JSON_DEPTH_MAX {
         return Ok(());
     }
-    let why = format!("it is nested {depth} deep, and can be read up to {JSON_DEPTH_MAX}");
+    let why = format!("it is nested {depth} levels deep, and only {JSON_DEPTH_MAX} can be read");
     Err(refused(key, "written", serde_json::Error::custom(why)))
 }
 
@@ -119,7 +119,7 @@ mod tests {
     fn what_does_not_fit_is_refused_with_the_attribute_and_what_serde_said() {
         let serde = serde_json::from_str::<u8>("300").unwrap_err().to_string();
         let error = from_json::<u8>("age", b"300").unwrap_err();
-        let expected = format!("attribute `age` cannot be read as the type asked for: {serde}; nothing was changed");
+        let expected = format!("attribute `age` cannot be read as the requested type: {serde}; nothing was changed");
         assert_eq!((error.to_string(), error.source.to_string()), (expected, serde));
     }
 }

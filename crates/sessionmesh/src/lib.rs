@@ -27,15 +27,16 @@
 //! # }
 //! ```
 //!
-//! A [`Session`] collects changes; [`Session::commit`] makes them visible together and says how many copies exist.
-//! [`Mesh::load`] finds a session from any node, says `None` only if there is none, and
-//! [`LoadError::CannotTell`] if that cannot be known; [`Mesh::blindness`] says for how long that may last.
+//! A [`Session`] collects changes. [`Session::commit`] makes them visible together and returns the number of copies.
+//! [`Mesh::load`] finds a session from any node. It returns `None` only if there is no such session, and
+//! [`LoadError::CannotTell`] if the node cannot know; [`Mesh::blindness`] says how long that may last.
 //!
 //! # Other crates in this interface
 //!
-//! The traits of serde 1, for values and settings, and those by which tokio 1 reads and writes, in
-//! [`network::ByteStream`]. They are meant to be there and stay in their version; no type of another crate is. What has its
-//! source in `sessionmesh-core` is promised under the names that it has here; traits of `wincode` that it shows are not.
+//! The public interface uses the traits of serde 1 (values and settings) and the I/O traits of tokio 1
+//! ([`network::ByteStream`]). This is on purpose, and they stay at these versions. No type of another crate belongs to
+//! the interface. Items whose source is in `sessionmesh-core` are stable under the names that they have here; the
+//! `wincode` traits that they implement are not.
 
 mod alone;
 mod blindness;

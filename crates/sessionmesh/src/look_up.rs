@@ -5,19 +5,19 @@ use std::time::Duration;
 use crate::engine::read::Found;
 use crate::session::Session;
 
-/// What became of an id: see [`crate::Mesh::look_up`].
+/// What happened to an id: see [`crate::Mesh::look_up`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LookUp {
-    /// It has a session, maybe under another id by now: [`Session::id`].
+    /// The id has a session, perhaps under a new id: see [`Session::id`].
     Live(Session),
-    /// Somebody renewed it, as at a login, so long ago, and the session goes on under an id that is not told here. (Or it
-    /// moved, and that is more than a minute ago.)
+    /// The id was renewed, as at a login. The session continues under a new id, which is not disclosed here. (Or the id
+    /// was moved more than a minute ago.)
     Renewed {
-        /// How long ago, in whole milliseconds, by what is known here.
+        /// How long ago, in whole milliseconds, as far as this node knows.
         ago: Duration,
     },
-    /// It has no session: it ended, was never one, or is forgotten.
+    /// The id has no session: it ended, never existed, or is forgotten.
     Nothing,
 }
 

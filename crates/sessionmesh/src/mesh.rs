@@ -33,8 +33,8 @@ use crate::read_consistency::ReadConsistency;
 use crate::session::Session;
 use crate::stats::Stats;
 
-/// One node of the cluster. Cheap to clone; the node stops when the last clone is gone, without handing anything
-/// over: see [`Mesh::leave`].
+/// One node of the cluster. Clones are cheap and share the node. The node stops when the last clone is dropped, without
+/// a hand-over: see [`Mesh::leave`].
 #[derive(Clone, Debug)]
 pub struct Mesh {
     pub(crate) node: Arc<Node>,
@@ -50,7 +50,7 @@ struct Running {
     _stop: DropGuard,
 }
 
-/// Two are equal if they are the same running node.
+/// Two values are equal if they are the same running node.
 impl PartialEq for Mesh {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.node, &other.node)
@@ -80,8 +80,8 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// [`CreateError::Full`] when this node holds `max_sessions` sessions. Copies of other nodes' sessions are still
-    /// taken.
+    /// [`CreateError::Full`] if this node holds `max_sessions` sessions. It still accepts copies of other nodes'
+    /// sessions.
     #[allow(clippy::unused_async, reason = "creation may come to wait, for example for memory; callers await it")]
     pub async fn create(&self) -> Result<Session, CreateError> {
         let limit = self.node.config.max_sessions;
@@ -91,14 +91,14 @@ impl Mesh {
         Ok(Session::fresh(self.clone(), self.node.mint()))
     }
 
-    /// The session `id`, from whichever node holds it. Loading counts as an access: the idle time starts anew.
+    /// Loads the session `id` from any node that holds it. A load is an access: it restarts the idle time.
     ///
-    /// `None` says that there is no such session, or that it has ended. A session that moved less than a minute ago (see
-    /// [`Session::move_home`]) is found by its old id, too; [`Session::id`] then says the new one.
+    /// Returns `None` if there is no such session, or if it has ended. For one minute after a move (see
+    /// [`Session::move_home`]) the old id still finds the session; [`Session::id`] then returns the new id.
     ///
     /// # Errors
     ///
-    /// [`LoadError::CannotTell`] when that is not known. Then the visitor must not be logged out: answer 503.
+    /// [`LoadError::CannotTell`] if the node cannot know. Do not log the visitor out then: answer 503.
     pub async fn load(&self, id: SessionId) -> Result<Option<Session>, LoadError> {
         let now = self.node.now();
         match read::live_here(&self.node, id, Access::Note, now) {
@@ -108,7 +108,7 @@ impl Mesh {
         }
     }
 
-    /// [`Mesh::load`], as sure of itself as `consistency` asks for.
+    /// [`Mesh::load`] with the given read consistency.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Mesh {
         self.load(id).await
     }
 
-    /// Like [`Mesh::load`], but no access: the idle time goes on.
+    /// Like [`Mesh::load`], but not an access: it does not restart the idle time.
     ///
     /// # Errors
     ///
@@ -131,11 +131,11 @@ impl Mesh {
         self.read(id, Access::Peek).await
     }
 
-    /// [`Mesh::load_with`], which also tells what became of an id that has no session any more.
+    /// Like [`Mesh::load_with`], but also says what happened to an id that no longer has a session.
     ///
-    /// For layers that set cookies: a request that was under way with the id from before a login must neither be taken for
-    /// a new visitor, whose new cookie would replace the good one, nor learn the new id, for it may come from somebody who
-    /// planted the old one.
+    /// For layers that set cookies. A request may still carry the id from before a login. The layer must not treat it
+    /// as a new visitor, whose new cookie would replace the good one. It must not give the request the new id either:
+    /// the request may come from somebody who planted the old one.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl Mesh {
         })
     }
 
-    /// What [`Mesh::look_up`] would say if this node knows it without asking anybody; else `None`. It is no access.
+    /// Answers [`Mesh::look_up`] from what this node knows; `None` if it would have to ask other nodes. Not an access.
     #[must_use]
     pub fn look_up_here(&self, id: SessionId) -> Option<LookUp> {
         match read::glance(&self.node, id)? {
@@ -163,8 +163,8 @@ impl Mesh {
         }
     }
 
-    /// Whether more unknown ids come to this node just now than it asks all their owners for (500 a second). Who has
-    /// several to ask for should ask for one then.
+    /// Whether this node now receives more unknown ids than it asks all their owners for (500 a second). A caller with
+    /// several ids to look up should then look up only one.
     #[must_use]
     pub fn is_flooded(&self) -> bool {
         lock(&self.node.bounds.unknown).is_flooded(self.node.now())
@@ -189,25 +189,25 @@ impl Mesh {
         Session::loaded(self.clone(), id, record, propagated)
     }
 
-    /// What happens from now on.
+    /// Subscribes to all events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         Events(self.node.telemetry.events.subscribe())
     }
 
-    /// The members of the cluster as this node sees them, itself too, sorted by name.
+    /// The members of the cluster in the view of this node, including itself, sorted by name.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.node.cluster.topology.load().view.members().to_vec()
     }
 
-    /// Waits until this node has all that it must hold.
+    /// Waits until this node has received everything that it must hold.
     pub async fn ready(&self) {
         // An error means that the node has stopped; it will never be ready, and nobody should wait for it.
         let _ = self.running.ready.clone().wait_for(|ready| *ready).await;
     }
 
-    /// Whether this node has all that it must hold, and serves it. One that has stopped is not ready.
+    /// Whether this node has received everything that it must hold, and serves it. A stopped node is not ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         *self.running.ready.borrow() && !self.node.lifecycle.stop.is_cancelled()
@@ -219,8 +219,8 @@ impl Mesh {
         self.node.lifecycle.life.failure().cloned()
     }
 
-    /// Waits until this node stops by itself, and says why. A program should end then, for its supervisor to start it
-    /// anew. A node that leaves does not fail, so this goes on waiting.
+    /// Waits until this node stops by itself, and returns the reason. The program should then exit, so that its
+    /// supervisor restarts it. A node that leaves does not fail: this method then never returns.
     pub async fn failed(&self) -> Failure {
         self.node.lifecycle.stop.cancelled().await;
         match self.failure() {
@@ -229,9 +229,10 @@ impl Mesh {
         }
     }
 
-    /// Where this node looked for others and what it found, if it sees none although [`Config::seeds`] or
-    /// [`Config::dns`] name some, or multicast does not work. It serves all the same, but its sessions have no copies, and it does not know those of
-    /// nodes that it cannot see: show this to an operator. The log says it, too, once a minute.
+    /// Where this node looked for other nodes and what it found there, if it sees none although [`Config::seeds`] or
+    /// [`Config::dns`] name some, or while multicast does not work. The node serves requests all the same, but its
+    /// sessions have no copies, and it does not know the sessions of nodes that it cannot see. Show this to an
+    /// operator. The log repeats it once a minute.
     #[must_use]
     pub fn alone(&self) -> Option<Alone> {
         self.running.search.alone(&self.node)
@@ -243,7 +244,7 @@ impl Mesh {
         &self.node.config.name
     }
 
-    /// Where other nodes reach this one.
+    /// The address at which other nodes reach this one.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.node.identity.advertise
@@ -255,21 +256,22 @@ impl Mesh {
         &self.node.config
     }
 
-    /// What is in force in the cluster as this node sees it. [`Mesh::config`] says what this node was started with, and
-    /// [`Member::terms`] what each member asks for; where they differ the largest counts.
+    /// The cluster-wide settings that are in force in the view of this node. [`Mesh::config`] returns what this node
+    /// was started with, and [`Member::terms`] what each member asks for. Where members differ, the largest value is in
+    /// force.
     #[must_use]
     pub fn in_force(&self) -> Terms {
         *self.node.cluster.topology.load().view.in_force()
     }
 
-    /// The settings that members should have alike and do not, with the values and who has them. During a rolling restart
-    /// that changes a setting this is as it should be; later it is a mistake in somebody's configuration.
+    /// The settings that should be equal on all members but are not, with each value and the members that have it.
+    /// During a rolling restart that changes a setting, this is expected. Later it is a configuration mistake.
     #[must_use]
     pub fn differences(&self) -> Vec<Difference> {
         Difference::all(&self.node.cluster.topology.load().view)
     }
 
-    /// The members that hold session `id` when all is well, the primary first.
+    /// The owners of session `id`, the primary first: the members that must hold it in the view of this node.
     #[must_use]
     pub fn owners(&self, id: SessionId) -> Vec<Arc<str>> {
         let topology = self.node.topology();
@@ -283,15 +285,15 @@ impl Mesh {
         self.node.store.read(id, |held| held.is_some())
     }
 
-    /// Whether this node holds a copy of `id` now that has not ended and is not past its idle limit. Like
-    /// [`Mesh::holds`], it asks nobody and notes no access.
+    /// Whether this node holds a live copy of `id` that is not past its idle limit. Like [`Mesh::holds`], it asks no
+    /// other node and is not an access.
     #[must_use]
     pub fn holds_live(&self, id: SessionId) -> bool {
         let now = self.node.now();
         self.node.store.read(id, |held| held.is_some_and(|entry| entry.record.is_usable(now)))
     }
 
-    /// The digest of the copy that this node holds. Two nodes with the same digest hold the same.
+    /// The digest of the copy that this node holds. Two nodes with equal digests hold equal copies.
     #[must_use]
     pub fn digest(&self, id: SessionId) -> Option<u64> {
         self.node.store.read(id, |held| held.map(|entry| entry.record.session.digest()))
@@ -305,7 +307,7 @@ impl Mesh {
         suspected.map(|peer| peer.member.name.to_string()).collect()
     }
 
-    /// Figures of this node. Counting the owned sessions walks the whole store.
+    /// Statistics of this node. Counting the owned sessions walks the whole store.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let topology = self.node.topology();
@@ -335,13 +337,15 @@ impl Mesh {
         stats
     }
 
-    /// Leaves the cluster: says so, hands over every session, and stops when all owners keep what they got. Until then
-    /// the node serves as before; from then on it refuses commits with [`crate::CommitError::Left`]. If nobody else is there,
-    /// or all others are leaving, too, the sessions end with the node: [`Leave::ended`] says how many.
+    /// Leaves the cluster: announces it, hands over every session, and stops once all owners have acknowledged what
+    /// they received. Until then the node serves as before; afterwards it refuses commits with
+    /// [`crate::CommitError::Left`]. If there is no other node, or all others are leaving too, the sessions end with
+    /// the node: [`Leave::ended`] counts them.
     ///
     /// # Errors
     ///
-    /// [`LeaveError`] when that took longer than `deadline`, or the node had stopped by itself. It has stopped all the same.
+    /// [`LeaveError`] if the hand-over took longer than `deadline`, or if the node had stopped by itself. The node has
+    /// stopped in any case.
     pub async fn leave(&self, deadline: Duration) -> Result<Leave, LeaveError> {
         leave::run(&self.node, &self.running.membership, deadline).await
     }
@@ -357,26 +361,26 @@ impl Mesh {
     }
 }
 
-/// Events from the moment of [`Mesh::events`] on.
+/// The events since the call of [`Mesh::events`].
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<Event>);
 
 impl Events {
-    /// The next event; `None` once the node has stopped. A listener that is thousands of events behind loses the
-    /// oldest.
+    /// Waits for the next event. Returns `None` once the node has stopped. A listener that falls thousands of events
+    /// behind loses the oldest ones.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             match self.0.recv().await {
                 Ok(event) => return Some(event),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "a listener was too slow for the events");
+                    tracing::warn!(missed, "a listener fell behind and missed events");
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     }
 
-    /// An event that has come already, if there is one.
+    /// The next event, if one has already arrived.
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
             match self.0.try_recv() {

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::network::{BoxFuture, ByteStream};
 
-/// Which end of a connection a node is.
+/// Which end of a connection this node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionRole {
     /// It opened the connection.
@@ -14,13 +14,13 @@ pub enum ConnectionRole {
     Listener,
 }
 
-/// Wraps each connection before a byte of the protocol is sent or decoded.
+/// Wraps each connection before any byte of the protocol is sent or decoded.
 pub trait ConnectionSeal: fmt::Debug + Send + Sync + 'static {
     /// Does its own handshake on `stream` and returns a stream that carries the protocol.
     ///
     /// # Errors
     ///
-    /// The other side could not prove that it belongs to the cluster, or the connection broke. It is closed then.
+    /// The other side could not prove that it belongs to the cluster, or the connection broke. It is then closed.
     fn wrap(&self, stream: Box<dyn ByteStream>, role: ConnectionRole)
     -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>>;
 }

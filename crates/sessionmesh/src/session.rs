@@ -24,10 +24,11 @@ use crate::mesh::Mesh;
 
 mod another_id;
 
-/// One session, as one request works with it.
+/// The handle of one request to one session.
 ///
-/// Changes are collected and become visible together, at [`Session::commit`]. Two requests that change different
-/// attributes never overwrite each other; of two that change the same one, one wins, the same one on every node.
+/// The handle collects changes; [`Session::commit`] makes them visible together. Two requests that change different
+/// attributes never overwrite each other. If two requests change the same attribute, one wins, the same one on every
+/// node.
 pub struct Session {
     mesh: Mesh,
     state: Mutex<State>,
@@ -45,14 +46,14 @@ struct State {
     used: Moment,
 }
 
-/// What a commit reached.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Other nodes that confirmed that they hold the change, when the commit returned. 0 if nothing had changed.
+    /// Other nodes that had acknowledged the change when the commit returned. 0 if nothing had changed.
     pub copies: usize,
     /// Whether anything was changed.
     pub changed: bool,
-    /// The session that was changed: the successor, if another request had renewed the id meanwhile.
+    /// The id of the session that was changed: the successor, if another request had renewed the id meanwhile.
     pub id: SessionId,
 }
 
@@ -73,22 +74,22 @@ impl Session {
         Self { mesh, state: Mutex::new(state) }
     }
 
-    /// The id, which belongs into the visitor's cookie (see [`SessionId::encode`]) and nowhere else.
+    /// The id. It belongs in the visitor's cookie (see [`SessionId::encode`]) and nowhere else.
     #[must_use]
     pub fn id(&self) -> SessionId {
         lock(&self.state).id
     }
 
-    /// The attribute `key`, with this handle's own changes.
+    /// The attribute `key`, including this handle's own changes.
     ///
     /// # Errors
     ///
-    /// What is stored is not a `T`.
+    /// The stored value is not a `T`.
     pub fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ValueError> {
         self.get_bytes(key).map(|value| from_json(key, &value)).transpose()
     }
 
-    /// The attribute `key` as it is stored.
+    /// The bytes of the attribute `key`, including this handle's own changes.
     #[must_use]
     pub fn get_bytes(&self, key: &str) -> Option<ValueBytes> {
         let state = lock(&self.state);
@@ -98,7 +99,7 @@ impl Session {
         }
     }
 
-    /// The keys of all attributes, with this handle's own changes, sorted.
+    /// The keys of all attributes, including this handle's own changes, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<Arc<str>> {
         let state = lock(&self.state);
@@ -110,19 +111,19 @@ impl Session {
         keys.into_iter().filter(|(_, live)| *live).map(|(key, _)| key).collect()
     }
 
-    /// Writes an attribute, as JSON, which still reads after a field was added to `T`.
+    /// Writes an attribute as JSON, which stays readable after a field is added to `T`.
     ///
     /// # Errors
     ///
-    /// `value` cannot be JSON, for example because a map's keys are no text; or it is nested deeper than
-    /// [`crate::json::JSON_DEPTH_MAX`], and could not be read again.
+    /// `value` cannot be written as JSON, for example because a map's keys are not text; or it is nested deeper than
+    /// [`crate::json::JSON_DEPTH_MAX`], so it could not be read again.
     pub fn insert<T: serde::Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), ValueError> {
         let value = to_json(key, value)?;
         self.insert_bytes(key, value);
         Ok(())
     }
 
-    /// Writes an attribute as it is.
+    /// Writes the bytes of an attribute.
     pub fn insert_bytes(&self, key: &str, value: impl Into<ValueBytes>) {
         lock(&self.state).changes.insert(Arc::from(key), Some(value.into()));
     }
@@ -132,17 +133,18 @@ impl Session {
         lock(&self.state).changes.insert(Arc::from(key), None);
     }
 
-    /// Writes (some) and removes (none) attributes as they are: for whoever has collected changes already.
+    /// Writes (`Some`) or removes (`None`) the bytes of several attributes, for a caller that has collected changes
+    /// itself.
     pub fn change(&self, changes: impl IntoIterator<Item = (Arc<str>, Option<ValueBytes>)>) {
         lock(&self.state).changes.extend(changes);
     }
 
-    /// Sets after how much time without an access this session ends. Less than a millisecond counts as one.
+    /// Sets the idle limit: the session ends after this time without an access. Less than a millisecond counts as one.
     pub fn set_max_inactive(&self, limit: Duration) {
         lock(&self.state).idle_limit_ms = Some(millis(limit).max(1));
     }
 
-    /// After how much time without an access this session ends.
+    /// The idle limit: the session ends after this time without an access.
     #[must_use]
     pub fn max_inactive(&self) -> Duration {
         let state = lock(&self.state);
@@ -157,15 +159,15 @@ impl Session {
         lock(&self.state).record.as_ref().map(|record| record.session.created_ms())
     }
 
-    /// How long ago the session was last accessed, before this handle was made.
+    /// The time since the last access before this handle was made.
     #[must_use]
     pub fn idle(&self) -> Duration {
         let now = self.mesh.node.now();
         Duration::from_millis(lock(&self.state).record.as_ref().map_or(0, |record| record.idle_ms(now)))
     }
 
-    /// Makes the changes of this handle visible, all at once, and waits for the copies that the configuration asks
-    /// for. Without changes it is an access, as [`Session::touch`]; a new session is always created.
+    /// Makes all changes of this handle visible at once, and waits for the copies that the configuration asks for.
+    /// Without changes it is an access, like [`Session::touch`]; but a new session is always created.
     ///
     /// # Errors
     ///
@@ -174,7 +176,7 @@ impl Session {
         self.commit_waiting(self.mesh.wait()).await
     }
 
-    /// [`Session::commit`] with another acknowledgement than the configured one.
+    /// [`Session::commit`] with this acknowledgement instead of the configured one.
     ///
     /// # Errors
     ///
@@ -240,10 +242,10 @@ impl Session {
         Ok(Commit { copies: committed.copies?, changed: committed.changed, id: committed.id })
     }
 
-    /// Reads, changes and writes one attribute in one step that nothing on this node can come between as long as it owns
-    /// the session (see [`Mesh::owners`]), and commits it at once. Two nodes that do so at the same time, or a node that
-    /// only passes the session on, can overwrite each other's result. `change` gets what is stored now and returns what shall be, `None` to remove it. Changes that this
-    /// handle has collected are not part of it.
+    /// Reads, changes, writes and commits one attribute in one step. As long as this node owns the session (see
+    /// [`Mesh::owners`]), nothing on this node can come between. Two nodes that do this at the same time, or a node
+    /// that only forwards the session, can overwrite each other's result. `change` gets the stored value and returns
+    /// the new one, or `None` to remove it. The step does not include changes that this handle has collected.
     ///
     /// # Errors
     ///
@@ -280,20 +282,20 @@ impl Session {
         Ok(after)
     }
 
-    /// Notes an access, so that the idle time starts anew. Loading a session has done so already, and so does each commit:
-    /// this is for handles that are kept for longer, as in a stream, a WebSocket or an upload. It waits for nothing, and
-    /// costs other nodes nothing unless a twentieth of the idle limit (or a tenth less a second, if that is longer) has
-    /// passed since they last heard of one. A session that has ended is not brought back.
+    /// Notes an access, which restarts the idle time. Each load and each commit does so already. Call this for a handle
+    /// that is kept for longer, as in a stream, a WebSocket or an upload. The call does not wait. It sends nothing to
+    /// other nodes unless a twentieth of the idle limit (or a tenth less a second, if that is longer) has passed since
+    /// they last heard of an access. It does not bring back a session that has ended.
     pub fn touch(&self) {
         lock(&self.state).touch(&self.mesh.node);
     }
 
-    /// Ends the session for good, on every node: no request that is still under way can bring it back. If it has moved or
-    /// was renewed meanwhile, it ends under its new id, too.
+    /// Ends the session for good, on every node: no request in progress can bring it back. If it was moved or renewed
+    /// meanwhile, it also ends under its new id.
     ///
     /// # Errors
     ///
-    /// [`CommitError::TimedOut`] and the errors of `strict`; the session has ended all the same, here at once and on
+    /// [`CommitError::TimedOut`] and the errors of `strict`. The session has ended all the same: here at once, and on
     /// the other nodes as soon as they can be reached.
     pub async fn invalidate(&self) -> Result<Commit, CommitError> {
         let (id, record) = {

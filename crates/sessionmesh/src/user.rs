@@ -13,13 +13,13 @@ use crate::mesh::Mesh;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserSession {
-    /// Its id. Whoever has it is logged in, so it is not to be shown to anybody else.
+    /// The session id. Anybody who has it is logged in, so do not show it to anybody else.
     pub id: SessionId,
     /// When it was created, in milliseconds since the Unix epoch by the clock of the node that made it. For display.
     pub created_ms: u64,
-    /// How long ago it was used, known to a tenth of its idle limit.
+    /// The time since the last access, accurate to a tenth of the idle limit.
     pub idle: Duration,
-    /// After how long without an access it ends.
+    /// The idle limit.
     pub max_inactive: Duration,
 }
 
@@ -27,10 +27,10 @@ pub struct UserSession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidatedAll {
-    /// Sessions that were ended, those in `unconfirmed` too.
+    /// Sessions that were ended, including those in `unconfirmed`.
     pub ended: usize,
-    /// Sessions that were ended, but not every node that has to know confirmed it before the deadline. The end goes on
-    /// replicating; until then such a node may serve them.
+    /// Sessions that were ended, but whose end not every node that must know it acknowledged before the deadline. The
+    /// end continues to replicate; until it arrives, such a node may serve the session.
     pub unconfirmed: Vec<SessionId>,
 }
 
@@ -38,13 +38,13 @@ impl Mesh {
     /// The live sessions of `user` on all nodes, the most recently used first. Needs a user index: see
     /// [`crate::MeshBuilder::user_index`].
     ///
-    /// All nodes are asked, for at most `read_deadline`, and then what they found is read. The list holds every session
-    /// whose login was acknowledged before the question, and still is this user's; one that is renewed or moves at this
-    /// very moment may be missing. It is no access.
+    /// This node asks all nodes, for at most `read_deadline`, and then reads the sessions that they found. The list
+    /// holds every session of this user whose login was acknowledged before the call. A session that is renewed or
+    /// moved during the call may be missing. The list is not an access.
     ///
     /// # Errors
     ///
-    /// [`UserError::CannotTell`] when sessions may be missing since nodes did not answer.
+    /// [`UserError::CannotTell`] if sessions may be missing because nodes did not answer.
     pub async fn sessions_of(&self, user: &str) -> Result<Vec<UserSession>, UserError> {
         let found = user_query::sessions_of(&self.node, user).await?;
         let now = self.node.now();
@@ -61,21 +61,22 @@ impl Mesh {
         Ok(sessions)
     }
 
-    /// Ends all sessions of `user`, on every node, as [`crate::Session::invalidate`] does with one.
+    /// Ends all sessions of `user` on every node, as [`crate::Session::invalidate`] ends one.
     ///
-    /// Every session whose login was acknowledged before this was called is ended, also under another id that it got
-    /// meanwhile. A login that runs at the same time may be ended or not; one that begins afterwards is not.
+    /// This ends every session whose login was acknowledged before the call, even if the session gets a new id
+    /// meanwhile. A login that runs at the same time may or may not be ended. A login that begins afterwards is not
+    /// ended.
     ///
     /// # Errors
     ///
-    /// [`UserError::CannotTell`] when there may be more sessions, since nodes did not answer. It says how many were ended
-    /// before; to be tried again.
+    /// [`UserError::CannotTell`] if there may be more sessions, because nodes did not answer. It says how many were
+    /// already ended. Try again.
     pub async fn invalidate_all(&self, user: &str) -> Result<InvalidatedAll, UserError> {
         self.end_all_of_user(user, None).await
     }
 
-    /// [`Mesh::invalidate_all`] for all sessions but `keep`: "log out my other devices". A session that gets another id
-    /// through a request at the very same time does not count as kept.
+    /// [`Mesh::invalidate_all`] for all sessions except `keep`: "log out my other devices". If another request gives
+    /// that session a new id at the same time, it is not kept.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The rule that finds the user of a session in one of its attributes.
 ///
-/// Every node that has one keeps an index of the sessions it holds; so all nodes of a cluster need the same one. It is
-/// applied when that attribute changes, not at each request.
+/// A node with such a rule keeps an index of the sessions it holds, so all nodes of a cluster need the same rule. The
+/// rule is applied when that attribute changes, not at each request.
 ///
 /// ```
 /// use sessionmesh::UserIndex;
@@ -36,14 +36,14 @@ enum Rule {
 type OwnRule = dyn Fn(&[u8]) -> Option<String> + Send + Sync;
 
 impl UserIndex {
-    /// The attribute `key` is the user: JSON text or a number.
+    /// The value of the attribute `key` is the user: a JSON string or number.
     #[must_use]
     pub fn attribute(key: &str) -> Self {
         Self::pointer(key, "")
     }
 
-    /// The user stands in the JSON of the attribute `key`, where `pointer` says (RFC 6901; empty for all of it), as text
-    /// or as a number. Anything else there, or nothing, is no user.
+    /// The user is the JSON string or number at `pointer` (RFC 6901; empty for the whole value) in the attribute `key`.
+    /// If there is anything else, or nothing, the session has no user.
     #[must_use]
     pub fn pointer(key: &str, pointer: &str) -> Self {
         Self { key: key.into(), rule: Rule::Pointer(pointer.into()) }
@@ -61,26 +61,26 @@ impl UserIndex {
         Self::attribute("actix_identity.user_id")
     }
 
-    /// A rule of one's own on the bytes of the attribute `key`. It has to say the same each time, on every node, and is
-    /// called while the session is locked, so it must not use the mesh. If it panics there is no user.
+    /// A custom rule on the bytes of the attribute `key`. It must return the same user each time, on every node. It is
+    /// called while the session is locked, so it must not use the mesh. If it panics, the session has no user.
     #[must_use]
     pub fn with(key: &str, user: impl Fn(&[u8]) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { key: key.into(), rule: Rule::Own(Arc::new(user)) }
     }
 
-    /// The same rule for another attribute, where an application renamed it.
+    /// The same rule for another attribute, if the application has renamed it.
     #[must_use]
     pub fn in_attribute(self, key: &str) -> Self {
         Self { key: key.into(), ..self }
     }
 
-    /// The attribute that is looked at.
+    /// The attribute that the rule reads.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The user by the bytes of the attribute. Empty text is no user.
+    /// The user in these bytes of the attribute. An empty string is no user.
     #[must_use]
     pub fn user_in(&self, value: &[u8]) -> Option<String> {
         let user = match &self.rule {
@@ -103,8 +103,8 @@ impl UserIndex {
         Some((attribute.stamp, attribute.value.clone()?))
     }
 
-    /// Tells rules apart: nodes compare it before they believe each other's lists. Of rules of one's own it knows the
-    /// attribute only.
+    /// A number that identifies the rule: nodes compare it before they accept each other's lists. For a custom rule it
+    /// covers the attribute only.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let (seed, pointer) = match &self.rule {
@@ -128,7 +128,7 @@ impl fmt::Debug for UserIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = match &self.rule {
             Rule::Pointer(pointer) => pointer,
-            Rule::Own(_) => "a rule of one's own",
+            Rule::Own(_) => "a custom rule",
         };
         f.debug_struct("UserIndex").field("key", &self.key).field("rule", &rule).finish()
     }

@@ -115,13 +115,13 @@ async fn a_failed_node_is_gone(over: &'static str, task: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_views_have_died_is_gone() {
     let _turn = Turn::in_this_process().await;
-    a_failed_node_is_gone("engine::views: member down", "views").await;
+    a_failed_node_is_gone("engine::upkeep::view_task: member down", "views").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_a_dead_link_is_gone() {
     let _turn = Turn::in_this_process().await;
-    a_failed_node_is_gone("engine::link: the link could not be opened", "link").await;
+    a_failed_node_is_gone("engine::link::outgoing: the link could not be opened", "link").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,7 +132,7 @@ async fn a_node_that_fails_while_it_starts_does_not_start() {
     let names = Discovery::dns("no..name:7700");
     let builder = Mesh::builder().name("victim").cluster(unique_name().as_str()).discovery(names);
     let builder = builder.discovery_window(Duration::from_secs(30));
-    let victim = Victim::start(builder, "a name of members cannot be resolved", &armed);
+    let victim = Victim::start(builder, "a name of `seeds` or `dns` cannot be resolved", &armed);
     let error = victim.mesh.expect_err("half a node is none");
     assert!(matches!(&error, StartError::Failed(Failure::Task { task: "names", .. })), "{error}");
 }

@@ -11,11 +11,11 @@ use super::find::find_others;
 use super::moves::Moves;
 use super::visit::{CookieAction, State, Visit};
 
-/// What a commit reached.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Commit {
-    /// Other nodes that confirmed that they hold the change. 0 if nothing had changed.
+    /// Other nodes that acknowledged the change. 0 if nothing had changed.
     pub copies: usize,
     /// Whether anything was changed.
     pub changed: bool,
@@ -243,7 +243,7 @@ impl Visit {
         let request_cookies = self.state().request_cookies.clone();
         for other in find_others(&self.site.mesh, &request_cookies, ended, &self.site.asks).await {
             if let Err(error) = other.invalidate().await {
-                tracing::warn!(%error, "at a logout: the session of another cookie of the visitor");
+                tracing::warn!(%error, "a logout could not end the session of another cookie");
             }
         }
     }
@@ -254,7 +254,7 @@ impl Visit {
             Ok(commit) => return Ok(Commit { copies: commit.copies, changed: commit.changed }),
             Err(error) if self.site.refuse_fewer_copies => return Err(ErrorKind::Commit(Arc::new(error))),
             Err(error) => {
-                tracing::warn!(%error, "fewer copies than asked for");
+                tracing::warn!(%error, "a commit has fewer copies than asked for");
                 match error {
                     CommitError::TimedOut { copies } | CommitError::TooFewCopies { copies, .. } => copies,
                     _ => 0,

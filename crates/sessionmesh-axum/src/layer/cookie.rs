@@ -12,25 +12,25 @@ use sessionmesh::SessionId;
 const ID_CHARS: usize = 22;
 const SIGNATURE_CHARS: usize = 44;
 
-/// What the session cookie looks like, and who may have written it.
+/// What the session cookie looks like, and how it is signed.
 ///
-/// By default it is called `__Host-session`, is `Secure`, `HttpOnly` and `SameSite=Lax`, has the path `/` and ends with
-/// the browser. Keep a name that begins with `__Host-` where you can: browsers take such a cookie only over HTTPS and from
-/// the very same host, so no neighbour in the domain and nobody on an unencrypted line can plant one. Where the cookie has
-/// to reach several hosts of a domain, `__Secure-` is the next best. Over plain HTTP, for tests, give another name and
-/// [`secure(false)`](Self::secure).
+/// By default the cookie is called `__Host-session`, is `Secure`, `HttpOnly` and `SameSite=Lax`, has the path `/` and
+/// ends with the browser. Keep a name that begins with `__Host-` where you can: browsers accept such a cookie only over
+/// HTTPS and from the very same host, so no neighbour in the domain and nobody on an unencrypted line can plant one. If
+/// the cookie must reach several hosts of a domain, `__Secure-` is the next best. Over plain HTTP, for tests, use
+/// another name and [`secure(false)`](Self::secure).
 ///
-/// A request may carry several cookies of this name, of other paths or domains, left behind by an older version of the
-/// site, or planted by a neighbour. Each is looked at; what cannot be an id, by its form or its signature, is no cookie. The
-/// first that belongs to a session is taken, in the order in which the browser sends them: longer paths first, then the
-/// older ones. For ids that this node knows nothing of it asks others, for eight of a request at most (one in a flood of
-/// unknown ids), and with more of them beginning with another one each time.
+/// A request may carry several cookies of this name: with other paths or domains, left behind by an older version of
+/// the site, or planted by a neighbour. The layer looks at each; a value whose form or signature cannot be that of an
+/// id is ignored. It takes the first cookie that belongs to a session, in the order in which the browser sends them:
+/// longer paths first, then older cookies. It asks other nodes about ids that this node does not know, about at most
+/// eight per request (one in a flood of unknown ids). If there are more, it begins with another one each time.
 ///
-/// A logout ends the sessions of all of them, and takes all back that can be reached: those of the configured path and
-/// domain and, if the request brought more than one, those of this very host and of the configured domain, with each path
-/// above what was asked for (the first four parts of it, as the layer sees the path). Cookies that were set for another
-/// domain, or are `Partitioned` where this one is not, stay in the browser: they name no session any more. A name that begins
-/// with `__Host-` has no such duplicates.
+/// A logout ends the sessions of all these cookies, and removes all cookies that it can reach: those of the configured
+/// path and domain and, if the request brought more than one, those of this very host and of the configured domain,
+/// with each path above the requested one (the first four parts of the path, as the layer sees it). Cookies that were
+/// set for another domain, or are `Partitioned` where this one is not, stay in the browser, but name no session any
+/// more. A name that begins with `__Host-` has no such duplicates.
 #[derive(Clone)]
 pub struct SessionCookie {
     pub(super) name: Cow<'static, str>,
@@ -72,78 +72,80 @@ impl SessionCookie {
         }
     }
 
-    /// The paths that the browser sends it with.
+    /// The path; the browser sends the cookie with it and everything below.
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Sends it to all hosts of this domain. Without, only to the host that set it, which is safer.
+    /// Sends the cookie to all hosts of this domain. By default it goes only to the host that set it, which is safer.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Whether requests from other sites carry it. `Lax` (the default): only when a link is followed.
+    /// Whether requests from other sites carry the cookie. `Lax` (the default): only when the visitor follows a link.
     #[must_use]
     pub const fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Whether the browser sends it over HTTPS only. Default true.
+    /// Whether the browser sends the cookie over HTTPS only. Default true.
     #[must_use]
     pub const fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Whether scripts of the page are kept from reading it. Default true.
+    /// Whether the cookie is hidden from scripts of the page. Default true.
     #[must_use]
     pub const fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
     }
 
-    /// Keeps a jar of its own for each site that embeds this one, as in a frame (CHIPS). Browsers want it `Secure`, and it
-    /// needs `SameSite=None` to be sent at all in a frame of another site. The route cookie is alike. Default false.
+    /// Keeps a separate cookie for each site that embeds this one, as in a frame (CHIPS). Browsers require `Secure` for
+    /// it, and send it in a frame of another site only with `SameSite=None`. The route cookie gets the same attribute.
+    /// Default false.
     #[must_use]
     pub const fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
     }
 
-    /// Which cookies of the site go last when the browser has too many: Chromium looks at it, others do not. Without, it is
-    /// [`Priority::Medium`].
+    /// Which cookies of the site the browser drops last if there are too many. Chromium honours it, others do not.
+    /// Default: [`Priority::Medium`].
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
         self
     }
 
-    /// Lets it outlive the browser, for so long after the last response to a request that used the session. Not shorter
-    /// than the session's idle limit; whole seconds, at least one. Without, it ends with the browser. A session can have
-    /// another one ([`Session::set_cookie_max_age`](super::Session::set_cookie_max_age)).
+    /// Lets the cookie outlive the browser, for this time after the last response to a request that used the session:
+    /// whole seconds, at least one. It should not be shorter than the idle limit of the session. By default, the cookie
+    /// ends with the browser. A session can have its own value
+    /// ([`Session::set_cookie_max_age`](super::Session::set_cookie_max_age)).
     #[must_use]
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
     }
 
-    /// Signs it (HMAC-SHA256). Ids cannot be guessed anyway; with a signature, made-up ones are told without asking
-    /// another node, and a leaked id alone opens nothing. All nodes need the same key. Cookies that were given before
-    /// without a signature are none any more.
+    /// Signs the cookie (HMAC-SHA256). Ids cannot be guessed anyway. With a signature, made-up ids are detected without
+    /// asking another node, and a leaked id alone is useless. All nodes need the same key. Cookies that were set
+    /// earlier without a signature become invalid.
     #[must_use]
     pub fn signed(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Also accepts cookies signed with this key, for a change of keys: first every node accepts the new one, then every
-    /// node signs with it and accepts the old one; the old one goes when the sessions have. A cookie with an old
-    /// signature is replaced whenever a cookie is sent anyway. Means nothing without [`signed`](Self::signed).
+    /// Also accepts cookies signed with this key, for a change of keys. First every node accepts the new key; then
+    /// every node signs with it and accepts the old one; drop the old key when its sessions have ended. A cookie with
+    /// an old signature is replaced whenever a cookie is sent anyway. Has no effect without [`signed`](Self::signed).
     #[must_use]
     pub fn also_accepts(mut self, key: Key) -> Self {
         self.accepted.push(key);
@@ -271,14 +273,14 @@ impl fmt::Debug for SessionCookie {
     }
 }
 
-/// Which cookies go last when a browser has too many of a site: see [`SessionCookie::priority`].
+/// Which cookies of a site a browser drops last if there are too many: see [`SessionCookie::priority`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// It goes first.
+    /// Dropped first.
     Low,
-    /// What cookies have that do not say.
+    /// The priority of cookies that do not set one.
     Medium,
-    /// It goes last.
+    /// Dropped last.
     High,
 }
 
@@ -323,34 +325,34 @@ fn text_of(cookie: String) -> HeaderValue {
     HeaderValue::try_from(cookie).expect("names, paths and domains were checked, and values are base64")
 }
 
-/// Why browsers would not take such a cookie. Nothing was changed.
+/// Why browsers would refuse such a cookie. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
     /// The name is empty or has characters that a cookie's name cannot have.
     #[error("`{0}` cannot be the name of a cookie; allowed are letters, digits and !#$%&'*+-.^_`|~")]
     Name(String),
-    /// The path is none.
-    #[error("`{0}` cannot be the path of a cookie; it begins with / and has no spaces or semicolons")]
+    /// The path is not a valid path.
+    #[error("`{0}` cannot be the path of a cookie; a path begins with / and has no spaces or semicolons")]
     Path(String),
-    /// The domain is none.
+    /// The domain is not a valid domain.
     #[error("`{0}` cannot be the domain of a cookie")]
     Domain(String),
-    /// `__Host-` asks for `Secure`, the path `/`, and no domain.
+    /// `__Host-` requires `Secure`, the path `/`, and no domain.
     #[error(
-        "browsers take `{0}` only if it is secure, has the path / and no domain; choose another name or drop these"
+        "browsers accept `{0}` only if it is secure, has the path / and no domain; choose another name or change these"
     )]
     HostPrefix(String),
-    /// `__Secure-` asks for `Secure`.
-    #[error("browsers take `{0}` only if it is secure; choose another name for plain HTTP")]
+    /// `__Secure-` requires `Secure`.
+    #[error("browsers accept `{0}` only if it is secure; choose another name for plain HTTP")]
     SecurePrefix(String),
-    /// `SameSite=None` asks for `Secure`.
-    #[error("browsers take a cookie with SameSite=None only if it is secure")]
+    /// `SameSite=None` requires `Secure`.
+    #[error("browsers accept a cookie with SameSite=None only if it is secure")]
     CrossSiteNotSecure,
-    /// `Partitioned` asks for `Secure`.
-    #[error("browsers take a partitioned cookie only if it is secure")]
+    /// `Partitioned` requires `Secure`.
+    #[error("browsers accept a partitioned cookie only if it is secure")]
     PartitionedNotSecure,
-    /// The session cookie and the route cookie have one name.
+    /// The session cookie and the route cookie have the same name.
     #[error("the session cookie and the route cookie cannot both be called `{0}`")]
     SameName(String),
 }

@@ -12,8 +12,8 @@ use sessionmesh::{CommitError, CreateError, LoadError, ValueError};
 /// What the visitor sees instead of a line of text.
 pub(super) type ErrorPage = dyn Fn(&SessionError, &RequestHead) -> Response + Send + Sync;
 
-/// Why the session could not be told, read or stored. As a response it is the site's [error
-/// page](super::SessionLayer::error_page), so handlers can pass it on with `?`.
+/// Why the session could not be found, read or stored. As a response it is the [error
+/// page](super::SessionLayer::error_page) of the site, so handlers can pass it on with `?`.
 pub struct SessionError {
     kind: ErrorKind,
     page: Option<Arc<Page>>,
@@ -23,34 +23,35 @@ pub struct SessionError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// 503: it is not known whether the visitor's session exists. Nothing was changed, and the visitor is not logged out:
-    /// the cookie stays.
+    /// 503: it is not known whether the visitor's session exists. Nothing was changed, and the visitor is not logged
+    /// out: the cookie stays.
     #[error(transparent)]
     CannotTell(Arc<LoadError>),
-    /// 503: this node takes no more sessions. None was made.
+    /// 503: this node creates no more sessions. None was created.
     #[error(transparent)]
     Full(Arc<CreateError>),
-    /// 401: the session has ended, or another request has renewed its id and got what this one had stored until then. Nothing
-    /// more is stored with it. Only what is awaited in the handler says so; a commit at the end of a request passes over it.
+    /// 401: the session has ended, or another request has renewed its id and taken over what this request had stored
+    /// until then. Nothing more is stored. Only calls that the handler awaits return this; the commit at the end of a
+    /// request ignores it.
     #[error("the session has ended or was renewed by another request; nothing was changed")]
     Ended,
-    /// 409: another request has just renewed the id that this one came with. Nothing of this one is stored, but the visitor
-    /// has a session, and the browser gets its cookie with the answer to that other request: let it send this one again. Only
-    /// what is awaited in the handler says so; a commit at the end of a request passes over it.
-    #[error("another request has just renewed the session's id; nothing of this one was stored, send it again")]
+    /// 409: another request has just renewed the id that this request came with. Nothing of this request is stored. The
+    /// visitor has a session, and the browser gets its cookie with the response to the other request: let it send this
+    /// request again. Only calls that the handler awaits return this; the commit at the end of a request ignores it.
+    #[error("another request has just renewed the session's id; nothing of this request was stored, send it again")]
     Renewed,
-    /// 503: the id could not be renewed in time. The old one goes on, without the changes.
-    #[error("the session's id could not be renewed: {}; the old one goes on, nothing was changed", not_renewed(.0))]
+    /// 503: the id could not be renewed in time. The old id stays valid, without the changes.
+    #[error("the session's id could not be renewed: {}; the old id stays valid, nothing was changed", not_renewed(.0))]
     NotRenewed(Arc<CommitError>),
-    /// The commit failed. 503 for [`CommitError::Left`], and for what was made with [too few
-    /// copies](super::SessionLayer::refuse_fewer_copies); 500 for all else, such as a limit.
+    /// The commit failed. 503 for [`CommitError::Left`], and for a change that was made with [too few
+    /// copies](super::SessionLayer::refuse_fewer_copies); 500 for all other errors, such as a limit.
     #[error(transparent)]
     Commit(Arc<CommitError>),
     /// 500: a value does not fit its type. Nothing was changed.
     #[error(transparent)]
     Value(Arc<ValueError>),
-    /// 500: the head of the response has left, so the visitor cannot be told of a new id. Nothing was changed.
-    #[error("the response's head has left, so no session can be made or renewed; nothing was changed")]
+    /// 500: the head of the response has left, so the visitor can get no new id. Nothing was changed.
+    #[error("the head of the response has left, so no session can be created or renewed; nothing was changed")]
     HeadSent,
     /// 500: there is no session here, because no [`SessionLayer`](super::SessionLayer) is around this route, or it
     /// [ignores](super::SessionLayer::ignore_paths) this request.
@@ -59,7 +60,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The status that says so.
+    /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -77,9 +78,9 @@ impl ErrorKind {
 /// What was wrong with the new session, which was taken back: what the error says of a change that stays is not true of it.
 fn not_renewed(error: &CommitError) -> String {
     match error {
-        CommitError::TimedOut { copies } => format!("a new one had only {copies} copies before the deadline"),
+        CommitError::TimedOut { copies } => format!("the new session had only {copies} copies at the deadline"),
         CommitError::NoOtherNode => "there is no other node to hold a copy, and `strict` asks for one".to_owned(),
-        CommitError::TooFewCopies { copies, wanted } => format!("a new one had {copies} copies of {wanted}"),
+        CommitError::TooFewCopies { copies, wanted } => format!("the new session had {copies} of {wanted} copies"),
         other => other.to_string(),
     }
 }
@@ -138,8 +139,8 @@ impl SessionError {
         &self.kind
     }
 
-    /// The status that says so to the visitor: 503 (come again), 409 (come again with the new cookie), 401 (the session has
-    /// ended) or 500.
+    /// The status of the response: 503 (come again), 409 (come again with the new cookie), 401 (the session has ended)
+    /// or 500.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind.status()
@@ -160,7 +161,7 @@ impl IntoResponse for SessionError {
         // What is wrong inside is for the log.
         match status {
             StatusCode::SERVICE_UNAVAILABLE => {
-                (status, [(RETRY_AFTER, "1")], "Your session cannot be reached just now. Please try again.\n")
+                (status, [(RETRY_AFTER, "1")], "Your session cannot be reached right now. Please try again.\n")
                     .into_response()
             }
             StatusCode::CONFLICT => {

@@ -88,7 +88,7 @@ pub(super) async fn find_others(
             Look::Ask => match mesh.look_up(id, ReadConsistency::Current).await {
                 Ok(told) => told,
                 Err(error) => {
-                    tracing::warn!(%error, "at a logout: another cookie of the visitor may have a session, which goes on");
+                    tracing::warn!(%error, "a logout may have left the session of another cookie");
                     return others;
                 }
             },

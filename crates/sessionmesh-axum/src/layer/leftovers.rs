@@ -20,14 +20,14 @@ impl Drop for Visit {
                 None => return,
             },
             Ok(None) => return,
-            Err(reason) => return warn!(%reason, "what the body of a response changed in its session is dropped"),
+            Err(reason) => return warn!(%reason, "changes to the session during the body of a response are dropped"),
         };
         let Ok(runtime) = Handle::try_current() else {
-            return warn!("what the body of a response changed in its session is dropped; it ended outside of tokio");
+            return warn!("changes to the session during the body of a response are dropped; it ended outside tokio");
         };
         runtime.spawn(async move {
             if let Err(error) = task.commit(&session).await {
-                warn!(%error, "what the body of a response changed in its session, after the head had left");
+                warn!(%error, "the commit of changes to the session during the body of a response returned an error");
             }
         });
     }

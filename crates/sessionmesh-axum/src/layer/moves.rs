@@ -18,9 +18,9 @@ impl Moves {
         let Some(_turn) = self.begin(id) else { return };
         match session.move_home().await {
             Ok(_) => {}
-            Err(CommitError::Ended) => tracing::debug!("a session ended while it was to move to this node"),
-            Err(error) if session.id() == id => tracing::warn!(%error, "a session has not moved to this node"),
-            Err(error) => tracing::warn!(%error, "a session moved to this node, with fewer copies than asked for"),
+            Err(CommitError::Ended) => tracing::debug!("a session ended before it could move to this node"),
+            Err(error) if session.id() == id => tracing::warn!(%error, "a session could not move to this node"),
+            Err(error) => tracing::warn!(%error, "a session moved to this node with fewer copies than asked for"),
         }
     }
 

@@ -7,11 +7,11 @@ use sessionmesh::{Ack, ReadConsistency};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// How sure a route's reads and commits must be, where it differs from the rest.
+/// The read consistency and the acknowledgement of a route, where they differ from the rest.
 ///
-/// For the whole site: [`SessionLayer::options`](super::SessionLayer::options). For some routes it is a layer of its own,
-/// inside of the [`SessionLayer`](super::SessionLayer); what it says goes before what an outer one says, and what it does
-/// not say is left to that.
+/// For the whole site, see [`SessionLayer::options`](super::SessionLayer::options). For some routes, `SessionOptions`
+/// is a layer of its own, inside the [`SessionLayer`](super::SessionLayer). An inner layer overrides an outer one;
+/// options that it leaves unset come from the outer one.
 ///
 /// ```
 /// # use axum::{Router, routing::get};
@@ -27,8 +27,9 @@ use tower_service::Service;
 /// # }
 /// ```
 ///
-/// They count from where the session is extracted: a middleware outside of this layer that extracts the session has it
-/// loaded by the options that hold there. A renewal and a logout always wait for what the mesh is configured to.
+/// The options apply where the session is extracted: if a middleware outside this layer extracts the session, it is
+/// loaded with the options that apply there. A renewal and a logout always wait for the configured acknowledgement of
+/// the mesh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionOptions {
     pub(super) ack: Option<Ack>,
@@ -36,21 +37,23 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// Says nothing yet.
+    /// Options that leave everything unset.
     #[must_use]
     pub const fn new() -> Self {
         Self { ack: None, read: None }
     }
 
-    /// What the commit at the end of the request waits for. Without: what the mesh is configured to. With [`Ack::Local`]
-    /// a change is lost if this node crashes in the next moments, and the next request elsewhere may not see it.
+    /// What the commit at the end of the request waits for. Default: the configured acknowledgement of the mesh. With
+    /// [`Ack::Local`], a change is lost if this node crashes in the next moments, and the next request on another node
+    /// may not see it.
     #[must_use]
     pub const fn ack(mut self, ack: Ack) -> Self {
         self.ack = Some(ack);
         self
     }
 
-    /// How sure the read must be. Without: [`ReadConsistency::Current`]. Mind the risk of [`ReadConsistency::Held`]: it may miss a logout.
+    /// How current the read must be. Default: [`ReadConsistency::Current`]. Mind the risk of [`ReadConsistency::Held`]:
+    /// it may miss a logout.
     #[must_use]
     pub const fn read(mut self, read: ReadConsistency) -> Self {
         self.read = Some(read);

@@ -134,7 +134,7 @@ async fn finish(visit: Arc<Visit>, mut response: Response) -> Response {
     match committed {
         // Logged out, or renewed by another request: nobody is served worse by this response.
         Some(Err(reason @ (ErrorKind::Ended | ErrorKind::Renewed))) => {
-            tracing::debug!(%reason, "the session is another request's by now; the changes of this one are dropped");
+            tracing::debug!(%reason, "another request ended or renewed the session; this request's changes are dropped");
         }
         Some(Err(reason)) => response = visit.error(reason).into_response(),
         Some(Ok(_)) | None => {}

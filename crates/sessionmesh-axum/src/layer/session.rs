@@ -18,21 +18,22 @@ use super::error::{ErrorKind, SessionError};
 use super::options::SessionOptions;
 use super::visit::{State, Visit};
 
-/// The session of the visitor: an extractor. All clones and extractors of one request are the same session.
+/// The session of the visitor, as an extractor. All clones and extractors of one request are the same session.
 ///
-/// Extracting it loads the session. It fails, with the site's [error page](super::SessionLayer::error_page), if it cannot
-/// be told whether the visitor has one ([`ErrorKind::CannotTell`]). A visitor without a session gets one when the first
-/// attribute is stored.
+/// Extraction loads the session. It fails, with the [error page](super::SessionLayer::error_page) of the site, if it is
+/// not known whether the visitor has one ([`ErrorKind::CannotTell`]). A visitor without a session gets one when the
+/// first attribute is stored.
 ///
-/// What is changed is seen by this request at once, and by others after the commit at its end.
+/// This request sees its changes at once; others see them after the commit at its end.
 ///
 /// # Streams, WebSockets and uploads
 ///
 /// A handle can be kept for as long as the body of a response, a WebSocket or an upload takes. Each use of it ([`get`],
-/// [`insert`], [`remove`], [`keys`] and [`touch`]) is an access, so the session does not end by idleness meanwhile; who only
-/// keeps it calls [`touch`] now and then. Once the head of the response has left, what is changed is committed by [`commit`]
-/// (which says how it went), or else when the last handle of the request is dropped: soon, and with no more than a line in
-/// the log if it fails. Then no session can be made, which [`insert`] says, nor renewed, which [`commit`] says.
+/// [`insert`], [`remove`], [`keys`] and [`touch`]) is an access, so the session does not become idle meanwhile. Code
+/// that only keeps the handle calls [`touch`] now and then. Once the head of the response has left, [`commit`] commits
+/// the changes and returns the outcome. Without it, they are committed when the last handle of the request is dropped:
+/// soon, and a failure is only logged. By then no session can be created, which [`insert`] reports, nor renewed, which
+/// [`commit`] reports.
 ///
 /// [`get`]: Self::get
 /// [`insert`]: Self::insert
@@ -61,18 +62,19 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Value`]: what is stored is not a `T`.
+    /// [`ErrorKind::Value`]: the stored value is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
         let value = self.used().get(key);
         value.map(|value| from_json(key, &value)).transpose().map_err(|error| self.visit.error(error.into()))
     }
 
-    /// Writes an attribute, as JSON, which still reads after a field was added to `T`.
+    /// Writes an attribute as JSON, which stays readable after a field is added to `T`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Value`]: `value` cannot be JSON, for example because a map's keys are no text. Once the head of the response
-    /// has left, and there is no session to write to, [`ErrorKind::HeadSent`], [`ErrorKind::Ended`] or [`ErrorKind::Renewed`].
+    /// [`ErrorKind::Value`]: `value` cannot be written as JSON, for example because a map's keys are not text. Once the
+    /// head of the response has left and there is no session to write to: [`ErrorKind::HeadSent`], [`ErrorKind::Ended`]
+    /// or [`ErrorKind::Renewed`].
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
         let value = to_json(key, value).map_err(|error| self.visit.error(error.into()))?;
         let refused = {
@@ -86,7 +88,7 @@ impl Session {
         refused.map_or(Ok(()), |reason| Err(self.visit.error(reason)))
     }
 
-    /// Removes an attribute. The session goes on, also if it was the last one.
+    /// Removes an attribute. The session continues even without attributes.
     pub fn remove(&self, key: &str) {
         let mut state = self.used();
         if state.get(key).is_some() {
@@ -94,13 +96,13 @@ impl Session {
         }
     }
 
-    /// Changes an attribute: `change` gets what is stored and returns what shall be, `None` to remove it. It is part of
-    /// the request's commit, so of two requests at the same time one can overwrite the other's result: for a counter that
-    /// misses nothing see [`update_now`](Self::update_now).
+    /// Changes an attribute: `change` gets the stored value and returns the new one, or `None` to remove it. The change
+    /// is part of the commit of the request, so of two requests at the same time one can overwrite the other's result.
+    /// For an exact counter see [`update_now`](Self::update_now).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Value`]: what is stored is not a `T`, or what shall be cannot be JSON.
+    /// [`ErrorKind::Value`]: the stored value is not a `T`, or the new one cannot be written as JSON.
     pub fn update<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
@@ -114,9 +116,9 @@ impl Session {
         Ok(after)
     }
 
-    /// Like [`update`](Self::update), but at once, in one step that no other request on this node comes between as long as
-    /// it owns the session; [`sessionmesh::Session::update`] says where else it is exact. What this request has changed so
-    /// far is committed before.
+    /// Like [`update`](Self::update), but committed at once, in one step. As long as this node owns the session, no
+    /// other request on this node can come between; [`sessionmesh::Session::update`] says where else the step is exact.
+    /// Earlier changes of this request are committed first.
     ///
     /// # Errors
     ///
@@ -148,8 +150,8 @@ impl Session {
         keys.into_iter().filter(|key| **key != *cookie_age::KEY).collect()
     }
 
-    /// Notes that the session is used, so that its idle time starts anew: for handles that are kept for long. It waits for
-    /// nothing. A session that has ended is not brought back.
+    /// Notes an access, which restarts the idle time, for handles that are kept for long. It does not wait. It does not
+    /// bring back a session that has ended.
     pub fn touch(&self) {
         drop(self.used());
     }
@@ -160,7 +162,8 @@ impl Session {
         state
     }
 
-    /// The id. None for a visitor without a session, also if one is about to be made: it has its id from the commit.
+    /// The id. `None` for a visitor without a session, even if one is about to be created: it gets its id with the
+    /// commit.
     #[must_use]
     pub fn id(&self) -> Option<SessionId> {
         self.visit.state().session.as_ref().map(|session| session.id())
@@ -172,78 +175,81 @@ impl Session {
         self.visit.state().session.is_some()
     }
 
-    /// Whether the commit of this request will make a session for a visitor who has none.
+    /// Whether the commit of this request will create a session for a visitor who has none.
     #[must_use]
     pub fn is_new(&self) -> bool {
         let state = self.visit.state();
         state.session.is_none() && !state.over && !state.is_late() && state.is_changed()
     }
 
-    /// Whether another request renewed the id that this one came with, a short while ago or while this one was under way. The
-    /// visitor then has a session, and a cookie with its new id is on its way to the browser; but this request cannot be
-    /// given it, since the old id may have been planted by somebody. Who answers 401 to visitors without a session should
-    /// let this one come again, for example with 409 and `Retry-After`. What such a request stores is dropped, and no cookie
-    /// is set.
+    /// Whether another request renewed the id that this request came with, shortly before or during this request. The
+    /// visitor then has a session, and a cookie with its new id is on its way to the browser. This request cannot have
+    /// that session, because somebody may have planted the old id. A handler that answers 401 to visitors without a
+    /// session should ask this one to come again, for example with 409 and `Retry-After`. What such a request stores is
+    /// dropped, and no cookie is set.
     #[must_use]
     pub fn was_renewed_elsewhere(&self) -> bool {
         self.visit.state().renewed_ago.is_some()
     }
 
-    /// Gives the session another id with the commit of this request, against session fixation: to be called at every
-    /// login and whenever somebody gets more rights. What the request stores goes along in the same step. Without a
-    /// session there is nothing to renew: the one that is made has an id that nobody knew.
+    /// Gives the session a new id with the commit of this request, against session fixation. Call it at every login,
+    /// and whenever somebody gets more rights. What the request stores is part of the same step. Without a session
+    /// there is nothing to renew: a new session has an id that nobody knew.
     ///
-    /// Of several requests that renew one id each at the same time, those that come too late make nothing new: if they store
-    /// nothing they go on as if they had renewed it, else see [`ErrorKind::Renewed`]. Who renews ids in passing, not at a login,
-    /// does so only if the session [exists](Self::exists).
+    /// If several requests renew the same id at the same time, those that come too late create nothing new. Late
+    /// requests that store nothing go on as if they had renewed it; for the others see [`ErrorKind::Renewed`]. Code
+    /// that renews ids in passing, not at a login, should do so only if the session [exists](Self::exists).
     ///
-    /// If the renewal does not succeed in time, nothing is stored and the visitor sees a 503 ([`ErrorKind::NotRenewed`]). The
-    /// commit waits for what the mesh is configured to, whatever the [options](super::SessionOptions) say.
+    /// If the renewal does not succeed in time, nothing is stored and the visitor gets a 503
+    /// ([`ErrorKind::NotRenewed`]). The commit waits for the configured acknowledgement of the mesh, whatever the
+    /// [options](super::SessionOptions) say.
     pub fn renew(&self) {
         self.visit.state().renew = true;
     }
 
-    /// Ends the session for good, on every node, now: when this returns, no node serves it, and no request that is under
-    /// way can bring it back. If the visitor came with the ids of several sessions, all of them end. The cookie is taken back
-    /// with the response, whatever that is; see [`SessionCookie`](super::SessionCookie) for several of its name. What this request has changed is dropped;
-    /// what it stores afterwards makes a new session.
+    /// Ends the session for good, on every node, now. When this returns, no node serves the session, and no request in
+    /// progress can bring it back. If the visitor came with the ids of several sessions, all of them end. The response
+    /// removes the cookie, whatever its status; see [`SessionCookie`](super::SessionCookie) for several cookies of its
+    /// name. Earlier changes of this request are dropped; what it stores afterwards goes into a new session.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Commit`] with [`sessionmesh::CommitError::Left`]: the session goes on, another node can end it. With [too
-    /// few copies](super::SessionLayer::refuse_fewer_copies), if the site wants to know of that: the session has ended.
+    /// [`ErrorKind::Commit`] with [`sessionmesh::CommitError::Left`]: the session continues; another node can end it.
+    /// With [too few copies](super::SessionLayer::refuse_fewer_copies), if the site reports these as errors: the
+    /// session has ended.
     pub async fn invalidate(&self) -> Result<Commit, SessionError> {
         self.visit.invalidate().await.map_err(|reason| self.visit.error(reason))
     }
 
-    /// Commits what was changed so far, now. Needed only by those who must know how it went or what the new id is, and for
-    /// what the body of a response changes while it is streamed and others are to see soon.
+    /// Commits the changes so far, now. Only needed to learn the outcome or the new id, and for changes during the body
+    /// of a response that others should see soon.
     ///
     /// # Errors
     ///
-    /// See [`ErrorKind`]. What was not made stays a change of the request, and is tried again at its end.
+    /// See [`ErrorKind`]. Changes that were not made stay in the request, which tries them again at its end.
     pub async fn commit(&self) -> Result<Commit, SessionError> {
         self.visit.commit().await.map_err(|reason| self.visit.error(reason))
     }
 
-    /// Sets after how much time without an access this session ends. It makes no session by itself.
+    /// Sets the idle limit: the session ends after this time without an access. This does not create a session by
+    /// itself.
     pub fn set_max_inactive(&self, limit: Duration) {
         self.visit.state().max_inactive = Some(limit);
     }
 
-    /// "Remember me": this session ends after so much time without an access, and its cookie lives as long in the browser.
-    /// Both slide with each use. It makes no session by itself. See [`set_max_inactive`](Self::set_max_inactive) and
-    /// [`set_cookie_max_age`](Self::set_cookie_max_age).
+    /// "Remember me": the session ends after this time without an access, and its cookie lives as long in the browser.
+    /// Each use extends both. This does not create a session by itself. See
+    /// [`set_max_inactive`](Self::set_max_inactive) and [`set_cookie_max_age`](Self::set_cookie_max_age).
     pub fn remember_for(&self, time: Duration) {
         self.set_max_inactive(time);
         self.set_cookie_max_age(Some(time));
     }
 
-    /// How long the cookie of this session, unlike that of others, outlives its last use: whole seconds, at least one; `None`
-    /// lets it end with the browser. It is sent with this response and with each later one to a request that used the
-    /// session. Not shorter than the session's idle limit. It makes no session by itself; it is kept in the session, as the
-    /// attribute `sessionmesh.cookie_max_age`, which [`keys`](Self::keys) does not show. Without, it is
-    /// [`SessionCookie::max_age`](super::SessionCookie::max_age).
+    /// Sets how long the cookie of this session, unlike that of others, outlives its last use: whole seconds, at least
+    /// one. `None` lets it end with the browser. This response sends it, and so does each later response to a request
+    /// that used the session. It should not be shorter than the idle limit of the session. This does not create a
+    /// session by itself. The value is stored in the session, as the attribute `sessionmesh.cookie_max_age`, which
+    /// [`keys`](Self::keys) does not list. Default: [`SessionCookie::max_age`](super::SessionCookie::max_age).
     pub fn set_cookie_max_age(&self, age: Option<Duration>) {
         let mut state = self.used();
         state.changes.insert(Arc::from(cookie_age::KEY), Some(cookie_age::value(age)));
@@ -256,7 +262,7 @@ impl Session {
         cookie_age::of(&self.visit.state(), &self.visit.site)
     }
 
-    /// After how much time without an access this session ends.
+    /// The idle limit: the session ends after this time without an access.
     #[must_use]
     pub fn max_inactive(&self) -> Duration {
         let state = self.visit.state();
@@ -264,7 +270,7 @@ impl Session {
         state.max_inactive.or_else(stored).unwrap_or(self.visit.site.mesh.config().max_inactive)
     }
 
-    /// How sure reads and commits of this request are.
+    /// The read consistency and the acknowledgement of this request.
     #[must_use]
     pub fn options(&self) -> SessionOptions {
         self.visit.state().options
@@ -277,7 +283,7 @@ impl Session {
         self.visit.state().session.as_ref().and_then(|session| session.created_ms())
     }
 
-    /// How long the session was not used before this request.
+    /// How long the session was idle before this request.
     #[must_use]
     pub fn idle(&self) -> Duration {
         self.visit.state().session.as_ref().map_or(Duration::ZERO, |session| session.idle())

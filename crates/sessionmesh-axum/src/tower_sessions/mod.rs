@@ -14,48 +14,48 @@ use sessionmesh::record_store::{RecordError, RecordStore};
 use sessionmesh::{LoadError, Mesh, SessionId, WhenUnsure};
 use time::OffsetDateTime;
 
-/// The sessions of a [`Mesh`], as a `SessionStore` of tower-sessions 0.14 and 0.15 alike: whichever of the features
-/// `tower-sessions-0_14` and `tower-sessions-0_15` is on.
+/// The sessions of a [`Mesh`], as a `SessionStore` of tower-sessions 0.14, 0.15 or both, depending on the features
+/// `tower-sessions-0_14` and `tower-sessions-0_15`.
 ///
-/// Clones are the same store. A cookie of it names the session by [`SessionId::encode`], so that the application, or
-/// another layer, finds the same session in the mesh.
+/// Clones are the same store. Its cookie names the session by [`SessionId::encode`], so the application, or another
+/// layer, finds the same session in the mesh.
 ///
 /// # What is merged
 ///
-/// Each request loads and saves a whole record, and the store merges three ways: see [`sessionmesh::record_store`],
-/// also on what becomes of `Session::cycle_id`, and why a logout wins over it. For that a loaded record has one more
-/// attribute, [`sessionmesh::record_store::BASE_KEY`], which is never stored. It lies in the record's `data`, so
-/// `Session::is_empty` says `false` after `cycle_id` of a session without attributes.
+/// Each request loads and saves a whole record, and the store does a three-way merge. [`sessionmesh::record_store`]
+/// describes it, and also what happens at `Session::cycle_id` and why a logout wins over it. For the merge, a loaded
+/// record has one more attribute, [`sessionmesh::record_store::BASE_KEY`], which is never stored. It is in the `data`
+/// of the record, so `Session::is_empty` returns `false` after `cycle_id` of a session without attributes.
 ///
-/// What no store can help: a request that was sent with the id from before a `cycle_id`, and stores something, is a new
-/// visitor to tower-sessions. It gets a session of its own, and its cookie takes the place of the good one, so the visitor is
-/// logged out. The layer of this crate sets no cookie then.
+/// No store can prevent this: a request that was sent with the id from before a `cycle_id`, and that stores something,
+/// is a new visitor to tower-sessions. It gets a session of its own, whose cookie replaces the good one, so the visitor
+/// is logged out. The layer of this crate sets no cookie then.
 ///
 /// # Time-outs
 ///
-/// As with the stock stores a session ends at the `expiry_date` of its last save; loading does not prolong it. A save
-/// that changed nothing, as `with_always_save(true)` makes them, is a note of the access and no write. With
-/// `Expiry::AtDateTime` the limit is set anew at saves that are a second apart or more, so it is exact to that second.
+/// As with the stock stores, a session ends at the `expiry_date` of its last save; loading does not prolong it. A save
+/// without changes, as with `with_always_save(true)`, only notes the access and writes nothing. With
+/// `Expiry::AtDateTime`, saves that are a second or more apart set the limit anew, so it is exact to that second.
 ///
 /// # Errors
 ///
 /// A save that comes after the end of its session changes nothing and succeeds: an error would turn the answer into a
-/// 500. It fails, as `Error::Backend`, if it is not known whether the session exists, if the node has left, or if a limit
-/// of the configuration would be exceeded.
+/// 500. A save fails, with `Error::Backend`, if it is not known whether the session exists, if the node has left, or if
+/// the save would exceed a configured limit.
 #[derive(Clone)]
 pub struct MeshStore {
     records: RecordStore,
 }
 
 impl MeshStore {
-    /// The sessions of `mesh`.
+    /// A store for the sessions of `mesh`.
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
         Self { records: RecordStore::new(mesh) }
     }
 
-    /// What becomes of a visitor whose session may have been lost with nodes that vanished; [`WhenUnsure::Refuse`], which
-    /// answers 500 and keeps the cookie, if this is not called.
+    /// How the store treats a visitor whose session may have been lost with nodes that vanished. Default:
+    /// [`WhenUnsure::Refuse`], which answers 500 and keeps the cookie.
     #[must_use]
     pub fn when_unsure(self, when_unsure: WhenUnsure) -> Self {
         Self { records: self.records.when_unsure(when_unsure) }

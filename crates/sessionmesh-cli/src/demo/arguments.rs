@@ -5,22 +5,22 @@ use clap::{Args, ValueEnum};
 /// What `demo` takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
     pub(crate) nodes: u16,
-    /// Whether every node holds every session, or a primary and its backups
+    /// Which nodes hold a session: every node, or a primary and its backups
     #[arg(long, value_enum, default_value_t = Mode::PrimaryBackup)]
     pub(crate) mode: Mode,
-    /// Copies of a session besides the primary's, in primary-backup
+    /// Copies of a session besides the primary's, in mode primary-backup
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub(crate) backups: u8,
     /// How the nodes find each other: by beacons on loopback, or by the first node's address
     #[arg(long, value_enum, default_value_t = Discovery::Multicast)]
     pub(crate) discovery: Discovery,
-    /// HTTP port of the first node, the others use the next ones; 0 takes any free ports
+    /// HTTP port of the first node; the others use the next ports; 0 uses any free ports
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(crate) http_port: u16,
-    /// Stop after the play instead of running until Ctrl-C
+    /// Stop after the demonstration instead of running until Ctrl-C
     #[arg(long)]
     pub(crate) once: bool,
 }

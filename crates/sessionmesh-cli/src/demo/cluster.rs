@@ -47,9 +47,9 @@ impl Cluster {
     pub(crate) async fn start(&mut self, args: &DemoArgs) -> Result<(), Failure> {
         introduce(args, self.discovery);
         let hint = |failure| match failure {
-            Failure::Refused(text) if args.http_port != 0 => Failure::Refused(format!(
-                "{text}\ngive the demo another --http-port, or none: then it takes any free ports"
-            )),
+            Failure::Refused(text) if args.http_port != 0 => {
+                Failure::Refused(format!("{text}\ngive the demo another --http-port, or none to use any free ports"))
+            }
             other => other,
         };
         // The seed has to be there before the others.
@@ -172,7 +172,9 @@ async fn available(wanted: Discovery) -> Discovery {
         Ok(_) => Discovery::Multicast,
         Err(error) => {
             let odd = ODD;
-            anstream::eprintln!("{odd}Multicast does not work on 127.0.0.1{odd:#} ({error}); using seeds instead.\n");
+            anstream::eprintln!(
+                "{odd}Multicast does not work on 127.0.0.1{odd:#} ({error}); the demo uses seeds instead.\n"
+            );
             Discovery::Seeds
         }
     }

@@ -33,7 +33,7 @@ async fn act(args: &DemoArgs, cluster: &mut Cluster, stop: &mut Stop) -> Result<
         played = start_and_play(args, cluster) => played?,
         () = stop.asked() => {
             anstream::println!();
-            return Err(Failure::Failed(Some("stopped before the play was over".to_owned())));
+            return Err(Failure::Failed(Some("stopped before the demonstration was over".to_owned())));
         }
     }
     if args.once {
@@ -68,7 +68,7 @@ fn invite(cluster: &Cluster) {
     let pid = first.pid().unwrap_or_default();
     anstream::println!(
         "
-The cluster goes on. Open http://{from} in a browser, log in, then:
+The cluster keeps running. Open http://{from} in a browser, log in, then:
 
   {bold}kill -9 {pid}{bold:#}  {faint}and open http://{to}: you are still logged in{faint:#}
 

@@ -39,7 +39,7 @@ pub(crate) async fn play(cluster: &mut Cluster) -> Result<(), Failure> {
         step(&format!("read it on {name}"), visitor.knock(cluster, at)).await?;
     }
     let good = GOOD;
-    anstream::println!("\n{good}{victim} crashed, nobody was logged out, and who logged out stays out.{good:#}");
+    anstream::println!("\n{good}{victim} crashed, nobody was logged out, and the logout still holds.{good:#}");
     Ok(())
 }
 
@@ -81,13 +81,13 @@ async fn log_in(cluster: &Cluster) -> Done<Visitor> {
 
 async fn kill(cluster: &mut Cluster) -> Done<()> {
     cluster.nodes[VICTIM].kill().await?;
-    Ok(((), "the process is gone, and its memory with it".to_owned()))
+    Ok(((), "the process is gone, and so is its memory".to_owned()))
 }
 
 async fn restart(cluster: &mut Cluster) -> Done<()> {
     cluster.restart(VICTIM).await?;
     let pid = cluster.nodes[VICTIM].pid().unwrap_or_default();
-    Ok(((), format!("pid {pid}; it came back empty, and the others gave it its share")))
+    Ok(((), format!("pid {pid}; it started empty, and the others sent it its share")))
 }
 
 impl Visitor {

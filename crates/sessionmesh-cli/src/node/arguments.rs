@@ -8,13 +8,13 @@ use clap::Args;
 /// What `node` takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NodeArgs {
-    /// Configuration file; without it, environment variables alone
+    /// Configuration file; without it, only environment variables are used
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How long a stop waits for the hand-over
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
-    /// How long /healthz says 503 before the hand-over starts, for a balancer's checks to notice
+    /// How long /healthz answers 503 before the hand-over starts, so that a balancer's checks notice
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub(crate) notice: Duration,
     /// Exit when stdin is closed, so that no node outlives the demo that started it

@@ -126,7 +126,7 @@ fn say(line: &ReadyLine) {
     std::thread::spawn(move || {
         let printed = writeln!(std::io::stdout(), "{line}").and_then(|()| std::io::stdout().flush());
         if let Err(error) = printed {
-            tracing::warn!(%error, "the line that says that this node is ready could not be printed");
+            tracing::warn!(%error, "could not print the line that says that this node is ready");
         }
     });
 }

@@ -100,7 +100,7 @@ fn overlay(mut settings: Settings, variables: impl IntoIterator<Item = (String, 
 
 fn address(text: &str, origin: &Origin) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("`http` cannot be {text} (from {origin}); allowed is an address with a port, as 127.0.0.1:8080")
+        format!("`http` cannot be {text} (from {origin}); allowed is an address with a port, such as 127.0.0.1:8080")
     })
 }
 
@@ -111,8 +111,8 @@ fn cookie_name(text: String, origin: &Origin) -> Result<String, String> {
         return Ok(text);
     }
     Err(format!(
-        "`route_cookie` cannot be {text} (from {origin}); allowed are 1 to {ROUTE_COOKIE_CHARS_MAX} of A-Z a-z 0-9 _ -, \
-         but not {COOKIE}, which is the session's"
+        "`route_cookie` cannot be {text} (from {origin}); allowed are 1 to {ROUTE_COOKIE_CHARS_MAX} characters of \
+         A-Z a-z 0-9 _ -, but not {COOKIE}, the name of the session cookie"
     ))
 }
 

@@ -77,7 +77,7 @@ impl axum::serve::Listener for Visitors {
                     return (Visitor { stream, crowd, asked: false, idle: None, _room: room }, from);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a visitor could not be let in");
+                    tracing::debug!(%error, "a connection of a visitor could not be accepted");
                     sleep(PAUSE).await;
                 }
             }

@@ -33,7 +33,7 @@ impl Default for Stall {
 
 impl Stall {
     /// A beat comes: notes the gap before it, if it is one, or else whether the last one is over. `all_confirmed`: every peer
-    /// has said since that it counts this node. The beat itself is noted by [`Stall::beaten`], when its work is done.
+    /// has said since that it counts this node. The beat itself is noted by [`Stall::ticked`], when its work is done.
     #[must_use]
     pub fn noticed(mut self, timing: &Timing, now: Moment, all_confirmed: impl FnOnce() -> bool) -> Self {
         if !self.is_awake(timing, now) {

@@ -13,14 +13,14 @@ mod tests;
 /// The most members that a view holds; it bounds the placement table to 8 MiB.
 pub const MEMBERS_MAX: usize = 1024;
 
-/// Where a member is in its life. The order is the order of life.
+/// The phase of the life of a member. The order is the order of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemberState {
     /// It owns its slots, but has not received everything in them yet.
     Joining,
-    /// It has what its slots hold.
+    /// It has received everything in its slots.
     Ready,
-    /// It is handing over and will stop. It owns nothing while anybody else is left.
+    /// It is handing over and will stop. It owns nothing as long as any other member is left.
     Leaving,
 }
 
@@ -31,13 +31,13 @@ pub struct Member {
     pub name: Arc<str>,
     /// Larger with each start of the process under this name. A new incarnation is an empty node.
     pub incarnation: u64,
-    /// Where it takes replication connections.
+    /// The address of its replication port.
     pub addr: SocketAddr,
-    /// What fails together, such as a rack or an availability zone; empty if unknown.
+    /// The failure domain, such as a rack or an availability zone; empty if unknown.
     pub zone: Arc<str>,
-    /// Where it is in its life.
+    /// The phase of its life.
     pub state: MemberState,
-    /// What its settings say about things that concern all members. The same for all the life of an incarnation.
+    /// Its settings that concern all members. They stay the same for the whole life of an incarnation.
     pub terms: Terms,
 }
 

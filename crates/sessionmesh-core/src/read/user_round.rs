@@ -59,7 +59,7 @@ impl UserQueryRound {
         let covered = |slot| placement.owner_nodes(slot).iter().any(|owner| self.current.contains(owner));
         let all = placement.view.members().iter().map(Member::node).all(|node| self.current.contains(&node));
         (!all && !Slot::all().all(covered))
-            .then_some("of some sessions no owner answered that is up to date and has the same user index")
+            .then_some("for some sessions, no up-to-date owner with the same user index answered")
     }
 
     /// Whether there are more than `most` ids, or a node had too many to list.

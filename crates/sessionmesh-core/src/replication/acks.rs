@@ -8,15 +8,15 @@ use crate::failpoint::{self, Bug};
 use crate::id::{NodeHash, SessionId, Slot};
 use crate::placement::view::ViewHash;
 
-/// When a commit returns. It waits for the commit deadline at most.
+/// When a commit returns. It waits at most for the commit deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ack {
-    /// At once. A crash right after the response loses the change, and another node may read the old state for a moment.
+    /// At once. A crash right after the response loses the change, and other nodes may read the old state for a moment.
     Local,
-    /// When this many other nodes hold the change. It survives as many crashes; a read on another node may still see the
-    /// old state for a moment.
+    /// When this many other nodes hold the change. The change survives as many crashes; a read on another node may
+    /// still see the old state for a moment.
     Copies(u8),
-    /// When every owner holds the change: a read on any node then sees it.
+    /// When every owner holds the change. A read on any node then sees it.
     #[default]
     Owners,
 }

@@ -123,7 +123,7 @@ impl Outbox {
     }
 
     /// Takes the next dirty item: what it is, the stamp to send it from, its lane, and whether it is owed. What is owed
-    /// stays so until it was answered or given back with [`Outbox::settle`].
+    /// stays so until it was answered or given back with [`Outbox::write_off`].
     pub fn take(&mut self) -> Option<(Item, Stamp, Lane, bool)> {
         let (_, item) = self.order.pop_first()?;
         let mark = self.marks.remove(&item).expect("every entry of the order has its mark");

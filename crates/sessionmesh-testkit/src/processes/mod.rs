@@ -225,7 +225,7 @@ impl Process {
         }
         let id = |done| match done {
             Done::Acknowledged(id, _) => id,
-            Done::Failed(id, why) if why.ends_with("it goes on replicating") => id,
+            Done::Failed(id, why) if why.ends_with("it continues to replicate") => id,
             failed @ Done::Failed(..) => panic!("not made: {failed:?}"),
         };
         done.into_iter().map(id).collect()

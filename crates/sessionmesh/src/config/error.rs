@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub enum Origin {
     /// A field that the program set.
     Program,
-    /// TOML text that the program handed over.
+    /// TOML text that the program passed.
     Text,
     /// A file.
     File(PathBuf),
@@ -36,13 +36,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with a text that is not TOML, with the line it is in.
+/// Why a text is not valid TOML, with the line of the error.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct SyntaxError(Box<dyn Error + Send + Sync>);
 
 impl SyntaxError {
-    /// What another parser says, for a program that reads the text itself; see [`Config::from_table`](super::Config::from_table).
+    /// Wraps the error of another parser, for a program that parses the text itself; see
+    /// [`Config::from_table`](super::Config::from_table).
     pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(reason.into())
     }
@@ -57,7 +58,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         reason: std::io::Error,
     },
     /// The text is not TOML.
@@ -65,15 +66,15 @@ pub enum ConfigError {
     Syntax {
         /// The text.
         origin: Origin,
-        /// What is wrong with it, and in which line.
+        /// What is wrong with the text, and in which line.
         reason: SyntaxError,
     },
-    /// What the program handed over is no table of settings by name.
-    #[error("{origin} is no table of settings: {reason}")]
+    /// The program passed a value that is not a table of settings by name.
+    #[error("{origin} is not a table of settings: {reason}")]
     NoTable {
-        /// What was handed over.
+        /// Where the value came from.
         origin: Origin,
-        /// What it is instead.
+        /// What the value is instead.
         reason: String,
     },
     /// There is no such setting.
@@ -101,7 +102,7 @@ pub enum ConfigError {
         key: &'static str,
         /// The value as it was given.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: String,
         /// Where it was given.
         origin: Origin,
@@ -121,15 +122,15 @@ pub enum ConfigError {
         /// The unspecified address.
         address: SocketAddr,
     },
-    /// Others would use an address at which nobody listens.
+    /// Other nodes would use an address at which nobody listens.
     #[error(
-        "`advertise` = {advertise} and `bind` = {bind} are of different families, so nothing that is sent to the first \
-         arrives at the second: bind to an address of that family, or to [::], which takes both"
+        "`advertise` = {advertise} and `bind` = {bind} are of different address families, so nothing that is sent to \
+         `advertise` arrives at `bind`: bind to an address of the same family, or to [::], which accepts both"
     )]
     OtherFamily {
         /// Where this node listens.
         bind: SocketAddr,
-        /// Where others are told to reach it.
+        /// The address that other nodes use for this one.
         advertise: SocketAddr,
     },
     /// An address beyond loopback, without protection.
@@ -155,16 +156,18 @@ pub enum ConfigError {
         /// Copies that are made.
         backups: u8,
     },
-    /// There is nothing to point into.
-    #[error("`user_pointer` = \"{pointer}\" points into an attribute: say into which one by `user_attribute`")]
+    /// `user_pointer` is set without `user_attribute`.
+    #[error(
+        "`user_pointer` = \"{pointer}\" points into an attribute: set `user_attribute` to the name of that attribute"
+    )]
     PointerWithoutAttribute {
         /// The pointer.
         pointer: String,
     },
-    /// Sessions cannot be counted by user.
+    /// Sessions cannot be counted per user.
     #[error(
-        "`max_sessions_per_user` = {limit} needs to know whose a session is: set `user_attribute`, or give the builder a \
-         user index"
+        "`max_sessions_per_user` = {limit} needs the user of each session: set `user_attribute`, or give the builder \
+         a user index"
     )]
     LimitWithoutUsers {
         /// The limit.

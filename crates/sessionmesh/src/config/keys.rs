@@ -1,17 +1,17 @@
-//! The names of all settings and what each may be: the one list that files, variables, checks and messages use.
+//! The names of all settings and their allowed values: the one list that files, variables, checks and messages use.
 
 use serde_json::Value;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// What stands before the upper case name of a setting in an environment variable.
+/// The prefix of environment variables; the upper-case name of a setting follows it.
 pub const ENV_PREFIX: &str = "SESSIONMESH_";
 
 const MIB: u64 = 1024 * 1024;
 const DEADLINE: Allowed = Allowed::Time("50ms", "60s");
 
-/// Every setting with what it may be, in the order of the fields of [`Config`](super::Config).
+/// Every setting with its allowed values, in the order of the fields of [`Config`](super::Config).
 pub const KEYS: &[(&str, Allowed)] = &[
     ("name", Allowed::Label { least: 1 }),
     ("cluster", Allowed::Label { least: 1 }),
@@ -51,16 +51,16 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("insecure", Allowed::Flag),
 ];
 
-/// What a setting may be. Its `Display` is the text in error messages.
+/// The allowed values of a setting. Its `Display` is the text in error messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Allowed {
-    /// From `least` to 64 letters, digits, dots, underscores and hyphens.
+    /// `least` to 64 letters, digits, dots, underscores and hyphens.
     Label {
         /// The fewest characters.
         least: usize,
     },
-    /// A duration with unit, from the first to the second, both included.
+    /// A duration with a unit, from the first to the second, both included.
     Time(&'static str, &'static str),
     /// A whole number from the first to the second, both included.
     Count(u64, u64),
@@ -126,19 +126,19 @@ impl Allowed {
 impl fmt::Display for Allowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Label { least } => write!(f, "{least} to {LABEL_BYTES_MAX} of A-Z a-z 0-9 . _ -"),
+            Self::Label { least } => write!(f, "{least} to {LABEL_BYTES_MAX} characters of A-Z a-z 0-9 . _ -"),
             Self::Time(least, most) => {
-                write!(f, "a duration with unit from \"{least}\" to \"{most}\"")
+                write!(f, "a duration with a unit, from \"{least}\" to \"{most}\"")
             }
             Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Real(least, most) => write!(f, "a number from {least} to {most}"),
             Self::Flag => f.write_str("true or false"),
             Self::OneOf(words) => f.write_str(&words.join(" or ")),
-            Self::Address => f.write_str("an IP address with port, as 192.0.2.1:7700 or [2001:db8::1]:7700"),
+            Self::Address => f.write_str("an IP address with a port, such as 192.0.2.1:7700 or [2001:db8::1]:7700"),
             Self::Ipv4 => f.write_str("an IPv4 address"),
             Self::Text => write!(f, "text of 1 to {TEXT_BYTES_MAX} bytes"),
             Self::Pointer => {
-                write!(f, "empty or a JSON pointer, as /user_id, of at most {TEXT_BYTES_MAX} bytes")
+                write!(f, "empty or a JSON pointer, such as /user_id, of at most {TEXT_BYTES_MAX} bytes")
             }
             Self::Group => f.write_str("an IPv4 multicast address, 224.0.0.0 to 239.255.255.255"),
             Self::Endpoints => f.write_str("a list of host:port, each with a port from 1 to 65535"),

@@ -11,8 +11,9 @@ use std::path::Path;
 const ALIKE: f64 = 0.8;
 
 impl Config {
-    /// The settings that a program or container usually wants: defaults, then `file` if there is one, then the
-    /// process's environment over both. Call [`validate`](Self::validate) when nothing else will be changed.
+    /// Loads the settings as a program or container usually wants them: the defaults, then `file` if there is one, then
+    /// the environment of the process, which overrides both. Call [`validate`](Self::validate) once nothing else will
+    /// change.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let ours = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
@@ -33,20 +34,20 @@ impl Config {
         Ok(from_values(values))
     }
 
-    /// Reads a TOML file; what it does not give has its default.
+    /// Reads a TOML file. Settings that it does not contain have their defaults.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         over_defaults(read(path)?, &Origin::from(path))
     }
 
-    /// Reads TOML text; what it does not give has its default.
+    /// Reads TOML text. Settings that it does not contain have their defaults.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         over_defaults(parse(text, &Origin::Text)?, &Origin::Text)
     }
 
-    /// Reads what was parsed already, for a program that keeps its own settings in the same file and has taken them out.
-    /// `table` is what serde sees as a map from names to values: a `toml::Table`, say, of whatever version of `toml`.
-    /// `origin` is named in errors.
+    /// Reads settings that are already parsed, for a program that keeps its own settings in the same file and has taken
+    /// them out. `table` is anything that serde sees as a map from names to values, such as a `toml::Table` of any
+    /// version of `toml`. Errors name `origin`.
     pub fn from_table(table: &(impl Serialize + ?Sized), origin: &Origin) -> Result<Self, ConfigError> {
         let no_table = |reason| ConfigError::NoTable { origin: origin.clone(), reason };
         match serde_json::to_value(table).map_err(|error| no_table(error.to_string()))? {
@@ -55,9 +56,9 @@ impl Config {
         }
     }
 
-    /// Replaces what `vars` give, as pairs of name and value. Names that do not begin with [`ENV_PREFIX`] are skipped;
-    /// an unknown one that does is an error, so that no misspelled setting is silently ignored. What `self` has must be
-    /// in range too, except that the name may still be missing.
+    /// Overrides settings with `vars`, pairs of name and value. Names that do not begin with [`ENV_PREFIX`] are
+    /// skipped. An unknown name that does is an error, so that no misspelled setting is silently ignored. The settings
+    /// in `self` must be in range too, except that the name may still be missing.
     pub fn from_env_over(self, vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         check_each(&self)?;
         let mut values = to_values(&self);

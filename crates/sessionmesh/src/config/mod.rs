@@ -1,8 +1,9 @@
 //! The settings of one node.
 //!
-//! A setting has one name everywhere: a field of [`Config`], a top-level key in a TOML file, and, in upper case after
-//! `SESSIONMESH_`, an environment variable. Only the number in [`Config::mode`] and the one in [`Config::ack`] have keys and
-//! variables of their own, `backups` and `ack_copies`. Lists are arrays in TOML and comma separated in a variable.
+//! A setting has the same name everywhere: as a field of [`Config`], as a top-level key in a TOML file and, in upper
+//! case after `SESSIONMESH_`, as an environment variable. Only the numbers in [`Config::mode`] and [`Config::ack`] have
+//! keys and variables of their own, `backups` and `ack_copies`. A list is an array in TOML and comma-separated in a
+//! variable.
 //!
 //! ```
 //! use sessionmesh::Mode;
@@ -17,8 +18,9 @@
 //! # Ok::<(), sessionmesh::config::ConfigError>(())
 //! ```
 //!
-//! Reading checks each key that was given, so its error can say where the value came from. [`Config::validate`] checks
-//! the whole, once, when nothing will change any more: a program may read a file first and set the name afterwards.
+//! Reading checks each given key, so its error can say where the value came from. [`Config::validate`] checks all
+//! settings together. Call it once nothing will change any more: a program may read a file first and set the name
+//! afterwards.
 
 mod error;
 mod keys;
@@ -38,66 +40,70 @@ use std::time::Duration;
 
 /// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
 ///
-/// Durations are written with a unit, as `"500ms"`, `"30min"` or `"24h"`. Nodes of one cluster should have the same
-/// settings except `name`, `bind`, `advertise` and `zone`; `cluster` has to be the same, and each node has to find
-/// another one (`seeds`, `dns`, multicast). All others can be changed by a rolling restart. While nodes differ in `mode`, `backups`, `tombstone_retention` or a limit of sessions the largest
-/// value counts on all of them, a warning names the values, and so does [`crate::Mesh::differences`].
+/// Durations have a unit, as in `"500ms"`, `"30min"` or `"24h"`. Nodes of one cluster should have the same settings,
+/// except `name`, `bind`, `advertise` and `zone`. `cluster` must be the same, and each node must be able to find
+/// another one (`seeds`, `dns`, multicast). A rolling restart can change all other settings. While nodes differ in
+/// `mode`, `backups`, `tombstone_retention` or a limit on sessions, the largest value is in force on all of them; a
+/// warning and [`crate::Mesh::differences`] name the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Name of this node, unique in the cluster: 1 to 64 of `A-Z a-z 0-9 . _ -`. No default.
+    /// Name of this node, unique in the cluster: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. No default.
     ///
-    /// Keep it over restarts (host name, StatefulSet pod name): sessions are placed by it, so a new name at every start
-    /// moves sessions at every start. A node whose name a running one has refuses to start.
+    /// Keep it across restarts (host name, StatefulSet pod name): placement depends on it, so a new name at every start
+    /// moves sessions at every start. A node refuses to start if a running node has the same name.
     pub name: String,
-    /// Name of the cluster, same form as `name`. Default `sessionmesh`. Nodes of other clusters are ignored, so give
-    /// each application its own when they share a network.
+    /// Name of the cluster, same form as `name`. Default `sessionmesh`. A node ignores other clusters, so give each
+    /// application a cluster name of its own if they share a network.
     pub cluster: String,
-    /// Address to listen at; one port number serves TCP (replication) and UDP (gossip). Default `127.0.0.1:0`: loopback,
-    /// any free port, for trying things out on one machine. Choose a fixed port when others name this node as a seed.
+    /// Address to listen at; one port number serves TCP (replication) and UDP (gossip). Default `127.0.0.1:0`:
+    /// loopback, any free port, for trying things out on one machine. Choose a fixed port if other nodes name this node
+    /// as a seed.
     pub bind: SocketAddr,
-    /// Address that other nodes use for this one, if it is not `bind`: behind NAT, or when `bind` is `0.0.0.0` or `[::]`.
-    /// Port 0 stands for the port that was bound. IPv6 if `bind` is, or IPv4 if that is; `[::]` takes both. In the
-    /// environment also `[10.1.2.3]:7700`, for templates that do not know the family. Default none.
+    /// Address at which other nodes reach this one, if that is not `bind`: behind NAT, or if `bind` is `0.0.0.0` or
+    /// `[::]`. Port 0 stands for the port that was bound. It must be of the same family (IPv4 or IPv6) as `bind`; only
+    /// a `bind` of `[::]` accepts both. The environment variable also accepts `[10.1.2.3]:7700`, for templates that do
+    /// not know the family. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<SocketAddr>,
-    /// Failure domain (rack, availability zone) of this node: 0 to 64 of the characters of `name`. Default empty.
-    /// Backups go to other zones than their primary while there are any. Set it on all nodes or on none.
+    /// Failure domain (rack, availability zone) of this node: 0 to 64 characters, the same ones as in `name`. Default
+    /// empty. Backups are placed in other zones than their primary, if there are any. Set it on all nodes or on none.
     pub zone: String,
-    /// Which nodes hold a copy of a session. Default: a primary and one backup. While nodes differ the larger number of
-    /// copies counts.
+    /// Which nodes hold a copy of a session. Default: a primary and one backup. While nodes differ, the larger number
+    /// of copies is in force.
     ///
-    /// Two keys in files and variables: `mode`, which is `all-to-all` or `primary-backup` (the default), and `backups`, the
-    /// copies besides the primary's: 1 to 8, default 1. That many nodes may crash at the same moment; each one costs a
-    /// message per write and the memory of a copy. `backups` is ignored for `all-to-all`.
+    /// Two keys in files and variables: `mode` is `all-to-all` or `primary-backup` (the default). `backups` is the
+    /// number of copies besides the primary's: 1 to 8, default 1. That many nodes may crash at the same moment; each
+    /// backup costs one message per write and the memory of one copy. `all-to-all` ignores `backups`.
     #[serde(flatten, with = "keys::mode")]
     pub mode: Mode,
     /// When a commit returns. Default: when every owner holds the change.
     ///
-    /// Two keys in files and variables: `ack`, which is `local`, `copies` or `owners` (the default), and `ack_copies`, how
-    /// many other nodes must hold a change: 1 to 255, default 1, at most `backups` in `primary-backup`. `ack_copies` is
-    /// ignored but for `ack = "copies"`.
+    /// Two keys in files and variables: `ack` is `local`, `copies` or `owners` (the default). `ack_copies` is the
+    /// number of other nodes that must hold a change: 1 to 255, default 1, at most `backups` in `primary-backup`. It is
+    /// ignored unless `ack = "copies"`.
     #[serde(flatten, with = "keys::ack")]
     pub ack: Ack,
-    /// Whether a commit fails when there is no other node to hold a copy. Default false: a node that is alone works and
-    /// reports that it has no copies. True prefers an error page to a session that one crash can lose.
+    /// Whether a commit fails if there is no other node to hold a copy. Default false: a node that is alone works, and
+    /// reports that it has no copies. Set it to true to prefer an error page to a session that one crash can lose.
     pub strict: bool,
-    /// The longest a commit waits, 50 ms to 60 s, default 500 ms. A peer that missed it is suspected and no longer waited
-    /// for. Short: long garbage collection or network pauses look like failures. Long: a hung peer delays responses by as
-    /// much once. Read leases (3/5 of it) and suspicion (after 7/10) follow from it; while nodes differ, leases between two
-    /// of them from the shorter one.
+    /// The longest time that a commit waits, 50 ms to 60 s, default 500 ms. A peer that misses the deadline is
+    /// suspected, and commits no longer wait for it. Too short: long garbage collections or network pauses look like
+    /// failures. Too long: a hung peer delays responses by this time once. Read leases last 3/5 of this time, and
+    /// suspicion follows after 7/10. While nodes differ, the leases between two nodes follow from the shorter deadline.
     #[serde(with = "keys::duration")]
     pub commit_deadline: Duration,
-    /// The longest a read asks other nodes before it fails with "cannot tell", 50 ms to 60 s, default 500 ms.
+    /// The longest time that a read asks other nodes before it fails with "cannot tell", 50 ms to 60 s, default 500 ms.
     /// Reads on an owner need no network and do not come near it.
     #[serde(with = "keys::duration")]
     pub read_deadline: Duration,
-    /// Idle limit of a new session unless the program sets another, 100 ms to 365 days, default 30 min. A session that is
-    /// not accessed for so long ends. Accesses are replicated once per tenth of it: very short limits cost traffic.
+    /// Idle limit of a new session unless the program sets another one, 100 ms to 365 days, default 30 min. A session
+    /// that is not accessed for this time ends. Accesses are replicated once per tenth of the limit, so very short
+    /// limits cost traffic.
     #[serde(with = "keys::duration")]
     pub max_inactive: Duration,
-    /// Whether to find nodes by multicast. Default none: on exactly when neither `seeds` nor `dns` is given. Clouds
+    /// Whether to find nodes by multicast. Default none: multicast is on if neither `seeds` nor `dns` is given. Clouds
     /// seldom carry multicast; use `dns` there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multicast: Option<bool>,
@@ -105,84 +111,91 @@ pub struct Config {
     pub multicast_group: Ipv4Addr,
     /// UDP port of the beacons, 1 to 65535, default 45564.
     pub multicast_port: u16,
-    /// Address of the interface for beacons. Default `0.0.0.0`: the one of `bind`, or if that names none, of `advertise`;
-    /// if that is no address of this host, the system chooses. It may come and go while the node runs.
+    /// Address of the interface for beacons. Default `0.0.0.0`: the interface of `bind`; if `bind` names none, that of
+    /// `advertise`; if that is not an address of this host, the system chooses. The interface may come and go while the
+    /// node runs.
     pub multicast_interface: Ipv4Addr,
-    /// How many networks a beacon may reach, 0 to 255, default 1: this network. 0 stays in this host; more needs routers
-    /// that forward multicast.
+    /// How many networks a beacon may reach, 0 to 255, default 1: the local network. 0 stays on this host; more than 1
+    /// needs routers that forward multicast.
     pub multicast_ttl: u32,
-    /// Nodes to contact, as `host:port`, default none. Two or three that are usually up suffice: they name the others.
+    /// Nodes to contact, as `host:port`, default none. Two or three that are usually up are enough: they name the
+    /// others.
     pub seeds: Vec<String>,
-    /// Names to resolve again and again, as `host:port`, default none. Every address of a name is contacted, as with a
-    /// Kubernetes headless service; all nodes then use this one port.
+    /// Names to resolve again and again, as `host:port`, default none. The node contacts every address of a name, as
+    /// with a Kubernetes headless service; all nodes then use this one port.
     pub dns: Vec<String>,
-    /// Time between two rounds of gossip, 20 ms to 10 s, default 200 ms. With the defaults a silent host is noticed after
-    /// about 1 s; that time grows with this one, traffic with its inverse.
+    /// Time between two rounds of gossip, 20 ms to 10 s, default 200 ms. With the defaults, a silent host is noticed
+    /// after about 1 s. A longer interval lengthens that time and reduces traffic, both in proportion.
     #[serde(with = "keys::duration")]
     pub gossip_interval: Duration,
-    /// How sure the failure detector must be (phi, no unit), 1 to 32, default 8. Lower finds a silent host sooner and
-    /// more often wrongly; raise it where hosts are overcommitted.
+    /// How sure the failure detector must be (phi, no unit), 1 to 32, default 8. A lower value detects a silent host
+    /// sooner, but is more often wrong; raise it where hosts are overcommitted.
     pub gossip_phi: f64,
-    /// How long a starting node looks for others before it believes that it is alone, 0 to 60 s, default 1 s, counted
-    /// from when each name of `seeds` and `dns` was looked up once. While a name cannot be looked up, or an address that
-    /// is named does not answer at all, it goes on looking, for 10 s in all; a port that refuses connections is an answer.
-    /// Readiness of the first node is delayed by it. Too short: for a moment after start, known sessions are not found.
+    /// How long a starting node looks for others before it believes that it is alone, 0 to 60 s, default 1 s. The time
+    /// counts from when each name of `seeds` and `dns` was looked up once. While a name cannot be looked up, or a named
+    /// address does not answer at all, the node goes on looking, for 10 s in all; a port that refuses connections is an
+    /// answer. The first node becomes ready later by this time. If it is too short, known sessions are not found for a
+    /// moment after the start.
     #[serde(with = "keys::duration")]
     pub discovery_window: Duration,
-    /// Members, this node among them, without which it does not become ready, 1 to 1,024, default 1: a node that is alone
-    /// is ready. More than half of the usual number keeps a node that cannot reach the others from taking visitors: until
-    /// it is ready it answers "cannot tell" where others would know. It counts at the start, and when a node has to join
-    /// anew; a node that is ready stays ready when others go, or a crash would take out those that survive it.
+    /// The least number of members, this node included, with which this node becomes ready, 1 to 1,024, default 1: a
+    /// node that is alone is ready. Set it to more than half of the usual number to keep a node that cannot reach the
+    /// others from taking visitors: until it is ready, it answers "cannot tell" where others would know. The limit
+    /// counts at the start, and when a node must join again. A ready node stays ready when others go; otherwise a crash
+    /// would take out the survivors.
     pub min_members: u16,
-    /// Time between two comparisons of digests with each peer, 1 s to 1 day, default 60 s. They repair what every other
-    /// mechanism missed. In agreement one costs about 40 KiB at most.
+    /// Time between two anti-entropy comparisons of digests with each peer, 1 s to 1 day, default 60 s. They repair
+    /// what every other mechanism missed. A comparison without differences costs at most about 40 KiB.
     #[serde(with = "keys::duration")]
     pub audit_interval: Duration,
-    /// With so many sessions held, copies included, a node creates no further ones; 1 to 1e12, default 1,000,000. It stops
-    /// floods of visitors, and is no limit of memory: sessions may be of any size up to `max_session_bytes`, and copies that
-    /// other nodes send are always taken. For memory count with `max_sessions` of the usual size on each node, and twice
-    /// that for the time after a crash.
+    /// The number of sessions held, copies included, at which a node creates no new ones; 1 to 1e12, default 1,000,000.
+    /// It stops floods of visitors. It does not limit memory: a session may have any size up to `max_session_bytes`,
+    /// and the node always accepts copies from other nodes. For memory, plan with `max_sessions` sessions of the usual
+    /// size on each node, and twice that for the time after a crash.
     pub max_sessions: u64,
-    /// Attribute in whose JSON the user of a session stands, 1 to 256 bytes, such as `axum-login.data` or
-    /// `actix_identity.user_id`. Default none: nothing is kept about users, and [`crate::Mesh::sessions_of`] is refused.
-    /// The same on all nodes: while they differ, as in a rolling restart that changes it, lists of a user's sessions and
-    /// ending all of them fail with "cannot tell", and a limit is not enforced. An indexed session takes about 60 bytes
-    /// more.
+    /// Attribute whose JSON contains the user of a session, 1 to 256 bytes, such as `axum-login.data` or
+    /// `actix_identity.user_id`. Default none: the node keeps no index of users, and [`crate::Mesh::sessions_of`] is
+    /// refused. It must be the same on all nodes. While nodes differ, as in a rolling restart that changes it, lists of
+    /// a user's sessions and ending all of them fail with "cannot tell", and a limit is not enforced. An indexed
+    /// session takes about 60 bytes more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_attribute: Option<String>,
-    /// Where in that JSON the user stands: a JSON pointer (RFC 6901) such as `/user_id`, of at most 256 bytes. Default
-    /// empty: the whole value. Text and numbers are users, anything else is none. Only with `user_attribute`.
+    /// Where the user is in that JSON: a JSON pointer (RFC 6901) such as `/user_id`, of at most 256 bytes. Default
+    /// empty: the whole value. A string or a number is a user; anything else is none. Only with `user_attribute`.
     pub user_pointer: String,
-    /// Sessions of one user, 0 to 65,536, default 0: no limit. A login beyond it ends the user's longest idle other
-    /// sessions before it returns; it takes a question to all nodes more. Needs `user_attribute` or a user index of the
-    /// program. Best effort: not enforced while nodes cannot tell, and logins at the very same time may leave one too
-    /// many until the next one.
+    /// Sessions of one user, 0 to 65,536, default 0: no limit. A login beyond the limit ends those of the user's other
+    /// sessions that have been idle longest, before it returns; this costs one more query to all nodes. Needs
+    /// `user_attribute` or a user index that the program sets. Best effort: the limit is not enforced while nodes
+    /// cannot tell, and simultaneous logins may leave one session too many until the next login.
     pub max_sessions_per_user: u32,
-    /// Attributes that one session has at a time, 1 to 4,096, default 256. Of removed ones a session remembers the last 8,192
-    /// keys, about 60 bytes and the key each; in its life it may have any number.
+    /// Attributes that a session may have at one time, 1 to 4,096, default 256. Over its life it may have any number:
+    /// it remembers the last 8,192 removed keys, for about 60 bytes plus the key each.
     pub max_attributes: u32,
     /// Length of a key in bytes, 1 to 65,535, default 256.
     pub max_key_bytes: u32,
     /// Length of an encoded value in bytes, 1 to 16 MiB, default 1 MiB; at most `max_session_bytes`. A changed value is
     /// sent whole, so prefer several small ones.
     pub max_value_bytes: u32,
-    /// Keys and values that one session has at a time, in bytes, 1 to 16 MiB (the protocol's limit), default 4 MiB.
+    /// Size of the keys and values of one session at one time, in bytes, 1 to 16 MiB (the limit of the protocol),
+    /// default 4 MiB.
     pub max_session_bytes: u32,
-    /// How long an ended session's id is remembered, 1 min to 365 days, default 24 h; never less than its idle limit. A
-    /// node cut off for longer discards its copies when it returns. Longer costs memory for each ended session. While
-    /// nodes differ, ids are remembered for the longest time, and a node that was cut off goes by the shortest.
+    /// How long the id of an ended session is remembered, 1 min to 365 days, default 24 h; never less than its idle
+    /// limit. A node that was cut off for longer discards its copies when it returns. A longer time costs memory for
+    /// each ended session. While nodes differ, ids are remembered for the longest time, and a node that was cut off
+    /// uses the shortest.
     #[serde(with = "keys::duration")]
     pub tombstone_retention: Duration,
-    /// Ended sessions that all nodes together remember, copies not counted; 4,096 to 1e9, default 10,485,760: each of 4,096
-    /// slots a part of them, so fewer if nearly all sessions are made on one of many nodes. A node takes
-    /// 46 to 64 bytes for each that it owns: with all-to-all at most 500 to 670 MB, with one backup on four nodes half of
-    /// that. Beyond it those that ended first are forgotten before `tombstone_retention`, with a warning and counted in
-    /// `Stats::tombstones_forgotten`: a node that was cut off for longer than the others remember may then bring such a
-    /// session back. Those of the last ten `commit_deadline`s are never forgotten. While nodes differ the largest counts.
+    /// Ended sessions that all nodes together remember, copies not counted; 4,096 to 1e9, default 10,485,760. Each of
+    /// the 4,096 slots has its part of them, so there are fewer if nearly all sessions are created on one of many
+    /// nodes. A node takes 46 to 64 bytes for each one that it owns: at most 500 to 670 MB with all-to-all, half of
+    /// that with one backup on four nodes. Beyond the limit the earliest ends are forgotten before
+    /// `tombstone_retention`, with a warning, and counted in `Stats::tombstones_forgotten`. A node that was cut off for
+    /// longer than the others remember may then bring such a session back. Ends of the last ten `commit_deadline`s are
+    /// never forgotten. While nodes differ, the largest value is in force.
     pub max_tombstones: u64,
-    /// Whether addresses beyond loopback are allowed without protection. Default false. Traffic is then neither
-    /// encrypted nor authenticated: whoever reaches the port can read and write all sessions. Only for networks
-    /// in which every machine is trusted.
+    /// Whether addresses beyond loopback are allowed without protection. Default false. With true, traffic is neither
+    /// encrypted nor authenticated: anybody who reaches the port can read and write all sessions. Only for networks in
+    /// which every machine is trusted.
     pub insecure: bool,
 }
 
@@ -228,16 +241,16 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether this node looks for others by multicast: as [`multicast`](Self::multicast) says, else when there is no
-    /// other way to find them.
+    /// Whether this node uses multicast discovery: the value of [`multicast`](Self::multicast), or if that is not set,
+    /// whether there is no other way to find nodes.
     #[must_use]
     pub fn multicast_enabled(&self) -> bool {
         self.multicast.unwrap_or(self.seeds.is_empty() && self.dns.is_empty())
     }
 
     /// The addresses of the interfaces that beacons may use, the best one first: see
-    /// [`multicast_interface`](Self::multicast_interface). Beacons travel over IPv4, also those of a node that has an
-    /// IPv6 address.
+    /// [`multicast_interface`](Self::multicast_interface). Beacons always use IPv4, even if the node has an IPv6
+    /// address.
     #[must_use]
     pub fn multicast_interfaces(&self) -> Vec<Ipv4Addr> {
         let of = |ip: IpAddr| match ip.to_canonical() {
@@ -253,7 +266,7 @@ impl Config {
         }
     }
 
-    /// Refuses what no node can run with: a value out of its range, or values that contradict each other.
+    /// Refuses settings that no node can run with: a value out of its range, or values that contradict each other.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.name.is_empty() {
             return Err(ConfigError::NameMissing);

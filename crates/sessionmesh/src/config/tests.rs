@@ -215,7 +215,7 @@ fn a_program_that_reads_its_file_itself_gets_the_same_errors() {
     let given = std::collections::BTreeMap::from([("backups", 3)]);
     assert_eq!(Config::from_table(&given, &origin).unwrap().mode, Mode::PrimaryBackup { backups: 3 });
     let error = Config::from_table(&["backups"], &origin).unwrap_err().to_string();
-    assert_eq!(error, "file mesh.toml is no table of settings: it is a single value or a list");
+    assert_eq!(error, "file mesh.toml is not a table of settings: it is a single value or a list");
 
     let theirs = "backups = ".parse::<toml::Table>().unwrap_err();
     let ours = Config::from_toml("backups = ").unwrap_err().to_string();

@@ -56,7 +56,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
             }
             Ok(_) => {
                 if let Some(unsaid) = too_many.admit() {
-                    warn!(CONNECTIONS_MAX, unsaid, "too many connections; one was closed at once");
+                    warn!(CONNECTIONS_MAX, unsaid, "too many incoming connections; one was closed at once");
                 }
             }
             Err(error) if node.bounds.spare.gave_up_for(&error) => {}
@@ -64,7 +64,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
                 // For example: out of file descriptors. The listener lives on.
                 node.telemetry.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
                 if let Some(unsaid) = failing.admit() {
-                    warn!(%error, unsaid, "a connection could not be accepted");
+                    warn!(%error, unsaid, "an incoming connection could not be accepted");
                 }
                 sleep(ACCEPT_PAUSE).await;
             }

@@ -84,11 +84,11 @@ impl MembershipConfig {
     fn validate(&self) -> io::Result<()> {
         let names = [&self.cluster, &self.name, &self.zone];
         let refused = if names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
-            "a name of cluster, node or zone is longer than 64 bytes"
+            "the name of the cluster, node or zone is longer than 64 bytes"
         } else if self.cluster.is_empty() || self.name.is_empty() {
             "the name of the cluster or node is empty"
         } else if self.bind.port() == 0 || self.advertise.port() == 0 || self.advertise.ip().is_unspecified() {
-            "the port to bind or the address to advertise is not concrete"
+            "the port to bind or the address to advertise is unspecified"
         } else if [self.gossip_interval, self.beacon_interval, self.dns_interval].contains(&Duration::ZERO) {
             "an interval is zero"
         } else {
@@ -273,9 +273,9 @@ async fn watch_over(gossip: Arc<Gossip>, every: Duration, publish: watch::Sender
             _ = ticks.tick() => {}
             () = gossip.changed() => {}
             () = gossip.ended() => {
-                tracing::error!("the gossip server panicked over what it received; a new one takes its place");
+                tracing::error!("the gossip server panicked on received data; a new one takes its place");
                 if let Err(error) = gossip.restart().await {
-                    tracing::error!(%error, "no new gossip server yet");
+                    tracing::error!(%error, "the gossip server could not be restarted yet");
                 }
                 ticks.tick().await;
             }

@@ -123,7 +123,7 @@ impl Beacons {
         self.renewal = Instant::now() + RETRIED;
         if failed.send_replace(Some(error.to_string())).is_none() {
             let interfaces: Vec<_> = self.config.multicast.iter().map(|bind| bind.interface).collect();
-            tracing::warn!(group = %self.group, ?interfaces, %error, "no discovery by multicast now; trying on");
+            tracing::warn!(group = %self.group, ?interfaces, %error, "multicast does not work now; trying again");
         }
     }
 
@@ -187,7 +187,7 @@ impl Beacons {
             if !std::mem::replace(&mut follower.warned_of_loopback, true) {
                 tracing::warn!(
                     %from, name = beacon.name, %addr,
-                    "a node on another machine says that it has a loopback address; it cannot be reached, and is ignored"
+                    "a node on another machine advertises a loopback address; it cannot be reached and is ignored"
                 );
             }
             return;

@@ -69,7 +69,7 @@ impl Resolution {
         let looked_up = match answer {
             Ok(mut addrs) => {
                 if was_failing {
-                    tracing::info!(name, ?addrs, "a name of members is resolved again");
+                    tracing::info!(name, ?addrs, "a name of `seeds` or `dns` is resolved again");
                 }
                 addrs.truncate(ANSWERS_MAX);
                 self.introduce(&addrs).await;
@@ -79,7 +79,7 @@ impl Resolution {
                 if was_failing {
                     tracing::debug!(name, %error, "still not resolved");
                 } else {
-                    tracing::warn!(name, %error, "a name of members cannot be resolved; trying on");
+                    tracing::warn!(name, %error, "a name of `seeds` or `dns` cannot be resolved; trying again");
                 }
                 LookedUp::Failed(error.to_string())
             }

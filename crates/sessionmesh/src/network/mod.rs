@@ -1,7 +1,7 @@
-//! The network seam: everything the mesh asks of a network, and the real one.
+//! The network interface: everything that the mesh asks of a network, and its implementation by real sockets.
 //!
-//! All traffic of a node goes through one [`Network`]. [`TokioNetwork`] is the default, a simulation supplies its own.
-//! Implementations translate calls; they never retry, time out, log or decide. That is the callers' work.
+//! All traffic of a node goes through one [`Network`]. [`TokioNetwork`] is the default; a simulation supplies its own.
+//! An implementation translates calls. It never retries, times out, logs or decides: that is the caller's work.
 
 mod tokio;
 
@@ -17,26 +17,26 @@ pub use self::tokio::TokioNetwork;
 /// A boxed future, so that [`Network`] stays object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A reliable, ordered stream of bytes in both directions, such as a TCP connection. It is read and written by the traits of
-/// tokio 1, which is the runtime of a [`Mesh`](crate::Mesh).
+/// A reliable, ordered stream of bytes in both directions, such as a TCP connection. It implements the I/O traits of
+/// tokio 1, the runtime of a [`Mesh`](crate::Mesh).
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// Where others connect to.
+/// A socket that accepts connections.
 pub trait Listener: Send + Sync {
-    /// Waits for the next connection and gives it with the address of the other side.
+    /// Waits for the next connection and returns it with the address of the other side.
     ///
     /// Dropping the future loses no connection.
     ///
     /// # Errors
-    /// What the system says about this one attempt (for instance: out of file descriptors). The listener stays usable.
+    /// The error of the system for this one attempt (for instance: out of file descriptors). The listener stays usable.
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>>;
 
-    /// The address really bound: the port is never 0.
+    /// The address that was bound; its port is never 0.
     ///
     /// # Errors
-    /// What the system says when it cannot tell.
+    /// The error of the system if it cannot tell.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
@@ -45,28 +45,28 @@ pub trait Datagrams: fmt::Debug + Send + Sync {
     /// Sends `bytes` as one datagram. At most 65,507 bytes fit over IPv4.
     ///
     /// # Errors
-    /// What the system says about this datagram (too long, no route, an earlier one refused). The socket stays usable.
+    /// The error of the system for this datagram (too long, no route, an earlier one refused). The socket stays usable.
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>>;
 
-    /// Waits for the next datagram, writes it to the start of `buffer` and gives its length in bytes and its sender.
+    /// Waits for the next datagram, writes it to the start of `buffer` and returns its length in bytes and its sender.
     ///
-    /// What does not fit `buffer` is cut off. Dropping the future loses no datagram.
+    /// Bytes that do not fit `buffer` are cut off. Dropping the future loses no datagram.
     ///
     /// # Errors
-    /// What the system says, untouched: also passing troubles such as a refused earlier send. The socket stays usable.
+    /// The unchanged error of the system, even a passing one such as a refused earlier send. The socket stays usable.
     fn recv_from<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>>;
 
-    /// The address really bound: the port is never 0.
+    /// The address that was bound; its port is never 0.
     ///
     /// # Errors
-    /// What the system says when it cannot tell.
+    /// The error of the system if it cannot tell.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
 /// What a datagram socket is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatagramBind {
-    /// One address of this host, for itself alone. Port 0 lets the system choose.
+    /// One address of this host, not shared with other processes. Port 0 lets the system choose.
     Unicast(SocketAddr),
     /// A multicast group, shared with other processes of this host.
     Multicast(MulticastBind),
@@ -81,35 +81,35 @@ pub struct MulticastBind {
     pub port: u16,
     /// The address of the local interface that sends and joins; [`Ipv4Addr::UNSPECIFIED`] leaves the choice to the system.
     pub interface: Ipv4Addr,
-    /// Hops a datagram lives, 0 to 255: 0 stays on this host, 1 on the local network.
+    /// How many hops a datagram lives, 0 to 255: 0 stays on this host, 1 on the local network.
     pub ttl: u32,
-    /// Whether sockets of this host, this one included, hear what is sent here. Needed for several nodes on one host.
+    /// Whether sockets of this host, including this one, hear what is sent here. Needed for several nodes on one host.
     pub loopback: bool,
 }
 
-/// Everything the mesh asks of a network. Implementations translate; they decide nothing.
+/// Everything that the mesh asks of a network. Implementations translate; they decide nothing.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Connects to `to`. There is no time limit here: the caller sets one by dropping the future.
     ///
     /// # Errors
-    /// What the system says: refused, unreachable, reset.
+    /// The error of the system: refused, unreachable, reset.
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>>;
 
-    /// Listens at `at`; port 0 lets the system choose. An address whose last owner died is free at once.
+    /// Listens at `at`; port 0 lets the system choose. An address whose last owner has died is free at once.
     ///
     /// # Errors
-    /// What the system says: in use, not an address of this host, not permitted.
+    /// The error of the system: in use, not an address of this host, not permitted.
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>>;
 
     /// Opens a datagram socket.
     ///
     /// # Errors
-    /// What the system says: in use, not an address of this host, no such interface, multicast not supported.
+    /// The error of the system: in use, not an address of this host, no such interface, multicast not supported.
     fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>>;
 
-    /// Looks up `host`, written `name:port`, and gives all its addresses in the order of the answer.
+    /// Looks up `host`, written `name:port`, and returns all its addresses in the order of the answer.
     ///
     /// # Errors
-    /// What the resolver says: no such name, no answer, no port given.
+    /// The error of the resolver: no such name, no answer, no port given.
     fn resolve(&self, host: &str) -> BoxFuture<'_, io::Result<Vec<SocketAddr>>>;
 }

@@ -11,7 +11,7 @@ use sessionmesh_core::id::SessionId;
 
 use super::value::RecordValue;
 
-/// The key under which a loaded record carries what it was. It is never stored.
+/// The key under which a loaded record carries the fingerprints of what was loaded. It is never stored.
 pub const BASE_KEY: &str = "sessionmesh.base";
 
 /// Characters of 16 and of 8 bytes in unpadded base64.
@@ -158,7 +158,7 @@ pub(super) fn base_in<V: RecordValue>(values: &HashMap<String, V>) -> Option<Bas
     let base = carried.as_text().and_then(Base::read);
     if base.is_none() {
         tracing::warn!(
-            "the attribute {BASE_KEY:?} of a session is not what was loaded here; its record is written whole"
+            "the attribute {BASE_KEY:?} of a record is broken or from another process; the whole record is written"
         );
     }
     base

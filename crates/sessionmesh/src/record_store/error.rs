@@ -18,7 +18,8 @@ pub enum RecordError {
     /// A value could not be read again.
     #[error(transparent)]
     Value(#[from] ValueError),
-    /// What the record wrote when it was saved before is not known any more, so neither is what it removed since.
-    #[error("the record was saved too long ago to tell what it removed since; nothing was changed, load it again")]
+    /// The store no longer knows what an earlier save of this record wrote, so it cannot tell what the record has
+    /// removed since.
+    #[error("the record was saved too long ago to tell what it has removed since; nothing was changed, load it again")]
     TooOld,
 }

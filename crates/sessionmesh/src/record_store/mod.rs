@@ -1,10 +1,10 @@
 //! For adapters: sessions as whole records, as the session crates of web frameworks load and save them.
 //!
-//! Such a crate loads a session as one map, changes the map, and saves all of it. Saved as it is, it would overwrite what
-//! other requests of the same visitor wrote meanwhile. A [`RecordStore`] merges three ways instead: a loaded record
-//! carries fingerprints of what it was, under [`BASE_KEY`]; of a saved record only the attributes that differ from them
-//! are written, and only those that were loaded and are gone are removed. All else stays as it is in the mesh. A record
-//! without that key, because the application cleared or made it, replaces everything.
+//! Such a crate loads a session as one map, changes the map, and saves the whole map. A plain save would overwrite what
+//! other requests of the same visitor wrote meanwhile. A [`RecordStore`] does a three-way merge instead. A loaded
+//! record carries fingerprints of its attributes, under [`BASE_KEY`]. A save writes only the attributes that differ
+//! from their fingerprints, and removes only those that were loaded and are gone. All other attributes stay as they are
+//! in the mesh. A record without that key, because the application cleared or made it, replaces everything.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -41,34 +41,36 @@
 //!
 //! # What ends a session, and what does not come back
 //!
-//! - Loading is no access; saving is, also when nothing changed. So a session ends one time-to-live after its last save.
-//! - Saving a session that has ended, or that nobody knows, changes nothing and is no error: the answer of the slow
-//!   request is still good, only its changes come too late.
-//! - A change that was made, but has fewer copies than asked for, is a warning in the log and no error.
+//! - A load is not an access; a save is, even if nothing changed. So a session ends one time-to-live after its last
+//!   save.
+//! - Saving a session that has ended, or that no node knows, changes nothing and is not an error: the answer of the
+//!   slow request is still good, only its changes come too late.
+//! - A change that was made with fewer copies than asked for is a warning in the log, not an error.
 //!
 //! # Renewal as "delete, then create"
 //!
 //! The session crates have no renewal. They delete the old id and create a new one from the same record.
-//! [`RecordStore::delete`] therefore remembers for a quarter of an hour what it ended, and [`RecordStore::create`] merges
-//! the record with that: what other requests had written before the deletion goes along, also if this request never saw
-//! it. The store keeps at most 32 MiB of what sessions held, beyond that the record goes along as it was loaded; and 16 MiB
-//! of the fact that they were ended (some 100,000), beyond that an old deletion may have been a logout, and counts as one.
+//! [`RecordStore::delete`] therefore remembers for 15 minutes what it ended, and [`RecordStore::create`] merges the
+//! record with that: the new session also gets what other requests wrote before the deletion, even if this request
+//! never saw it. The store keeps at most 32 MiB of the contents of ended sessions; beyond that, the new session gets
+//! the record as it was loaded. It keeps at most 16 MiB of notes that sessions were ended (some 100,000); beyond that,
+//! an old deletion may have been a logout, and counts as one.
 //!
-//! **A renewal that is refused loses nothing.** It takes the place of the old session, so `max_sessions` does not refuse
-//! it. If another limit does, or a value that could not be read again, the crate answers with an error; and the store
-//! keeps what the session held before, and finds it by the old id, which the visitor still has.
+//! **A refused renewal loses nothing.** A renewal takes the place of the old session, so `max_sessions` does not refuse
+//! it. If another limit refuses it, or a value that could not be read again, the crate answers with an error. The store
+//! then keeps what the session held before, and finds it by the old id, which the visitor still has.
 //!
 //! What remains different from [`crate::Session::renew_id`]:
 //!
-//! - Between the two steps the session is nowhere. A crash, or a node that leaves, then loses it.
-//! - What other requests write to the old id after the deletion is dropped.
+//! - Between the two steps, no node holds the session. A crash then, or a node that leaves, loses it.
+//! - Writes of other requests to the old id after the deletion are dropped.
 //! - Two renewals at the same time make two sessions; each visitor's cookie names one of them.
 //!
-//! **A logout wins over a renewal.** If somebody else ended the session, on whatever node, then a record that was loaded
-//! from it takes nothing along that it had loaded: only attributes that this very request added are kept, such as a login
-//! with fresh credentials. If it added none, then the id that `create` returns names no session: the visitor is not
-//! logged in. A deletion that is still without its creation may be a logout, so it counts as one. A session that has
-//! merely expired is no logout, and its record is taken over whole.
+//! **A logout wins over a renewal.** If another request ended the session, on any node, the renewed session keeps
+//! nothing that this request had loaded. It keeps only attributes that this very request added, such as a login with
+//! fresh credentials. If the request added none, the id that `create` returns names no session: the visitor is not
+//! logged in. A deletion whose creation has not followed yet may be a logout, so it counts as one. A session that
+//! merely expired was not logged out: its record is taken over whole.
 
 mod base;
 mod endings;

@@ -27,14 +27,14 @@ use crate::mesh::Mesh;
 /// A session as a whole record.
 #[derive(Clone, Debug)]
 pub struct LoadedRecord<V> {
-    /// The attributes, and what they are merged against at the next save, under [`BASE_KEY`]. Attributes that are no `V`
-    /// are left out; saving leaves them as they are.
+    /// The attributes and, under [`BASE_KEY`], what the next save merges them against. Attributes that are not a `V`
+    /// are left out; a save leaves them as they are.
     pub values: HashMap<String, V>,
-    /// After how much more time without a save the session ends.
+    /// The time until the session ends, unless it is saved.
     pub remaining: Duration,
 }
 
-/// Loads and saves sessions as whole records. Clones are the same store; a record must be saved where it was loaded.
+/// Loads and saves sessions as whole records. Clones are the same store. Save a record in the store that loaded it.
 #[derive(Clone, Debug)]
 pub struct RecordStore {
     mesh: Mesh,
@@ -63,14 +63,14 @@ impl Default for Lately {
 }
 
 impl RecordStore {
-    /// The sessions of `mesh`.
+    /// A store for the sessions of `mesh`.
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
         Self { mesh, when_unsure: WhenUnsure::default(), lately: Arc::default() }
     }
 
-    /// What [`RecordStore::load`] does with who may have had a session on nodes that vanished; [`WhenUnsure::Refuse`] if this
-    /// is not called.
+    /// How [`RecordStore::load`] treats a visitor whose session may have been on nodes that vanished. Default:
+    /// [`WhenUnsure::Refuse`].
     #[must_use]
     pub const fn when_unsure(mut self, when_unsure: WhenUnsure) -> Self {
         self.when_unsure = when_unsure;
@@ -83,8 +83,8 @@ impl RecordStore {
         &self.mesh
     }
 
-    /// The session `id`; `None` if there is no such session, or it has ended; or with [`WhenUnsure::TreatAsNew`] if it may have
-    /// been lost. This is no access.
+    /// Loads the session `id`. Returns `None` if there is no such session, or it has ended; with
+    /// [`WhenUnsure::TreatAsNew`] also if it may have been lost. This is not an access.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl RecordStore {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
             Err(error) if error.is_lasting() && self.when_unsure == WhenUnsure::TreatAsNew => {
-                debug!(%error, "its visitor goes on as one without a session");
+                debug!(%error, "the visitor is treated as one without a session");
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -109,7 +109,7 @@ impl RecordStore {
                     writer.add(key, &value);
                     values.insert(String::from(&**key), value);
                 }
-                _ => debug!(session = %id, key = &**key, "an attribute is not JSON, and left out of the record"),
+                _ => debug!(session = %id, key = &**key, "an attribute is not JSON; it is left out of the record"),
             }
         }
         values.insert(BASE_KEY.to_owned(), V::from_text(writer.finish()));
@@ -118,17 +118,17 @@ impl RecordStore {
         Ok(Some(LoadedRecord { values, remaining }))
     }
 
-    /// A new session with these attributes, which ends when `ttl` has passed without a save. `values` become the record
-    /// of the new session. A record that was loaded from a session that was deleted since is a renewal: see the
-    /// [module's documentation](crate::record_store).
+    /// Creates a session with these attributes, which ends when `ttl` has passed without a save. `values` become the
+    /// record of the new session. If they were loaded from a session that has been deleted since, this is a renewal:
+    /// see the [module's documentation](crate::record_store).
     ///
-    /// The id is minted by the mesh with 100 random bits in a slot that this node owns, so it is nobody else's.
+    /// The mesh mints the id, with 100 random bits in a slot that this node owns, so no other session has it.
     ///
     /// # Errors
     ///
-    /// [`RecordError::Create`], [`RecordError::Commit`] and [`RecordError::Value`]. A renewal that is refused by a limit, or
-    /// by a value that could not be read again, loses nothing: the session is found by the id that was deleted, as it was
-    /// then. `max_sessions` refuses no renewal.
+    /// [`RecordError::Create`], [`RecordError::Commit`] and [`RecordError::Value`]. If a limit, or a value that could
+    /// not be read again, refuses a renewal, nothing is lost: the deleted id still finds the session as it was then.
+    /// `max_sessions` refuses no renewal.
     pub async fn create<V: RecordValue>(
         &self,
         values: &mut HashMap<String, V>,
@@ -146,7 +146,7 @@ impl RecordStore {
                 }
             },
             RenewalBase::Nothing => {
-                warn!("a session was renewed that had been logged out; only what was just added is kept");
+                warn!("a renewed session had been logged out; only attributes that this request added are kept");
                 let added = added(&base, values)?;
                 if added.is_empty() {
                     return Ok(self.mesh.node.mint());
@@ -202,7 +202,7 @@ impl RecordStore {
         let is_refused = matches!(error, RecordError::Commit(CommitError::Limit(_)) | RecordError::Value(_));
         let mut has_heir = deceased.has_heir;
         if is_refused && !has_heir {
-            warn!(session = %deceased.id, %error, "a renewal was refused; the session goes on as it was, under its old id");
+            warn!(session = %deceased.id, %error, "a renewal was refused; the session keeps its old id");
             let create = Some(content.idle_limit().ms);
             let change = Change { create, inherit: Some(content), replaces: true, ..Change::default() };
             has_heir = match self.commit(deceased.id.heir(), None, &change).await {
@@ -216,8 +216,8 @@ impl RecordStore {
         lock(&self.lately).endings.give_back(deceased.id, has_heir);
     }
 
-    /// Merges what `values` changed since they were loaded into session `id`. It is an access, and the session ends when
-    /// `ttl` has passed without another one. A session that has ended stays ended, which is no error.
+    /// Merges into session `id` what was changed in `values` since they were loaded. This is an access, and the session
+    /// ends when `ttl` has passed without another one. A session that has ended stays ended; that is not an error.
     ///
     /// # Errors
     ///
@@ -267,7 +267,7 @@ impl RecordStore {
         if unclear > 0 { Err(RecordError::TooOld) } else { Ok(None) }
     }
 
-    /// An access to session `id`, which ends when `ttl` has passed without another one.
+    /// Notes an access to session `id`, which ends when `ttl` has passed without another one.
     ///
     /// # Errors
     ///
@@ -277,10 +277,10 @@ impl RecordStore {
         self.commit(id, Some(&record), &self.change(Puts::new(), &record, ttl)).await
     }
 
-    /// Ends session `id` for good, on every node. An end needs no knowledge of what it ends: if it cannot be told whether
-    /// there is such a session, it has ended all the same on the nodes that can be reached, and on the others as soon as
-    /// they can be. An id that nobody can have (see [`SessionId::is_minted`]), such as session crates make up for visitors
-    /// without a session, asks nobody.
+    /// Ends session `id` for good, on every node. This needs no knowledge of the session: if it is not known whether
+    /// the session exists, it has ended all the same on the reachable nodes, and on the others as soon as they can be
+    /// reached. An id that nobody can have (see [`SessionId::is_minted`]), such as session crates make up for visitors
+    /// without a session, causes no query.
     ///
     /// # Errors
     ///
@@ -376,7 +376,7 @@ fn tolerate(id: SessionId, outcome: Result<(), CommitError>) -> Result<(), Recor
     let Err(error) = outcome else { return Ok(()) };
     match error {
         error if error.was_made() => {
-            warn!(session = %id, %error, "a session has fewer copies than it should");
+            warn!(session = %id, %error, "a session has fewer copies than asked for");
         }
         CommitError::Ended | CommitError::Unknown => {
             debug!(session = %id, "a session ended while it was saved; nothing was changed");

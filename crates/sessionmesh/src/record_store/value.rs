@@ -7,16 +7,16 @@ use std::hash::Hash;
 ///
 /// `Hash` decides whether an attribute was changed: values that mean the same must hash the same.
 pub trait RecordValue: Hash + Sized {
-    /// The value that is stored as `bytes`; `None` if they are no such value.
+    /// The value that is stored as `bytes`; `None` if they are not such a value.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 
-    /// What is stored.
+    /// The bytes to store.
     fn to_bytes(&self) -> Vec<u8>;
 
     /// A value that carries `text`, which is plain ASCII without quotes.
     fn from_text(text: String) -> Self;
 
-    /// The text that [`RecordValue::from_text`] put into this value; `None` if it cannot be one.
+    /// The text that [`RecordValue::from_text`] put into this value; `None` if the value cannot contain one.
     fn as_text(&self) -> Option<&str>;
 }
 

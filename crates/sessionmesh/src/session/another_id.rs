@@ -12,16 +12,17 @@ use crate::error::CommitError;
 use crate::lock::lock;
 
 impl Session {
-    /// Gives the session another id, against session fixation: to be called at every login. All attributes and this
-    /// handle's changes go along. When it returns, the new id is valid on every node and the old one on none; writes
-    /// that are under way to the old id follow.
+    /// Gives the session a new id, against session fixation. Call it at every login. All attributes and this handle's
+    /// changes move to the new id. When it returns, the new id is valid on every node and the old one on none. Writes
+    /// to the old id that are in progress follow to the new one.
     ///
     /// # Errors
     ///
-    /// As [`Session::commit`]; [`CommitError::Ended`] also if another request has renewed it since it was loaded, and
-    /// [`CommitError::CannotTell`] if that cannot be told. [`Session::id`] says which id counts: still the old one if the
-    /// new session could not be copied in time; the new one if only the end of the old one is not confirmed on all nodes
-    /// yet. Of two renewals at the same time each makes a session of its own, and neither gets what the other one stores.
+    /// As [`Session::commit`]. Also [`CommitError::Ended`] if another request has renewed the session since it was
+    /// loaded, and [`CommitError::CannotTell`] if this node cannot know that. [`Session::id`] returns the id that
+    /// counts: the old one if the new session could not be copied in time; the new one if only the end of the old id is
+    /// not yet acknowledged by all nodes. Two renewals at the same time make two sessions, and neither gets what the
+    /// other one stores.
     pub async fn renew_id(&self) -> Result<Commit, CommitError> {
         for _ in 0..SUCCESSORS_MAX {
             self.look_again().await?;
@@ -54,14 +55,14 @@ impl Session {
         self.go_on_as(id, &record, change, Successor::Renewed(node.mint())).await
     }
 
-    /// Gives the session an id whose home is this node, so that a balancer that routes by the id, or by a cookie beside
-    /// it, keeps it here: to be called when a visitor comes to another node than before, as after a crash. Not against
-    /// session fixation: requests that are under way with the old id read the session by it for another minute, and
-    /// their writes follow. [`Session::id`] is the new one then, and has to go into the cookie.
+    /// Gives the session an id whose primary is this node, so that a balancer that routes by the id, or by a cookie
+    /// beside it, keeps the visitor here. Call it when a visitor arrives at another node than before, as after a crash.
+    /// It does not help against session fixation: for another minute, requests with the old id read the session, and
+    /// their writes follow. [`Session::id`] then returns the new id, which must go into the cookie.
     ///
-    /// Changes that this handle has collected are not part of it: they go to the new id with the next commit. Nothing is
-    /// done, and [`Commit::changed`] is false, if this node acts first for the id already (as it does when it is alone),
-    /// if it is leaving, or if the session was never committed.
+    /// The move does not include changes that this handle has collected: they go to the new id with the next commit.
+    /// Nothing happens, and [`Commit::changed`] is false, if this node is already the primary of the id (as it is when
+    /// it is alone), if it is leaving, or if the session was never committed.
     ///
     /// # Errors
     ///

@@ -53,7 +53,7 @@ pub(super) fn next(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
         Err(error) => {
             // The limits of a configuration keep a session far below the largest message; but what several nodes wrote to
             // it at the same time adds up.
-            tracing::error!(%error, items, "sessions are too large to be sent; they have no copy");
+            tracing::error!(%error, items, "sessions are too large to send; they have no copies");
             lock(&peer.outbox).complete_batch(seq);
             None
         }

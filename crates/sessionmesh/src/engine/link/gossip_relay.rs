@@ -74,7 +74,7 @@ async fn carry(node: Arc<Node>, to: SocketAddr, mut messages: mpsc::Receiver<Vec
                     }
                 }
                 failed => {
-                    debug!(%to, error = ?failed.map(|sent| sent.err()), "gossip not carried");
+                    debug!(%to, error = ?failed.map(|sent| sent.err()), "gossip was not sent over TCP");
                     sleep(AGAIN).await;
                     while messages.try_recv().is_ok() {}
                 }
@@ -107,7 +107,7 @@ fn say(to: SocketAddr, said: &Said) {
     let mut said = lock(said);
     if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
         *said = Some(Instant::now());
-        warn!(%to, "gossip goes over TCP, since no datagrams pass between this node and that one; is UDP blocked, or \
-            are they of different families (IPv4, IPv6)?");
+        warn!(%to, "gossip goes over TCP, because no datagrams pass between the two nodes; is UDP blocked, or are \
+            their addresses of different families (IPv4, IPv6)?");
     }
 }

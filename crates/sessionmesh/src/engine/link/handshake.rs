@@ -84,13 +84,15 @@ pub(crate) struct RefusedBy {
 
 fn refusal(cluster: &str, why: Refused) -> String {
     match why {
-        Refused::Cluster => format!("refused: another cluster lives at this address, this node's is `{cluster}`"),
+        Refused::Cluster => {
+            format!("refused: a node of another cluster is at this address; this node's cluster is `{cluster}`")
+        }
         Refused::Version { min, max } => format!(
             "refused: it speaks protocol versions {min} to {max}, this node {VERSION_MIN} to {VERSION_MAX}; \
              update the older side"
         ),
         Refused::Digest { version } => {
-            format!("refused: its digests have version {version}, this node's {DIGEST_VERSION}; update the older side")
+            format!("refused: its digest version is {version}, this node's is {DIGEST_VERSION}; update the older side")
         }
         Refused::Stale { known } => format!("refused: a newer incarnation of this node's name is known ({known})"),
     }

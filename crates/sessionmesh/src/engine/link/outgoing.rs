@@ -223,7 +223,7 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
         let mut liveness = lock(&peer.liveness);
         let before = liveness.view();
         if liveness.ponged(&seen, &node.timing, now) {
-            debug!(peer = %peer.member.name, "reinstated");
+            debug!(peer = %peer.member.name, "the peer is no longer suspected");
         }
         before != Some(view)
     };

@@ -41,7 +41,7 @@ pub(crate) async fn greet(
     match greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(greeted) => Some(greeted),
         Err(error) => {
-            debug!(%error, "an incoming connection ended before anybody had been greeted");
+            debug!(%error, "an incoming connection ended before the handshake was complete");
             None
         }
     }
@@ -111,16 +111,20 @@ fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
 fn refusal(cluster: &str, hello: &Hello<'_>, why: Refused) -> String {
     let name = hello.name;
     match why {
-        Refused::Cluster => format!("refused `{name}` of the cluster `{}`; this node's is `{cluster}`", hello.cluster),
+        Refused::Cluster => {
+            format!("refused `{name}`, a node of cluster `{}`; this node's cluster is `{cluster}`", hello.cluster)
+        }
         Refused::Version { min, max } => format!(
-            "refused `{name}`, which speaks protocol versions {} to {}, this node {min} to {max}; update the older side",
+            "refused `{name}`: it speaks protocol versions {} to {}, this node {min} to {max}; update the older side",
             hello.version_min, hello.version_max
         ),
         Refused::Digest { version } => format!(
-            "refused `{name}`, whose digests have version {}, this node's {version}; update the older side",
+            "refused `{name}`: its digest version is {}, this node's is {version}; update the older side",
             hello.digest_version
         ),
-        Refused::Stale { known } => format!("refused `{name}` of incarnation {}: {known} is known", hello.incarnation),
+        Refused::Stale { known } => {
+            format!("refused incarnation {} of `{name}`: incarnation {known} is newer", hello.incarnation)
+        }
     }
 }
 

@@ -129,7 +129,7 @@ impl Question {
             let counter = told.counter;
             match list.add(told, self.view, USER_SESSIONS_MAX) {
                 Page::Impossible => {
-                    warn!(peer = %peer.member.name, "an impossible list of sessions of a user; it counts as no answer");
+                    warn!(peer = %peer.member.name, "an invalid list of a user's sessions; it counts as no answer");
                     return None;
                 }
                 page => {
@@ -151,7 +151,7 @@ pub(crate) fn answer(node: &Node, from: NodeHash, ask: &UserQuery) -> UserReply 
     let current = node.is_current(&topology, node.now());
     let users = node.store.users().filter(|users| member && users.index.fingerprint() == ask.rule);
     if member && users.is_none() {
-        debug!("a node with another user index asked for the sessions of a user; it will say that it cannot tell");
+        debug!("a node with another user index asked for a user's sessions; it will report \"cannot tell\"");
     }
     let (ids, more) = users.map_or_else(Default::default, |users| users.page(ask.user, ask.after, USER_IDS_MAX));
     node.telemetry.counters.user_ids_told.fetch_add(ids.len() as u64, Ordering::Relaxed);

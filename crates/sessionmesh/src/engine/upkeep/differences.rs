@@ -15,7 +15,7 @@ impl Differences {
         let (begun, over) = self.change_to(Difference::all(view));
         coverage::reached_if(Path::SettingsDiffer, || !begun.is_empty());
         for difference in begun {
-            warn!(setting = difference.setting, "settings of nodes differ: {difference}");
+            warn!(setting = difference.setting, "settings differ between nodes: {difference}");
         }
         for setting in over {
             info!(setting, "this setting is the same on all nodes again");

@@ -69,7 +69,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             if forgotten > told && too_many.admit().is_some() {
                 warn!(
                     forgotten = forgotten - told,
-                    "more sessions ended than `max_tombstones` allows to remember; the earliest are forgotten"
+                    "more sessions ended than `max_tombstones` allows to remember; the earliest ends are forgotten"
                 );
                 told = forgotten;
             }

@@ -17,12 +17,12 @@ use crate::error::LeaveError;
 use crate::lock::lock;
 use crate::membership::{GossipState, Membership};
 
-/// What became of the sessions of a node that left.
+/// What happened to the sessions of a node that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leave {
-    /// Sessions that ended with the node, because nobody stayed to take them: it was the last one, or the others hang. Of
-    /// those, one that hangs may have copies. Otherwise 0: all are with the other nodes.
+    /// Sessions that ended with the node because no other node could take them: it was the last one, or the others
+    /// hang. A node that hangs may still have copies of them. Otherwise 0: the other nodes hold all sessions.
     pub ended: usize,
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(node: &Arc<Node>, membership: &Membership, deadline: Dur
     let handed_over = timeout_at(until, handing_over).await.unwrap_or(false);
     let ended = if handed_over { node.store.live() } else { 0 };
     if ended > 0 {
-        warn!(sessions = ended, "nobody stays to take the sessions; they end with this node");
+        warn!(sessions = ended, "no other node stays to take the sessions; they end with this node");
     }
     node.lifecycle.closed.store(true, Ordering::SeqCst);
     say_goodbye(node, membership).await;

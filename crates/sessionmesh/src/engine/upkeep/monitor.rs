@@ -89,17 +89,17 @@ fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
     match node.cluster.lateness.note(late_ms.min(node.timing.stall_ms()), node.timing.withhold_ms, now) {
         Some(Turn::Busy { late_ms }) => warn!(
             late_ms,
-            "this host is too busy: what this node has to do waits for a processor for so long. Requests are slow; where \
-             that comes near commit_deadline they fail. Give it more processor time, or raise commit_deadline"
+            "this host is too busy: the work of this node waits that many milliseconds for a processor. Requests are \
+             slow, and fail when this comes near commit_deadline. Give it more processor time, or raise commit_deadline"
         ),
-        Some(Turn::Calm { late_ms }) => info!(late_ms, "this host is not too busy any more"),
+        Some(Turn::Calm { late_ms }) => info!(late_ms, "this host is no longer too busy"),
         None => {}
     }
 }
 
 /// Stops waiting for a peer that makes no progress.
 pub(crate) fn suspect(node: &Node, peer: &Peer) {
-    warn!(peer = %peer.member.name, "it does not answer in time; commits stop waiting for it");
+    warn!(peer = %peer.member.name, "suspected: the peer does not answer in time; commits stop waiting for it");
     node.telemetry.counters.suspicions.fetch_add(1, Ordering::Relaxed);
     peer.suspect(&node.timing, node.now());
 }
@@ -107,7 +107,7 @@ pub(crate) fn suspect(node: &Node, peer: &Peer) {
 /// The last lease of a suspected peer has run out: the next-ranked members stand in for it in all commits that wait.
 fn left_out(node: &Node, peer: &Peer) {
     coverage::reached(Path::OwnerLeftOut);
-    info!(peer = %peer.member.name, "commits are acknowledged without it");
+    info!(peer = %peer.member.name, "commits are acknowledged without this suspected peer");
     let waiting = lock(&node.replication.acks).sessions();
     for id in waiting {
         let targets = replication::targets(node, id.slot());

@@ -31,7 +31,7 @@ pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Ar
             coverage::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
             if !skipped.is_empty() {
                 coverage::reached(Path::DonorSkipped);
-                warn!(nodes = ?skipped, "ready, but these nodes were silent and could not be asked for what they hold");
+                warn!(nodes = ?skipped, "ready, but without what these nodes hold, because they were silent");
             }
             info!(sessions = node.store.live(), "ready");
             node.cluster.reports.found(Evidence::Ready(join)).await;

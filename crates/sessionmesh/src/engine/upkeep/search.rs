@@ -156,11 +156,11 @@ impl Search {
                     Some(alone) if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) => {
                         said = Some(Instant::now());
                         if self.somebody_answers() {
-                            warn!(tried = %alone, "cut off: nodes of this cluster answer, but none is heard by gossip; \
-                                is UDP blocked between them? This node is not ready until it is heard");
+                            warn!(tried = %alone, "cut off: nodes of this cluster answer, but no gossip arrives from them; \
+                                is UDP blocked? This node is not ready until gossip arrives");
                         } else {
                             warn!(tried = %alone, lasts = ?alone.lasts, "alone: no other node of this cluster was found; \
-                                sessions have no copies, and those of others are not found");
+                                sessions have no copies, and sessions of other nodes are not found");
                         }
                     }
                     None if said.take().is_some() => info!("no longer alone"),

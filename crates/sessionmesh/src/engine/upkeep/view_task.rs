@@ -129,7 +129,7 @@ impl ViewTask {
         }
         if discard {
             coverage::reached(Path::CopiesDiscarded);
-            warn!("cut off for longer than tombstones are kept: the copies are discarded, and the node joins anew");
+            warn!("this node was cut off for longer than tombstones are kept; it discards its copies and joins again");
             node.store.clear();
             node.lifecycle.joins.fetch_add(1, Ordering::AcqRel);
             node.lifecycle.rejoin.notify_one();
@@ -145,7 +145,7 @@ impl ViewTask {
         let lives = self.members.other_lives(gossip);
         for earlier in lives.earlier {
             warn!(name = %earlier.name, addr = %earlier.addr, incarnation = earlier.incarnation,
-                "an earlier life of this node's name is running; it stops as soon as it hears of this one. \
+                "an earlier incarnation of this node's name is running; it stops as soon as it hears of this one. \
                  Give each node its own name");
         }
         if let Some(later) = lives.later {

@@ -160,7 +160,7 @@ impl Login {
         let found = match user_query::sessions_of(node, &self.user).await {
             Ok(found) => found,
             Err(error) => {
-                warn!(%error, "the limit on the sessions of a user was not looked at; it will be at the next login");
+                warn!(%error, "the limit on the sessions of a user was not checked; the next login checks it");
                 return;
             }
         };
@@ -181,7 +181,7 @@ impl Login {
         let surplus = found.into_iter().filter(|(id, _)| chosen.contains(id)).collect();
         let ended = end_each(node, surplus, || Wait::for_owners(node)).await;
         if !ended.unconfirmed.is_empty() {
-            warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not confirmed everywhere");
+            warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not acknowledged everywhere");
         }
     }
 }

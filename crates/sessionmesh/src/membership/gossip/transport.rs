@@ -175,7 +175,7 @@ impl SealedSocket {
             self.told_full = true;
             tracing::warn!(
                 known = known.len(),
-                "too many members, or too many lives of some: gossip about more is dropped"
+                "too many members, or too many incarnations of some; gossip about more is dropped"
             );
         }
         fits
