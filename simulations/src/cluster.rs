@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use sessionmesh::{Discovery as Ways, Event, Gate, Member, MemberState, Mesh, SessionId, Stats};
+use sessionmesh::{Discovery as Ways, Gate, Member, MemberState, Mesh, SessionId, Stats};
 use tokio::sync::{mpsc, oneshot};
 use turmoil::Sim;
 
-use crate::air::Air;
 use crate::clock::{EPOCH_MS, SimClock};
+use crate::impairments::Impairments;
 use crate::network::{Host, SimNetwork, Trace};
+use crate::oracle::ObservedEvent;
 use crate::oracle::world::{Look, Ready};
 use crate::record::Recorder;
 use crate::record::timeline::Disturbed;
@@ -35,7 +36,7 @@ type Job = Box<dyn FnOnce(Mesh) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// What is known of one node from outside.
 #[derive(Default)]
-struct Seat {
+struct NodeState {
     mesh: Option<Mesh>,
     jobs: Option<mpsc::UnboundedSender<Job>>,
     lives: u32,
@@ -53,23 +54,12 @@ struct Seat {
     skew_ms: Arc<AtomicI64>,
 }
 
-type Seats = Rc<RefCell<Vec<Seat>>>;
-
-/// An event that a listener on a node was told of, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// When, in simulated milliseconds.
-    pub at_ms: u64,
-    /// On which node.
-    pub node: usize,
-    /// What.
-    pub event: Event,
-}
+type NodeStates = Rc<RefCell<Vec<NodeState>>>;
 
 /// The nodes and the network between them.
 pub struct Cluster {
     sim: Sim<'static>,
-    seats: Seats,
+    states: NodeStates,
     shared: Shared,
     names: Vec<String>,
     /// Nodes that were never started.
@@ -92,14 +82,14 @@ pub struct Cluster {
 #[derive(Clone)]
 struct Shared {
     scenario: Rc<Scenario>,
-    seats: Seats,
+    states: NodeStates,
     addrs: Rc<Vec<IpAddr>>,
-    air: Air,
+    impairments: Impairments,
     trace: Trace,
     recorder: Recorder,
     /// Nodes that left, and whether they could hand over all.
     left: Rc<RefCell<Vec<(usize, bool)>>>,
-    heard: Rc<RefCell<Vec<Heard>>>,
+    observed: Rc<RefCell<Vec<ObservedEvent>>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -126,18 +116,18 @@ impl Cluster {
         let names: Vec<String> = (0..scenario.nodes).map(|node| format!("n{node}")).collect();
         let shared = Shared {
             scenario: scenario.clone(),
-            seats: Rc::default(),
+            states: Rc::default(),
             addrs: Rc::new(names.iter().map(|name| sim.lookup(name.as_str())).collect()),
-            air: Air::new(scenario.network),
+            impairments: Impairments::new(scenario.network),
             trace,
             recorder,
             left: Rc::default(),
-            heard: Rc::default(),
+            observed: Rc::default(),
         };
         let late: BTreeSet<usize> = (scenario.nodes - scenario.late..scenario.nodes).collect();
         for (node, name) in names.iter().enumerate() {
             let skew_ms = Arc::new(AtomicI64::new(scenario.skew_ms.get(node).copied().unwrap_or(0)));
-            shared.seats.borrow_mut().push(Seat { skew_ms, down: late.contains(&node), ..Seat::default() });
+            shared.states.borrow_mut().push(NodeState { skew_ms, down: late.contains(&node), ..NodeState::default() });
             let shared = shared.clone();
             sim.host(name.as_str(), move || live(node, shared.clone()));
             if late.contains(&node) {
@@ -146,7 +136,7 @@ impl Cluster {
         }
         Self {
             sim,
-            seats: shared.seats.clone(),
+            states: shared.states.clone(),
             shared,
             names,
             late,
@@ -218,7 +208,7 @@ impl Cluster {
             }
             Fault::HoldStreams(one, other) => {
                 self.held_streams.insert((one.min(other), one.max(other)));
-                self.shared.air.hold_streams(self.shared.addrs[one], self.shared.addrs[other]);
+                self.shared.impairments.hold_streams(self.shared.addrs[one], self.shared.addrs[other]);
             }
             Fault::Slow(one, other, ms) => {
                 self.slow.insert((one, other), ms);
@@ -228,16 +218,16 @@ impl Cluster {
             Fault::LoseDatagrams(thousandths) => {
                 self.started_unheard |= self.is_starting();
                 self.hushed = true;
-                self.shared.air.lose_datagrams(thousandths);
+                self.shared.impairments.lose_datagrams(thousandths);
             }
             Fault::LoseMulticast => {
                 self.started_unheard |= self.is_starting();
                 self.hushed = true;
-                self.shared.air.lose_beacons();
+                self.shared.impairments.lose_beacons();
             }
             Fault::Heal => self.heal_links(),
             Fault::Jump(node, ms) => {
-                self.seats.borrow()[node].skew_ms.fetch_add(ms, Ordering::Relaxed);
+                self.states.borrow()[node].skew_ms.fetch_add(ms, Ordering::Relaxed);
             }
             // The clients see to it.
             Fault::Burst(..) => {}
@@ -247,54 +237,54 @@ impl Cluster {
 
     fn crash(&mut self, node: usize) -> Option<usize> {
         let was_down = {
-            let seat = &mut self.seats.borrow_mut()[node];
-            seat.frozen = false;
-            std::mem::replace(&mut seat.down, true)
+            let state = &mut self.states.borrow_mut()[node];
+            state.frozen = false;
+            std::mem::replace(&mut state.down, true)
         };
         // Also a node that has left is still a host.
-        self.shared.air.dying(|| self.sim.crash(self.names[node].as_str()));
+        self.shared.impairments.dying(|| self.sim.crash(self.names[node].as_str()));
         (!was_down).then_some(node)
     }
 
     fn start(&mut self, node: usize) {
-        if std::mem::replace(&mut self.seats.borrow_mut()[node].down, false) {
+        if std::mem::replace(&mut self.states.borrow_mut()[node].down, false) {
             self.late.remove(&node);
             self.started_unheard |= self.hushed || (0..self.names.len()).any(|other| self.is_frozen(other));
-            self.shared.air.dying(|| self.sim.bounce(self.names[node].as_str()));
+            self.shared.impairments.dying(|| self.sim.bounce(self.names[node].as_str()));
         }
     }
 
     /// Whether a node that is up has not found the others yet, or not got all from them.
     fn is_starting(&self) -> bool {
         let ready = |mesh: &Mesh| mesh.is_ready();
-        self.seats.borrow().iter().any(|seat| !seat.down && !seat.mesh.as_ref().is_some_and(ready))
+        self.states.borrow().iter().any(|state| !state.down && !state.mesh.as_ref().is_some_and(ready))
     }
 
     fn leave(&self, node: usize) {
-        let (seats, left) = (self.seats.clone(), self.shared.left.clone());
+        let (states, left) = (self.states.clone(), self.shared.left.clone());
         drop(self.ask(node, move |mesh| async move {
             let ended_well = mesh.leave(LEAVE).await.is_ok();
             let stays = |member: &Member| member.state != MemberState::Leaving;
             let handed_over = ended_well && mesh.members().iter().any(stays);
             left.borrow_mut().push((node, handed_over));
             // The node has stopped; the host waits to be started again.
-            seats.borrow_mut()[node].mesh = None;
+            states.borrow_mut()[node].mesh = None;
         }));
         // No new requests go to it.
-        self.seats.borrow_mut()[node].jobs = None;
+        self.states.borrow_mut()[node].jobs = None;
     }
 
     fn freeze(&mut self, node: usize, frozen: bool) {
         self.started_unheard |= frozen && self.is_starting();
         let now = self.now_ms();
         let gate = {
-            let seat = &mut self.seats.borrow_mut()[node];
-            if seat.frozen == frozen || seat.mesh.is_none() {
+            let state = &mut self.states.borrow_mut()[node];
+            if state.frozen == frozen || state.mesh.is_none() {
                 return;
             }
-            seat.frozen = frozen;
-            seat.frozen_since_ms = now;
-            seat.gate.clone()
+            state.frozen = frozen;
+            state.frozen_since_ms = now;
+            state.gate.clone()
         };
         if frozen { gate.shut() } else { gate.open() }
     }
@@ -308,8 +298,8 @@ impl Cluster {
 
     /// The events that were told since the last call.
     #[must_use]
-    pub fn heard(&self) -> Vec<Heard> {
-        self.shared.heard.take()
+    pub fn observed_events(&self) -> Vec<ObservedEvent> {
+        self.shared.observed.take()
     }
 
     /// Nodes that were never there may come now, at the next healing.
@@ -341,7 +331,7 @@ impl Cluster {
             self.sim.set_link_latency(a, b, Duration::from_millis(low));
             self.sim.set_link_max_message_latency(a, b, Duration::from_millis(high));
         }
-        self.shared.air.heal();
+        self.shared.impairments.heal();
         self.apply_links();
     }
 
@@ -375,7 +365,7 @@ impl Cluster {
     /// Whether any link is disturbed, or a node frozen.
     #[must_use]
     pub fn is_disturbed(&self) -> bool {
-        self.is_apart() || self.hushed || self.is_slow() || self.seats.borrow().iter().any(|seat| seat.frozen)
+        self.is_apart() || self.hushed || self.is_slow() || self.states.borrow().iter().any(|state| state.frozen)
     }
 
     fn is_apart(&self) -> bool {
@@ -407,43 +397,43 @@ impl Cluster {
         if calm {
             self.slept.clear();
         }
-        let (seats, now) = (self.seats.borrow(), self.now_ms());
-        let long = |seat: &Seat| seat.frozen && now.saturating_sub(seat.frozen_since_ms) >= SILENT_MS;
-        self.slept.extend(seats.iter().enumerate().filter(|(_, seat)| long(seat)).map(|(node, _)| node));
+        let (states, now) = (self.states.borrow(), self.now_ms());
+        let long = |state: &NodeState| state.frozen && now.saturating_sub(state.frozen_since_ms) >= SILENT_MS;
+        self.slept.extend(states.iter().enumerate().filter(|(_, state)| long(state)).map(|(node, _)| node));
     }
 
     /// Whether the node is frozen.
     #[must_use]
     pub fn is_frozen(&self, node: usize) -> bool {
-        self.seats.borrow()[node].frozen
+        self.states.borrow()[node].frozen
     }
 
     /// Members of the view of `node` that hold a live copy of `id` and are its owners by their own view: number and life.
     #[must_use]
     pub fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)> {
-        let seats = self.seats.borrow();
-        let Some(reader) = &seats[node].mesh else { return BTreeSet::new() };
+        let states = self.states.borrow();
+        let Some(reader) = &states[node].mesh else { return BTreeSet::new() };
         let seen: Vec<_> = reader.members().into_iter().map(|member| (member.name, member.incarnation)).collect();
         let holds = |(at, name): &(usize, &String)| {
-            seats[*at].mesh.as_ref().filter(|mesh| mesh.holds_live(id)).is_some_and(|mesh| {
+            states[*at].mesh.as_ref().filter(|mesh| mesh.holds_live(id)).is_some_and(|mesh| {
                 let myself = mesh.members().into_iter().find(|member| *member.name == **name);
                 mesh.owners(id).iter().any(|owner| **owner == **name)
                     && myself.is_some_and(|myself| seen.contains(&(myself.name, myself.incarnation)))
             })
         };
-        let holders = self.names.iter().enumerate().filter(|seat| !seats[seat.0].down).filter(holds);
-        holders.map(|(at, _)| (at, seats[at].lives)).collect()
+        let holders = self.names.iter().enumerate().filter(|(at, _)| !states[*at].down).filter(holds);
+        holders.map(|(at, _)| (at, states[at].lives)).collect()
     }
 
     /// The nodes that became ready since this was called last, and what they lack of `ids`.
     fn newly_ready(&self, ids: impl Fn() -> BTreeSet<SessionId>) -> Vec<Ready> {
         let mut newly = Vec::new();
-        for (node, (seat, name)) in self.seats.borrow_mut().iter_mut().zip(&self.names).enumerate() {
-            let Some(mesh) = seat.mesh.as_ref().filter(|mesh| !seat.ready && mesh.is_ready()) else { continue };
-            seat.ready = true;
+        for (node, (state, name)) in self.states.borrow_mut().iter_mut().zip(&self.names).enumerate() {
+            let Some(mesh) = state.mesh.as_ref().filter(|mesh| !state.ready && mesh.is_ready()) else { continue };
+            state.ready = true;
             let owns = |id: &SessionId| mesh.owners(*id).iter().any(|owner| **owner == **name);
             let lacks = ids().into_iter().filter(|id| owns(id) && !mesh.holds(*id)).collect();
-            newly.push(Ready { node, since_ms: seat.since_ms, lacks });
+            newly.push(Ready { node, since_ms: state.since_ms, lacks });
         }
         newly
     }
@@ -459,7 +449,7 @@ impl Cluster {
         self.note_sleepers(calm);
         let repaired = calm && compare && self.unsettled(&ids()).is_none();
         let nodes = 0..self.names.len();
-        let up: Vec<usize> = nodes.clone().filter(|node| self.seats.borrow()[*node].mesh.is_some()).collect();
+        let up: Vec<usize> = nodes.clone().filter(|node| self.states.borrow()[*node].mesh.is_some()).collect();
         Look {
             calm,
             suspects: self.meshes().iter().any(|(_, mesh)| !mesh.suspected().is_empty()),
@@ -498,14 +488,14 @@ impl Cluster {
     /// Nodes that take requests.
     #[must_use]
     pub fn serving(&self) -> Vec<usize> {
-        let seats = self.seats.borrow();
-        (0..seats.len()).filter(|node| seats[*node].jobs.is_some()).collect()
+        let states = self.states.borrow();
+        (0..states.len()).filter(|node| states[*node].jobs.is_some()).collect()
     }
 
     /// The life that a node is in.
     #[must_use]
     pub fn life(&self, node: usize) -> u32 {
-        self.seats.borrow()[node].lives
+        self.states.borrow()[node].lives
     }
 
     /// Runs `job` on a node. The answer never comes if the node dies meanwhile.
@@ -520,7 +510,7 @@ impl Cluster {
                 let _ = reply.send(job(mesh).await);
             })
         });
-        if let Some(jobs) = &self.seats.borrow()[node].jobs {
+        if let Some(jobs) = &self.states.borrow()[node].jobs {
             let _ = jobs.send(job);
         }
         answer
@@ -538,11 +528,11 @@ impl Cluster {
     /// Why not every node that is up is ready and sees exactly the nodes that are up, disturbed or not.
     #[must_use]
     pub fn unready(&self) -> Option<String> {
-        let seats = self.seats.borrow();
+        let states = self.states.borrow();
         let mut up = Vec::new();
-        for (seat, name) in seats.iter().zip(&self.names).filter(|(seat, _)| !seat.down) {
-            match &seat.mesh {
-                Some(mesh) if seat.jobs.is_some() => up.push((name, mesh)),
+        for (state, name) in states.iter().zip(&self.names).filter(|(state, _)| !state.down) {
+            match &state.mesh {
+                Some(mesh) if state.jobs.is_some() => up.push((name, mesh)),
                 _ => return Some(format!("{name} is starting or leaving")),
             }
         }
@@ -615,9 +605,9 @@ impl Cluster {
     }
 
     fn meshes(&self) -> Vec<(String, Mesh)> {
-        let seats = self.seats.borrow();
-        let up = seats.iter().zip(&self.names);
-        up.filter_map(|(seat, name)| Some((name.clone(), seat.mesh.clone()?))).collect()
+        let states = self.states.borrow();
+        let up = states.iter().zip(&self.names);
+        up.filter_map(|(state, name)| Some((name.clone(), state.mesh.clone()?))).collect()
     }
 }
 
@@ -628,13 +618,13 @@ fn is_too_slow(ms: u64) -> bool {
 
 /// One life of a node: it starts, takes jobs, and ends when the host crashes.
 async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Error>> {
-    let (seats, gate) = (shared.seats.clone(), Gate::new());
+    let (states, gate) = (shared.states.clone(), Gate::new());
     let (life, skew_ms) = {
-        let seat = &mut seats.borrow_mut()[node];
-        seat.lives += 1;
-        (seat.gate, seat.frozen, seat.ready) = (gate.clone(), false, false);
-        seat.since_ms = now_ms();
-        (seat.lives, seat.skew_ms.clone())
+        let state = &mut states.borrow_mut()[node];
+        state.lives += 1;
+        (state.gate, state.frozen, state.ready) = (gate.clone(), false, false);
+        state.since_ms = now_ms();
+        (state.lives, state.skew_ms.clone())
     };
     if life > 1 {
         skew_ms.fetch_sub(shared.scenario.set_back_ms, Ordering::Relaxed);
@@ -642,27 +632,27 @@ async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Err
     let mesh = gate.guard(build(node, life, &shared, gate.clone(), skew_ms).start()).await?;
     let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
     {
-        let seat = &mut seats.borrow_mut()[node];
-        seat.mesh = Some(mesh.clone());
-        seat.jobs = Some(jobs);
+        let state = &mut states.borrow_mut()[node];
+        state.mesh = Some(mesh.clone());
+        state.jobs = Some(jobs);
     }
     let mut events = mesh.events();
-    let heard = shared.heard.clone();
+    let observed = shared.observed.clone();
     tokio::task::spawn_local(gate.guard(async move {
         while let Some(event) = events.next().await {
-            heard.borrow_mut().push(Heard { at_ms: now_ms(), node, event });
+            observed.borrow_mut().push(ObservedEvent { at_ms: now_ms(), node, event });
         }
     }));
-    let _vacate = Vacate { node, seats: seats.clone() };
+    let _clear = ClearWhenDropped { node, states: states.clone() };
     while let Some(job) = waiting.recv().await {
         tokio::task::spawn_local(gate.guard(job(mesh.clone())));
     }
     // It leaves: the last jobs go on, and the host stays until the driver starts it again.
-    while seats.borrow()[node].mesh.is_some() {
+    while states.borrow()[node].mesh.is_some() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     drop(mesh);
-    seats.borrow_mut()[node].down = true;
+    states.borrow_mut()[node].down = true;
     std::future::pending().await
 }
 
@@ -671,16 +661,16 @@ fn now_ms() -> u64 {
     u64::try_from(turmoil::sim_elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-struct Vacate {
+struct ClearWhenDropped {
     node: usize,
-    seats: Seats,
+    states: NodeStates,
 }
 
-impl Drop for Vacate {
+impl Drop for ClearWhenDropped {
     fn drop(&mut self) {
         let (mesh, jobs) = {
-            let seat = &mut self.seats.borrow_mut()[self.node];
-            (seat.mesh.take(), seat.jobs.take())
+            let state = &mut self.states.borrow_mut()[self.node];
+            (state.mesh.take(), state.jobs.take())
         };
         drop((mesh, jobs));
     }
@@ -705,8 +695,8 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         Ack::Copies(copies) => sessionmesh::Ack::Copies(copies),
         Ack::Local => sessionmesh::Ack::Local,
     };
-    let (air, trace, recorder) = (shared.air.clone(), shared.trace.clone(), shared.recorder.clone());
-    let host = Host { node, me: addrs[node], air, gate, seed, trace, recorder };
+    let (impairments, trace, recorder) = (shared.impairments.clone(), shared.trace.clone(), shared.recorder.clone());
+    let host = Host { node, me: addrs[node], impairments, gate, seed, trace, recorder };
     Mesh::builder()
         .name(format!("n{node}"))
         .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))

@@ -20,6 +20,7 @@ mod settled;
 pub mod world;
 
 use idle::Ended;
+pub use idle::ObservedEvent;
 use login::{Birth, End, Login, Sighting, line};
 use world::{Look, Ready, Safe, World};
 
