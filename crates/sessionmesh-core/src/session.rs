@@ -3,8 +3,8 @@
 //! Every part of a session is a join semilattice, and so is their product: merging is commutative, associative and
 //! idempotent. Source: M. Shapiro et al., "Conflict-free Replicated Data Types", 2011.
 //!
-//! `record`: a session with its last access. `removed`: how many removals it remembers. `end`: how it ends. `digest`: when
-//! two copies are the same.
+//! `record`: a session with its last access. `removed`: how many removals it remembers. `end`: how it ends. `digest`:
+//! when two copies are the same.
 
 use std::sync::Arc;
 

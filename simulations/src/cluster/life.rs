@@ -1,4 +1,5 @@
-//! What is known of one node, and its lives: each begins with a start, takes jobs, and ends with the host or a departure.
+//! What is known of one node, and its lives: each begins with a start, takes jobs, and ends with the host or a planned
+//! stop.
 
 use std::cell::RefCell;
 use std::future::Future;
