@@ -1,7 +1,7 @@
 //! The nodes of a run, their lives, and the links between them.
 //!
-//! `life`: one node, from its start to its end. `faults`: what goes wrong with nodes and links. `links`: what that makes
-//! of the links. `look`, `settled`: the cluster as a whole, for the oracle and for who waits until all is well.
+//! `life`: one node, from its start to its end. `faults`: what goes wrong with nodes and links. `links`: what that
+//! makes of the links. `look`, `settled`: the cluster as a whole, for the oracle and for who waits until all is well.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
