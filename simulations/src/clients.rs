@@ -1,48 +1,25 @@
 //! Visitors: each has a session and several tabs, which send one request after the other to any node.
+//!
+//! `visitor`: one of them. `serve`: what a request does on the node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use sessionmesh::{Commit, CommitError, Mesh, Session, SessionId};
-use tokio::sync::oneshot::{self, error::TryRecvError};
-use tokio::time::{Duration, Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::network::Trace;
-use crate::oracle::{COUNTER, Did, Oracle, Reply, Request, Seen, Violation, What, name};
+use crate::oracle::{Oracle, Reply, Request, Violation, What};
 use crate::record::Recorder;
 use crate::scenario::{Load, Mix, Scenario};
 
-#[derive(Debug)]
-struct UnderWay {
-    request: Request,
-    answer: oneshot::Receiver<Reply>,
-}
+mod serve;
+mod visitor;
 
-#[derive(Debug)]
-struct Tab {
-    next_ms: u64,
-    under_way: Option<UnderWay>,
-}
-
-#[derive(Debug)]
-struct Visitor {
-    node: usize,
-    login: Option<usize>,
-    /// The login before, which a late tab may still use.
-    former: Option<usize>,
-    tabs: Vec<Tab>,
-    /// Nothing is sent before.
-    absent_until_ms: u64,
-}
-
-impl Visitor {
-    fn is_busy_with(&self, what: impl Fn(What) -> bool) -> bool {
-        self.tabs.iter().any(|tab| tab.under_way.as_ref().is_some_and(|under_way| what(under_way.request.what)))
-    }
-}
+pub use serve::look_at_all;
+use serve::serve;
+use visitor::{Tab, UnderWay, Visitor, follow};
 
 /// All visitors of a run.
 #[derive(Debug)]
@@ -265,18 +242,6 @@ struct Asked {
     node: usize,
 }
 
-impl UnderWay {
-    /// The answer, if there is one; none in it if the node died over it.
-    #[allow(clippy::option_option, reason = "not answered yet and never answered are different")]
-    fn reply(&mut self) -> Option<Option<Reply>> {
-        match self.answer.try_recv() {
-            Ok(reply) => Some(Some(reply)),
-            Err(TryRecvError::Closed) => Some(None),
-            Err(TryRecvError::Empty) => None,
-        }
-    }
-}
-
 /// A tab has one request under way at a time.
 fn client(request: &Request) -> String {
     format!("login {} tab {}", request.login, request.tab)
@@ -294,134 +259,4 @@ fn finish(
     let holders = request.id.map(|id| cluster.holders(request.node, id)).unwrap_or_default();
     let holders = if cluster.life(request.node) == request.life { holders } else { BTreeSet::new() };
     oracle.finish(request, reply, &holders.into_iter().filter(near).collect(), now_ms)
-}
-
-/// What a visitor makes of an answer.
-fn follow(visitor: &mut Visitor, request: &Request, reply: Option<&Reply>, current: Option<SessionId>) {
-    let did = reply.map(|reply| &reply.did);
-    match (request.what, did) {
-        (What::Create(_), Some(Did::Acked(..) | Did::Unconfirmed(..))) => visitor.login = Some(request.login),
-        // Which id counts is not known.
-        (What::Renew, None) if visitor.login == Some(request.login) => visitor.former = visitor.login.take(),
-        _ => {}
-    }
-    // The node says that the session is gone.
-    let gone = reply.is_some_and(|reply| matches!(reply.seen, Some((Seen::Nothing, _))));
-    if gone && visitor.login == Some(request.login) && request.id == current {
-        visitor.former = visitor.login.take();
-    }
-}
-
-/// One request, on the node.
-async fn serve(mesh: Mesh, request: Request, pad: u32) -> Reply {
-    let started = Instant::now();
-    let Some(id) = request.id else {
-        let reply = |did, started: Instant| Reply { seen: None, did, took_ms: millis(started), counted: None };
-        let session = match mesh.create().await {
-            Ok(session) => session,
-            Err(error) => return reply(Did::Refused(error.to_string()), started),
-        };
-        put(&session, &request, pad);
-        let committed = session.commit().await;
-        return reply(did(&session, committed), started);
-    };
-    let (seen, session) = look(&mesh, id, false).await;
-    let seen = Some((seen, millis(started)));
-    let Some(session) = session else {
-        return Reply { seen, did: Did::Nothing, took_ms: 0, counted: None };
-    };
-    if let What::Write(_, pause_ms) = request.what {
-        sleep(Duration::from_millis(pause_ms)).await;
-    }
-    let started = Instant::now();
-    let mut counted = None;
-    let did = match request.what {
-        What::Create(_) | What::Read => Did::Nothing,
-        What::Write(..) | What::Share(_) | What::Remove(_) => {
-            put(&session, &request, pad);
-            let committed = session.commit().await;
-            did(&session, committed)
-        }
-        What::Count => {
-            match session.update(COUNTER, |n: Option<Padded>| Some((n.map_or(0, |n| n.0) + 1, None))).await {
-                Ok(number) => {
-                    counted = number.map(|number| number.0);
-                    Did::Acked(session.id(), 0)
-                }
-                Err(error) => did(&session, Err(error)),
-            }
-        }
-        What::Logout => {
-            let ended = session.invalidate().await;
-            did(&session, ended)
-        }
-        What::Renew => {
-            let renewed = session.renew_id().await;
-            did(&session, renewed)
-        }
-    };
-    Reply { seen, did, took_ms: millis(started), counted }
-}
-
-/// An attribute's value: its number, and something to give it weight.
-type Padded = (u64, Option<String>);
-
-fn put(session: &Session, request: &Request, pad: u32) {
-    match request.what.write(request.tab) {
-        Some((key, _, true)) => session.remove(&name(key)),
-        Some((key, value, false)) => {
-            let pad = (pad > 0).then(|| "x".repeat(pad as usize));
-            session.insert::<Padded>(&name(key), &(value, pad)).expect("a number and a text are JSON");
-        }
-        None => {}
-    }
-}
-
-fn did(session: &Session, result: Result<Commit, CommitError>) -> Did {
-    match result {
-        Ok(commit) => Did::Acked(commit.id, commit.copies),
-        Err(
-            error @ (CommitError::Ended
-            | CommitError::Unknown
-            | CommitError::CannotTell(_)
-            | CommitError::Limit(_)
-            | CommitError::Left),
-        ) => Did::Refused(error.to_string()),
-        Err(error) => Did::Unconfirmed(session.id(), error.to_string()),
-    }
-}
-
-/// What a node says of a session.
-async fn look(mesh: &Mesh, id: SessionId, peek: bool) -> (Seen, Option<Session>) {
-    let loaded = if peek { mesh.peek(id).await } else { mesh.load(id).await };
-    match loaded {
-        Err(error) => (Seen::CannotTell(error.to_string()), None),
-        Ok(None) => (Seen::Nothing, None),
-        Ok(Some(session)) => {
-            let keys = session.keys();
-            let value = |key: &str| session.get::<Padded>(key).expect("only such values are written");
-            let values = keys.iter().filter_map(|key| Some((key.to_string(), value(key)?.0))).collect();
-            (Seen::Session(values), Some(session))
-        }
-    }
-}
-
-/// What a node says of all these sessions, without counting as an access.
-pub async fn look_at_all(mesh: Mesh, ids: Vec<SessionId>) -> BTreeMap<SessionId, Seen> {
-    let looks: Vec<_> = ids
-        .into_iter()
-        .map(|id| {
-            let mesh = mesh.clone();
-            (id, tokio::task::spawn_local(async move { look(&mesh, id, true).await.0 }))
-        })
-        .collect();
-    let mut all = BTreeMap::new();
-    for (id, seen) in looks {
-        all.insert(id, seen.await.expect("a look does not panic, and nobody aborts it"));
-    }
-    all
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,15 +7,15 @@
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew, stay away and log out.
 //! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
 //! - [`record`]: what happened in a run, as lines and as a picture.
-//! - [`network`], [`air`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
+//! - [`network`], [`impairments`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
 //! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
 
-pub mod air;
 pub mod clients;
 pub mod clock;
 pub mod cluster;
 pub mod entropy;
+pub mod impairments;
 pub mod network;
 pub mod oracle;
 pub mod planted;

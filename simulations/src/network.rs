@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::air::Air;
+use crate::impairments::Impairments;
 use crate::record::Recorder;
 use crate::record::wire::{Datagram, RecordedStream, Side};
 
@@ -53,7 +53,7 @@ pub struct Host {
     /// Where others see it.
     pub me: IpAddr,
     /// What becomes of messages.
-    pub air: Air,
+    pub impairments: Impairments,
     /// Shut while the host is frozen: gossip runs in a task that is not the library's.
     pub gate: Gate,
     /// For the fate of datagrams.
@@ -113,7 +113,7 @@ impl Network for SimNetwork {
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
             let host = &self.host;
-            poll_fn(|cx| match host.air.holds_streams(host.me, to.ip(), cx.waker()) {
+            poll_fn(|cx| match host.impairments.holds_streams(host.me, to.ip(), cx.waker()) {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
             })
@@ -127,7 +127,8 @@ impl Network for SimNetwork {
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             let listener = TcpListener::bind(here(at.port())).await?;
-            Ok(Box::new(Ear { listener, host: self.host.clone(), morgue: self.morgue.clone() }) as Box<dyn Listener>)
+            Ok(Box::new(SimListener { listener, host: self.host.clone(), morgue: self.morgue.clone() })
+                as Box<dyn Listener>)
         })
     }
 
@@ -147,7 +148,7 @@ impl Network for SimNetwork {
             let dice = Mutex::new(StdRng::seed_from_u64(self.host.seed ^ u64::from(port)));
             let (socket, host) = (Arc::new(socket), self.host.clone());
             let address = (host.me, port).into();
-            Ok(Box::new(Mouth { socket, beacons, address, dice, host }) as Box<dyn Datagrams>)
+            Ok(Box::new(SimDatagrams { socket, beacons, address, dice, host }) as Box<dyn Datagrams>)
         })
     }
 
@@ -161,7 +162,7 @@ impl Network for SimNetwork {
     }
 }
 
-/// A connection that stands still while the air holds it: what arrives waits.
+/// A connection that stands still while it is held: what arrives waits.
 struct Stream {
     /// Taken only by the drop.
     inner: Option<TcpStream>,
@@ -189,7 +190,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take_if(|_| self.host.air.is_dying()) {
+        if let Some(inner) = self.inner.take_if(|_| self.host.impairments.is_dying()) {
             self.morgue.keep(self.number, inner);
         }
     }
@@ -197,7 +198,7 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.host.air.holds_streams(self.host.me, self.peer, cx.waker()) {
+        if self.host.impairments.holds_streams(self.host.me, self.peer, cx.waker()) {
             return Poll::Pending;
         }
         self.inner().poll_read(cx, buffer)
@@ -218,13 +219,13 @@ impl AsyncWrite for Stream {
     }
 }
 
-struct Ear {
+struct SimListener {
     listener: TcpListener,
     host: Arc<Host>,
     morgue: Arc<Morgue>,
 }
 
-impl Listener for Ear {
+impl Listener for SimListener {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         Box::pin(async move {
             let (inner, from) = self.listener.accept().await?;
@@ -237,7 +238,7 @@ impl Listener for Ear {
     }
 }
 
-struct Mouth {
+struct SimDatagrams {
     socket: Arc<UdpSocket>,
     beacons: bool,
     /// Where others see it.
@@ -246,21 +247,21 @@ struct Mouth {
     host: Arc<Host>,
 }
 
-impl fmt::Debug for Mouth {
+impl fmt::Debug for SimDatagrams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mouth").finish_non_exhaustive()
+        f.debug_struct("SimDatagrams").finish_non_exhaustive()
     }
 }
 
 /// The longest that a datagram is held back.
 const DELAY_MS_MAX: u64 = 800;
 
-impl Datagrams for Mouth {
+impl Datagrams for SimDatagrams {
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
             let host = &self.host;
             host.gate.pass().await;
-            let fate = host.air.fate(self.beacons);
+            let fate = host.impairments.fate(self.beacons);
             let (dice, delay_ms) = {
                 let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
                 (dice.random_range(0..1000), dice.random_range(1..DELAY_MS_MAX))

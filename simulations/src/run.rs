@@ -228,8 +228,8 @@ impl Play {
             self.recorder.calm(now, look.calm);
             self.oracle.look(&look, now)?;
         }
-        for heard in self.cluster.heard() {
-            self.oracle.heard(&heard)?;
+        for event in self.cluster.observed_events() {
+            self.oracle.observed(&event)?;
         }
         self.clients.receive(&self.cluster, &mut self.oracle, now)
     }

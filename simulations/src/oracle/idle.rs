@@ -3,7 +3,17 @@
 use sessionmesh::{Event, SessionId};
 
 use super::{Checked, Oracle, Request, violated};
-use crate::cluster::Heard;
+
+/// An event that a listener on a node was told of, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedEvent {
+    /// When, in simulated milliseconds.
+    pub at_ms: u64,
+    /// On which node.
+    pub node: usize,
+    /// What.
+    pub event: Event,
+}
 
 /// What listeners were told of the end of a session.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,11 +96,11 @@ impl Oracle {
     /// # Errors
     ///
     /// It should not have been, or not again.
-    pub fn heard(&mut self, heard: &Heard) -> Checked {
-        let id = match &heard.event {
+    pub fn observed(&mut self, observed: &ObservedEvent) -> Checked {
+        let id = match &observed.event {
             Event::Expired { id } => {
                 self.count("expired");
-                self.check_not_early(*id, heard.at_ms, heard.at_ms, "told to have expired")?;
+                self.check_not_early(*id, observed.at_ms, observed.at_ms, "told to have expired")?;
                 *id
             }
             Event::Invalidated { id } | Event::Renewed { id, .. } | Event::Moved { id, .. } => {
@@ -99,14 +109,14 @@ impl Oracle {
             }
             _ => return Ok(()),
         };
-        let told = self.ended.entry(id).or_insert(Ended { first_ms: heard.at_ms, told: 0 });
+        let told = self.ended.entry(id).or_insert(Ended { first_ms: observed.at_ms, told: 0 });
         told.told += 1;
         let (first_ms, number) = (told.first_ms, told.told);
         if number > 1 {
             let since = first_ms.saturating_sub(TOLD_MS);
             if self.world.calm_from(since) {
-                let detail = format!("{id} at {first_ms}, and again: {heard:?}");
-                return violated("listeners are told of the end of a session once", detail, heard.at_ms);
+                let detail = format!("{id} at {first_ms}, and again: {observed:?}");
+                return violated("listeners are told of the end of a session once", detail, observed.at_ms);
             }
             self.count("end told again, in unrest");
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sessionmesh::SessionId;
 
 use super::world::{Safe, World};
-use super::{Did, Key, Reply, Request, Seen, What, name};
+use super::{Key, Reply, Request, What};
 
 /// How far back is looked for what a writer had seen.
 const ANCESTORS_MAX: usize = 500;
@@ -233,15 +233,6 @@ impl Login {
     }
 }
 
-impl Seen {
-    pub(super) fn value(&self, key: Key) -> Option<u64> {
-        match self {
-            Self::Session(values) => values.get(&name(key)).copied(),
-            _ => None,
-        }
-    }
-}
-
 /// Whether `found` is certainly older than `write`.
 ///
 /// Each writer had read the session before, and what it wrote outranks what it read. So a chain of such reads that leads
@@ -271,26 +262,4 @@ pub(super) fn line(request: &Request, reply: Option<&Reply>, now_ms: u64) -> Str
     let id = id.map(|id| id.to_string()).unwrap_or_default();
     let said = reply.map_or_else(|| "lost".to_owned(), Reply::brief);
     format!("{start_ms}..{now_ms} login {login} tab {tab} n{node}/{life} {what:?} {id}: {said}")
-}
-
-impl Reply {
-    /// In a few words.
-    #[must_use]
-    pub fn brief(&self) -> String {
-        let seen = match &self.seen {
-            Some((Seen::Session(values), _)) => {
-                values.iter().map(|(key, value)| format!("{key}={value} ")).collect::<String>()
-            }
-            Some((Seen::Nothing, _)) => "none ".to_owned(),
-            Some((Seen::CannotTell(why), _)) => format!("cannot tell ({why}) "),
-            None => String::new(),
-        };
-        let did = match &self.did {
-            Did::Nothing => String::new(),
-            Did::Acked(id, copies) => format!("acknowledged by {copies}: {id}"),
-            Did::Unconfirmed(id, why) => format!("made, not confirmed: {id} ({why})"),
-            Did::Refused(why) => format!("refused ({why})"),
-        };
-        seen + &did
-    }
 }

@@ -8,7 +8,7 @@ use sessionmesh_core::replication::delta::{Content, Delta, SlotTombstones, WireA
 use sessionmesh_core::session::Successor;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::codec;
-use sessionmesh_core::wire::message::{Answer, CopyState, Held, Message};
+use sessionmesh_core::wire::message::{Answer, AuditDiffers, Batch, CopyState, Held, Message, ReadReply, Want};
 
 use super::timeline::Topic;
 use super::{clip, node_named};
@@ -58,24 +58,7 @@ impl Describer {
             }
             Message::Refused(why) => (Topic::Presence, format!("refused: {why:?}")),
             Message::Bye => (Topic::Presence, "bye".to_owned()),
-            Message::Batch(batch) => {
-                let name = |item: &Part| match item {
-                    Part::Delta(delta) => delta.id.to_string(),
-                    Part::Slot(of_slot) => format!("slot {}", of_slot.slot),
-                };
-                let deltas = batch.deltas.iter().map(Part::Delta);
-                let parts: Vec<Part> = deltas.chain(batch.tombstones.iter().map(Part::Slot)).collect();
-                self.asked.insert((link, Asked::Batch, batch.seq), listed(&parts, SESSIONS_MAX, " ", name));
-                let of = match parts.len() {
-                    1 => String::new(),
-                    items => format!("{items} items: "),
-                };
-                let parts = listed(&parts, SESSIONS_MAX, ", ", |part| match part {
-                    Part::Delta(delta) => self.delta(delta),
-                    Part::Slot(of_slot) => tombstones(of_slot),
-                });
-                (Topic::Change, format!("batch {}: {of}{parts}", batch.seq))
-            }
+            Message::Batch(batch) => self.batch(link, batch),
             Message::Answers(answers) => {
                 let ids = self.asked.remove(&(link, Asked::Batch, answers.seq)).unwrap_or_default();
                 (Topic::Answer, format!("answers batch {}: {} {ids}", answers.seq, codes(&answers.codes)))
@@ -91,13 +74,7 @@ impl Describer {
                 let access = if ask.access { "" } else { ", no access" };
                 (Topic::Question, format!("asks {} for {}{held}{access}", ask.request, ask.id))
             }
-            Message::ReadReply(told) => {
-                let current = if told.current { "" } else { ", not current" };
-                // Where the session follows it needs no name.
-                let of = self.asked.remove(&(link, Asked::Question, told.request)).unwrap_or_default();
-                let of = if matches!(told.held, Held::This(_)) { "" } else { &of };
-                (Topic::Question, format!("tells {}{of}: {}{current}", told.request, self.held(&told.held)))
-            }
+            Message::ReadReply(told) => self.read_reply(link, told),
             Message::ExpireAsk(ask) => {
                 let items = listed(&ask.items, SESSIONS_MAX, ", ", |item| item.id.to_string());
                 (Topic::Question, format!("asks {}: may they expire? {items}", ask.request))
@@ -110,26 +87,8 @@ impl Describer {
             Message::Audit(audit) => {
                 (Topic::Background, format!("audit {} of {} slots", audit.request, audit.slots.len()))
             }
-            Message::AuditDiffers(differs) if !differs.comparable => {
-                (Topic::Audit, format!("audit {}: other views, not compared", differs.request))
-            }
-            Message::AuditDiffers(differs)
-                if differs.slots.is_empty() && differs.tombstones.is_empty() && !differs.more =>
-            {
-                (Topic::Background, format!("audit {}: all the same", differs.request))
-            }
-            Message::AuditDiffers(differs) => {
-                let held = listed(&differs.held, SESSIONS_MAX, ", ", |(id, _)| id.to_string());
-                let (slots, tombstones) = (differs.slots.len(), differs.tombstones.len());
-                let also = if tombstones == 0 { String::new() } else { format!(", tombstones of {tombstones}") };
-                (Topic::Audit, format!("audit {}: {slots} slots differ{also}, holds {held}", differs.request))
-            }
-            Message::Want(want) => {
-                let ids = listed(&want.ids, SESSIONS_MAX, ", ", ToString::to_string);
-                let slots = want.tombstones.len();
-                let also = if slots == 0 { String::new() } else { format!(", tombstones of {slots} slots") };
-                (Topic::Audit, format!("wants {ids}{also}"))
-            }
+            Message::AuditDiffers(differs) => audit_differs(differs),
+            Message::Want(want) => wanted(want),
             Message::UserQuery(ask) => (Topic::Question, format!("asks {}: sessions of a user?", ask.request)),
             Message::UserReply(told) => {
                 let current = if told.current { "" } else { ", not current" };
@@ -138,6 +97,33 @@ impl Describer {
             }
             Message::Gossip(gossip) => (Topic::Background, format!("gossip, {} bytes", gossip.bytes.len())),
         }
+    }
+
+    fn batch(&mut self, link: usize, batch: &Batch<'_>) -> (Topic, String) {
+        let name = |item: &Part| match item {
+            Part::Delta(delta) => delta.id.to_string(),
+            Part::Slot(of_slot) => format!("slot {}", of_slot.slot),
+        };
+        let deltas = batch.deltas.iter().map(Part::Delta);
+        let parts: Vec<Part> = deltas.chain(batch.tombstones.iter().map(Part::Slot)).collect();
+        self.asked.insert((link, Asked::Batch, batch.seq), listed(&parts, SESSIONS_MAX, " ", name));
+        let of = match parts.len() {
+            1 => String::new(),
+            items => format!("{items} items: "),
+        };
+        let parts = listed(&parts, SESSIONS_MAX, ", ", |part| match part {
+            Part::Delta(delta) => self.delta(delta),
+            Part::Slot(of_slot) => tombstones(of_slot),
+        });
+        (Topic::Change, format!("batch {}: {of}{parts}", batch.seq))
+    }
+
+    fn read_reply(&mut self, link: usize, told: &ReadReply<'_>) -> (Topic, String) {
+        let current = if told.current { "" } else { ", not current" };
+        // Where the session follows it needs no name.
+        let of = self.asked.remove(&(link, Asked::Question, told.request)).unwrap_or_default();
+        let of = if matches!(told.held, Held::This(_)) { "" } else { &of };
+        (Topic::Question, format!("tells {}{of}: {}{current}", told.request, self.held(&told.held)))
     }
 
     fn learn(&mut self, name: &str, incarnation: u64) {
@@ -190,6 +176,26 @@ impl Describer {
     }
 }
 
+fn audit_differs(differs: &AuditDiffers) -> (Topic, String) {
+    if !differs.comparable {
+        return (Topic::Audit, format!("audit {}: other views, not compared", differs.request));
+    }
+    if differs.slots.is_empty() && differs.tombstones.is_empty() && !differs.more {
+        return (Topic::Background, format!("audit {}: all the same", differs.request));
+    }
+    let held = listed(&differs.held, SESSIONS_MAX, ", ", |(id, _)| id.to_string());
+    let (slots, tombstones) = (differs.slots.len(), differs.tombstones.len());
+    let also = if tombstones == 0 { String::new() } else { format!(", tombstones of {tombstones}") };
+    (Topic::Audit, format!("audit {}: {slots} slots differ{also}, holds {held}", differs.request))
+}
+
+fn wanted(want: &Want) -> (Topic, String) {
+    let ids = listed(&want.ids, SESSIONS_MAX, ", ", ToString::to_string);
+    let slots = want.tombstones.len();
+    let also = if slots == 0 { String::new() } else { format!(", tombstones of {slots} slots") };
+    (Topic::Audit, format!("wants {ids}{also}"))
+}
+
 fn attribute(attribute: &WireAttribute<'_>) -> String {
     match attribute.value {
         Some(value) => format!("{}={}", attribute.key, clip(&String::from_utf8_lossy(value), 12)),
@@ -240,7 +246,7 @@ fn tombstones(of_slot: &SlotTombstones) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sessionmesh_core::wire::message::{Answers, Batch, Welcome};
+    use sessionmesh_core::wire::message::{Answers, Welcome};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! The node's side: it does what its input says.
 
 use std::io::BufRead as _;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -14,7 +15,7 @@ use super::reading::Readers;
 use super::watch::Watch;
 use super::{NodeArgs, bulk, sessions, stream, visiting};
 use crate::engine::ping_pong;
-use crate::engine::writers::{self, Writers};
+use crate::engine::writers::{self, Work, Writers};
 use crate::{memory, monotonic, processor};
 
 /// Runs a node until its input ends.
@@ -61,18 +62,8 @@ struct Serving {
 impl Serving {
     async fn run(&mut self, command: Command) -> anyhow::Result<Answer> {
         Ok(match command {
-            Command::Create { count, bytes, tasks, tell } => {
-                let began = Instant::now();
-                let ids = sessions::create(&self.mesh, count, bytes, tasks).await?;
-                let took_us = microseconds(began.elapsed());
-                self.made.extend_from_slice(&ids);
-                let told = if tell { ids.iter().map(SessionId::encode).collect() } else { Vec::new() };
-                Answer::Created { ids: told, took_us }
-            }
-            Command::Load { ids, tasks, for_ms } => {
-                let ids = if ids.is_empty() { self.made.clone() } else { sessions::decode(&ids)? };
-                Answer::Rates(sessions::load(&self.mesh, ids, tasks, Duration::from_millis(for_ms)).await?)
-            }
+            Command::Create { count, bytes, tasks, tell } => self.create(count, bytes, tasks, tell).await?,
+            Command::Load { ids, tasks, for_ms } => self.load(&ids, tasks, Duration::from_millis(for_ms)).await?,
             Command::Visit { ids, per_second, bytes, for_ms } => {
                 let (ids, window) = (sessions::decode(&ids)?, Duration::from_millis(for_ms));
                 Answer::Rates(visiting::visit(&self.mesh, ids, per_second, bytes, window).await?)
@@ -84,13 +75,7 @@ impl Serving {
                 let done = writers::run(&self.mesh, work, Duration::from_millis(for_ms)).await?;
                 Answer::Rates(Rates::from(&done))
             }
-            Command::StartWriting(work) => {
-                if self.writing.is_some() {
-                    bail!("it writes already");
-                }
-                self.writing = Some(Writers::start(&self.mesh, work).await?);
-                Answer::Done
-            }
+            Command::StartWriting(work) => self.start_writing(work).await?,
             Command::Lap => {
                 let writing = self.writing.as_mut().context("nothing is written")?;
                 Answer::Rates(Rates::from(&writing.lap()?))
@@ -110,17 +95,8 @@ impl Serving {
                 Answer::Done
             }
             Command::Seen => self.watch.take().context("nothing is watched")?.seen().await?,
-            Command::Echo => {
-                let listener = TcpListener::bind("127.0.0.1:0").await?;
-                let addr = listener.local_addr()?;
-                tokio::spawn(ping_pong::echo(listener));
-                Answer::Echoes { addr }
-            }
-            Command::Ping { addr, for_ms } => {
-                let latencies = ping_pong::ping(addr, Duration::from_millis(for_ms)).await?;
-                let per_second = latencies.count() as f64 * 1_000.0 / for_ms.max(1) as f64;
-                Answer::Rates(Rates::new(per_second, &latencies))
-            }
+            Command::Echo => echo().await?,
+            Command::Ping { addr, for_ms } => ping(addr, for_ms).await?,
             Command::Stats => Answer::Stats(stats(&self.mesh)?),
             Command::Rewrite { times, bytes, tasks } => {
                 bulk::rewrite(&self.mesh, &self.made, times, bytes, tasks).await?;
@@ -149,13 +125,50 @@ impl Serving {
                 Answer::At { at_ns: monotonic::now_ns() }
             }
             Command::OwnedBy { member } => Answer::Count(bulk::owned_by(&self.mesh, &self.made, &member)),
-            Command::Leave { deadline_ms } => {
-                let began = Instant::now();
-                self.mesh.leave(Duration::from_millis(deadline_ms)).await?;
-                Answer::Left { took_us: microseconds(began.elapsed()) }
-            }
+            Command::Leave { deadline_ms } => self.leave(Duration::from_millis(deadline_ms)).await?,
         })
     }
+
+    async fn create(&mut self, count: usize, bytes: usize, tasks: usize, tell: bool) -> anyhow::Result<Answer> {
+        let began = Instant::now();
+        let ids = sessions::create(&self.mesh, count, bytes, tasks).await?;
+        let took_us = microseconds(began.elapsed());
+        self.made.extend_from_slice(&ids);
+        let told = if tell { ids.iter().map(SessionId::encode).collect() } else { Vec::new() };
+        Ok(Answer::Created { ids: told, took_us })
+    }
+
+    async fn load(&self, ids: &[String], tasks: usize, window: Duration) -> anyhow::Result<Answer> {
+        let ids = if ids.is_empty() { self.made.clone() } else { sessions::decode(ids)? };
+        Ok(Answer::Rates(sessions::load(&self.mesh, ids, tasks, window).await?))
+    }
+
+    async fn start_writing(&mut self, work: Work) -> anyhow::Result<Answer> {
+        if self.writing.is_some() {
+            bail!("it writes already");
+        }
+        self.writing = Some(Writers::start(&self.mesh, work).await?);
+        Ok(Answer::Done)
+    }
+
+    async fn leave(&self, deadline: Duration) -> anyhow::Result<Answer> {
+        let began = Instant::now();
+        self.mesh.leave(deadline).await?;
+        Ok(Answer::Left { took_us: microseconds(began.elapsed()) })
+    }
+}
+
+async fn echo() -> anyhow::Result<Answer> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(ping_pong::echo(listener));
+    Ok(Answer::Echoes { addr })
+}
+
+async fn ping(addr: SocketAddr, for_ms: u64) -> anyhow::Result<Answer> {
+    let latencies = ping_pong::ping(addr, Duration::from_millis(for_ms)).await?;
+    let per_second = latencies.count() as f64 * 1_000.0 / for_ms.max(1) as f64;
+    Ok(Answer::Rates(Rates::new(per_second, &latencies)))
 }
 
 fn stats(mesh: &Mesh) -> anyhow::Result<NodeStats> {

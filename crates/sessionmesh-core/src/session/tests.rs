@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary::{attribute, content, copies, id, next_ids, session, stamp};
+use crate::moment::Moment;
 
 fn ended(successor: Option<Successor>, counter: u64) -> Invalidated {
     let since = Moment::START.plus_ms(counter);

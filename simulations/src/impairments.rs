@@ -8,9 +8,9 @@ use std::task::Waker;
 
 use crate::scenario::Network;
 
-/// The state of it, shared by all hosts of a run.
+/// The impairments of a run's network, shared by all hosts.
 #[derive(Clone, Debug)]
-pub struct Air(Arc<Mutex<State>>);
+pub struct Impairments(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -33,8 +33,8 @@ pub struct Fate {
     pub delayed: u32,
 }
 
-impl Air {
-    /// As the network is without faults.
+impl Impairments {
+    /// Those of a network without faults.
     #[must_use]
     pub fn new(usual: Network) -> Self {
         let (held, waiting) = (BTreeSet::new(), Vec::new());

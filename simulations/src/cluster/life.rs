@@ -1,0 +1,144 @@
+//! What is known of one node, and its lives: each begins with a start, takes jobs, and ends with the host or a planned
+//! stop.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use sessionmesh::{Discovery as Ways, Gate, Mesh};
+use tokio::sync::mpsc;
+
+use super::Shared;
+use crate::clock::SimClock;
+use crate::network::{Host, SimNetwork};
+use crate::oracle::ObservedEvent;
+use crate::scenario::{Ack, Discovery, Mode};
+
+/// The port of every node.
+const PORT: u16 = 7400;
+
+pub(super) type Job = Box<dyn FnOnce(Mesh) -> Pin<Box<dyn Future<Output = ()>>>>;
+
+/// What is known of one node from outside.
+#[derive(Default)]
+pub(super) struct NodeState {
+    pub(super) mesh: Option<Mesh>,
+    pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
+    pub(super) lives: u32,
+    pub(super) down: bool,
+    /// Shut while the process is frozen; a new one for each life.
+    pub(super) gate: Gate,
+    pub(super) frozen: bool,
+    /// Since when it is frozen, or not.
+    pub(super) frozen_since_ms: u64,
+    /// When this life began.
+    pub(super) since_ms: u64,
+    /// It was seen to be ready.
+    pub(super) ready: bool,
+    /// By how much the wall clock is wrong.
+    pub(super) skew_ms: Arc<AtomicI64>,
+}
+
+pub(super) type NodeStates = Rc<RefCell<Vec<NodeState>>>;
+
+/// One life of a node: it starts, takes jobs, and ends when the host crashes.
+pub(super) async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std::error::Error>> {
+    let (states, gate) = (shared.states.clone(), Gate::new());
+    let (life, skew_ms) = {
+        let state = &mut states.borrow_mut()[node];
+        state.lives += 1;
+        (state.gate, state.frozen, state.ready) = (gate.clone(), false, false);
+        state.since_ms = now_ms();
+        (state.lives, state.skew_ms.clone())
+    };
+    if life > 1 {
+        skew_ms.fetch_sub(shared.scenario.set_back_ms, Ordering::Relaxed);
+    }
+    let mesh = gate.guard(build(node, life, &shared, gate.clone(), skew_ms).start()).await?;
+    let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
+    {
+        let state = &mut states.borrow_mut()[node];
+        state.mesh = Some(mesh.clone());
+        state.jobs = Some(jobs);
+    }
+    let mut events = mesh.events();
+    let observed = shared.observed.clone();
+    tokio::task::spawn_local(gate.guard(async move {
+        while let Some(event) = events.next().await {
+            observed.borrow_mut().push(ObservedEvent { at_ms: now_ms(), node, event });
+        }
+    }));
+    let _clear = ClearWhenDropped { node, states: states.clone() };
+    while let Some(job) = waiting.recv().await {
+        tokio::task::spawn_local(gate.guard(job(mesh.clone())));
+    }
+    // It leaves: the last jobs go on, and the host stays until the driver starts it again.
+    while states.borrow()[node].mesh.is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(mesh);
+    states.borrow_mut()[node].down = true;
+    std::future::pending().await
+}
+
+/// Simulated time since the start, on a host.
+fn now_ms() -> u64 {
+    u64::try_from(turmoil::sim_elapsed().unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+struct ClearWhenDropped {
+    node: usize,
+    states: NodeStates,
+}
+
+impl Drop for ClearWhenDropped {
+    fn drop(&mut self) {
+        let (mesh, jobs) = {
+            let state = &mut self.states.borrow_mut()[self.node];
+            (state.mesh.take(), state.jobs.take())
+        };
+        drop((mesh, jobs));
+    }
+}
+
+fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> sessionmesh::MeshBuilder {
+    let Shared { scenario, addrs, .. } = shared;
+    let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
+    let others = (0..addrs.len()).filter(|other| *other != node || addrs.len() == 1);
+    let discovery = match scenario.discovery {
+        Discovery::Multicast => Ways::multicast(),
+        Discovery::Seeds => Ways::seeds(others.map(|other| SocketAddr::from((addrs[other], PORT)).to_string())),
+        Discovery::Names => Ways::seeds(others.map(|other| format!("n{other}:{PORT}"))),
+    };
+    let mode = if life > 1 { scenario.later_mode.unwrap_or(scenario.mode) } else { scenario.mode };
+    let mode = match mode {
+        Mode::AllToAll => sessionmesh::Mode::AllToAll,
+        Mode::PrimaryBackup(backups) => sessionmesh::Mode::PrimaryBackup { backups },
+    };
+    let ack = match scenario.ack {
+        Ack::Owners => sessionmesh::Ack::Owners,
+        Ack::Copies(copies) => sessionmesh::Ack::Copies(copies),
+        Ack::Local => sessionmesh::Ack::Local,
+    };
+    let (impairments, trace, recorder) = (shared.impairments.clone(), shared.trace.clone(), shared.recorder.clone());
+    let host = Host { node, me: addrs[node], impairments, gate, seed, trace, recorder };
+    Mesh::builder()
+        .name(format!("n{node}"))
+        .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))
+        .advertise(SocketAddr::from((addrs[node], PORT)))
+        .insecure(true)
+        .mode(mode)
+        .ack(ack)
+        .strict(scenario.strict)
+        .max_inactive(Duration::from_millis(scenario.idle_ms))
+        .audit_interval(Duration::from_millis(scenario.audit_ms))
+        .discovery(discovery)
+        .network(Arc::new(SimNetwork::new(host)))
+        .clock(Arc::new(SimClock::new(skew_ms)))
+        .seed(seed)
+}

@@ -1,0 +1,81 @@
+//! How the cluster looks at one moment, for the oracle.
+
+use std::collections::BTreeSet;
+
+use sessionmesh::SessionId;
+
+use super::life::NodeState;
+use super::{Cluster, SILENT_MS};
+use crate::oracle::world::{Look, Ready};
+
+impl Cluster {
+    /// How the cluster looks now. `ids` are the sessions there may be; whether they are where they must be is looked at
+    /// if `compare` is set.
+    #[must_use]
+    pub fn look(&mut self, links_work: bool, ids: impl Fn() -> BTreeSet<SessionId>, compare: bool) -> Look {
+        let quiet = self.unrest().is_none();
+        self.started_unheard &= !quiet || self.hushed;
+        let split_unseen = std::mem::take(&mut self.split_unseen);
+        let calm = links_work && quiet && !split_unseen;
+        self.note_sleepers(calm);
+        let repaired = calm && compare && self.unsettled(&ids()).is_none();
+        let nodes = 0..self.names.len();
+        let up: Vec<usize> = nodes.clone().filter(|node| self.states.borrow()[*node].mesh.is_some()).collect();
+        Look {
+            calm,
+            suspects: self.meshes().iter().any(|(_, mesh)| !mesh.suspected().is_empty()),
+            split: split_unseen || self.is_split(),
+            slow: self.is_slow(),
+            frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
+            neighbours: if split_unseen {
+                nodes.clone().map(|node| BTreeSet::from([node])).collect()
+            } else if !self.is_apart() && !self.is_slow() {
+                vec![BTreeSet::new(); self.names.len()]
+            } else {
+                nodes.map(|node| self.neighbours(node)).collect()
+            },
+            up: up.into_iter().map(|node| (node, self.life(node))).collect(),
+            repaired,
+            ready: self.newly_ready(ids),
+        }
+    }
+
+    /// Members of the view of `node` that hold a live copy of `id` and are its owners by their own view: number and life.
+    #[must_use]
+    pub fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)> {
+        let states = self.states.borrow();
+        let Some(reader) = &states[node].mesh else { return BTreeSet::new() };
+        let seen: Vec<_> = reader.members().into_iter().map(|member| (member.name, member.incarnation)).collect();
+        let holds = |(at, name): &(usize, &String)| {
+            states[*at].mesh.as_ref().filter(|mesh| mesh.holds_live(id)).is_some_and(|mesh| {
+                let myself = mesh.members().into_iter().find(|member| *member.name == **name);
+                mesh.owners(id).iter().any(|owner| **owner == **name)
+                    && myself.is_some_and(|myself| seen.contains(&(myself.name, myself.incarnation)))
+            })
+        };
+        let holders = self.names.iter().enumerate().filter(|(at, _)| !states[*at].down).filter(holds);
+        holders.map(|(at, _)| (at, states[at].lives)).collect()
+    }
+
+    fn note_sleepers(&mut self, calm: bool) {
+        if calm {
+            self.slept.clear();
+        }
+        let (states, now) = (self.states.borrow(), self.now_ms());
+        let long = |state: &NodeState| state.frozen && now.saturating_sub(state.frozen_since_ms) >= SILENT_MS;
+        self.slept.extend(states.iter().enumerate().filter(|(_, state)| long(state)).map(|(node, _)| node));
+    }
+
+    /// The nodes that became ready since this was called last, and what they lack of `ids`.
+    fn newly_ready(&self, ids: impl Fn() -> BTreeSet<SessionId>) -> Vec<Ready> {
+        let mut newly = Vec::new();
+        for (node, (state, name)) in self.states.borrow_mut().iter_mut().zip(&self.names).enumerate() {
+            let Some(mesh) = state.mesh.as_ref().filter(|mesh| !state.ready && mesh.is_ready()) else { continue };
+            state.ready = true;
+            let owns = |id: &SessionId| mesh.owners(*id).iter().any(|owner| **owner == **name);
+            let lacks = ids().into_iter().filter(|id| owns(id) && !mesh.holds(*id)).collect();
+            newly.push(Ready { node, since_ms: state.since_ms, lacks });
+        }
+        newly
+    }
+}

@@ -1,0 +1,87 @@
+//! What holds of every answer, whatever it says of the session: it comes in time, in a long calm it is given, and no
+//! number is counted twice.
+
+use super::{Checked, Did, Oracle, Reply, Request, Seen, What, violated};
+
+/// The deadlines of commits and loads.
+const DEADLINE_MS: u64 = 500;
+/// After so long a calm every request must succeed.
+const LONG_CALM_MS: u64 = 3_000;
+
+impl Oracle {
+    pub(super) fn check_times(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
+        if self.world.frozen_since(request.node, request.start_ms) {
+            // Its clock went on while it did not.
+            return Ok(());
+        }
+        self.count("checked: deadline");
+        let allowed = match request.what {
+            What::Renew => 2 * DEADLINE_MS,
+            _ => DEADLINE_MS,
+        };
+        if reply.took_ms > allowed + self.rules.slack_ms {
+            let detail = format!("{} ms: {request:?} {reply:?}", reply.took_ms);
+            return violated("no commit takes longer than its deadline", detail, now_ms);
+        }
+        match &reply.seen {
+            Some((_, took)) if *took > DEADLINE_MS + self.rules.slack_ms => {
+                let detail = format!("{took} ms: {request:?}");
+                violated("no load takes longer than its deadline", detail, now_ms)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// In a long calm everything works.
+    pub(super) fn check_available(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
+        let since = request.start_ms.saturating_sub(LONG_CALM_MS);
+        let calm = self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind();
+        let what = match (&reply.seen, &reply.did) {
+            (Some((Seen::CannotTell(why), _)), _) => {
+                self.count("cannot tell");
+                format!("cannot tell: {why}")
+            }
+            (_, Did::Unconfirmed(_, why)) if !why.contains("strict") => {
+                self.count("unconfirmed");
+                format!("not confirmed: {why}")
+            }
+            _ => {
+                self.count(if calm { "checked: works in calm" } else { "answered in unrest" });
+                return Ok(());
+            }
+        };
+        if calm { violated("in calm every request succeeds", format!("{what}: {request:?}"), now_ms) } else { Ok(()) }
+    }
+
+    /// More nodes died than there are copies, or half of the others: those that are left cannot tell what they held.
+    fn is_blind(&self) -> bool {
+        let half = (self.rules.nodes.saturating_sub(1) / 2).max(1);
+        self.world.crashed_together() > self.rules.spare.min(half)
+    }
+
+    /// While all count on one owner, no number comes twice.
+    pub(super) fn check_count(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
+        let Some(number) = reply.counted else { return Ok(()) };
+        let here = (request.node, request.life);
+        let login = &mut self.logins[request.login];
+        // Only an owner holds the session all the time.
+        login.counted_elsewhere |= !request.holders.contains(&here);
+        login.counted_elsewhere |= login.counted.1.is_some_and(|place| place != here) || login.ids.len() > 1;
+        let (largest, _) = login.counted;
+        let elsewhere = login.counted_elsewhere;
+        login.counted = (largest.max(number), Some(here));
+        if elsewhere {
+            return Ok(());
+        }
+        self.count("checked: atomic update");
+        if number > largest {
+            return Ok(());
+        }
+        // Answers may overtake each other, so equality is what is wrong.
+        if number == largest {
+            let detail = format!("{number} twice: {request:?}");
+            return violated("an update in one step loses none on its node", detail, now_ms);
+        }
+        Ok(())
+    }
+}

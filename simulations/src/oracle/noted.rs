@@ -1,0 +1,81 @@
+//! What is remembered of an answer: what was seen, and what was changed.
+
+use sessionmesh::SessionId;
+
+use super::login::{Birth, End, Sighting};
+use super::world::Safe;
+use super::{Did, Oracle, Reply, Request, Seen, What};
+
+impl Oracle {
+    pub(super) fn note_seen(&mut self, request: &Request, id: SessionId, seen: &Seen, now_ms: u64) {
+        let Seen::Session(_) = seen else { return };
+        let login = &mut self.logins[request.login];
+        login.used(id, request);
+        // Who asks others may be told first of a write that is under way, and then by one that does not have it yet.
+        let owner = request.holders.contains(&(request.node, request.life));
+        for key in login.keys().into_iter().filter(|_| owner) {
+            let value = seen.value(key);
+            let place = (id, key, request.node, request.life);
+            login.sightings.insert(place, Sighting { value, at_ms: now_ms });
+        }
+    }
+
+    pub(super) fn note_change(&mut self, request: &Request, reply: &Reply, now_ms: u64) {
+        self.count(match (request.what, &reply.did) {
+            (_, Did::Refused(_)) => "refused",
+            (What::Create(_), _) => "created",
+            (What::Read, _) => "read",
+            (What::Write(..) | What::Share(_), Did::Acked(..)) => "written",
+            (What::Remove(_), Did::Acked(..)) => "removed",
+            (What::Count, Did::Acked(..)) => "counted",
+            (What::Logout, Did::Acked(..)) => "logged out",
+            (What::Renew, Did::Acked(..)) => "renewed",
+            _ => "other",
+        });
+        let spare = self.rules.spare;
+        let safe = |copies: usize| Safe { since_ms: request.start_ms, copies: copies.min(spare) };
+        let login = &mut self.logins[request.login];
+        let (id, copies) = match &reply.did {
+            Did::Acked(id, copies) => (*id, Some(*copies)),
+            Did::Unconfirmed(id, _) => (*id, None),
+            Did::Nothing | Did::Refused(_) => {
+                if request.what == What::Renew {
+                    login.close_renewal(request, now_ms);
+                }
+                return;
+            }
+        };
+        self.by_id.insert(id, request.login);
+        login.touched_ms.insert(id, now_ms);
+        if let (What::Create(_) | What::Renew, Some(copies)) = (request.what, copies) {
+            login.births.insert(id, Birth { acked_ms: now_ms, safe: safe(copies), settled_ms: None });
+        }
+        if matches!(request.what, What::Create(_)) {
+            login.ids.push(id);
+            login.used(id, request);
+        }
+        let crossed = login.is_between_ids(id, request, now_ms);
+        if let Some(write) = login.write_of(request) {
+            write.made = true;
+            write.saw = reply.seen.as_ref().and_then(|(seen, _)| seen.value(write.key));
+            if crossed {
+                write.crossed(request.start_ms);
+            }
+            write.acked = copies.map(|copies| (now_ms, safe(copies)));
+        }
+        if let (What::Logout | What::Renew, Some(copies), Some(old)) = (request.what, copies, request.id) {
+            let mine = |end: &&mut End| end.start_ms == request.start_ms && end.node == request.node;
+            if let Some(end) = login.ends.get_mut(&old).and_then(|ends| ends.iter_mut().find(mine)) {
+                end.acked = Some((now_ms, safe(copies)));
+            }
+        }
+        if request.what == What::Renew {
+            if !login.ids.contains(&id) {
+                login.ids.push(id);
+                login.used(id, request);
+                login.leave_behind(reply);
+            }
+            login.close_renewal(request, now_ms);
+        }
+    }
+}
