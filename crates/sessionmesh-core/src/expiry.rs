@@ -90,6 +90,12 @@ pub fn agrees(held: Option<&Record>, item: &ExpireItem, from_primary: bool, now:
         && (record.is_past_limit(now) || failpoint::planted(Bug::VoteTooSoon))
 }
 
+/// Whether all other owners agreed to the end of a session, by their votes under the view that asked; a silent one means: not
+/// yet.
+pub fn is_agreed(votes: impl IntoIterator<Item = Option<bool>>) -> bool {
+    votes.into_iter().all(|vote| vote == Some(true)) || failpoint::planted(Bug::ExpireWithoutVote)
+}
+
 /// All owners agreed to what was asked at `asked_at`: ends the session, unless it was used since. Says whether it did.
 pub fn end(record: &mut Record, item: &ExpireItem, asked_at: Moment) -> bool {
     let access = asked_at.minus_ms(item.age_ms);
@@ -128,6 +134,14 @@ mod tests {
 
     fn asked_of(record: &Record) -> ExpireItem {
         ExpireItem { id: id(1), revision: record.session.revision(), age_ms: record.idle_ms(NOW) }
+    }
+
+    #[test]
+    fn a_session_ends_only_if_every_other_owner_agrees_and_a_silent_one_does_not() {
+        assert!(is_agreed([]), "there is no other owner");
+        assert!(is_agreed([Some(true), Some(true)]));
+        assert!(!is_agreed([Some(true), Some(false)]));
+        assert!(!is_agreed([Some(true), None]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod drain;
 pub mod handoff;
 pub mod slots;
+pub mod transition;
 pub mod view;
 
 use std::sync::Arc;

@@ -225,6 +225,14 @@ impl PeerLiveness {
         self.doubted.is_some()
     }
 
+    /// Whether no link can be had to a member that counts on, since gossip hears it: it may have run out of file descriptors.
+    /// It is suspected before a commit has to wait for it. Newcomers (not `ready`) are busy; they are suspected if a commit
+    /// waits in vain.
+    #[must_use]
+    pub fn is_unreachable(&self, connected: bool, ready: bool, timing: &Timing, now: Moment) -> bool {
+        ready && !connected && !self.is_suspected() && self.is_silent(timing, now)
+    }
+
     /// Whether the peer gave no sign of life for as long as it takes to suspect it, while this node was awake.
     pub fn is_silent(&self, timing: &Timing, now: Moment) -> bool {
         self.missed.is_some_and(|since| now.ms_since(since) >= timing.suspect_ms)

@@ -5,9 +5,9 @@ use crate::coverage::{self, Path};
 use crate::failpoint::{self, Bug};
 use crate::moment::Moment;
 
-/// The beats of this node, and the last gap between them.
+/// The ticks of this node, and the last gap between them.
 ///
-/// A node beats every [`Timing::tick_ms`]. When a beat comes [`Timing::late_ms`] after the one before, or later, the node was
+/// A node ticks every [`Timing::tick_ms`]. When a tick comes [`Timing::late_ms`] after the one before, or later, the node was
 /// stalled in between, and it *recovers* until nothing depends on that gap any more: what had waited in its sockets has been
 /// read, and every peer has said that it still counts this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub struct Stall {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gap {
-    /// The last beat before it.
+    /// The last tick before it.
     began: Moment,
-    /// The first beat after it.
+    /// The first tick after it.
     woken: Moment,
 }
 
@@ -31,13 +31,34 @@ impl Default for Stall {
     }
 }
 
+/// How a node comes to its next tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// In time, or a little late.
+    InTime,
+    /// After a gap of so many milliseconds, in which it may have missed what others said.
+    Late(u64),
+    /// After a gap of so many milliseconds, in which its leases have run out and others may have gone on without it.
+    Stalled(u64),
+}
+
 impl Stall {
-    /// A beat comes: notes the gap before it, if it is one, or else whether the last one is over. `all_confirmed`: every peer
-    /// has said since that it counts this node. The beat itself is noted by [`Stall::ticked`], when its work is done.
+    /// How the tick of now comes.
+    #[must_use]
+    pub fn tick(&self, timing: &Timing, now: Moment) -> Tick {
+        match self.asleep_ms(now) {
+            gap_ms if gap_ms >= timing.stall_ms() => Tick::Stalled(gap_ms),
+            gap_ms if gap_ms >= timing.late_ms() => Tick::Late(gap_ms),
+            _ => Tick::InTime,
+        }
+    }
+
+    /// A tick comes: notes the gap before it, if it is one, or else whether the last one is over. `all_confirmed`: every peer
+    /// has said since that it counts this node. The tick itself is noted by [`Stall::ticked`], when its work is done.
     #[must_use]
     pub fn noticed(mut self, timing: &Timing, now: Moment, all_confirmed: impl FnOnce() -> bool) -> Self {
         if !self.is_awake(timing, now) {
-            // The first beat always comes late.
+            // The first tick always comes late.
             if self.has_ticked() {
                 coverage::reached(Path::StallNoticed);
                 self.gap = Some(Gap { began: self.last_tick, woken: now });
@@ -50,19 +71,19 @@ impl Stall {
         self
     }
 
-    /// The beat of now is done.
+    /// The tick of now is done.
     #[must_use]
     pub const fn ticked(self, now: Moment) -> Self {
         Self { last_tick: now, ..self }
     }
 
-    /// Whether there was a beat at all.
+    /// Whether there was a tick at all.
     #[must_use]
     pub fn has_ticked(&self) -> bool {
         self.last_tick != Moment::START
     }
 
-    /// How long ago the last beat was, in milliseconds.
+    /// How long ago the last tick was, in milliseconds.
     #[must_use]
     pub fn asleep_ms(&self, now: Moment) -> u64 {
         now.ms_since(self.last_tick)
@@ -108,7 +129,7 @@ impl Stall {
 mod tests {
     use super::*;
 
-    /// Beats 25 ms apart; late after 150 ms, silent after 350 ms.
+    /// Ticks 25 ms apart; late after 150 ms, silent after 350 ms.
     const TIMING: Timing = Timing::new(500);
 
     fn at(ms: u64) -> Moment {
@@ -121,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn a_node_is_late_before_it_counts_as_stalled() {
+        let timing = Timing::new(500);
+        let stall = Stall::default().ticked(Moment::START.plus_ms(1_000));
+        let after = |ms: u64| stall.tick(&timing, Moment::START.plus_ms(1_000 + ms));
+        assert_eq!(after(149), Tick::InTime);
+        assert_eq!((after(150), after(299)), (Tick::Late(150), Tick::Late(299)));
+        assert_eq!(after(300), Tick::Stalled(300));
+    }
+
+    #[test]
     fn who_beats_in_time_is_awake_and_reads_what_has_just_come() {
         let stall = ticked(&[25, 50, 75], true);
         assert!(stall.is_awake(&TIMING, at(224)) && !stall.is_awake(&TIMING, at(225)));
@@ -128,7 +159,7 @@ mod tests {
         assert_eq!(
             stall.arrived_at(&TIMING, at(300)),
             at(75),
-            "it sleeps: it may have come at once after the last beat"
+            "it sleeps: it may have come at once after the last tick"
         );
         assert_eq!(stall.answered_at(at(80), &TIMING, at(300)), at(75));
     }

@@ -39,13 +39,13 @@ impl Timing {
         if half == 0 { 1 } else { half }
     }
 
-    /// A node whose beats are so far apart is late. Answers that came meanwhile may still be unread, so no more than this of
+    /// A node whose ticks are so far apart is late. Answers that came meanwhile may still be unread, so no more than this of
     /// the gap counts as the silence of others; and what is read then may have come when the gap began.
     pub const fn late_ms(&self) -> u64 {
         self.withhold_ms * 3
     }
 
-    /// A node whose beats are so far apart was stalled: its leases have run out, and others may have gone on without it.
+    /// A node whose ticks are so far apart was stalled: its leases have run out, and others may have gone on without it.
     /// What makes less too little for that is [`Timing::gone_ms`].
     pub const fn stall_ms(&self) -> u64 {
         self.lease_ms

@@ -21,6 +21,18 @@ pub enum Ack {
     Owners,
 }
 
+impl Ack {
+    /// How many copies are too few where a commit is strict about them: as many as are asked for, or one.
+    #[must_use]
+    pub const fn copies_wanted(self) -> usize {
+        match self {
+            Self::Local => 0,
+            Self::Copies(copies) => copies as usize,
+            Self::Owners => 1,
+        }
+    }
+}
+
 /// Who must answer for a session now, without this node itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
@@ -39,6 +51,13 @@ impl Targets {
     /// Owners and stand-ins.
     pub fn all(&self) -> impl Iterator<Item = NodeHash> + '_ {
         self.owners.iter().chain(&self.stand_ins).copied()
+    }
+
+    /// Whether there is nobody that a commit with this acknowledgement waits for: no other node, or only nodes that are left
+    /// out.
+    #[must_use]
+    pub fn is_nobody(&self, ack: Ack) -> bool {
+        self.all().next().is_none() && (ack != Ack::Owners || self.displaced.is_empty())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::moment::Moment;
 use crate::replication::delta::{Content, Delta, WireAttribute, WireEnd};
 use crate::session::{Attribute, Invalidated, Session, Status, Successor};
 use crate::stamp::Stamp;
+use crate::wire::message::CopyState;
 
 /// What matters of a session before and after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,24 @@ impl Snapshot {
             _ => None,
         }
     }
+}
+
+/// What is left to do after the tombstones of a slot were merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotEffects {
+    /// Forward them to the owners.
+    pub forward: bool,
+    /// Send all tombstones of the slot to whoever sent these.
+    pub send_back: bool,
+    /// How this node holds them.
+    pub copy: CopyState,
+}
+
+/// `changed`: some were news. `newer`: this node holds more than the sender.
+#[must_use]
+pub const fn after_tombstones(is_owner: bool, changed: bool, newer: bool) -> SlotEffects {
+    let copy = if is_owner { CopyState::Kept } else { CopyState::InTransit };
+    SlotEffects { forward: changed && !is_owner, send_back: newer, copy }
 }
 
 /// One delta was merged.

@@ -3,7 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::id::{NodeHash, Slot};
+use crate::placement::Placement;
 use crate::replication::outbox::{Item, Version};
+
+/// Whether a node may drop its copies in `slot` once all owners keep them: it is none of them, and no commit of its own waits
+/// for one (`is_awaited`).
+///
+/// Not while one of the owners is joining: newcomers that die before they are ready must take nothing with them.
+pub fn is_droppable(placement: &Placement, slot: Slot, is_awaited: impl FnOnce() -> bool) -> bool {
+    !placement.is_owner(slot) && !placement.has_joining_owner(slot) && !is_awaited()
+}
 
 /// Who said "kept" to which version of the items that this node holds without owning them.
 ///

@@ -12,6 +12,7 @@ use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::{Entry, must_propagate};
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::SessionId;
+use sessionmesh_core::liveness::leases::{self, OwnCopy};
 use sessionmesh_core::membership::lost::LostMembers;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::view::ViewHash;
@@ -283,11 +284,14 @@ pub(crate) fn live_here(node: &Node, id: SessionId, access: Access, now: Moment)
 #[inline]
 fn may_answer(node: &Node, id: SessionId, now: Moment) -> bool {
     let topology = node.cluster.topology.load();
-    // What is held stays held while a node leaves; one that has stopped serves nothing.
-    topology.is_owner(id.slot())
-        && !node.replication.expiry_holds.holds(id, now)
-        && node.is_current(&topology, now)
-        && !(node.is_closed() && node.lifecycle.stop.is_cancelled())
+    let copy = OwnCopy {
+        is_owner: topology.is_owner(id.slot()),
+        is_joining: topology.is_joining(topology.me),
+        on_hold: node.replication.expiry_holds.holds(id, now),
+        // What is held stays held while a node leaves; one that has stopped serves nothing.
+        has_stopped: node.is_closed() && node.lifecycle.stop.is_cancelled(),
+    };
+    leases::may_answer(copy, || node.is_leased(&topology, now))
 }
 
 /// The live copy that this node holds, though others may know better. As above, a copy that is only to be passed on must

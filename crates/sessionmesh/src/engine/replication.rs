@@ -9,6 +9,7 @@ use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::acks::{Ack, Done, Holds, Targets};
 use sessionmesh_core::replication::outbox::{Item, Lane, Sent};
+use sessionmesh_core::replication::release;
 use sessionmesh_core::replication::targets as rule;
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
@@ -59,9 +60,7 @@ pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait
     let (reply, mut answer) = oneshot::channel();
     let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
     mark_owners(node, id, from, Lane::Awaited, at);
-    // Without another node there is nobody to wait for.
-    let targets = targets(node, id.slot());
-    if targets.all().next().is_none() {
+    if targets(node, id.slot()).is_nobody(wait.ack) {
         lock(&node.replication.acks).give_up(id, ticket);
         coverage::reached_if(Path::StrictAlone, || wait.strict);
         return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
@@ -79,14 +78,10 @@ pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait
             }
         },
     };
-    let wanted = match wait.ack {
-        Ack::Copies(wanted) => usize::from(wanted),
-        _ => usize::from(wait.strict),
-    };
-    if wait.strict && copies < wanted {
-        return Err(CommitError::TooFewCopies { copies, wanted });
+    match wait.ack.copies_wanted() {
+        wanted if wait.strict && copies < wanted => Err(CommitError::TooFewCopies { copies, wanted }),
+        _ => Ok(copies),
     }
-    Ok(copies)
 }
 
 /// Marks a session dirty for all who must have it: each owner, and a stand-in for each owner that is left out.
@@ -149,7 +144,7 @@ pub(crate) fn acknowledge(node: &Node, id: SessionId, peer: NodeHash, sent: u64,
     let targets = targets(node, id.slot());
     let done = lock(&node.replication.acks).on_ack(id, peer, sent, holds, &targets);
     coverage::reached_if(Path::StandInConfirmed, || !done.is_empty() && !targets.stand_ins.is_empty());
-    release(done);
+    complete(done);
 }
 
 /// Looks again at every wait: owners changed, or one of them is left out from now on.
@@ -158,7 +153,7 @@ pub(crate) fn review_acks(node: &Node) {
     for id in waiting {
         let targets = targets(node, id.slot());
         let done = lock(&node.replication.acks).review(id, &targets);
-        release(done);
+        complete(done);
     }
 }
 
@@ -173,10 +168,8 @@ pub(crate) fn confirm_handoff(node: &Node, sent: &Sent, owner: NodeHash) {
     }
 }
 
-/// Drops the copy of an item that this node does not own, if all owners keep it.
-///
-/// Not while one of them is joining: newcomers that die before they are ready must take nothing with them. Once they
-/// are ready the view task asks again.
+/// Drops the copy of an item that this node does not own, if all owners keep it. Once those that join are ready, the view
+/// task asks again.
 pub(crate) fn drop_if_handed_off(node: &Node, item: impl Into<Item>) {
     let item = item.into();
     let slot = item.slot();
@@ -185,7 +178,7 @@ pub(crate) fn drop_if_handed_off(node: &Node, item: impl Into<Item>) {
         Item::Session(id) => lock(&node.replication.acks).waits_for(id),
         Item::Tombstones(slot) => lock(&node.replication.acks).waits_in(slot),
     };
-    if topology.is_owner(slot) || topology.has_joining_owner(slot) || waits() {
+    if !release::is_droppable(&topology, slot, waits) {
         return;
     }
     let owners = topology.owner_nodes(slot);
@@ -198,7 +191,7 @@ pub(crate) fn drop_if_handed_off(node: &Node, item: impl Into<Item>) {
     }
 }
 
-fn release(done: Vec<Done<oneshot::Sender<usize>>>) {
+fn complete(done: Vec<Done<oneshot::Sender<usize>>>) {
     for done in done {
         // The commit may have given up at its deadline.
         let _ = done.reply.send(done.copies);

@@ -201,3 +201,16 @@ fn what_a_peer_gave_stays_given_until_it_says_otherwise() {
     peer.ponged(&pong(500, false), &TIMING, at(510));
     assert!(!peer.status(true, &TIMING, &TIMING, at(0)).gave_all(VIEW));
 }
+
+#[test]
+fn a_ready_member_that_is_silent_without_a_link_is_unreachable_until_it_is_suspected() {
+    let mut peer = PeerLiveness::new(at(0));
+    peer.pinged(at(0));
+    let unreachable = |peer: &PeerLiveness, connected, ready| peer.is_unreachable(connected, ready, &TIMING, at(400));
+    assert!(unreachable(&peer, false, true));
+    assert!(!unreachable(&peer, true, true), "the link is up");
+    assert!(!unreachable(&peer, false, false), "newcomers are busy");
+    assert!(!peer.is_unreachable(false, true, &TIMING, at(100)), "not yet");
+    peer.suspect(&TIMING, at(400));
+    assert!(!unreachable(&peer, false, true), "it is suspected already");
+}

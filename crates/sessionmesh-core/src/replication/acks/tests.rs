@@ -150,3 +150,13 @@ fn the_sessions_that_are_waited_for_are_listed_once_in_order() {
     assert_eq!(acks.sessions(), [id(1), id(2)]);
     assert!(acks.waits_for(id(2)) && !acks.waits_for(id(3)));
 }
+
+#[test]
+fn who_may_still_answer_from_its_own_copy_is_waited_for_though_nobody_else_is_there() {
+    let nobody = Targets { owners: vec![], stand_ins: vec![], displaced: vec![], view: VIEW };
+    let displaced = Targets { displaced: vec![NodeHash(3)], ..nobody.clone() };
+    assert!(nobody.is_nobody(Ack::Owners) && !displaced.is_nobody(Ack::Owners));
+    assert!(displaced.is_nobody(Ack::Copies(1)), "it is no copy that counts");
+    assert!(!Targets { stand_ins: vec![NodeHash(2)], ..nobody }.is_nobody(Ack::Copies(1)));
+    assert_eq!([Ack::Local, Ack::Copies(3), Ack::Owners].map(Ack::copies_wanted), [0, 3, 1]);
+}

@@ -121,3 +121,12 @@ fn of_two_ends_what_the_loser_made_ends_but_two_renewals_leave_each_other_alone(
 fn a_sender_that_lacks_something_gets_it() {
     assert!(effects(&record(), LIVE, LIVE, Role::Backup, |merged| merged.newer = true).send_back);
 }
+
+#[test]
+fn tombstones_that_are_news_go_on_to_the_owners_and_more_goes_back() {
+    let stranger = after_tombstones(false, true, true);
+    assert_eq!(stranger, SlotEffects { forward: true, send_back: true, copy: CopyState::InTransit });
+    let owner = after_tombstones(true, true, false);
+    assert_eq!(owner, SlotEffects { forward: false, send_back: false, copy: CopyState::Kept });
+    assert!(!after_tombstones(false, false, false).forward, "what is no news goes nowhere, or it would go on for ever");
+}

@@ -284,3 +284,17 @@ fn each_part_of_the_rule_is_needed() {
         assert!(found.is_some(), "{rule:?} loses nothing, so the check could not see it");
     }
 }
+
+#[test]
+fn a_copy_goes_only_from_who_does_not_own_it_while_no_owner_joins_and_no_commit_waits() {
+    let slot_of = |placement: &Placement, owned: bool| {
+        Slot::all().find(|slot| placement.is_owner(*slot) == owned).expect("some slots are owned by others")
+    };
+    let calm = crate::arbitrary::placement("a", &["a", "b", "c"]);
+    let theirs = slot_of(&calm, false);
+    assert!(is_droppable(&calm, theirs, || false));
+    assert!(!is_droppable(&calm, theirs, || true), "a commit waits");
+    assert!(!is_droppable(&calm, slot_of(&calm, true), || false), "it is an owner");
+    let joining = crate::arbitrary::placement("a", &["a", "b", "+c"]);
+    assert!(!is_droppable(&joining, slot_of(&joining, false), || false), "c may die before it is ready");
+}

@@ -6,12 +6,12 @@ use sessionmesh_core::moment::Moment;
 
 use crate::lock::lock;
 
-/// Of each new figure a sixteenth counts: some hundred milliseconds of calm forget a single late beat.
+/// Of each new figure a sixteenth counts: some hundred milliseconds of calm forget a single late tick.
 const SMOOTHING: u64 = 16;
 /// The operator is told at most once in so many milliseconds that the host is too busy.
 const TOLD_EVERY_MS: u64 = 60_000;
 
-/// The lateness of beats, smoothed.
+/// The lateness of ticks, smoothed.
 #[derive(Debug, Default)]
 pub(crate) struct Lateness(Mutex<State>);
 
@@ -41,7 +41,7 @@ pub(crate) enum Turn {
 }
 
 impl Lateness {
-    /// A beat came `late_ms` late. From `busy_ms` on the host is too busy, until it is below half of that.
+    /// A tick came `late_ms` late. From `busy_ms` on the host is too busy, until it is below half of that.
     pub(crate) fn note(&self, late_ms: u64, busy_ms: u64, now: Moment) -> Option<Turn> {
         let mut state = lock(&self.0);
         state.smoothed = state.smoothed - state.smoothed / SMOOTHING + late_ms;
@@ -70,25 +70,25 @@ impl Lateness {
 mod tests {
     use super::*;
 
-    /// Beats of this lateness, 50 ms apart and more, from `start_ms` on: what is told, and when they end.
-    fn beats(lateness: &Lateness, late_ms: u64, number: u64, start_ms: u64) -> (Vec<Turn>, u64) {
-        let at = |beat: u64| start_ms + beat * (50 + late_ms);
-        let note = |beat| lateness.note(late_ms, 50, Moment::START.plus_ms(at(beat)));
+    /// Ticks of this lateness, 50 ms apart and more, from `start_ms` on: what is told, and when they end.
+    fn ticks(lateness: &Lateness, late_ms: u64, number: u64, start_ms: u64) -> (Vec<Turn>, u64) {
+        let at = |tick: u64| start_ms + tick * (50 + late_ms);
+        let note = |tick| lateness.note(late_ms, 50, Moment::START.plus_ms(at(tick)));
         ((0..number).filter_map(note).collect(), at(number))
     }
 
     #[test]
     fn a_host_is_too_busy_while_beats_are_late_again_and_again_not_after_one_stall() {
         let lateness = Lateness::default();
-        let (told, now) = beats(&lateness, 1, 100, 0);
+        let (told, now) = ticks(&lateness, 1, 100, 0);
         assert!(told.is_empty() && lateness.ms() <= 1);
-        let (told, now) = beats(&lateness, 300, 1, now);
+        let (told, now) = ticks(&lateness, 300, 1, now);
         assert!(told.is_empty() && !lateness.is_busy(), "one stall");
-        let (_, now) = beats(&lateness, 0, 60, now);
-        let (told, now) = beats(&lateness, 150, 50, now);
+        let (_, now) = ticks(&lateness, 0, 60, now);
+        let (told, now) = ticks(&lateness, 150, 50, now);
         assert!(matches!(told[..], [Turn::Busy { late_ms }] if late_ms >= 50), "{told:?}");
         assert!(lateness.is_busy() && lateness.ms() > 100);
-        let (told, _) = beats(&lateness, 0, 60, now);
+        let (told, _) = ticks(&lateness, 0, 60, now);
         assert!(matches!(told[..], [Turn::Calm { late_ms }] if late_ms < 25), "{told:?}");
         assert!(!lateness.is_busy());
     }
@@ -100,7 +100,7 @@ mod tests {
         let mut told = Vec::new();
         while now < 150_000 {
             for late_ms in [200, 0] {
-                let (some, end) = beats(&lateness, late_ms, 60, now);
+                let (some, end) = ticks(&lateness, late_ms, 60, now);
                 told.extend(some);
                 now = end;
             }
@@ -108,10 +108,10 @@ mod tests {
         assert_eq!(told.len(), 6, "three beginnings and their ends: {told:?}");
         // One that began untold and lasts is told when the minute is over.
         let lateness = Lateness::default();
-        let (_, now) = beats(&lateness, 200, 20, 0);
-        let (_, now) = beats(&lateness, 0, 60, now);
-        let (told, now) = beats(&lateness, 200, 20, now);
+        let (_, now) = ticks(&lateness, 200, 20, 0);
+        let (_, now) = ticks(&lateness, 0, 60, now);
+        let (told, now) = ticks(&lateness, 200, 20, now);
         assert_eq!(told, []);
-        assert_eq!(beats(&lateness, 200, 300, now).0.len(), 1);
+        assert_eq!(ticks(&lateness, 200, 300, now).0.len(), 1);
     }
 }

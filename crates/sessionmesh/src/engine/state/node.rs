@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use rand::Rng as _;
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
-use sessionmesh_core::liveness::current;
+use sessionmesh_core::liveness::leases;
 use sessionmesh_core::liveness::peer::PeerStatus;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::placement::transition;
 use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::stamp::Stamp;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
@@ -117,14 +118,18 @@ impl Node {
     /// Whether this node may answer for its own copies: it has all that its slots hold, and every other member lets it at
     /// this moment, under the present view.
     pub(crate) fn is_current(&self, topology: &Topology, now: Moment) -> bool {
-        !topology.is_joining(topology.me)
-            && (self.cluster.lease_cache.holds(topology.epoch, now) || self.has_all_leases(topology, now))
+        !topology.is_joining(topology.me) && self.is_leased(topology, now)
+    }
+
+    /// Whether every other member lets this node answer for its own copies at this moment, under the present view.
+    pub(crate) fn is_leased(&self, topology: &Topology, now: Moment) -> bool {
+        self.cluster.lease_cache.holds(topology.epoch, now) || self.has_all_leases(topology, now)
     }
 
     fn has_all_leases(&self, topology: &Topology, now: Moment) -> bool {
         let changes = self.cluster.lease_cache.changes();
         let peers = topology.peers().map(|peer| self.status_of(peer, now));
-        let until = current::leased_until(peers, topology.hash(), now);
+        let until = leases::leased_until(peers, topology.hash(), now);
         if let Some(until) = until {
             self.cluster.lease_cache.remember(topology.epoch, changes, until);
         }
@@ -133,9 +138,9 @@ impl Node {
 
     /// Whether a change of the view still goes on: members that do not own a session may be the only ones to hold it.
     pub(crate) fn is_in_transition(&self, topology: &Topology, now: Moment) -> bool {
-        let walked = self.replication.scanned.get() == topology.epoch;
+        let scanned = self.replication.scanned.get() == topology.epoch;
         let peers = topology.peers().map(|peer| self.status_of(peer, now));
-        current::is_in_transition(walked, !topology.former.is_empty(), peers, topology.hash())
+        transition::is_in_transition(scanned, !topology.former.is_empty(), peers, topology.hash())
     }
 
     /// Whether nothing is owed to `peer` under the view of `topology`; noted, so that it counts from then on.

@@ -9,7 +9,6 @@ use futures::future::join_all;
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::expiry::{self, Due, due, is_spent};
-use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::outbox::{Item, Lane};
@@ -35,7 +34,7 @@ const ASKED_MAX: usize = 4096;
 const SWEEP_MAX: Duration = Duration::from_secs(5);
 /// A round goes in so many steps, if there is time for them.
 const STEPS: u32 = 16;
-/// Steps are whole multiples of this apart, in step with the beats of the node.
+/// Steps are whole multiples of this apart, in step with the ticks of the node.
 const STEP_UNIT: Duration = Duration::from_millis(50);
 /// After so many commit deadlines every member that can be reached has heard of an end.
 const HEARD_OF_DEADLINES: u32 = 10;
@@ -146,9 +145,7 @@ async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
     }
     coverage::reached_if(Path::ExpiryPutOff, || votes.iter().any(Option::is_none));
     for (at, item) in items.iter().enumerate() {
-        // A silent owner means: not yet.
-        let agreed = votes.iter().all(|votes| votes.as_ref().and_then(|v| v.get(at)).copied().unwrap_or(false));
-        if agreed || failpoint::planted(Bug::ExpireWithoutVote) {
+        if expiry::is_agreed(votes.iter().map(|votes| votes.as_ref()?.get(at).copied())) {
             end(node, item, asked_at);
         }
     }

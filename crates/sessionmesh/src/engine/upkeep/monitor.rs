@@ -1,4 +1,4 @@
-//! The regular beat of a node: who makes no progress, and was it this node that did not run?
+//! The regular tick of a node: who makes no progress, and was it this node that did not run?
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::id::SessionId;
+use sessionmesh_core::liveness::stall::Tick;
 use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::replication::acks::Targets;
 use sessionmesh_core::replication::outbox::Lane;
@@ -19,17 +20,17 @@ use crate::engine::state::peer::Peer;
 use crate::engine::state::topology::Topology;
 use crate::lock::lock;
 
-/// Beats until the node stops.
+/// Ticks until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
     let period = Duration::from_millis(node.timing.tick_ms());
-    let (mut beats, mut slow_beats) = (node.ticks(period), node.ticks(period * 2));
+    let (mut ticks, mut slow_ticks) = (node.ticks(period), node.ticks(period * 2));
     loop {
         // While nobody owes an answer there is nobody to suspect.
-        let beats = if is_idle(&node) { &mut slow_beats } else { &mut beats };
+        let ticks = if is_idle(&node) { &mut slow_ticks } else { &mut ticks };
         tokio::select! {
             biased;
             () = node.lifecycle.stop.cancelled() => return,
-            _ = beats.tick() => beat(&node, beats.period()),
+            _ = ticks.tick() => tick(&node, ticks.period()),
         }
     }
 }
@@ -38,29 +39,20 @@ fn is_idle(node: &Node) -> bool {
     node.cluster.topology.load().peers().all(|peer| lock(&peer.outbox).is_clear())
 }
 
-fn beat(node: &Arc<Node>, period: Duration) {
+fn tick(node: &Arc<Node>, period: Duration) {
     let now = node.now();
     let stall = **node.cluster.stall.load();
-    let gap_ms = stall.asleep_ms(now);
-    let late = !stall.is_awake(&node.timing, now);
+    let tick = stall.tick(&node.timing, now);
     let topology = node.cluster.topology.load();
-    // Before the first beat there was nothing to be late for.
+    // Before the first tick there was nothing to be late for.
     if stall.has_ticked() {
-        note_lateness(node, gap_ms.saturating_sub(millis(period)), now);
+        note_lateness(node, stall.asleep_ms(now).saturating_sub(millis(period)), now);
     }
     let all_confirmed = || topology.peers().all(|peer| !lock(&peer.liveness).is_doubted());
     let stall = stall.noticed(&node.timing, now, all_confirmed);
     node.cluster.stall.store(Arc::new(stall));
     for peer in topology.peers() {
-        if gap_ms >= node.timing.stall_ms() {
-            lock(&peer.liveness).stalled(gap_ms, &node.timing, now);
-        } else if late {
-            lock(&peer.liveness).overslept(gap_ms, &node.timing, now);
-        }
-        let clear = lock(&peer.outbox).is_clear();
-        if lock(&peer.liveness).is_overdue(clear, &node.timing, now)
-            || (!late && is_unreachable(node, &topology, peer, now))
-        {
+        if owes_a_sign(node, &topology, peer, tick, now) {
             suspect(node, peer);
         }
         if peer.newly_left_out(now) {
@@ -75,15 +67,26 @@ fn beat(node: &Arc<Node>, period: Duration) {
     node.cluster.stall.store(Arc::new(stall.ticked(now)));
 }
 
-/// Whether no link can be had to a member that counts on, since gossip hears it: it may have run out of file descriptors.
-/// It is suspected before a commit has to wait for it. Newcomers are busy; they are suspected if a commit waits in vain.
-fn is_unreachable(node: &Node, topology: &Topology, peer: &Peer, now: Moment) -> bool {
-    let liveness = lock(&peer.liveness);
-    let silent = !liveness.is_suspected() && liveness.is_silent(&node.timing, now);
-    silent && !peer.is_connected() && topology.is_ready(&peer.member.name)
+/// Tells the peer's liveness how this node itself ran, and says whether the peer is to be suspected.
+fn owes_a_sign(node: &Node, topology: &Topology, peer: &Peer, tick: Tick, now: Moment) -> bool {
+    let clear = lock(&peer.outbox).is_clear();
+    let (connected, ready) = (peer.is_connected(), topology.is_ready(&peer.member.name));
+    let mut liveness = lock(&peer.liveness);
+    let unreachable = match tick {
+        Tick::InTime => liveness.is_unreachable(connected, ready, &node.timing, now),
+        Tick::Late(gap_ms) => {
+            liveness.overslept(gap_ms, &node.timing, now);
+            false
+        }
+        Tick::Stalled(gap_ms) => {
+            liveness.stalled(gap_ms, &node.timing, now);
+            false
+        }
+    };
+    unreachable || liveness.is_overdue(clear, &node.timing, now)
 }
 
-/// Notes how late a beat came, and tells the operator when the host begins and ceases to be too busy.
+/// Notes how late a tick came, and tells the operator when the host begins and ceases to be too busy.
 fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
     // A long stall is one event, not a busy host.
     match node.cluster.lateness.note(late_ms.min(node.timing.stall_ms()), node.timing.withhold_ms, now) {

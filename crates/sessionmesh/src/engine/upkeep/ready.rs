@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
-use sessionmesh_core::liveness::current::{self, Donor};
 use sessionmesh_core::membership::evidence::Evidence;
+use sessionmesh_core::placement::transition::{self, Donor};
 use sessionmesh_core::placement::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -112,7 +112,7 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     let mut skipped = Vec::new();
     for peer in topology.peers() {
         let compared = !topology.is_co_owner(&peer.member.name) || peer.audits.due().is_none();
-        match current::donor(node.status_of(peer, now), compared, topology.hash()) {
+        match transition::donor(node.status_of(peer, now), compared, topology.hash()) {
             Donor::Gave => {}
             Donor::CutOff => skipped.push(peer.member.name.to_string()),
             Donor::Owes => return None,

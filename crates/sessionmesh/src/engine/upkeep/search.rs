@@ -112,8 +112,10 @@ impl Search {
                 if alone {
                     self.ask_all(&node, addrs).await;
                 }
-                let topology = node.cluster.topology.load();
-                let pause = PAUSES[usize::from(!topology.is_joining(topology.me))];
+                let pause = {
+                    let topology = node.cluster.topology.load();
+                    PAUSES[usize::from(!topology.is_joining(topology.me))]
+                };
                 // A name that is looked up is news, and so is the loss of all company.
                 tokio::select! {
                     biased;

@@ -60,15 +60,17 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
     }
     // Looked at after all was stored, so that either this or the walk of a change of the view sees it.
     let topology = node.cluster.topology.load();
-    let owner = topology.is_owner(slot);
-    if !owner && changed {
+    let effects = merged::after_tombstones(topology.is_owner(slot), changed, newer);
+    if effects.forward {
         replication::forward_to_owners(node, slot, Stamp::ZERO, Lane::Usual);
     }
-    if newer && let Some(peer) = topology.peer(from) {
+    if effects.send_back
+        && let Some(peer) = topology.peer(from)
+    {
         coverage::reached(Path::NewerSentBack);
         peer.mark(slot, Stamp::ZERO, Lane::Usual, false, node.now());
     }
-    Answer { verdict: if owner { CopyState::Kept } else { CopyState::InTransit }, newer }
+    Answer { verdict: effects.copy, newer }
 }
 
 /// Merges one of many tombstones. Says whether it is news.

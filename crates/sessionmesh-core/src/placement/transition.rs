@@ -1,36 +1,20 @@
-//! What a node may conclude from the state of its peers: whether it may answer for its own copies, whether a change of the
-//! view is over, whether a newcomer has got all.
+//! Whether a change of the view is over, and whether a newcomer has got all.
 
-use super::peer::PeerStatus;
 use crate::failpoint::{self, Bug};
-use crate::moment::Moment;
+use crate::liveness::peer::PeerStatus;
 use crate::placement::view::ViewHash;
 
-/// Until when all of these peers let this node answer for its own copies under its `view`; `None` if one of them does not.
-/// [`Moment::END`] if there are none.
-///
-/// Who is cut off is not waited for. It may come back at any time, so what is found beside one holds for no longer than `now`.
-#[must_use]
-pub fn leased_until(peers: impl IntoIterator<Item = PeerStatus>, view: ViewHash, now: Moment) -> Option<Moment> {
-    let until = |peer: PeerStatus| match peer.leases(view, now) {
-        None if peer.cut_off => Some(now),
-        None if failpoint::planted(Bug::StalledOwnerAnswers) => Some(now),
-        lease => lease,
-    };
-    peers.into_iter().try_fold(Moment::END, |earliest, peer| Some(earliest.min(until(peer)?)))
-}
-
 /// Whether a change of the view still goes on, so that members that do not own a session may be the only ones to hold it:
-/// this node has not handed over yet (`walked`), members of an earlier view are still asked (`former`), or a peer that is
+/// this node has not handed over yet (`scanned`), members of an earlier view are still asked (`former`), or a peer that is
 /// heard goes by another view.
 #[must_use]
 pub fn is_in_transition(
-    walked: bool,
+    scanned: bool,
     former: bool,
     peers: impl IntoIterator<Item = PeerStatus>,
     view: ViewHash,
 ) -> bool {
-    !walked || former || peers.into_iter().any(|peer| peer.view != Some(view) && !peer.silent)
+    !scanned || former || peers.into_iter().any(|peer| peer.view != Some(view) && !peer.silent)
 }
 
 /// What a newcomer has of one peer.
@@ -61,32 +45,15 @@ pub fn donor(peer: PeerStatus, compared: bool, view: ViewHash) -> Donor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::Moment;
 
     const VIEW: ViewHash = ViewHash(7);
     const OTHER: ViewHash = ViewHash(8);
 
-    fn at(ms: u64) -> Moment {
-        Moment::START.plus_ms(ms)
-    }
-
-    /// A peer that goes by the view and lets this node answer for its copies until then.
-    fn peer(until: u64) -> PeerStatus {
-        PeerStatus { view: Some(VIEW), lease: Some((at(until), VIEW)), ..PeerStatus::default() }
-    }
-
-    #[test]
-    fn a_node_answers_for_its_copies_for_as_long_as_every_peer_lets_it() {
-        assert_eq!(leased_until([], VIEW, at(0)), Some(Moment::END));
-        assert_eq!(leased_until([peer(300), peer(200)], VIEW, at(199)), Some(at(200)));
-        assert_eq!(leased_until([peer(300), peer(200)], VIEW, at(200)), None);
-        assert_eq!(leased_until([peer(300), PeerStatus::default()], VIEW, at(0)), None);
-        assert_eq!(leased_until([peer(300)], OTHER, at(0)), None, "the lease is of another view");
-    }
-
-    #[test]
-    fn who_is_cut_off_is_not_waited_for_but_looked_at_again() {
-        let cut_off = PeerStatus { cut_off: true, ..PeerStatus::default() };
-        assert_eq!(leased_until([peer(300), cut_off], VIEW, at(10)), Some(at(10)));
+    /// A peer that goes by the view and lets this node answer for its copies for so long.
+    fn peer(until_ms: u64) -> PeerStatus {
+        let until = Moment::START.plus_ms(until_ms);
+        PeerStatus { view: Some(VIEW), lease: Some((until, VIEW)), ..PeerStatus::default() }
     }
 
     #[test]
