@@ -40,7 +40,7 @@ const SELDOM: [Bug; 8] = [
     Bug::AccessNotPassedOn,
     Bug::AnswerToEarlierSend,
     Bug::MissBelieved,
-    Bug::NoWalk,
+    Bug::NoScan,
     Bug::OwnMode,
     Bug::RenewalForgetsLateWrites,
     Bug::StalledOwnerAnswers,

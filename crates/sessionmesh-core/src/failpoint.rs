@@ -50,8 +50,8 @@ table! {
         AnswerToEarlierSend = "answer-to-earlier-send",
         /// A commit waits beyond its deadline.
         DeadlineIgnored = "deadline-ignored",
-        /// The store is not walked when the view changes.
-        NoWalk = "no-walk",
+        /// The store is not scanned when the view changes.
+        NoScan = "no-scan",
         /// A node places sessions as its own settings say, whatever those of the other members do.
         OwnMode = "own-mode",
         /// A newcomer says that it is ready before it was given all.
@@ -135,23 +135,23 @@ mod tests {
             assert_eq!((*bug as usize, bug.name(), bug.what(), Bug::named(name)), (at, *name, *what, Some(*bug)));
         }
         assert_eq!(Bug::named("no such bug"), None);
-        assert_eq!(Bug::NoWalk.what(), "The store is not walked when the view changes.");
+        assert_eq!(Bug::NoScan.what(), "The store is not scanned when the view changes.");
     }
 
     #[cfg(sessionmesh_simulation)]
     #[test]
     fn a_planted_bug_stays_in_its_thread() {
-        plant(Some(Bug::NoWalk));
-        let other = std::thread::spawn(|| planted(Bug::NoWalk));
+        plant(Some(Bug::NoScan));
+        let other = std::thread::spawn(|| planted(Bug::NoScan));
         assert!(!other.join().expect("it does not panic"));
-        assert!(planted(Bug::NoWalk) && !planted(Bug::ReadyEarly));
+        assert!(planted(Bug::NoScan) && !planted(Bug::ReadyEarly));
         plant(None);
-        assert!(!planted(Bug::NoWalk));
+        assert!(!planted(Bug::NoScan));
     }
 
     #[cfg(not(sessionmesh_simulation))]
     #[test]
     fn without_the_flag_nothing_is_planted() {
-        const { assert!(!planted(Bug::NoWalk)) };
+        const { assert!(!planted(Bug::NoScan)) };
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! On these stand the rules by which a node acts: who is alive ([`liveness`]), who is a member ([`membership`]), whom a commit
 //! waits for ([`replication::targets`]), who hands over what ([`placement::handoff`]), what a read concludes ([`read`]), when
-//! an idle session ends ([`expiry`]), and what follows from a merge ([`replication::merged`]).
+//! an idle session ends ([`expiry`]), and what follows from a merge ([`replication::effects`]).
 //!
 //! Time enters as a [`moment::Moment`] argument and randomness as a generator, so a test of anything here is a plain
 //! function. Nothing here iterates in hash order.

@@ -239,7 +239,7 @@ impl PeerLiveness {
     }
 
     /// Whether the peer is silent for so long that it may be removed, if gossip has lost it, too.
-    pub fn is_gone(&self, timing: &Timing, now: Moment) -> bool {
+    pub fn is_removable(&self, timing: &Timing, now: Moment) -> bool {
         self.missed.is_some_and(|since| now.ms_since(since) >= timing.gone_ms())
     }
 

@@ -116,7 +116,7 @@ impl Incarnations {
 
     /// Whether it is no member any more, for good.
     #[must_use]
-    pub fn is_gone(&self, node: NodeHash) -> bool {
+    pub fn is_over(&self, node: NodeHash) -> bool {
         self.of(node, |incarnation| incarnation.gone)
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let mut incarnations = Incarnations::default();
         incarnations.heartbeat(A, 1, at(0));
         incarnations.refused(A, at(0));
-        assert!(incarnations.is_refused(A) && incarnations.is_dead(A) && !incarnations.is_gone(A));
+        assert!(incarnations.is_refused(A) && incarnations.is_dead(A) && !incarnations.is_over(A));
         incarnations.heartbeat(A, 2, at(2_001));
         assert_eq!(incarnations.admit_heard(at(2_001)), [A]);
         assert!(!incarnations.is_refused(A));

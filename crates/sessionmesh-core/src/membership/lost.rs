@@ -93,13 +93,13 @@ impl LostMembers {
     /// Whether sessions of `slot` may exist of which no node in the view knows. At most for as long as a session may be
     /// idle. `present` members are in the view.
     pub fn hides(&self, slot: Slot, present: usize, now: Moment) -> bool {
-        self.matters(now) && (self.is_cut_off(present) || self.is_lost(slot))
+        self.matters(now) && (self.may_be_cut_off(present) || self.is_lost(slot))
     }
 
     /// [`LostMembers::hides`], for any slot.
     pub fn hides_any(&self, present: usize, now: Moment) -> bool {
         let lost = || Slot::all().any(|slot| self.is_lost(slot));
-        self.matters(now) && (self.is_cut_off(present) || lost())
+        self.matters(now) && (self.may_be_cut_off(present) || lost())
     }
 
     /// Whether sessions can be left that were on nodes that vanished.
@@ -110,7 +110,7 @@ impl LostMembers {
     /// All that is hidden, if anything is.
     pub fn blind(&self, present: usize, now: Moment) -> Option<Blind> {
         let until = self.until.filter(|until| now < *until)?;
-        let cut_off = self.is_cut_off(present);
+        let cut_off = self.may_be_cut_off(present);
         let slots = Slot::all().filter(|slot| cut_off || self.is_lost(*slot)).count();
         let missing = self.gone.iter().filter(|(_, gone)| gone.is_awaited()).map(|(name, _)| name.clone()).collect();
         (slots > 0).then_some(Blind { since: self.since.unwrap_or(now), until, missing, slots, cut_off })
@@ -118,7 +118,7 @@ impl LostMembers {
 
     /// This node may be the one that was cut off, and others may have made sessions since: more than half of the others
     /// are silent. Those that came back, or are dead, are not beyond a cable.
-    fn is_cut_off(&self, present: usize) -> bool {
+    fn may_be_cut_off(&self, present: usize) -> bool {
         let absent = self.gone.values().filter(|gone| gone.is_awaited());
         let half = ((present + absent.clone().count()).saturating_sub(1) / 2).max(1);
         absent.filter(|gone| !gone.dead).count() > half

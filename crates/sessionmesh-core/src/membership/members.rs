@@ -197,7 +197,7 @@ impl Members {
     /// address, or its port refuses.
     #[must_use]
     pub fn is_over(&self, node: NodeHash) -> bool {
-        self.incarnations.is_refused(node) || self.incarnations.is_gone(node)
+        self.incarnations.is_refused(node) || self.incarnations.is_over(node)
     }
 
     /// What is different in the view `after` from `before`: who came or was restarted first, then who is gone.

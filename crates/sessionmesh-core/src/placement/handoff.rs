@@ -18,7 +18,7 @@ pub type Plan = Vec<(NodeHash, Stamp)>;
 /// audit that follows every change of the view.
 #[must_use]
 pub fn plan(before: &Placement, after: &Placement, slot: Slot, known: &BTreeSet<NodeHash>) -> Plan {
-    if failpoint::planted(Bug::NoWalk) {
+    if failpoint::planted(Bug::NoScan) {
         return Plan::new();
     }
     let old = before.owner_nodes(slot);

@@ -40,7 +40,10 @@ fn a_commit_waits_for_the_owners_and_for_who_stands_in_for_one_that_is_left_out(
     let here = placement("a", &["a", "b", "c", "d"]);
     let slot = slot_of(&here, &["a", "b"]);
     let all_healthy = targets(&here, slot, false, |_| Some(healthy(&here)), &TIMING, NOW);
-    assert_eq!((all_healthy.owners, all_healthy.stand_ins, all_healthy.displaced), (vec![node("b")], vec![], vec![]));
+    assert_eq!(
+        (all_healthy.owners, all_healthy.stand_ins, all_healthy.also_awaited),
+        (vec![node("b")], vec![], vec![])
+    );
     let next = here.stand_ins(slot).collect::<Vec<_>>();
     let without_b = |other| if other == node("b") { Some(left_out()) } else { Some(healthy(&here)) };
     let stood_in = targets(&here, slot, false, without_b, &TIMING, NOW);
@@ -62,13 +65,13 @@ fn an_owner_under_the_view_before_is_waited_for_until_its_lease_has_run_out_or_i
         let view = if other == node("b") { before.hash() } else { after.hash() };
         Some(PeerStatus { view: Some(view), ..healthy(&after) })
     };
-    let displaced = |now| targets(&after, slot, false, old, &TIMING, now).displaced;
+    let displaced = |now| targets(&after, slot, false, old, &TIMING, now).also_awaited;
     assert_eq!(displaced(NOW), [node("b")]);
     assert_eq!(displaced(NOW.plus_ms(99)), [node("b")]);
     assert!(displaced(NOW.plus_ms(100)).is_empty(), "its lease has run out");
-    assert!(targets(&after, slot, false, |_| Some(healthy(&after)), &TIMING, NOW).displaced.is_empty());
+    assert!(targets(&after, slot, false, |_| Some(healthy(&after)), &TIMING, NOW).also_awaited.is_empty());
     assert!(
-        targets(&after, slot, false, |_| None, &TIMING, NOW).displaced.is_empty(),
+        targets(&after, slot, false, |_| None, &TIMING, NOW).also_awaited.is_empty(),
         "there is no link to it any more"
     );
 }
@@ -79,8 +82,8 @@ fn after_a_stall_those_are_waited_for_that_have_not_said_that_they_count_this_no
     let slot = slot_of(&here, &["a", "b"]);
     let doubted = PeerStatus { doubted: true, view: None, granted_until: None, ..healthy(&here) };
     let c_doubted = |other| Some(if other == node("c") { doubted } else { healthy(&here) });
-    assert_eq!(targets(&here, slot, true, c_doubted, &TIMING, NOW).displaced, [node("c")]);
-    assert!(targets(&here, slot, false, c_doubted, &TIMING, NOW).displaced.is_empty());
+    assert_eq!(targets(&here, slot, true, c_doubted, &TIMING, NOW).also_awaited, [node("c")]);
+    assert!(targets(&here, slot, false, c_doubted, &TIMING, NOW).also_awaited.is_empty());
 }
 
 #[test]
@@ -146,7 +149,7 @@ proptest! {
         for owner in before.owners(slot).chain(after.owners(slot)) {
             let peer = status(owner).unwrap();
             if peer.may_serve_locally(after.hash(), NOW) {
-                prop_assert!(waited.owners.contains(&owner) || waited.displaced.contains(&owner));
+                prop_assert!(waited.owners.contains(&owner) || waited.also_awaited.contains(&owner));
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::failpoint::{self, Bug};
 use crate::id::{NodeHash, SessionId, Slot};
 use crate::placement::view::ViewHash;
+use crate::replication::targets::Targets;
 
 /// When a commit returns. It waits at most for the commit deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,34 +31,6 @@ impl Ack {
             Self::Copies(copies) => copies as usize,
             Self::Owners => 1,
         }
-    }
-}
-
-/// Who must answer for a session now, without this node itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Targets {
-    /// The owners that are waited for.
-    pub owners: Vec<NodeHash>,
-    /// The nodes that stand in for suspected owners. By their own view they only pass the session on.
-    pub stand_ins: Vec<NodeHash>,
-    /// Owners under an earlier view that may still answer reads from their own copies, so [`Ack::Owners`] waits for them,
-    /// too. However they hold it counts.
-    pub displaced: Vec<NodeHash>,
-    /// The view that named the owners.
-    pub view: ViewHash,
-}
-
-impl Targets {
-    /// Owners and stand-ins.
-    pub fn all(&self) -> impl Iterator<Item = NodeHash> + '_ {
-        self.owners.iter().chain(&self.stand_ins).copied()
-    }
-
-    /// Whether there is nobody that a commit with this acknowledgement waits for: no other node, or only nodes that are left
-    /// out.
-    #[must_use]
-    pub fn is_nobody(&self, ack: Ack) -> bool {
-        self.all().next().is_none() && (ack != Ack::Owners || self.displaced.is_empty())
     }
 }
 
@@ -183,8 +156,8 @@ impl<R> Waiter<R> {
         match self.ack {
             Ack::Local => true,
             Ack::Copies(wanted) => {
-                let reachable = targets.all().count();
-                let reached = targets.all().filter(|node| holds(node).is_some()).count();
+                let reachable = targets.holders().count();
+                let reached = targets.holders().filter(|node| holds(node).is_some()).count();
                 reached >= usize::from(wanted).min(reachable)
             }
             Ack::Owners => {
@@ -194,7 +167,7 @@ impl<R> Waiter<R> {
                 };
                 let lacking = targets.owners.iter().filter(|node| !keeps(node)).count();
                 lacking <= usize::from(failpoint::planted(Bug::OneOwnerFewer))
-                    && targets.stand_ins.iter().chain(&targets.displaced).all(|node| holds(node).is_some())
+                    && targets.stand_ins.iter().chain(&targets.also_awaited).all(|node| holds(node).is_some())
             }
         }
     }

@@ -6,7 +6,36 @@ use crate::liveness::peer::PeerStatus;
 use crate::liveness::timing::Timing;
 use crate::moment::Moment;
 use crate::placement::Placement;
-use crate::replication::acks::Targets;
+use crate::placement::view::ViewHash;
+use crate::replication::acks::Ack;
+
+/// Who must answer for a session now, without this node itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// The owners that are waited for.
+    pub owners: Vec<NodeHash>,
+    /// The nodes that stand in for suspected owners. By their own view they only pass the session on.
+    pub stand_ins: Vec<NodeHash>,
+    /// Members that may still answer reads from their own copies though they are no owners any more, or do not know this node
+    /// yet: [`Ack::Owners`] waits for them, too. However they hold it counts.
+    pub also_awaited: Vec<NodeHash>,
+    /// The view that named the owners.
+    pub view: ViewHash,
+}
+
+impl Targets {
+    /// Those whose copies count: owners and stand-ins.
+    pub fn holders(&self) -> impl Iterator<Item = NodeHash> + '_ {
+        self.owners.iter().chain(&self.stand_ins).copied()
+    }
+
+    /// Whether there is nobody that a commit with this acknowledgement waits for: no other node, or only nodes that are left
+    /// out.
+    #[must_use]
+    pub fn is_nobody(&self, ack: Ack) -> bool {
+        self.holders().next().is_none() && (ack != Ack::Owners || self.also_awaited.is_empty())
+    }
+}
 
 /// The members that stand in for so many `missing` owners of `slot`: the next ones that are not left out themselves.
 pub fn stand_ins(
@@ -45,10 +74,10 @@ pub fn targets(
         }
     }
     let stand_ins = stand_ins(placement, slot, missing, &status).collect();
-    let mut displaced = placement.displaced(slot, &status, timing, now);
+    let mut also_awaited = placement.displaced(slot, &status, timing, now);
     if placement.is_joining(placement.me) || recovering {
-        displaced.extend(placement.unaware(&status));
+        also_awaited.extend(placement.unaware(&status));
     }
-    coverage::reached_if(Path::DisplacedAwaited, || !displaced.is_empty());
-    Targets { owners, stand_ins, displaced, view: placement.hash() }
+    coverage::reached_if(Path::DisplacedAwaited, || !also_awaited.is_empty());
+    Targets { owners, stand_ins, also_awaited, view: placement.hash() }
 }

@@ -7,10 +7,10 @@ use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
-use sessionmesh_core::replication::acks::{Ack, Done, Holds, Targets};
+use sessionmesh_core::replication::acks::{Ack, Done, Holds};
 use sessionmesh_core::replication::outbox::{Item, Lane, Sent};
 use sessionmesh_core::replication::release;
-use sessionmesh_core::replication::targets as rule;
+use sessionmesh_core::replication::targets::{self as rule, Targets};
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -87,7 +87,7 @@ pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait
 /// Marks a session dirty for all who must have it: each owner, and a stand-in for each owner that is left out.
 ///
 /// The topology is read after the change was stored. If it changes meanwhile, the marks are made again, so either
-/// they or the walk of the view change sees the session.
+/// they or the hand-off scan sees the session.
 pub(crate) fn mark_owners(node: &Node, id: SessionId, from: Stamp, lane: Lane, now: Moment) {
     mark_for_all(node, id.into(), from, lane, true, now);
 }

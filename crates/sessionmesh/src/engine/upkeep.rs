@@ -4,7 +4,7 @@
 pub(crate) mod anti_entropy;
 mod differences;
 pub(crate) mod expire;
-mod handoff;
+mod handoff_scan;
 pub(crate) mod leave;
 pub(crate) mod monitor;
 pub(crate) mod ready;

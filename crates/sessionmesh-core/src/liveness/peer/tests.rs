@@ -142,8 +142,8 @@ fn a_peer_is_silent_only_if_this_node_was_awake_to_hear_it() {
     peer.pinged(at(5_000));
     assert!(!peer.is_silent(&TIMING, at(5_349)));
     assert!(peer.is_silent(&TIMING, at(5_350)));
-    assert!(!peer.is_gone(&TIMING, at(5_699)));
-    assert!(peer.is_gone(&TIMING, at(5_700)));
+    assert!(!peer.is_removable(&TIMING, at(5_699)));
+    assert!(peer.is_removable(&TIMING, at(5_700)));
     peer.stalled(3_000, &TIMING, at(9_000));
     assert!(!peer.is_silent(&TIMING, at(10_049)));
     assert!(peer.is_silent(&TIMING, at(10_050)));
@@ -179,7 +179,7 @@ fn stall_upon_stall_a_silent_peer_is_noticed_at_last() {
     let gone = (1..100).find(|beat| {
         let now = at(beat * 400);
         peer.stalled(400, &TIMING, now);
-        peer.is_gone(&TIMING, now)
+        peer.is_removable(&TIMING, now)
     });
     // 700 ms of grace after the first stall, and 700 ms of silence, of which each beat after that counts 150.
     assert_eq!(gone, Some(8));

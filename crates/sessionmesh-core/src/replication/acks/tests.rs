@@ -6,7 +6,7 @@ const OTHER_VIEW: ViewHash = ViewHash(2);
 
 fn targets(owners: &[u64], stand_ins: &[u64]) -> Targets {
     let nodes = |hashes: &[u64]| hashes.iter().copied().map(NodeHash).collect();
-    Targets { owners: nodes(owners), stand_ins: nodes(stand_ins), displaced: Vec::new(), view: VIEW }
+    Targets { owners: nodes(owners), stand_ins: nodes(stand_ins), also_awaited: Vec::new(), view: VIEW }
 }
 
 /// One commit with Lamport counter 10 on session 1, whose reply is its own name.
@@ -50,7 +50,7 @@ fn an_owner_counts_only_under_the_same_view() {
 
 #[test]
 fn an_owner_under_an_earlier_view_is_waited_for_until_it_cannot_answer_reads_any_more() {
-    let replaced = Targets { displaced: vec![NodeHash(2)], ..targets(&[1], &[]) };
+    let replaced = Targets { also_awaited: vec![NodeHash(2)], ..targets(&[1], &[]) };
     let (mut acks, _) = waiting(Ack::Owners);
     assert_eq!(hear(&mut acks, 1, 10, Holds::Kept(VIEW), &replaced), []);
     assert_eq!(hear(&mut acks, 2, 10, Holds::Kept(OTHER_VIEW), &replaced), [("commit", 2)]);
@@ -153,8 +153,8 @@ fn the_sessions_that_are_waited_for_are_listed_once_in_order() {
 
 #[test]
 fn who_may_still_answer_from_its_own_copy_is_waited_for_though_nobody_else_is_there() {
-    let nobody = Targets { owners: vec![], stand_ins: vec![], displaced: vec![], view: VIEW };
-    let displaced = Targets { displaced: vec![NodeHash(3)], ..nobody.clone() };
+    let nobody = Targets { owners: vec![], stand_ins: vec![], also_awaited: vec![], view: VIEW };
+    let displaced = Targets { also_awaited: vec![NodeHash(3)], ..nobody.clone() };
     assert!(nobody.is_nobody(Ack::Owners) && !displaced.is_nobody(Ack::Owners));
     assert!(displaced.is_nobody(Ack::Copies(1)), "it is no copy that counts");
     assert!(!Targets { stand_ins: vec![NodeHash(2)], ..nobody }.is_nobody(Ack::Copies(1)));

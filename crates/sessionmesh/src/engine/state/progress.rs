@@ -60,10 +60,10 @@ mod tests {
 
     #[test]
     fn a_task_that_was_overtaken_takes_nothing_back() {
-        let walked = HighWaterMark::new(1);
-        walked.raise(3);
-        walked.raise(2);
-        assert_eq!(walked.get(), 3);
+        let scanned = HighWaterMark::new(1);
+        scanned.raise(3);
+        scanned.raise(2);
+        assert_eq!(scanned.get(), 3);
     }
 
     #[test]

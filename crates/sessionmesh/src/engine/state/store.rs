@@ -20,10 +20,10 @@ use super::key_interner::KeyInterner;
 use tombstones::TombstoneStore;
 use user_index::{SessionsByUser, Watched};
 
-/// Neighbouring slots share one map, so that a walk can take one at a time and let others work in between.
+/// Neighbouring slots share one map, so that a scan can take one at a time and let others work in between.
 const STRIPES: usize = 64;
 const SLOTS_PER_STRIPE: usize = SLOTS / STRIPES;
-/// Locks in each stripe. Fixed, so that the order of a walk does not depend on the number of cores.
+/// Locks in each stripe. Fixed, so that the order of a scan does not depend on the number of cores.
 const SHARDS_PER_STRIPE: usize = 2;
 
 /// Session ids are random already; the low bytes serve as the hash.

@@ -8,8 +8,8 @@ use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::liveness::stall::Tick;
 use sessionmesh_core::moment::{Moment, millis};
-use sessionmesh_core::replication::acks::Targets;
 use sessionmesh_core::replication::outbox::Lane;
+use sessionmesh_core::replication::targets::Targets;
 use sessionmesh_core::stamp::Stamp;
 use tracing::{info, warn};
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::differences::Differences;
-use super::{handoff, monitor};
+use super::{handoff_scan, monitor};
 use crate::engine::link::outgoing;
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -121,7 +121,7 @@ impl ViewTask {
         }
         self.look_for_lives_of_this_name(gossip);
         // A node that did not run cannot know who was silent.
-        let is_gone = |peer: &Arc<Peer>| node.is_awake(now) && lock(&peer.liveness).is_gone(&node.timing, now);
+        let is_gone = |peer: &Arc<Peer>| node.is_awake(now) && lock(&peer.liveness).is_removable(&node.timing, now);
         let Review { view, discard, left } =
             self.members.review(gossip, &before.view, |node| before.peer(node).map(is_gone), now);
         for (name, incarnation) in left {
@@ -212,14 +212,14 @@ impl ViewTask {
             let (node, stop) = (self.node.clone(), self.node.lifecycle.stop.child_token());
             let life = node.lifecycle.life.clone();
             life.spawn("release", async move {
-                stop.run_until_cancelled(handoff::release_confirmed(node)).await;
+                stop.run_until_cancelled(handoff_scan::release_confirmed(node)).await;
             });
         }
         self.members.adopted(&topology.view);
         self.node.lifecycle.changed.notify_waiters();
     }
 
-    /// Everything that depends on who owns what: forget, ask again, walk.
+    /// Everything that depends on who owns what: forget, ask again, scan.
     fn owners_changed(&mut self, before: &Arc<Topology>, topology: &Arc<Topology>) {
         let node = &self.node;
         lock(&node.replication.confirmations)
@@ -238,7 +238,7 @@ impl ViewTask {
         coverage::reached_if(Path::ScanInterrupted, || node.replication.scanned.get() != before.epoch);
         self.scan.cancel();
         self.scan = node.lifecycle.stop.child_token();
-        let scan = handoff::scan(node.clone(), before.clone(), topology.clone(), self.members.known());
+        let scan = handoff_scan::scan(node.clone(), before.clone(), topology.clone(), self.members.known());
         let stop = self.scan.clone();
         node.lifecycle.life.spawn("handoff", async move {
             stop.run_until_cancelled(scan).await;

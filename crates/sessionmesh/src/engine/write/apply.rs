@@ -11,7 +11,7 @@ use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::delta::{Applied, Content, Delta, SlotTombstones, WireEnd};
-use sessionmesh_core::replication::merged::{self, Merged, Snapshot};
+use sessionmesh_core::replication::effects::{self, Merged, Snapshot};
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::session::{Invalidated, Record, Status};
 use sessionmesh_core::stamp::Stamp;
@@ -58,9 +58,9 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
         // Not whether the digests differ: with another bound one of the two never holds all.
         newer = node.store.tombstones.sum(slot).0 > shared;
     }
-    // Looked at after all was stored, so that either this or the walk of a change of the view sees it.
+    // Looked at after all was stored, so that either this or the hand-off scan sees it.
     let topology = node.cluster.topology.load();
-    let effects = merged::after_tombstones(topology.is_owner(slot), changed, newer);
+    let effects = effects::after_tombstones(topology.is_owner(slot), changed, newer);
     if effects.forward {
         replication::forward_to_owners(node, slot, Stamp::ZERO, Lane::Usual);
     }
@@ -157,7 +157,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     });
     let role = node.cluster.topology.load().role(delta.id.slot());
     let merged = Merged { delta, before, after, overtaken, changed, newer, reprieved, role };
-    end::run(node, delta.id, from, merged::after_merge(merged));
+    end::run(node, delta.id, from, effects::after_merge(merged));
     let owner = role != Role::Stranger;
     coverage::reached_if(Path::Passing, || !owner);
     Answer { verdict: if owner { CopyState::Kept } else { CopyState::InTransit }, newer }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::{NodeHash, SessionId};
-use sessionmesh_core::replication::merged::{self, Announcement, Effects, Snapshot};
+use sessionmesh_core::replication::effects::{self, Announcement, Effects, Snapshot};
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor};
 use sessionmesh_core::stamp::Stamp;
@@ -75,7 +75,7 @@ pub(crate) async fn end_session(
     });
     let (stamp, before, after, was) = ended?;
     let role = node.cluster.topology.load().role(id.slot());
-    run(node, id, None, merged::after_end(before, after, overtaken.as_deref(), was.as_ref(), successor, role));
+    run(node, id, None, effects::after_end(before, after, overtaken.as_deref(), was.as_ref(), successor, role));
     let copies = replicate(node, id, Made { stamp, from: Stamp::ZERO, at: now }, wait).await;
     let content = if was.is_some() { None } else { overtaken.or_else(|| base.map(|base| base.session.clone())) };
     Ok(EndOutcome { content, before: was.is_some(), copies })
