@@ -104,7 +104,10 @@ impl Mesh {
         match read::live_here(&self.node, id, Access::Note, now) {
             Some(record) => Ok(Some(Session::loaded(self.clone(), id, record, now))),
             // Most reads end above, and need not carry what the others take.
-            None => Box::pin(self.read(id, Access::Note)).await,
+            None => match Box::pin(read::look_further(&self.node, id, Access::Note)).await? {
+                (id, Found::Live(record)) => Ok(Some(self.read_now(id, record))),
+                _ => Ok(None),
+            },
         }
     }
 
@@ -128,7 +131,8 @@ impl Mesh {
     ///
     /// As [`Mesh::load`].
     pub async fn peek(&self, id: SessionId) -> Result<Option<Session>, LoadError> {
-        self.read(id, Access::Peek).await
+        let found = read::load(&self.node, id, Access::Peek).await?;
+        Ok(found.map(|(id, record)| self.held(id, record)))
     }
 
     /// Like [`Mesh::load_with`], but also says what happened to an id that no longer has a session.
@@ -168,14 +172,6 @@ impl Mesh {
     #[must_use]
     pub fn is_flooded(&self) -> bool {
         lock(&self.node.bounds.unknown).is_flooded(self.node.now())
-    }
-
-    async fn read(&self, id: SessionId, access: Access) -> Result<Option<Session>, LoadError> {
-        let found = read::load(&self.node, id, access).await?;
-        Ok(found.map(|(id, record)| match access {
-            Access::Note => self.read_now(id, record),
-            Access::Peek => self.held(id, record),
-        }))
     }
 
     /// A session whose owners know of this very access.

@@ -94,14 +94,22 @@ impl Members {
         }
     }
 
-    /// Notes whose heartbeats were counted up, and forgets what gossip has forgotten, but for what is in the view `before`.
+    /// Notes whose heartbeats were counted up, and forgets what gossip has forgotten, but for members that are `in_view`.
     /// Hands out those that count as members from now on because they are heard, though their ports refuse: they are to be
     /// suspected.
-    pub fn on_gossip(&mut self, gossip: &[MemberInfo], before: &View, now: Moment) -> Vec<NodeHash> {
-        let heard: BTreeSet<NodeHash> = gossip.iter().map(MemberInfo::node).collect();
-        gossip.iter().for_each(|info| self.incarnations.heartbeat(info.node(), info.heartbeat, now));
-        let in_view: BTreeSet<NodeHash> = before.members().iter().map(Member::node).collect();
-        self.incarnations.forget(&heard, |node| in_view.contains(&node));
+    pub fn on_gossip(
+        &mut self,
+        gossip: &[MemberInfo],
+        in_view: impl Fn(NodeHash) -> bool,
+        now: Moment,
+    ) -> Vec<NodeHash> {
+        let mut heard = BTreeSet::new();
+        for info in gossip {
+            let node = info.node();
+            self.incarnations.heartbeat(node, info.heartbeat, now);
+            heard.insert(node);
+        }
+        self.incarnations.forget(&heard, in_view);
         let admitted = self.incarnations.admit_heard(now);
         coverage::reached_if(Path::RefusedButHeard, || !admitted.is_empty());
         admitted

@@ -65,10 +65,19 @@ pub(crate) async fn look(node: &Arc<Node>, id: SessionId, access: Access) -> Res
         return Ok((id, Found::Live(record)));
     }
     // Most reads end above, and need not carry what the others take.
-    Box::pin(follow(node, id, access, |found| match found {
+    Box::pin(look_further(node, id, access)).await
+}
+
+/// [`look`], for whoever has found no [`live_here`].
+pub(crate) async fn look_further(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+) -> Result<(SessionId, Found), LoadError> {
+    follow(node, id, access, |found| match found {
         Found::Moved(successor) => Some(*successor),
         _ => None,
-    }))
+    })
     .await
 }
 
@@ -203,36 +212,39 @@ fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
 /// What this node can say by its own copy; `None` if it must ask.
 fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let now = node.now();
-    if let Some(record) = live_here(node, id, access, now) {
-        return Some(Found::Live(record));
-    }
-    let ended = |held: Option<&Entry>| {
-        let record = held.map(|entry| &entry.record).filter(|record| record.status() != Status::Live)?;
-        Some(Found::ended(record, now))
-    };
-    if !may_answer(node, id, now) {
-        return None;
-    }
-    let found = node.store.read(id, ended)?;
-    node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
-    Some(found)
+    by_own_copy(node, id, now, |entry| match entry.record.status() {
+        Status::Live => live_in(entry, access, now).map(|(record, propagate)| (Found::Live(record), propagate)),
+        Status::Expired | Status::Invalidated { .. } => Some((Found::ended(&entry.record, now), false)),
+    })
 }
 
 /// The session, as it was before this access, if this node can serve its own copy.
 pub(crate) fn live_here(node: &Node, id: SessionId, access: Access, now: Moment) -> Option<Record> {
+    by_own_copy(node, id, now, |entry| live_in(entry, access, now))
+}
+
+/// The session as it was before this access, unless it is past its limit; and whether the access must be propagated.
+fn live_in(entry: &mut Entry, access: Access, now: Moment) -> Option<(Record, bool)> {
+    let is_usable = entry.record.is_usable(now);
+    is_usable.then(|| (entry.record.clone(), access == Access::Note && entry.access(now)))
+}
+
+/// What `look` finds in this node's own copy, if it may answer for it. It also says whether an access must be propagated.
+fn by_own_copy<R>(
+    node: &Node,
+    id: SessionId,
+    now: Moment,
+    look: impl FnOnce(&mut Entry) -> Option<(R, bool)>,
+) -> Option<R> {
     if !may_answer(node, id, now) {
         return None;
     }
-    let look = |entry: &mut Entry| {
-        let is_usable = entry.record.is_usable(now);
-        is_usable.then(|| (entry.record.clone(), access == Access::Note && entry.access(now)))
-    };
-    let (record, propagate) = node.store.visit(id, look)??;
+    let (found, propagate) = node.store.visit(id, look)??;
     if propagate {
         replication::propagate_access(node, id, now);
     }
     node.telemetry.counters.local_reads.fetch_add(1, Ordering::Relaxed);
-    Some(record)
+    Some(found)
 }
 
 /// Whether this node may answer for its own copy of `id`.

@@ -33,7 +33,7 @@ impl ExpiryHolds {
 
     /// The verdict came.
     pub(crate) fn lift(&self, id: SessionId) {
-        if self.count.load(Ordering::Acquire) > 0 && !failpoint::planted(Bug::FencesNeverLifted) {
+        if !self.is_empty() && !failpoint::planted(Bug::FencesNeverLifted) {
             let mut until = lock(&self.until);
             until.remove(&id);
             self.count.store(until.len(), Ordering::Release);
@@ -42,13 +42,12 @@ impl ExpiryHolds {
 
     /// Whether no session is held.
     pub(crate) fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Acquire) == 0
+        self.len() == 0
     }
 
     /// Waits until `id` is not held, at most until `deadline`.
     pub(crate) async fn passed(&self, id: SessionId, deadline: Instant) {
-        while self.count.load(Ordering::Acquire) > 0 && lock(&self.until).contains_key(&id) && Instant::now() < deadline
-        {
+        while !self.is_empty() && lock(&self.until).contains_key(&id) && Instant::now() < deadline {
             coverage::reached(Path::ExpiryHoldWaited);
             sleep(Duration::from_millis(5)).await;
         }
@@ -68,7 +67,7 @@ impl ExpiryHolds {
 
     /// Forgets those whose time is over.
     pub(crate) fn sweep(&self, now: Moment) {
-        if self.count.load(Ordering::Acquire) > 0 && !failpoint::planted(Bug::FencesNeverLifted) {
+        if !self.is_empty() && !failpoint::planted(Bug::FencesNeverLifted) {
             let mut until = lock(&self.until);
             until.retain(|_, at| now < *at);
             self.count.store(until.len(), Ordering::Release);

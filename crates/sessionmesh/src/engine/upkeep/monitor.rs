@@ -120,7 +120,7 @@ fn left_out(node: &Node, peer: &Peer) {
 }
 
 /// Sends a session that is waited for to the members that stand in for an owner.
-pub(crate) fn mark_stand_ins(node: &Node, id: SessionId, targets: &Targets) {
+fn mark_stand_ins(node: &Node, id: SessionId, targets: &Targets) {
     let topology = node.cluster.topology.load();
     let now = node.now();
     for stand_in in targets.stand_ins.iter().filter_map(|stand_in| topology.peer(*stand_in)) {

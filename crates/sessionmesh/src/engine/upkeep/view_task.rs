@@ -114,7 +114,7 @@ impl ViewTask {
     pub(crate) fn review(&mut self, gossip: &[MemberInfo]) {
         let (node, now) = (self.node.clone(), self.node.now());
         let before = node.topology();
-        for suspect in self.members.on_gossip(gossip, &before.view, now) {
+        for suspect in self.members.on_gossip(gossip, |node| before.peer(node).is_some(), now) {
             if let Some(peer) = self.peers.get(&suspect) {
                 monitor::suspect(&node, peer);
             }

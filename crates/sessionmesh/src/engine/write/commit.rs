@@ -83,6 +83,7 @@ pub(super) async fn on_latest<T>(
     until: Instant,
     mut attempt: impl FnMut(SessionId, Option<&Record>) -> Result<Attempt<T>, CommitError>,
 ) -> Result<(SessionId, T), CommitError> {
+    // Nearly always none is held, and a future that has nothing to wait for costs a commit more than the question.
     if !node.replication.expiry_holds.is_empty() {
         node.replication.expiry_holds.passed(id, until).await;
     }
