@@ -6,6 +6,7 @@
 //!
 //! A peer that makes no progress is *suspected*: commits leave it out once the last lease granted to it has run out.
 
+use super::stall::Tick;
 use super::timing::Timing;
 use crate::coverage::{self, Path};
 use crate::failpoint::{self, Bug};
@@ -28,7 +29,7 @@ use crate::placement::view::ViewHash;
 /// | silent | it was asked, or its link broke, [`Timing::suspect_ms`] ago |
 /// | gone: removed once gossip has lost it, too | [`Timing::gone_ms`] ago |
 /// | cut off: nobody waits for its lease | ten times [`Timing::suspect_ms`] ago |
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PeerLiveness {
     /// When the outbox last made progress: something was answered, or it got its first mark.
     progress: Moment,
@@ -173,10 +174,16 @@ impl PeerLiveness {
         false
     }
 
-    /// What the rules look at. `could_hear`: this node ran of late, and had what it takes to hear the peer. `timing` is this
-    /// node's, `theirs` the peer's.
+    /// What the rules look at. `tick`: how a tick of this node would come now. What that would say of a stall holds before it
+    /// comes, for whatever runs first when a node wakes. `could_hear`: this node had what it takes to hear the peer. `timing`
+    /// is this node's, `theirs` the peer's.
     #[must_use]
-    pub fn status(&self, could_hear: bool, timing: &Timing, theirs: &Timing, now: Moment) -> PeerStatus {
+    pub fn status(&self, tick: Tick, could_hear: bool, timing: &Timing, theirs: &Timing, now: Moment) -> PeerStatus {
+        if tick != Tick::InTime {
+            let mut seen = self.clone();
+            seen.ticked(tick, timing, now);
+            return seen.status(Tick::InTime, false, timing, theirs, now);
+        }
         let long_silent = self.is_cut_off(timing, now);
         PeerStatus {
             left_out: self.is_left_out(now),
@@ -197,9 +204,18 @@ impl PeerLiveness {
         self.missed.get_or_insert(now);
     }
 
+    /// A tick of this node comes.
+    pub fn ticked(&mut self, tick: Tick, timing: &Timing, now: Moment) {
+        match tick {
+            Tick::InTime => {}
+            Tick::Late(gap_ms) => self.overslept(gap_ms, timing, now),
+            Tick::Stalled(gap_ms) => self.stalled(gap_ms, timing, now),
+        }
+    }
+
     /// This node was late for `gap_ms`: it could not hear meanwhile, so most of that is not the silence of the peer. Some
     /// is, for a node that is late all the time must notice silence, too, if later.
-    pub fn overslept(&mut self, gap_ms: u64, timing: &Timing, now: Moment) {
+    fn overslept(&mut self, gap_ms: u64, timing: &Timing, now: Moment) {
         let unheard = gap_ms.saturating_sub(timing.late_ms());
         let later = |since: Moment| since.plus_ms(unheard).min(now).max(since);
         self.missed = self.missed.map(later);
@@ -209,7 +225,7 @@ impl PeerLiveness {
     /// This node was stalled for `gap_ms`: it cannot tell who was silent meanwhile, and its links may have to be opened
     /// again before it hears anybody. So the counting starts anew, and later. Once, not at each of several stalls, unless
     /// they are so long that links break.
-    pub fn stalled(&mut self, gap_ms: u64, timing: &Timing, now: Moment) {
+    fn stalled(&mut self, gap_ms: u64, timing: &Timing, now: Moment) {
         if self.is_doubted() && gap_ms < timing.gone_ms() {
             self.overslept(gap_ms, timing, now);
         } else {

@@ -96,11 +96,11 @@ impl Stall {
         self.asleep_ms(now) < timing.late_ms()
     }
 
-    /// Whether the last gap is not over: what had waited may still be read, or some peer has not said since that it counts
-    /// this node.
+    /// Whether a gap is not over: it lasts at `now`, or what had waited may still be read, or some peer has not said since
+    /// that it counts this node.
     #[must_use]
-    pub const fn is_recovering(&self) -> bool {
-        self.recovering
+    pub fn is_recovering(&self, timing: &Timing, now: Moment) -> bool {
+        self.recovering || !self.is_awake(timing, now)
     }
 
     /// When what is read at `now` may have come: to a node that did not run it may have come when that began.
@@ -167,11 +167,18 @@ mod tests {
     #[test]
     fn after_a_gap_what_is_read_may_have_come_when_it_began_until_all_that_waited_is_read() {
         let stall = ticked(&[25, 50, 1_000], true);
-        assert!(stall.is_recovering());
+        assert!(stall.is_recovering(&TIMING, at(1_010)));
         assert_eq!(stall.arrived_at(&TIMING, at(1_010)), at(50));
         let stall = stall.ticked(at(1_340));
         assert_eq!(stall.arrived_at(&TIMING, at(1_349)), at(50));
         assert_eq!(stall.arrived_at(&TIMING, at(1_350)), at(1_350));
+    }
+
+    #[test]
+    fn a_node_recovers_from_the_moment_it_wakes_not_from_its_next_tick() {
+        let stall = ticked(&[25, 50, 1_000, 1_100, 1_200, 1_300, 1_400], true);
+        assert!(!stall.is_recovering(&TIMING, at(1_549)));
+        assert!(stall.is_recovering(&TIMING, at(1_550)));
     }
 
     #[test]
@@ -184,17 +191,17 @@ mod tests {
     #[test]
     fn it_recovers_until_every_peer_has_confirmed_and_what_waited_is_read() {
         let woken = ticked(&[25, 50, 1_000, 1_100, 1_200, 1_300], true);
-        assert!(woken.is_recovering(), "what waited may still be read");
+        assert!(woken.is_recovering(&TIMING, at(1_310)), "what waited may still be read");
         let unconfirmed = ticked(&[25, 50, 1_000, 1_100, 1_200, 1_300, 1_400], false);
-        assert!(unconfirmed.is_recovering());
-        assert!(!unconfirmed.noticed(&TIMING, at(1_425), || true).is_recovering());
+        assert!(unconfirmed.is_recovering(&TIMING, at(1_410)));
+        assert!(!unconfirmed.noticed(&TIMING, at(1_425), || true).ticked(at(1_425)).is_recovering(&TIMING, at(1_430)));
     }
 
     #[test]
     fn the_first_beat_is_late_but_ends_no_gap() {
         let stall = ticked(&[400], true);
-        assert!(stall.is_recovering(), "nobody has said yet that it counts this node");
+        assert!(stall.is_recovering(&TIMING, at(410)), "nobody has said yet that it counts this node");
         assert_eq!(stall.arrived_at(&TIMING, at(410)), at(410));
-        assert!(!stall.noticed(&TIMING, at(425), || true).is_recovering());
+        assert!(!stall.noticed(&TIMING, at(425), || true).ticked(at(425)).is_recovering(&TIMING, at(430)));
     }
 }

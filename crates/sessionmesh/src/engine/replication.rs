@@ -132,7 +132,7 @@ fn mark_for_all(node: &Node, item: Item, from: Stamp, lane: Lane, stand_ins: boo
 pub(crate) fn targets(node: &Node, slot: Slot) -> Targets {
     let topology = node.cluster.topology.load();
     let now = node.now();
-    let recovering = node.cluster.stall.load().is_recovering();
+    let recovering = node.cluster.stall.load().is_recovering(&node.timing, now);
     rule::targets(&topology, slot, recovering, node.statuses(&topology, now), &node.timing, now)
 }
 

@@ -8,11 +8,11 @@ fn at(ms: u64) -> Moment {
 }
 
 fn leases(peer: &PeerLiveness, view: ViewHash, now: Moment) -> Option<Moment> {
-    peer.status(true, &TIMING, &TIMING, now).leases(view, now)
+    peer.status(Tick::InTime, true, &TIMING, &TIMING, now).leases(view, now)
 }
 
 fn goes_by(peer: &PeerLiveness, view: ViewHash, now: Moment) -> bool {
-    let status = peer.status(true, &TIMING, &TIMING, now);
+    let status = peer.status(Tick::InTime, true, &TIMING, &TIMING, now);
     status.view == Some(view) && status.view_outlasts_leases
 }
 
@@ -107,7 +107,7 @@ fn after_a_stall_a_peer_counts_as_one_of_the_view_only_when_it_says_so_again() {
     let mut peer = PeerLiveness::new(at(0));
     peer.ponged(&pong(0, true), &TIMING, at(1));
     assert_eq!((peer.view, peer.is_doubted()), (Some(VIEW), false));
-    peer.stalled(1_999, &TIMING, at(2_000));
+    peer.ticked(Tick::Stalled(1_999), &TIMING, at(2_000));
     peer.ponged(&pong(100, true), &TIMING, at(2_001));
     assert_eq!((peer.view, peer.is_doubted()), (None, true), "the answer had waited during the stall");
     let other = PongSeen { view: ViewHash(8), ..pong(2_002, true) };
@@ -127,7 +127,7 @@ fn a_peer_goes_by_a_view_once_the_leases_that_it_granted_under_another_one_have_
     assert!(!goes_by(&peer, VIEW, at(1_300)));
     assert!(goes_by(&peer, VIEW, at(1_301)));
     assert!(!goes_by(&peer, ViewHash(8), at(1_301)));
-    peer.stalled(400, &TIMING, at(2_000));
+    peer.ticked(Tick::Stalled(400), &TIMING, at(2_000));
     assert!(!goes_by(&peer, VIEW, at(2_400)), "it may have gone by another one meanwhile");
     peer.ponged(&under(VIEW, 2_400), &TIMING, at(2_401));
     assert!(!goes_by(&peer, VIEW, at(2_700)));
@@ -144,7 +144,7 @@ fn a_peer_is_silent_only_if_this_node_was_awake_to_hear_it() {
     assert!(peer.is_silent(&TIMING, at(5_350)));
     assert!(!peer.is_removable(&TIMING, at(5_699)));
     assert!(peer.is_removable(&TIMING, at(5_700)));
-    peer.stalled(3_000, &TIMING, at(9_000));
+    peer.ticked(Tick::Stalled(3_000), &TIMING, at(9_000));
     assert!(!peer.is_silent(&TIMING, at(10_049)));
     assert!(peer.is_silent(&TIMING, at(10_050)));
     assert!(!peer.is_cut_off(&TIMING, at(10_050)));
@@ -159,11 +159,11 @@ fn of_each_gap_of_a_late_node_a_part_counts_as_silence() {
     peer.progressed(at(1_000));
     // Each beat comes 250 ms after the one before: 150 ms of it count.
     for beat in 1..=2 {
-        peer.overslept(250, &TIMING, at(1_000 + beat * 250));
+        peer.ticked(Tick::Late(250), &TIMING, at(1_000 + beat * 250));
     }
     assert!(!peer.is_silent(&TIMING, at(1_500)), "300 ms");
     assert!(!peer.is_overdue(false, &TIMING, at(1_500)));
-    peer.overslept(250, &TIMING, at(1_750));
+    peer.ticked(Tick::Late(250), &TIMING, at(1_750));
     assert!(peer.is_silent(&TIMING, at(1_750)), "450 ms");
     assert!(peer.is_overdue(false, &TIMING, at(1_750)));
     // A sign of life counts from when it is read, however late.
@@ -178,28 +178,28 @@ fn stall_upon_stall_a_silent_peer_is_noticed_at_last() {
     peer.ponged(&pong(0, true), &TIMING, at(1));
     let gone = (1..100).find(|beat| {
         let now = at(beat * 400);
-        peer.stalled(400, &TIMING, now);
+        peer.ticked(Tick::Stalled(400), &TIMING, now);
         peer.is_removable(&TIMING, now)
     });
     // 700 ms of grace after the first stall, and 700 ms of silence, of which each beat after that counts 150.
     assert_eq!(gone, Some(8));
-    peer.stalled(700, &TIMING, at(4_000));
+    peer.ticked(Tick::Stalled(700), &TIMING, at(4_000));
     assert!(!peer.is_silent(&TIMING, at(5_049)), "its links may be gone");
 }
 
 #[test]
 fn what_a_peer_gave_stays_given_until_it_says_otherwise() {
     let mut peer = PeerLiveness::new(at(0));
-    assert!(!peer.status(true, &TIMING, &TIMING, at(0)).gave_all(VIEW));
+    assert!(!peer.status(Tick::InTime, true, &TIMING, &TIMING, at(0)).gave_all(VIEW));
     // Read so late that the lease has run out.
     peer.ponged(&pong(0, true), &TIMING, at(500));
     assert_eq!(leases(&peer, VIEW, at(500)), None);
     assert!(
-        peer.status(true, &TIMING, &TIMING, at(0)).gave_all(VIEW)
-            && !peer.status(true, &TIMING, &TIMING, at(0)).gave_all(ViewHash(8))
+        peer.status(Tick::InTime, true, &TIMING, &TIMING, at(0)).gave_all(VIEW)
+            && !peer.status(Tick::InTime, true, &TIMING, &TIMING, at(0)).gave_all(ViewHash(8))
     );
     peer.ponged(&pong(500, false), &TIMING, at(510));
-    assert!(!peer.status(true, &TIMING, &TIMING, at(0)).gave_all(VIEW));
+    assert!(!peer.status(Tick::InTime, true, &TIMING, &TIMING, at(0)).gave_all(VIEW));
 }
 
 #[test]
@@ -213,4 +213,20 @@ fn a_ready_member_that_is_silent_without_a_link_is_unreachable_until_it_is_suspe
     assert!(!peer.is_unreachable(false, true, &TIMING, at(100)), "not yet");
     peer.suspect(&TIMING, at(400));
     assert!(!unreachable(&peer, false, true), "it is suspected already");
+}
+
+#[test]
+fn who_wakes_from_a_stall_doubts_its_peers_before_a_tick_says_so() {
+    let mut peer = PeerLiveness::new(at(0));
+    peer.ponged(&pong(0, true), &TIMING, at(1));
+    peer.pinged(at(10));
+    let seen = |tick| peer.status(tick, true, &TIMING, &TIMING, at(9_000));
+    let woken = seen(Tick::Stalled(8_000));
+    assert!(woken.doubted && woken.view.is_none(), "the peer may have removed this node: {woken:?}");
+    assert!(!woken.silent && !woken.long_silent && !woken.cut_off, "the silence may be this node's own: {woken:?}");
+    let awake = seen(Tick::InTime);
+    assert!(!awake.doubted && awake.view == Some(VIEW) && awake.cut_off, "{awake:?}");
+    let mut ticked = peer.clone();
+    ticked.ticked(Tick::Stalled(8_000), &TIMING, at(9_000));
+    assert_eq!(ticked.status(Tick::InTime, false, &TIMING, &TIMING, at(9_000)), woken, "the tick says the same");
 }

@@ -105,9 +105,10 @@ impl Node {
 
     /// What the rules look at of this peer.
     pub(crate) fn status_of(&self, peer: &Peer, now: Moment) -> PeerStatus {
-        // Who did not run, or has no file descriptor for links, cannot know who is silent.
-        let could_hear = self.is_awake(now) && !self.bounds.spare.is_wanting(now);
-        lock(&peer.liveness).status(could_hear, &self.timing, &peer.timing, now)
+        let tick = self.cluster.stall.load().tick(&self.timing, now);
+        // Who has no file descriptor for links cannot know who is silent.
+        let could_hear = !self.bounds.spare.is_wanting(now);
+        lock(&peer.liveness).status(tick, could_hear, &self.timing, &peer.timing, now)
     }
 
     /// The same of each member, and of former ones.

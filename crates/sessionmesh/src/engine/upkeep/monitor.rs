@@ -72,17 +72,8 @@ fn owes_a_sign(node: &Node, topology: &Topology, peer: &Peer, tick: Tick, now: M
     let clear = lock(&peer.outbox).is_clear();
     let (connected, ready) = (peer.is_connected(), topology.is_ready(&peer.member.name));
     let mut liveness = lock(&peer.liveness);
-    let unreachable = match tick {
-        Tick::InTime => liveness.is_unreachable(connected, ready, &node.timing, now),
-        Tick::Late(gap_ms) => {
-            liveness.overslept(gap_ms, &node.timing, now);
-            false
-        }
-        Tick::Stalled(gap_ms) => {
-            liveness.stalled(gap_ms, &node.timing, now);
-            false
-        }
-    };
+    liveness.ticked(tick, &node.timing, now);
+    let unreachable = tick == Tick::InTime && liveness.is_unreachable(connected, ready, &node.timing, now);
     unreachable || liveness.is_overdue(clear, &node.timing, now)
 }
 
