@@ -11,15 +11,18 @@ use crate::engine::state::node::Node;
 use crate::engine::state::topology::Topology;
 use crate::lock::lock;
 
-/// Whether nobody knew `id` a moment ago; or, in a flood of such ids, whether this node owns its slot, has missed nothing,
-/// and does not know it.
+/// In a flood of unknown ids: whether nobody knew `id` a moment ago, or this node owns its slot, has missed nothing, and does
+/// not know it. Otherwise it is asked for: what was not known a moment ago may have come since, from beyond a partition.
 pub(super) fn is_unknown_here(node: &Node, id: SessionId) -> bool {
     let (topology, now) = (node.cluster.topology.load(), node.now());
-    let (remembered, flooded) = {
+    let remembered = {
         let mut unknown = lock(&node.bounds.unknown);
-        (unknown.remembers(id, topology.epoch, now), unknown.is_flooded(now))
+        if !unknown.is_flooded(now) {
+            return false;
+        }
+        unknown.remembers(id, topology.epoch, now)
     };
-    if node.lifecycle.stop.is_cancelled() || !(remembered || flooded) || node.store.read(id, |held| held.is_some()) {
+    if node.lifecycle.stop.is_cancelled() || node.store.read(id, |held| held.is_some()) {
         return false;
     }
     let is_owner = || topology.is_owner(id.slot()) && node.is_current(&topology, now);

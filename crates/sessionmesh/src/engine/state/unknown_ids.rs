@@ -6,11 +6,11 @@ use std::collections::{HashMap, VecDeque};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 
-/// How long an id is remembered as unknown, in milliseconds.
+/// For how long an id counts as unknown while a flood lasts, in milliseconds.
 const REMEMBERED_MS: u64 = 1_000;
 /// Ids that are remembered; the oldest go first.
 const IDS_MAX: usize = 4_096;
-/// UnknownIds ids that all owners are asked for: so many a second, and so many at once after a pause. Beyond that one owner that
+/// Unknown ids that all owners are asked for: so many a second, and so many at once after a pause. Beyond that one owner that
 /// has missed nothing suffices.
 const ASKED_PER_SECOND: i64 = 500;
 const ASKED_AT_ONCE: i64 = 1_000;
