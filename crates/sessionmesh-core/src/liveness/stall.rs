@@ -7,9 +7,9 @@ use crate::moment::Moment;
 
 /// The ticks of this node, and the last gap between them.
 ///
-/// A node ticks every [`Timing::tick_ms`]. When a tick comes [`Timing::late_ms`] after the one before, or later, the node was
-/// stalled in between, and it *recovers* until nothing depends on that gap any more: what had waited in its sockets has been
-/// read, and every peer has said that it still counts this node.
+/// A node ticks every [`Timing::tick_ms`]. When a tick comes [`Timing::late_ms`] after the one before, or later, the node
+/// *recovers* until nothing depends on that gap any more: what had waited in its sockets has been read, and every peer has
+/// said that it still counts this node. After [`Timing::stall_ms`] it was *stalled*: it doubts that its peers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {
     last_tick: Moment,
@@ -136,7 +136,7 @@ mod tests {
         Moment::START.plus_ms(ms)
     }
 
-    /// A node that has beaten at each of these times, with every peer's confirmation or without.
+    /// A node that has ticked at each of these times, with every peer's confirmation or without.
     fn ticked(times: &[u64], confirmed: bool) -> Stall {
         times.iter().fold(Stall::default(), |stall, ms| stall.noticed(&TIMING, at(*ms), || confirmed).ticked(at(*ms)))
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn who_beats_in_time_is_awake_and_reads_what_has_just_come() {
+    fn who_ticks_in_time_is_awake_and_reads_what_has_just_come() {
         let stall = ticked(&[25, 50, 75], true);
         assert!(stall.is_awake(&TIMING, at(224)) && !stall.is_awake(&TIMING, at(225)));
         assert_eq!(stall.arrived_at(&TIMING, at(80)), at(80));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_beat_is_late_but_ends_no_gap() {
+    fn the_first_tick_is_late_but_ends_no_gap() {
         let stall = ticked(&[400], true);
         assert!(stall.is_recovering(&TIMING, at(410)), "nobody has said yet that it counts this node");
         assert_eq!(stall.arrived_at(&TIMING, at(410)), at(410));
