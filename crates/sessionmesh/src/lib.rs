@@ -57,6 +57,7 @@ pub mod network;
 mod read_consistency;
 pub mod record_store;
 mod seal;
+mod security;
 mod session;
 mod start;
 mod stats;

@@ -1,0 +1,146 @@
+//! Connections between nodes, before a byte of the protocol is decoded: in clear, or proven and encrypted.
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::sync::CancellationToken;
+
+use super::Refusal;
+use super::key_ring::KeyRing;
+use super::opening::Opening;
+use super::tls::TlsConfigs;
+use crate::network::ByteStream;
+
+/// What the other side of a connection may send before it has proved that it belongs to the cluster, in bytes. An honest
+/// node sends about 700.
+const UNPROVEN_BYTES_MAX: usize = 4_096;
+/// Nobody looks at the name: what counts is the key.
+const NAME: &str = "sessionmesh";
+
+/// How connections are protected.
+#[derive(Debug)]
+pub(crate) struct Links {
+    /// None: not at all.
+    tls: Option<ArcSwap<TlsConfigs>>,
+    /// Whether connections in clear are taken beside those by TLS, and dialled where TLS is not understood.
+    plain_too: bool,
+}
+
+/// A connection on which the protocol may be spoken.
+pub(crate) struct Secured {
+    pub(crate) stream: Box<dyn ByteStream>,
+    /// It must end when this does: what it was proved with counts no more.
+    pub(crate) retired: CancellationToken,
+}
+
+impl Links {
+    /// In clear. For loopback and networks in which every machine is trusted.
+    pub(crate) const fn in_clear() -> Self {
+        Self { tls: None, plain_too: true }
+    }
+
+    /// With these keys. `plain_too`: beside nodes that have none.
+    pub(crate) fn with_keys(ring: &KeyRing, plain_too: bool) -> Self {
+        Self { tls: Some(ArcSwap::from_pointee(TlsConfigs::of_keys(ring))), plain_too }
+    }
+
+    /// Uses these keys for all connections from now on. Those that rely on keys that are not among them end by their tokens.
+    pub(crate) fn replace_keys(&self, ring: &KeyRing) {
+        if let Some(tls) = &self.tls {
+            tls.store(Arc::new(TlsConfigs::of_keys(ring)));
+        }
+    }
+
+    /// Whether a connection is to be dialled anew, in clear, if the other side does not take TLS.
+    pub(crate) const fn dials_plain_too(&self) -> bool {
+        self.tls.is_some() && self.plain_too
+    }
+
+    /// On a connection that this node has opened: proves to the other side that this node belongs to the cluster, and has it
+    /// prove the same.
+    ///
+    /// # Errors
+    ///
+    /// The other side does not belong to the cluster (a [`Refusal`] inside), or the connection broke.
+    pub(crate) async fn dial(&self, stream: Box<dyn ByteStream>, in_clear: bool) -> io::Result<Secured> {
+        let Some(tls) = self.tls.as_ref().filter(|_| !in_clear) else {
+            return Ok(unprotected(stream));
+        };
+        let tls = tls.load_full();
+        let opening = Opening::new(stream, UNPROVEN_BYTES_MAX);
+        let name = ServerName::try_from(NAME).expect("it is a name");
+        let mut stream = TlsConnector::from(tls.client.clone()).connect(name, opening).await.map_err(refused)?;
+        let (opening, session) = stream.get_mut();
+        opening.is_proven();
+        let retired = tls.retired(session.peer_certificates()).unwrap_or_default();
+        Ok(Secured { stream: Box::new(stream), retired })
+    }
+
+    /// The same on a connection that this node has accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Links::dial`].
+    pub(crate) async fn accept(&self, stream: Box<dyn ByteStream>) -> io::Result<Secured> {
+        let Some(tls) = &self.tls else {
+            return Ok(unprotected(stream));
+        };
+        let tls = tls.load_full();
+        let mut opening = Opening::new(stream, UNPROVEN_BYTES_MAX);
+        if !opening.is_tls().await? {
+            if !self.plain_too {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted));
+            }
+            opening.is_proven();
+            return Ok(unprotected(Box::new(opening)));
+        }
+        let mut stream = TlsAcceptor::from(tls.server.clone()).accept(opening).await.map_err(refused)?;
+        // The dialler waits for nothing of TLS that would come with the first answer.
+        stream.flush().await?;
+        let (opening, session) = stream.get_mut();
+        opening.is_proven();
+        let retired = tls.retired(session.peer_certificates()).unwrap_or_default();
+        Ok(Secured { stream: Box::new(stream), retired })
+    }
+}
+
+fn unprotected(stream: Box<dyn ByteStream>) -> Secured {
+    Secured { stream, retired: CancellationToken::new() }
+}
+
+/// Says what a failed handshake means, with the reason of TLS behind it.
+fn refused(error: io::Error) -> io::Error {
+    use rustls::{AlertDescription, Error};
+    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return error;
+    };
+    let refusal = match reason {
+        // The listener found no key of its own among those of the dialler, or says so.
+        Error::General(_) | Error::AlertReceived(AlertDescription::AccessDenied) => Refusal::NoSharedSecret,
+        Error::InvalidMessage(_) => Refusal::NotEncrypted,
+        _ => Refusal::NotProven,
+    };
+    io::Error::new(io::ErrorKind::InvalidData, Refused { refusal, reason: reason.to_string() })
+}
+
+/// A handshake that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{refusal} (TLS: {reason})")]
+struct Refused {
+    #[source]
+    refusal: Refusal,
+    reason: String,
+}
+
+/// Why the security refused a connection, if it did.
+pub(crate) fn refusal(error: &io::Error) -> Option<Refusal> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<Refusal>().or_else(|| inner.downcast_ref::<Refused>().map(|refused| &refused.refusal)).copied()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::timeout;
+
+use super::*;
+use crate::security::secret::Secret;
+
+fn ring(secrets: &[&Secret]) -> KeyRing {
+    let secrets: Vec<Secret> = secrets.iter().copied().cloned().collect();
+    KeyRing::new(&secrets, "shop").unwrap()
+}
+
+fn links(secrets: &[&Secret]) -> Links {
+    Links::with_keys(&ring(secrets), false)
+}
+
+fn pair() -> (Box<DuplexStream>, Box<DuplexStream>) {
+    let (one, other) = duplex(64 << 10);
+    (Box::new(one), Box::new(other))
+}
+
+async fn meet(dialler: &Links, listener: &Links) -> (io::Result<Secured>, io::Result<Secured>) {
+    let (one, other) = pair();
+    let both = async { tokio::join!(dialler.dial(one, false), listener.accept(other)) };
+    timeout(Duration::from_secs(10), both).await.expect("a handshake ends")
+}
+
+/// Whether each side hears the other.
+async fn talks(dialled: &mut Secured, accepted: &mut Secured) -> bool {
+    let mut heard = [0; 4];
+    dialled.stream.write_all(b"ping").await.unwrap();
+    dialled.stream.flush().await.unwrap();
+    accepted.stream.read_exact(&mut heard).await.unwrap();
+    accepted.stream.write_all(&heard).await.unwrap();
+    accepted.stream.flush().await.unwrap();
+    dialled.stream.read_exact(&mut heard).await.unwrap();
+    heard == *b"ping"
+}
+
+#[tokio::test]
+async fn nodes_with_any_secret_in_common_understand_each_other_at_every_step_of_a_rotation() {
+    let [old, new] = [Secret::generate(), Secret::generate()];
+    let steps = [vec![&old], vec![&old, &new], vec![&new, &old], vec![&new]];
+    for one in &steps {
+        for other in &steps {
+            let share = one.iter().any(|secret| other.contains(secret));
+            let (dialled, accepted) = meet(&links(one), &links(other)).await;
+            if share {
+                let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());
+                assert!(talks(&mut dialled, &mut accepted).await);
+            } else {
+                for refused in [dialled.err().unwrap(), accepted.err().unwrap()] {
+                    assert_eq!(refusal(&refused), Some(Refusal::NoSharedSecret), "{refused}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_taken_out_secret_proved_ends_and_nothing_new_is_proved_with_it() {
+    let [old, new] = [Secret::generate(), Secret::generate()];
+    let both = ring(&[&new, &old]);
+    let listener = Links::with_keys(&both, false);
+    let (dialled, accepted) = meet(&links(&[&old]), &listener).await;
+    let (_dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+    let (_, stays) = meet(&links(&[&new]), &listener).await;
+    assert!(!accepted.retired.is_cancelled());
+    listener.replace_keys(&both.followed_by(&ring(&[&new])));
+    assert!(accepted.retired.is_cancelled() && !stays.unwrap().retired.is_cancelled());
+    let (_, refused) = meet(&links(&[&old]), &listener).await;
+    assert_eq!(refusal(&refused.err().unwrap()), Some(Refusal::NoSharedSecret));
+}
+
+#[tokio::test]
+async fn a_name_of_a_secret_that_was_overheard_opens_nothing() {
+    let [secret, others] = [Secret::generate(), Secret::generate()];
+    // Somebody who knows the public names, but not the secret.
+    let forged = |name_of: &Secret| {
+        let mut configs = TlsConfigs::of_keys(&ring(&[&others]));
+        let named = TlsConfigs::of_keys(&ring(&[name_of]));
+        let mut client = (*configs.client).clone();
+        client.alpn_protocols.clone_from(&named.client.alpn_protocols);
+        configs.client = Arc::new(client);
+        Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false }
+    };
+    let (dialled, accepted) = meet(&forged(&secret), &links(&[&secret])).await;
+    assert_eq!(refusal(&dialled.err().unwrap()), Some(Refusal::NotProven));
+    assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::NotProven));
+}
+
+#[tokio::test]
+async fn a_dialler_that_takes_every_key_of_the_listener_has_still_to_prove_its_own() {
+    let [secret, others] = [Secret::generate(), Secret::generate()];
+    let (true_configs, other_configs) = (TlsConfigs::of_keys(&ring(&[&secret])), TlsConfigs::of_keys(&ring(&[&others])));
+    let hint = rustls::DistinguishedName::in_sequence(&ring(&[&others]).keys()[0].id.0);
+    for presents in [false, true] {
+        let mut client = (*true_configs.client).clone();
+        let resolver = other_configs.client.client_auth_cert_resolver.clone();
+        client.client_auth_cert_resolver = if presents { Arc::new(Always(resolver, hint.clone())) } else { Arc::new(Nothing) };
+        let mut configs = true_configs.clone();
+        configs.client = Arc::new(client);
+        let dialler = Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false };
+        let (_, accepted) = meet(&dialler, &links(&[&secret])).await;
+        assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::NotProven), "presents another key: {presents}");
+    }
+}
+
+/// A dialler without a key of its own.
+#[derive(Debug)]
+struct Nothing;
+
+impl rustls::client::ResolvesClientCert for Nothing {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+/// A dialler that presents its key whatever it is asked for.
+#[derive(Debug)]
+struct Always(Arc<dyn rustls::client::ResolvesClientCert>, rustls::DistinguishedName);
+
+impl rustls::client::ResolvesClientCert for Always {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.0.resolve(&[self.1.as_ref()], schemes)
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn plaintext_is_told_from_tls_and_taken_only_where_that_is_allowed() {
+    let secret = Secret::generate();
+    let hello = [&120u32.to_le_bytes()[..], &[0; 121]].concat();
+    for plain_too in [false, true] {
+        let listener = Links::with_keys(&ring(&[&secret]), plain_too);
+        let (mut one, other) = pair();
+        one.write_all(&hello).await.unwrap();
+        match listener.accept(other).await {
+            Ok(mut accepted) => {
+                let mut read = vec![0; hello.len()];
+                accepted.stream.read_exact(&mut read).await.unwrap();
+                assert!(plain_too && read == hello, "what was looked at is read again");
+            }
+            Err(error) => assert!(!plain_too && refusal(&error) == Some(Refusal::NotEncrypted), "{error}"),
+        }
+        let (dialled, accepted) = meet(&links(&[&secret]), &listener).await;
+        assert!(talks(&mut dialled.unwrap(), &mut accepted.unwrap()).await);
+    }
+    // The reverse: TLS meets a node that knows only plaintext.
+    let (one, mut other) = pair();
+    let dial = tokio::spawn(async move { links(&[&secret]).dial(one, false).await });
+    let mut first = [0; 5];
+    other.read_exact(&mut first).await.unwrap();
+    let length = u32::from_le_bytes(first[..4].try_into().unwrap());
+    assert!(length > 4_096, "no first message in clear has {length} bytes");
+    drop(other);
+    assert!(dial.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_handshake_without_an_end_is_cut() {
+    let listener = links(&[&Secret::generate()]);
+    let (mut one, other) = pair();
+    // A record that promises 16 KiB of a first message of that size.
+    let promise = [0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
+    let sending = async {
+        one.write_all(&promise).await?;
+        one.write_all(&[7; 32 << 10]).await
+    };
+    let (_, accepted) = tokio::join!(sending, listener.accept(other));
+    let error = accepted.err().unwrap();
+    assert_eq!(refusal(&error), Some(Refusal::TooLong), "{error}");
+}
+
+#[tokio::test]
+async fn after_the_handshake_any_amount_passes() {
+    let secret = Secret::generate();
+    let (dialled, accepted) = meet(&links(&[&secret]), &links(&[&secret])).await;
+    let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());
+    let sent: Vec<u8> = (0..300_000u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let expected = sent.clone();
+    let sending = tokio::spawn(async move {
+        dialled.stream.write_all(&sent).await.unwrap();
+        dialled.stream.flush().await.unwrap();
+        dialled
+    });
+    let mut read = vec![0; expected.len()];
+    accepted.stream.read_exact(&mut read).await.unwrap();
+    assert!(read == expected);
+    drop(sending.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_link_outlives_its_keys() {
+    let secret = Secret::generate();
+    let short_lived = |records| {
+        let configs = crate::security::tls::tests::with_short_lived_keys(&ring(&[&secret]), records);
+        Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false }
+    };
+    let (dialled, accepted) = meet(&short_lived(10), &short_lived(10)).await;
+    let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());
+    for _ in 0..1_000 {
+        assert!(talks(&mut dialled, &mut accepted).await);
+    }
+}

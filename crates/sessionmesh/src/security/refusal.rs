@@ -1,0 +1,77 @@
+//! Why traffic was refused before anything of it was decoded.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use crate::engine::state::log_throttle::LogThrottle;
+use crate::lock::lock;
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])* $reason:ident $field:ident $text:literal),* $(,)?) => {
+        /// Why a connection or datagram was refused. None of its bytes was decoded, and nothing was changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        pub(crate) enum Refusal {
+            $($(#[doc = $doc])* #[error($text)] $reason),*
+        }
+
+        /// How often connections and datagrams were refused, by reason.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Refusals {
+            $($(#[doc = $doc])* pub $field: u64),*
+        }
+
+        /// Counts refusals, and says when the log is to have one.
+        #[derive(Debug, Default)]
+        pub(crate) struct RefusalLog {
+            $($field: Counted),*
+        }
+
+        impl RefusalLog {
+            fn of(&self, refusal: Refusal) -> &Counted {
+                match refusal { $(Refusal::$reason => &self.$field),* }
+            }
+
+            /// All that was counted.
+            pub(crate) fn counts(&self) -> Refusals {
+                Refusals { $($field: self.$field.count.load(Ordering::Relaxed)),* }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// A connection that is not encrypted, although this node has a secret or certificates.
+    NotEncrypted not_encrypted "it is not encrypted: is it a node without the cluster secret?",
+    /// A connection of a node that has none of this node's secrets.
+    NoSharedSecret no_shared_secret "it has none of the secrets of this node: do both have the same `secret` and `cluster`?",
+    /// A handshake that is malformed, or does not prove what it must.
+    NotProven not_proven "it did not prove that it belongs to the cluster",
+    /// A handshake with more bytes than any that is honest.
+    TooLong too_long "its handshake is longer than any that is honest",
+    /// A handshake that was not complete in time.
+    TooSlow too_slow "its handshake was not complete in time",
+    /// A datagram that is not sealed, although this node has a secret.
+    PlainDatagram plain_datagram "a datagram that is not encrypted: is it a node without the cluster secret?",
+    /// A datagram that is sealed with a secret that this node does not have.
+    UnknownSecret unknown_secret "a datagram under a secret that this node does not have: do both have the same `secret` and `cluster`?",
+    /// A datagram that was changed, or forged.
+    Forged forged "a datagram that was changed on its way, or forged",
+    /// A datagram that had arrived before, or was meant for another node or another life of this one.
+    Replayed replayed "a datagram that had arrived before, or was meant for another life of a node",
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    count: AtomicU64,
+    said: Mutex<LogThrottle>,
+}
+
+impl RefusalLog {
+    /// Counts it. How many of this kind were not said before, if it is to be said now.
+    pub(crate) fn note(&self, refusal: Refusal) -> Option<u64> {
+        let counted = self.of(refusal);
+        counted.count.fetch_add(1, Ordering::Relaxed);
+        lock(&counted.said).admit()
+    }
+}
