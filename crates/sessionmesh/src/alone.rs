@@ -45,6 +45,8 @@ pub enum Outcome {
     Incompatible(String),
     /// A process listens there, but it is not a node.
     Stranger,
+    /// A node or another process that is not encrypted, or has none of this node's secrets: for this reason.
+    NotTrusted(String),
     /// No answer, for this reason. The host may be down, or a firewall may be in the way.
     Silent(String),
     /// Another node that has the name of this one.
@@ -58,7 +60,15 @@ pub enum Outcome {
 impl Outcome {
     /// Whether it is certain that no other node of the cluster is there now.
     pub(crate) const fn is_nobody(&self) -> bool {
-        matches!(self, Self::Itself | Self::Refused | Self::AnotherCluster | Self::Incompatible(_) | Self::Stranger)
+        matches!(
+            self,
+            Self::Itself
+                | Self::Refused
+                | Self::AnotherCluster
+                | Self::Incompatible(_)
+                | Self::Stranger
+                | Self::NotTrusted(_)
+        )
     }
 }
 
@@ -92,6 +102,7 @@ impl fmt::Display for Outcome {
             Self::AnotherCluster => f.write_str("a node of another cluster (`cluster` differs)"),
             Self::Incompatible(why) => f.write_str(why),
             Self::Stranger => f.write_str("a process listens there, but it is not a node"),
+            Self::NotTrusted(why) => write!(f, "not trusted: {why}"),
             Self::Silent(why) => write!(f, "no answer: {why}"),
             Self::SameName => f.write_str("another node has the name of this one"),
             Self::NoMulticast(why) => write!(f, "does not work: {why}"),

@@ -1,6 +1,7 @@
 //! Setting up a node in code.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::discovery::Discovery;
 use crate::error::StartError;
 use crate::mesh::Mesh;
 use crate::network::{Network, TokioNetwork};
-use crate::seal::{ConnectionSeal, PlainConnections};
+use crate::security::secret::Secret;
 use crate::start;
 use crate::user_index::UserIndex;
 
@@ -23,7 +24,6 @@ pub struct MeshBuilder {
     pub(crate) config: Config,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) seal: Arc<dyn ConnectionSeal>,
     pub(crate) seed: Option<u64>,
     pub(crate) user_index: Option<UserIndex>,
 }
@@ -34,7 +34,6 @@ impl Default for MeshBuilder {
             config: Config::default(),
             network: Arc::new(TokioNetwork),
             clock: Arc::new(SystemClock),
-            seal: Arc::new(PlainConnections),
             seed: None,
             user_index: None,
         }
@@ -93,6 +92,9 @@ impl MeshBuilder {
         max_session_bytes: u32,
         tombstone_retention: Duration,
         max_tombstones: u64,
+        secret: Vec<Secret>,
+        secret_file: Option<PathBuf>,
+        accept_plaintext: bool,
         insecure: bool,
     }
 
@@ -129,13 +131,6 @@ impl MeshBuilder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
-        self
-    }
-
-    /// Wraps every connection between nodes, for encryption.
-    #[must_use]
-    pub fn connection_seal(mut self, seal: Arc<dyn ConnectionSeal>) -> Self {
-        self.seal = seal;
         self
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::alone::Alone;
 use crate::builder::MeshBuilder;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::engine::read::{self, Access, Found};
 use crate::engine::replication::Wait;
 use crate::engine::state::node::Node;
@@ -24,6 +24,7 @@ use crate::engine::state::store::Store;
 use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::upkeep::leave::{self, Leave};
 use crate::engine::upkeep::search::Search;
+use crate::engine::upkeep::secrets;
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
 use crate::lock::lock;
@@ -327,10 +328,27 @@ impl Mesh {
             blindness: self.blindness(),
             late_ms: self.node.cluster.lateness.ms(),
             busy: self.node.cluster.lateness.is_busy(),
+            insecure: self.node.is_exposed(),
+            refusals: self.node.ports.security.refusals.counts(),
+            bytes_decoded: self.node.ports.security.refusals.decoded(),
             ..Stats::default()
         };
         self.node.telemetry.counters.fill(&mut stats);
         stats
+    }
+
+    /// Reads [`Config::secret_file`] now, instead of within 2 s after it has changed. From then on the node uses its first
+    /// secret and understands all of them. Links that rely on a secret that is not in it any more are closed, and opened
+    /// anew. Returns how many secrets are in use.
+    ///
+    /// To change the secret of a running cluster: add the new one as the second line on all nodes, then make it the first line
+    /// on all, then remove the old one. At each step every node understands every other one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such setting, or the file cannot be used. The secrets in use stay.
+    pub async fn reload_secrets(&self) -> Result<usize, ConfigError> {
+        secrets::reload(&self.node).await
     }
 
     /// Leaves the cluster: announces it, hands over every session, and stops once all owners have acknowledged what

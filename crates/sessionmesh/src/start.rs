@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,12 +38,13 @@ use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::state::topology::Topology;
 use crate::engine::upkeep::search::Search;
 use crate::engine::upkeep::view_task::{STRANGERS_MAX, ViewTask};
-use crate::engine::upkeep::{anti_entropy, expire, monitor, ready};
+use crate::engine::upkeep::{anti_entropy, expire, monitor, ready, secrets};
 use crate::error::StartError;
 use crate::life::Life;
-use crate::membership::{Carried, GossipState, MemberInfo, Membership, MembershipConfig, PlainSeal};
+use crate::membership::{Carried, GossipState, MemberInfo, Membership, MembershipConfig};
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
+use crate::security::{Security, secret_file};
 use crate::user_index::UserIndex;
 
 /// How often a port is tried that is free for TCP and for UDP, when any port will do.
@@ -84,6 +86,16 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
     }
 }
 
+/// How the settings want traffic to be protected.
+fn security(config: &Config) -> Result<Security, ConfigError> {
+    let read = |path: &PathBuf| {
+        secret_file::read(path).map_err(|reason| ConfigError::SecretFile { path: path.clone(), reason })
+    };
+    let from_file = config.secret_file.as_ref().map(read).transpose()?;
+    let secrets = from_file.as_ref().unwrap_or(&config.secret);
+    Ok(Security::new(&config.cluster, secrets, config.accept_plaintext))
+}
+
 /// The rule that tells whose a session is: that of the program, or else that of the settings.
 fn user_index(builder: &MeshBuilder) -> Option<UserIndex> {
     let config = &builder.config;
@@ -122,14 +134,14 @@ impl Attempt {
     ) -> Result<Self, StartError> {
         let mut tries = 0;
         let life = Life::default();
+        let security = Arc::new(security(&builder.config)?);
         let (listener, membership, addr, advertise) = loop {
             tries += 1;
             let (listener, addr) = listen(builder, bind).await?;
             let advertise = advertised(&builder.config, addr);
             let seed = rng.next_u64();
             let config = membership_config(&builder.config, terms(builder), incarnation, addr, advertise, seed);
-            let seal = Arc::new(PlainSeal::new(&builder.config.cluster));
-            match Membership::start(builder.network.clone(), seal, config, life.clone()).await {
+            match Membership::start(builder.network.clone(), security.clone(), config, life.clone()).await {
                 Ok(membership) => break (listener, membership, addr, advertise),
                 // The port was free for TCP only.
                 Err(error)
@@ -140,7 +152,8 @@ impl Attempt {
         let (reports, evidence) = evidence::reports();
         let (meet, strangers) = mpsc::channel(STRANGERS_MAX);
         let heard_by_links = (reports, meet, membership.arrivals());
-        let node = Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), heard_by_links, life));
+        let node =
+            Arc::new(new_node(builder, incarnation, advertise, StdRng::from_rng(rng), security, heard_by_links, life));
         let life = &node.lifecycle.life;
         let accepting = life.spawn_core("accept", serve::accept(node.clone(), listener));
         if let Some(gossip) = membership.to_carry() {
@@ -238,6 +251,7 @@ impl Attempt {
         life.spawn_core("expire", expire::run(node.clone()));
         life.spawn_core("ready", ready::run(node.clone(), membership.clone(), search.clone(), ready));
         life.spawn_core("search", search.clone().report(node.clone()));
+        life.spawn("secrets", secrets::run(node.clone()));
         Mesh::new(node, membership, search, is_ready)
     }
 
@@ -314,6 +328,7 @@ fn new_node(
     incarnation: u64,
     advertise: SocketAddr,
     rng: StdRng,
+    security: Arc<Security>,
     (reports, strangers, gossip): (Reports, mpsc::Sender<SocketAddr>, mpsc::Sender<Carried>),
     life: Life,
 ) -> Node {
@@ -337,7 +352,7 @@ fn new_node(
         identity: Identity { hash, incarnation, advertise, terms },
         ports: Ports {
             network: builder.network.clone(),
-            seal: builder.seal.clone(),
+            security,
             started: builder.clock.elapsed(),
             ticks_from: Instant::now(),
             clock: builder.clock.clone(),

@@ -45,6 +45,13 @@ macro_rules! counters {
             pub suspected: Vec<String>,
             /// What this node cannot know because too many other nodes vanished: see [`crate::Mesh::blindness`].
             pub blindness: Option<crate::Blindness>,
+            /// This node can be reached from other machines, and its traffic is neither encrypted nor authenticated: there is no
+            /// secret, or `accept_plaintext` is on.
+            pub insecure: bool,
+            /// Connections and datagrams that were refused before anything of them was decoded.
+            pub refusals: crate::Refusals,
+            /// Bytes from the network that were given to a decoder: those of refused connections and datagrams never are.
+            pub bytes_decoded: u64,
             $($(#[doc = $doc])* pub $name: u64),*
         }
 

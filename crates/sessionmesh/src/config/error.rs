@@ -5,6 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::security::secret::SecretError;
+use crate::security::secret_file::SecretFileError;
+
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -133,11 +136,42 @@ pub enum ConfigError {
         /// The address that other nodes use for this one.
         advertise: SocketAddr,
     },
+    /// The cluster secret cannot be used. It is not repeated in this error.
+    #[error("`secret` (from {origin}) cannot be used: {reason}")]
+    Secret {
+        /// Where it was given.
+        origin: Origin,
+        /// What is wrong with it.
+        reason: SecretError,
+    },
+    /// The file of the cluster secret cannot be used.
+    #[error("`secret_file` {path} cannot be used: {reason}", path = path.display())]
+    SecretFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: SecretFileError,
+    },
+    /// Two settings give secrets.
+    #[error("`secret` and `secret_file` ({path}) both give secrets: remove one of them", path = path.display())]
+    SecretTwice {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no file to read again.
+    #[error("`secret_file` is not set, so there is nothing to read again; the secrets in use stay")]
+    NoSecretFile,
+    /// Plaintext beside a secret that does not exist.
+    #[error(
+        "`accept_plaintext` is for the time in which a cluster gets its secret: set `secret` or `secret_file`, too \
+         (without a secret all traffic is plaintext)"
+    )]
+    PlaintextWithoutSecret,
     /// An address beyond loopback, without protection.
     #[error(
         "`{key}` = {address} is reachable from other machines, but without a cluster secret traffic is neither \
-         encrypted nor authenticated: use a loopback address, or set `insecure = true` if you trust every machine \
-         that can reach it"
+         encrypted nor authenticated: set `secret` to what `sessionmesh keygen` prints, the same on all nodes; or use a \
+         loopback address; or set `insecure = true` if you trust every machine that can reach it"
     )]
     Insecure {
         /// `bind` or `advertise`.

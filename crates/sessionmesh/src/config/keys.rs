@@ -1,6 +1,10 @@
 //! The names of all settings and their allowed values: the one list that files, variables, checks and messages use.
 
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
+
+use crate::security::secret::{Secret, SecretError, check_number};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -48,6 +52,9 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("max_session_bytes", Allowed::Count(1, 16 * MIB)),
     ("tombstone_retention", Allowed::Time("1min", "365days")),
     ("max_tombstones", Allowed::Count(4_096, 1_000_000_000)),
+    ("secret", Allowed::Secrets),
+    ("secret_file", Allowed::Path),
+    ("accept_plaintext", Allowed::Flag),
     ("insecure", Allowed::Flag),
 ];
 
@@ -82,6 +89,10 @@ pub enum Allowed {
     Text,
     /// A JSON pointer of at most 256 bytes.
     Pointer,
+    /// One cluster secret, or a list of up to eight.
+    Secrets,
+    /// The path of a file.
+    Path,
 }
 
 impl Allowed {
@@ -91,7 +102,7 @@ impl Allowed {
             Self::Count(..) => text.parse::<u64>().ok().map(Value::from),
             Self::Real(..) => text.parse::<f64>().ok().map(Value::from),
             Self::Flag => text.parse::<bool>().ok().map(Value::from),
-            Self::Endpoints => {
+            Self::Endpoints | Self::Secrets => {
                 Some(text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(Value::from).collect())
             }
             Self::Address => Some(Value::from(bracketed(text).unwrap_or_else(|| text.to_owned()))),
@@ -115,6 +126,8 @@ impl Allowed {
             Self::Ipv4 => ipv4(value).is_some(),
             Self::Text => value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len())),
             Self::Pointer => value.as_str().is_some_and(is_pointer),
+            Self::Secrets => secrets(value).is_some_and(|parsed| parsed.is_ok()),
+            Self::Path => value.as_str().is_some_and(|text| !text.is_empty()),
             Self::Group => ipv4(value).is_some_and(|ip| ip.is_multicast()),
             Self::Endpoints => {
                 value.as_array().is_some_and(|all| all.iter().all(|entry| entry.as_str().is_some_and(is_endpoint)))
@@ -141,6 +154,10 @@ impl fmt::Display for Allowed {
                 write!(f, "empty or a JSON pointer, such as /user_id, of at most {TEXT_BYTES_MAX} bytes")
             }
             Self::Group => f.write_str("an IPv4 multicast address, 224.0.0.0 to 239.255.255.255"),
+            Self::Secrets => {
+                f.write_str("a secret of 32 bytes or more, as `sessionmesh keygen` makes it, or a list of them")
+            }
+            Self::Path => f.write_str("the path of a file"),
             Self::Endpoints => f.write_str("a list of host:port, each with a port from 1 to 65535"),
         }
     }
@@ -182,6 +199,17 @@ fn ipv4(value: &Value) -> Option<Ipv4Addr> {
     value.as_str()?.parse().ok()
 }
 
+/// The secrets in a text or a list of texts; `None` for anything else.
+pub(super) fn secrets(value: &Value) -> Option<Result<Vec<Secret>, SecretError>> {
+    let texts: Vec<&str> = match value {
+        Value::String(text) => vec![text],
+        Value::Array(all) => all.iter().map(Value::as_str).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let parsed = texts.into_iter().map(Secret::parse).collect::<Result<Vec<_>, _>>();
+    Some(parsed.and_then(|parsed| check_number(parsed.len()).map(|()| parsed)))
+}
+
 fn constant(bound: &str) -> Duration {
     humantime::parse_duration(bound).expect("bounds in KEYS are durations")
 }
@@ -199,6 +227,12 @@ pub(super) mod duration {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         humantime::parse_duration(&text).map_err(D::Error::custom)
     }
+}
+
+/// Secrets as a text or a list of texts. They are never written.
+pub(super) fn secrets_from<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+    let parsed = secrets(&Value::deserialize(from)?).ok_or_else(|| D::Error::custom("a secret is a text"))?;
+    parsed.map_err(D::Error::custom)
 }
 
 /// [`Mode`] as the two keys `mode` and `backups`, in both directions.

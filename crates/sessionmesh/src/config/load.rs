@@ -2,7 +2,8 @@
 
 use super::Config;
 use super::error::{ConfigError, Origin, SyntaxError};
-use super::keys::{Allowed, ENV_PREFIX, KEYS};
+use super::keys::{self, Allowed, ENV_PREFIX, KEYS};
+use crate::security::secret::SecretError;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -111,9 +112,11 @@ fn lay_variables_over(
         let Some(&(key, allowed)) = KEYS.iter().find(|(name, _)| name.to_ascii_uppercase() == rest) else {
             return Err(unknown_variable(variable));
         };
-        let parsed = allowed.parse(&text).filter(|value| allowed.admits(value));
-        let refused = || impossible(key, &Value::from(text), allowed, &Origin::Variable(variable));
-        values.insert(key.to_owned(), parsed.ok_or_else(refused)?);
+        let parsed = allowed.parse(&text);
+        // What is wrong with one of several secrets is not said of all of them together.
+        let given = parsed.clone().filter(|_| allowed == Allowed::Secrets).unwrap_or_else(|| Value::from(text));
+        let refused = || impossible(key, &given, allowed, &Origin::Variable(variable));
+        values.insert(key.to_owned(), parsed.filter(|value| allowed.admits(value)).ok_or_else(refused)?);
     }
     Ok(())
 }
@@ -133,7 +136,12 @@ pub(super) fn check_each(config: &Config) -> Result<(), ConfigError> {
 /// The settings by name, in the neutral form in which sources are laid over each other. Those that are `None` are absent.
 fn to_values(config: &Config) -> Map<String, Value> {
     match serde_json::to_value(config) {
-        Ok(Value::Object(values)) => values,
+        Ok(Value::Object(mut values)) => {
+            // What serializes does not show them.
+            let secrets = config.secret.iter().map(|secret| Value::from(secret.to_text().as_str())).collect();
+            values.insert("secret".to_owned(), secrets);
+            values
+        }
         other => unreachable!("a struct of plain values is an object: {other:?}"),
     }
 }
@@ -143,6 +151,11 @@ fn from_values(values: Map<String, Value>) -> Config {
 }
 
 fn impossible(key: &'static str, value: &Value, allowed: Allowed, origin: &Origin) -> ConfigError {
+    if allowed == Allowed::Secrets {
+        // The value is not repeated: it may be a secret that was mistyped.
+        let reason = keys::secrets(value).and_then(Result::err).unwrap_or(SecretError::Encoding);
+        return ConfigError::Secret { origin: origin.clone(), reason };
+    }
     ConfigError::Impossible {
         key,
         value: if value.is_null() { "NaN or infinite".to_owned() } else { value.to_string() },

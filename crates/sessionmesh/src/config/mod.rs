@@ -36,7 +36,10 @@ use sessionmesh_core::moment::millis;
 use sessionmesh_core::replication::acks::Ack;
 use sessionmesh_core::terms::{Mode, Terms};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::security::secret::Secret;
 
 /// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
 ///
@@ -193,9 +196,27 @@ pub struct Config {
     /// longer than the others remember may then bring such a session back. Ends of the last ten `commit_deadline`s are
     /// never forgotten. While nodes differ, the largest value is in force.
     pub max_tombstones: u64,
-    /// Whether addresses beyond loopback are allowed without protection. Default false. With true, traffic is neither
+    /// The cluster secret, as `sessionmesh keygen` prints it: 32 to 1,024 random bytes in base64 or hexadecimal, the same on
+    /// all nodes. Default none. With a secret all traffic between nodes is encrypted, and only who has it takes part; so
+    /// addresses beyond loopback are allowed. A list of up to eight is for changing it: the node uses the first one, and
+    /// understands all of them. It is shown nowhere, but the environment and the memory of the process hold it;
+    /// `secret_file` keeps it out of both and can be changed while the node runs.
+    #[serde(skip_serializing, deserialize_with = "keys::secrets_from")]
+    pub secret: Vec<Secret>,
+    /// A file with the cluster secret, instead of `secret`: one secret a line, the one in use first; empty lines and those
+    /// that begin with `#` are skipped. Default none. Other users of the machine must not be able to read it. It is looked
+    /// at every 2 s while the node runs, and what it then says counts; if it cannot be used, the secrets in use stay, and a
+    /// warning says why. See also [`crate::Mesh::reload_secrets`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// Whether this node also talks to nodes that have no secret yet. Default false. Only with `secret` or `secret_file`,
+    /// and only while a running cluster gets its secret, one node after the other: while it is true, nothing is
+    /// protected, and the node says so once a minute.
+    pub accept_plaintext: bool,
+    /// Whether addresses beyond loopback are allowed without a secret. Default false. With true, traffic is neither
     /// encrypted nor authenticated: anybody who reaches the port can read and write all sessions. Only for networks in
-    /// which every machine is trusted.
+    /// which every machine is trusted. The node says so at its start, and [`crate::Stats::insecure`] does. Without effect
+    /// if there is a secret.
     pub insecure: bool,
 }
 
@@ -235,6 +256,9 @@ impl Default for Config {
             max_session_bytes: 4 * 1024 * 1024,
             tombstone_retention: Duration::from_secs(24 * 60 * 60),
             max_tombstones: 10_485_760,
+            secret: Vec::new(),
+            secret_file: None,
+            accept_plaintext: false,
             insecure: false,
         }
     }
@@ -272,6 +296,7 @@ impl Config {
             return Err(ConfigError::NameMissing);
         }
         load::check_each(self)?;
+        self.check_secrets()?;
         self.check_addresses()?;
         if let (Mode::PrimaryBackup { backups }, Ack::Copies(ack_copies)) = (self.mode, self.ack)
             && ack_copies > backups
@@ -308,6 +333,22 @@ impl Config {
         }
     }
 
+    /// Whether traffic between nodes is encrypted, and only who has the secret takes part.
+    #[must_use]
+    pub const fn has_secret(&self) -> bool {
+        !self.secret.is_empty() || self.secret_file.is_some()
+    }
+
+    fn check_secrets(&self) -> Result<(), ConfigError> {
+        if let (Some(path), false) = (&self.secret_file, self.secret.is_empty()) {
+            return Err(ConfigError::SecretTwice { path: path.clone() });
+        }
+        if self.accept_plaintext && !self.has_secret() {
+            return Err(ConfigError::PlaintextWithoutSecret);
+        }
+        Ok(())
+    }
+
     fn check_addresses(&self) -> Result<(), ConfigError> {
         let reachable = self.advertise.unwrap_or(self.bind);
         if reachable.ip().is_unspecified() {
@@ -322,7 +363,7 @@ impl Config {
             .into_iter()
             .find_map(|(key, address)| Some((key, address?)).filter(|(_, a)| !is_loopback(a.ip())));
         match exposed {
-            Some((key, address)) if !self.insecure => Err(ConfigError::Insecure { key, address }),
+            Some((key, address)) if !self.insecure && !self.has_secret() => Err(ConfigError::Insecure { key, address }),
             _ => Ok(()),
         }
     }

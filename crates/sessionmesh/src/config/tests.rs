@@ -41,8 +41,15 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("max_session_bytes", "16777216", "16777216", |c| c.max_session_bytes = 16 << 20, "16777217", "0"),
     ("tombstone_retention", "'48h'", "2days", |c| c.tombstone_retention = ms(172_800_000), "'59s'", "366days"),
     ("max_tombstones", "4096", "4096", |c| c.max_tombstones = 4096, "4095", "1e7"),
+    ("secret", SECRET_IN_TOML, SECRET, |c| c.secret = vec![Secret::parse(SECRET).unwrap()], "'swordfish'", "swordfish"),
+    ("secret_file", "'/run/secret'", "/run/secret", |c| c.secret_file = Some("/run/secret".into()), "''", ""),
+    ("accept_plaintext", "true", "true", |c| c.accept_plaintext = true, "'yes'", "yes"),
     ("insecure", "true", "true", |c| c.insecure = true, "1", "TRUE"),
 ];
+
+/// Of a test, and of nothing else.
+const SECRET: &str = "6bTZ0hS0Iu9vJ5kXqk8wF3oPZrYb2m1cA7dLxNtEgHs=";
+const SECRET_IN_TOML: &str = "'6bTZ0hS0Iu9vJ5kXqk8wF3oPZrYb2m1cA7dLxNtEgHs='";
 
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -103,6 +110,8 @@ fn every_key_gives_the_same_from_a_file_a_variable_and_a_program() {
 fn the_list_of_keys_is_the_list_of_fields() {
     let fields = serde_json::to_value(everything()).unwrap();
     let mut fields: Vec<_> = fields.as_object().unwrap().keys().cloned().collect();
+    assert!(!fields.contains(&"secret".to_owned()), "it is never written");
+    fields.push("secret".to_owned());
     let mut keys: Vec<_> = KEYS.iter().map(|(key, _)| key.to_string()).collect();
     assert_eq!(keys, WAYS.iter().map(|way| way.0).collect::<Vec<_>>());
     fields.sort();
@@ -113,6 +122,9 @@ fn the_list_of_keys_is_the_list_of_fields() {
 #[test]
 fn an_impossible_value_is_refused_with_key_value_range_and_origin() {
     for (&(key, .., bad_toml, bad_env), (_, allowed)) in WAYS.iter().zip(KEYS) {
+        if allowed == &Allowed::Secrets {
+            continue;
+        }
         let table: toml::Table = format!("{key} = {bad_toml}").parse().unwrap();
         let error = Config::from_table(&table, &Origin::from(Path::new("mesh.toml"))).unwrap_err().to_string();
         let value = bad_toml.replace('\'', "\"");
@@ -229,6 +241,8 @@ fn what_is_written_is_read_back() {
     for config in [Config::default(), everything()] {
         let mut config = config;
         config.name = "web-1".into();
+        // Secrets are not written.
+        config.secret = Vec::new();
         assert_eq!(Config::from_toml(&toml::to_string(&config).unwrap()).unwrap(), config);
         let direct: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(direct, config);
@@ -243,7 +257,52 @@ fn defaults_with_a_name_are_valid_and_without_one_are_not() {
 }
 
 #[test]
-fn addresses_beyond_loopback_need_insecure() {
+fn a_secret_that_cannot_be_used_is_refused_without_being_repeated() {
+    let from_toml = |text: &str| Config::from_toml(text).unwrap_err().to_string();
+    let from_env = |text: &str| from_env("SESSIONMESH_SECRET", text).unwrap_err().to_string();
+    for error in [from_toml("secret = 'swordfish'"), from_toml("secret = ['swordfish']"), from_env("swordfish")] {
+        assert!(error.contains("`secret`") && error.contains("sessionmesh keygen"), "{error}");
+        assert!(!error.contains("swordfish"), "{error}");
+    }
+    assert!(from_toml("secret = 7").contains("`secret`"));
+    let nine = [SECRET; 9].join(",");
+    assert!(from_env(&nine).contains("9 secrets"));
+}
+
+#[test]
+fn several_secrets_are_a_list_and_no_output_shows_one() {
+    let other = Secret::generate();
+    let texts = [SECRET.to_owned(), other.to_text().to_string()];
+    let in_toml = Config::from_toml(&format!("secret = ['{}', '{}']", texts[0], texts[1])).unwrap();
+    assert_eq!(in_toml.secret, [Secret::parse(SECRET).unwrap(), other]);
+    assert_eq!(from_env("SESSIONMESH_SECRET", &texts.join(", ")).unwrap(), in_toml);
+    let shown = format!("{in_toml:?} {}", serde_json::to_string(&in_toml).unwrap());
+    assert!(texts.iter().all(|text| !shown.contains(text.as_str())), "{shown}");
+    // Variables are laid over what has a secret, and do not lose it.
+    let over = in_toml.clone().from_env_over([("SESSIONMESH_ZONE".to_owned(), "b".to_owned())]).unwrap();
+    assert_eq!(over.secret, in_toml.secret);
+}
+
+#[test]
+fn settings_about_secrets_that_contradict_each_other_are_refused() {
+    let error = refusal(|c| {
+        c.secret = Secret::generate().into();
+        c.secret_file = Some("/run/secret".into());
+    });
+    assert!(error.contains("`secret`") && error.contains("/run/secret"), "{error}");
+    assert!(refusal(|c| c.accept_plaintext = true).contains("`secret_file`"));
+}
+
+#[test]
+fn addresses_beyond_loopback_need_a_secret_or_insecure() {
+    for set in
+        [(|c: &mut Config| c.secret = Secret::generate().into()) as Set, |c| c.secret_file = Some("/run/secret".into())]
+    {
+        let mut config = Config { bind: at("10.0.0.1:7700"), ..named(|_| ()) };
+        set(&mut config);
+        config.validate().unwrap();
+    }
+    assert!(refusal(|c| c.bind = at("10.0.0.1:7700")).contains("sessionmesh keygen"));
     let error = refusal(|c| c.bind = at("10.0.0.1:7700"));
     assert!(error.starts_with("`bind` = 10.0.0.1:7700") && error.contains("insecure = true"), "{error}");
     assert!(refusal(|c| c.advertise = Some(at("10.0.0.1:7700"))).starts_with("`advertise`"));

@@ -21,11 +21,11 @@ use super::link::frame::{self, FrameReader};
 use super::link::room::Room;
 use super::link::welcome::{Dialler, greet, later_life, reachable};
 use super::read::{self, user_query};
-use super::state::log_throttle::LogThrottle;
 use super::state::node::Node;
 use super::upkeep::{anti_entropy, expire};
 use super::write::apply;
 use crate::lock::lock;
+use crate::log_throttle::LogThrottle;
 use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
 
@@ -77,9 +77,11 @@ async fn connection(node: Arc<Node>, stream: Box<dyn ByteStream>, ip: IpAddr, op
     let serving = async {
         // Before the handshake is over nothing of the node can have been changed, so a panic ends the connection alone.
         let greeted = AssertUnwindSafe(greet(&node, stream, ip)).catch_unwind().await;
-        let Ok(Some((stream, from))) = greeted else { return };
-        if let Err(error) = serve(&node, stream, from).await {
-            debug!(%error, "an incoming connection ended");
+        let Ok(Some((secured, from))) = greeted else { return };
+        match secured.retired.run_until_cancelled(serve(&node, secured.stream, from)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => debug!(%error, "an incoming connection ended"),
+            None => debug!("an incoming connection ended, since its secret is not in use any more"),
         }
     };
     node.lifecycle.stop.run_until_cancelled(serving).await;
@@ -124,6 +126,7 @@ async fn reading<R: AsyncRead + Unpin>(
     // The other side pings several times in each deadline.
     let silence = node.config.commit_deadline * SILENT_DEADLINES;
     while let Some(bytes) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+        node.ports.security.refusals.decoding(bytes.len());
         let message = codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let Some(answer) = handle(node, from, message)? else {
             continue;

@@ -6,7 +6,6 @@ pub(crate) mod inbox;
 mod key_interner;
 pub(crate) mod lateness;
 pub(crate) mod lease_cache;
-pub(crate) mod log_throttle;
 pub(crate) mod node;
 pub(crate) mod parts;
 pub(crate) mod peer;

@@ -9,4 +9,5 @@ pub(crate) mod leave;
 pub(crate) mod monitor;
 pub(crate) mod ready;
 pub(crate) mod search;
+pub(crate) mod secrets;
 pub(crate) mod view_task;

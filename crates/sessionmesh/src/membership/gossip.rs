@@ -22,9 +22,10 @@ use tokio::time::Instant;
 
 pub(crate) use self::detour::Carried;
 use self::transport::{SealedTransport, ServerTransport};
-use super::{DatagramSeal, GossipState, MemberInfo, MembershipConfig};
+use super::{GossipState, MemberInfo, MembershipConfig};
 use crate::lock::lock;
 use crate::network::Datagrams;
+use crate::security::Security;
 
 /// How long a dead incarnation is remembered, and half of that passed on. Longer than a restart takes, so that a life with
 /// its clock set back hears of the one before; short enough that names in a crash loop fill no table: ten names that
@@ -61,7 +62,7 @@ impl Gossip {
     /// Starts to gossip over `socket` as the member that `config` describes, in the state [`GossipState::Starting`].
     pub(super) async fn start(
         socket: Arc<dyn Datagrams>,
-        seal: Arc<dyn DatagramSeal>,
+        security: Arc<Security>,
         config: Arc<MembershipConfig>,
         seeds: &[SocketAddr],
     ) -> io::Result<Self> {
@@ -69,7 +70,7 @@ impl Gossip {
         let (arrivals, arrived) = mpsc::channel(detour::CARRIED_MAX);
         let transport = SealedTransport {
             socket,
-            seal,
+            security,
             cluster: config.cluster.as_str().into(),
             carry,
             arrived: Arc::new(AsyncMutex::new(arrived)),

@@ -1,14 +1,13 @@
 //! Who is in the cluster: gossip, and the discoveries that introduce nodes to it.
 //!
 //! Code map: [`gossip`] wraps the gossip library, [`multicast`] sends and follows beacons, [`resolution`] follows what is [`named`],
-//! [`seal`] is where datagrams become trustworthy. What never happens here: a decision about sessions; a member that
+//! datagrams pass through the seal of [`crate::security`]. What never happens here: a decision about sessions; a member that
 //! gossip has not heard; a wait for an answer.
 
 mod gossip;
 mod multicast;
 mod named;
 mod resolution;
-mod seal;
 
 #[cfg(test)]
 mod tests;
@@ -28,10 +27,10 @@ use self::gossip::Gossip;
 use self::multicast::Beacons;
 pub(crate) use self::named::{LookedUp, Named};
 use self::resolution::Resolution;
-pub(crate) use self::seal::{DatagramSeal, PlainSeal};
 use crate::life::Life;
 use crate::lock::lock;
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
+use crate::security::Security;
 use sessionmesh_core::membership::gossiped::same_but_heartbeats;
 pub(crate) use sessionmesh_core::membership::gossiped::{GossipState, MemberInfo};
 
@@ -122,7 +121,7 @@ impl Membership {
     /// Nothing keeps running then.
     pub(crate) async fn start(
         network: Arc<dyn Network>,
-        seal: Arc<dyn DatagramSeal>,
+        security: Arc<Security>,
         config: MembershipConfig,
         life: Life,
     ) -> io::Result<Self> {
@@ -136,14 +135,14 @@ impl Membership {
         };
         let socket: Arc<dyn Datagrams> = bind(&*network, config.bind).await?.into();
 
-        let gossip = Arc::new(Gossip::start(socket, Arc::clone(&seal), Arc::clone(&config), &seeds).await?);
+        let gossip = Arc::new(Gossip::start(socket, Arc::clone(&security), Arc::clone(&config), &seeds).await?);
         let (publish, heard) = watch::channel(Arc::default());
         let named = watch::Sender::new(named::named(&config.seeds, &config.dns));
         let watching = watch_over(Arc::clone(&gossip), config.gossip_interval, publish);
         let mut tasks = vec![spawn(&life, "gossip", watching)];
         let (multicast_failed, multicast_error) = watch::channel(None);
         if !config.multicast.is_empty() {
-            let beacons = Beacons::new(Arc::clone(&network), seal, Arc::clone(&config), Arc::clone(&gossip));
+            let beacons = Beacons::new(Arc::clone(&network), security, Arc::clone(&config), Arc::clone(&gossip));
             tasks.push(spawn(&life, "beacons", beacons.run(group, multicast_failed)));
         }
         if !names.is_empty() {

@@ -4,9 +4,9 @@
 
 mod beacon;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::beacon::Beacon;
+use super::MembershipConfig;
 use super::gossip::Gossip;
-use super::{DatagramSeal, MembershipConfig};
 use crate::network::{DatagramBind, Datagrams, MulticastBind, Network};
+use crate::security::{Refusal, Security};
 
 /// When the first beacons leave, in milliseconds after the start.
 const BURST_MILLIS: [u64; 4] = [0, 50, 150, 300];
@@ -28,6 +29,9 @@ const REACH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Addresses whose last attempt is remembered; beacons of others are ignored until one of them is forgotten.
 const REACHED_MAX: usize = 1_024;
+
+/// Hosts that the log names because their beacons are refused.
+const REFUSED_MAX: usize = 64;
 
 /// The largest sealed beacon, in bytes.
 const SEALED_BYTES_MAX: usize = 1_024;
@@ -58,7 +62,7 @@ pub(super) async fn open(network: &dyn Network, binds: &[MulticastBind]) -> io::
 /// Sends own beacons and follows those of others.
 pub(super) struct Beacons {
     network: Arc<dyn Network>,
-    seal: Arc<dyn DatagramSeal>,
+    security: Arc<Security>,
     config: Arc<MembershipConfig>,
     gossip: Arc<Gossip>,
     group: SocketAddr,
@@ -72,14 +76,14 @@ impl Beacons {
     /// For the groups of `config`, of which there is one.
     pub(super) fn new(
         network: Arc<dyn Network>,
-        seal: Arc<dyn DatagramSeal>,
+        security: Arc<Security>,
         config: Arc<MembershipConfig>,
         gossip: Arc<Gossip>,
     ) -> Self {
         let group = config.multicast.first().map(|bind| (bind.group, bind.port));
         let group = group.expect("there are beacons only with a group").into();
         let (times, renewal) = (Times::new(&config), Instant::now() + RENEWED);
-        Self { network, seal, config, gossip, group, socket: None, times, renewal }
+        Self { network, security, config, gossip, group, socket: None, times, renewal }
     }
 
     /// Starts with the socket that was opened, or with why there is none, and says in `failed` whether it works. Runs until
@@ -156,7 +160,10 @@ impl Beacons {
             incarnation: config.incarnation,
             gossip: config.advertise,
         };
-        socket.send_to(&self.seal.seal(&beacon.encode()), self.group).await
+        for datagram in self.security.datagrams.seal_beacon(&beacon.encode()) {
+            socket.send_to(&datagram, self.group).await?;
+        }
+        Ok(())
     }
 
     /// Gossips to the sender of a beacon unless it is a live member already.
@@ -167,9 +174,16 @@ impl Beacons {
             }
             return;
         }
-        let Some(beacon) = self.seal.open(datagram).as_deref().and_then(Beacon::decode) else {
-            return;
+        let opened = match self.security.datagrams.open_beacon(datagram) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return,
+            Err(refusal) => {
+                self.refused(refusal, from, follower);
+                return;
+            }
         };
+        self.security.refusals.decoding(opened.payload.len());
+        let Some(beacon) = Beacon::decode(&opened.payload) else { return };
         if beacon.cluster != self.config.cluster {
             tracing::debug!(%from, "beacon of another cluster");
             return;
@@ -192,10 +206,20 @@ impl Beacons {
             }
             return;
         }
+        self.security.datagrams.prefer(opened.key, addr);
         self.gossip.reach(addr);
         if !beacon.answer && follower.may_answer(now) {
             // Should it fail, the next beacon does, too.
             let _ = self.send(true).await;
+        }
+    }
+
+    /// Clusters may share a group, so this is said once for each host.
+    fn refused(&self, refusal: Refusal, from: SocketAddr, follower: &mut Follower) {
+        let may_be_meant_for_us = matches!(refusal, Refusal::UnknownSecret) || self.security.is_on();
+        let hosts = &mut follower.refused;
+        if may_be_meant_for_us && hosts.len() < REFUSED_MAX && hosts.insert(from.ip()) {
+            tracing::warn!(%from, group = %self.group, "ignored a beacon: {refusal} (another cluster in the same group may be meant)");
         }
     }
 
@@ -219,6 +243,8 @@ struct Follower {
     reached: BTreeMap<SocketAddr, Instant>,
     answered: Option<Instant>,
     warned_of_tomcat: bool,
+    /// Hosts whose beacons were refused, and that was said.
+    refused: BTreeSet<IpAddr>,
     warned_of_loopback: bool,
 }
 

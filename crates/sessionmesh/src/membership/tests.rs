@@ -41,9 +41,14 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
 }
 
 pub(super) async fn start(config: &MembershipConfig) -> Membership {
-    Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config.clone(), Life::default())
-        .await
-        .unwrap()
+    Membership::start(
+        Arc::new(TokioNetwork),
+        Arc::new(Security::new("test", &[], false)),
+        config.clone(),
+        Life::default(),
+    )
+    .await
+    .unwrap()
 }
 
 async fn start_all(configs: &[MembershipConfig]) -> Vec<Membership> {
@@ -184,7 +189,9 @@ async fn a_look_up_that_never_answers_holds_up_no_other_and_is_tried_again() {
     let mut config = config("a").await;
     config.seeds = ["dead:1", "good:1", "late:1"].map(str::to_owned).to_vec();
     let member =
-        Membership::start(network.clone(), Arc::new(PlainSeal::new("test")), config, Life::default()).await.unwrap();
+        Membership::start(network.clone(), Arc::new(Security::new("test", &[], false)), config, Life::default())
+            .await
+            .unwrap();
     sleep(Duration::from_secs(120)).await;
     // One that hangs keeps a thread of the system's resolver, so they are few.
     assert_eq!(network.asked("dead:1").len(), 4);
@@ -247,9 +254,13 @@ async fn failing_multicast_is_an_error_only_where_it_must_not_fail() {
     let mut config = config("a").await;
     config.multicast = vec![MulticastBind { interface: Ipv4Addr::new(192, 0, 2, 200), ..loopback_group().await }];
     config.multicast_must = true;
-    let started =
-        Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config.clone(), Life::default())
-            .await;
+    let started = Membership::start(
+        Arc::new(TokioNetwork),
+        Arc::new(Security::new("test", &[], false)),
+        config.clone(),
+        Life::default(),
+    )
+    .await;
     assert!(started.is_err());
     config.multicast_must = false;
     let member = start(&config).await;
@@ -323,9 +334,10 @@ async fn multicast_that_fails_for_a_time_is_joined_again() {
     let network = Arc::new(Flickering::default());
     let mut config = config("a").await;
     config.multicast = vec![loopback_group().await];
-    let member = Membership::start(network.clone(), Arc::new(PlainSeal::new("test")), config, Life::default())
-        .await
-        .expect("it starts");
+    let member =
+        Membership::start(network.clone(), Arc::new(Security::new("test", &[], false)), config, Life::default())
+            .await
+            .expect("it starts");
     let until = async |fails: bool| {
         let changed = async {
             while member.multicast_error().is_some() != fails {
@@ -362,8 +374,13 @@ async fn impossible_configurations_are_refused() {
         MembershipConfig { gossip_interval: Duration::ZERO, ..good.clone() },
     ];
     for config in bad {
-        let started =
-            Membership::start(Arc::new(TokioNetwork), Arc::new(PlainSeal::new("test")), config, Life::default()).await;
+        let started = Membership::start(
+            Arc::new(TokioNetwork),
+            Arc::new(Security::new("test", &[], false)),
+            config,
+            Life::default(),
+        )
+        .await;
         assert_eq!(started.err().unwrap().kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -120,7 +120,8 @@ impl SealedDatagrams {
     /// payload follows when the answer comes.
     pub(crate) fn seal(&mut self, payload: &[u8], to: SocketAddr, now: Instant) -> Vec<Vec<u8>> {
         self.keep_house(now);
-        let known = self.addresses.get(&to).and_then(|address| address.life).filter(|life| self.lives.contains_key(life));
+        let known =
+            self.addresses.get(&to).and_then(|address| address.life).filter(|life| self.lives.contains_key(life));
         let mut datagrams = Vec::new();
         let mut quiet = true;
         if let Some(other) = known.and_then(|life| self.lives.get(&life)) {
@@ -180,7 +181,9 @@ impl SealedDatagrams {
             Kind::Answer => greeted_address(&inner.payload),
             _ => None,
         };
-        for at in [Some(from), greeted.filter(|at| *at != from && self.addresses.contains_key(at))].into_iter().flatten() {
+        for at in
+            [Some(from), greeted.filter(|at| *at != from && self.addresses.contains_key(at))].into_iter().flatten()
+        {
             let address = self.address(at, now);
             (address.life, address.hint, address.attempts) = (Some(outer.life), Some(outer.key), 0);
             if let Some(held) = address.held.take() {
@@ -278,9 +281,10 @@ impl SealedDatagrams {
     fn packet(&mut self, key: KeyId, kind: Kind, receiver: Token, payload: Vec<u8>) -> Vec<u8> {
         self.number += 1;
         let (life, ring) = (self.life, &self.ring);
-        let own = self.own_keys.entry(key).or_insert_with(|| {
-            LifeKey::new(ring.get(key).expect("only keys of the ring are used"), &life)
-        });
+        let own = self
+            .own_keys
+            .entry(key)
+            .or_insert_with(|| LifeKey::new(ring.get(key).expect("only keys of the ring are used"), &life));
         // Drawn for each one, and not counted: a copy of this process's memory must not seal with the same nonce.
         let nonce = draw(&self.random);
         let inner = Inner { number: self.number, kind, sender: self.tokens.0, receiver, payload };
@@ -302,7 +306,7 @@ impl SealedDatagrams {
     }
 
     fn draw_tokens(&mut self, now: Instant) {
-        let mut token = || Token::from_le_bytes(draw(&self.random));
+        let token = || Token::from_le_bytes(draw(&self.random));
         self.tokens = (token(), token());
         self.drawn = now;
     }

@@ -91,12 +91,20 @@ impl KeyRing {
         (!keys.is_empty()).then(|| Self(keys.into()))
     }
 
-    /// The ring that follows this one: keys that are in both are the same, and those that are not in it any more are retired.
-    pub(crate) fn followed_by(&self, next: &Self) -> Self {
+    /// The keys of `next`; those that are in this ring, too, are the same ones.
+    pub(crate) fn joined_by(&self, next: &Self) -> Self {
         let known = |key: &Arc<Key>| self.get(key.id).unwrap_or(key).clone();
-        let next = Self(next.0.iter().map(known).collect());
+        Self(next.0.iter().map(known).collect())
+    }
+
+    /// Ends what relies on keys that are not in `next`.
+    pub(crate) fn retire_all_but(&self, next: &Self) {
         self.0.iter().filter(|key| next.get(key.id).is_none()).for_each(|key| key.retired.cancel());
-        next
+    }
+
+    /// Whether it has the same keys in the same order.
+    pub(crate) fn has_the_keys_of(&self, other: &Self) -> bool {
+        self.0.iter().map(|key| key.id).eq(other.0.iter().map(|key| key.id))
     }
 
     /// The key with this id.
@@ -157,10 +165,15 @@ mod tests {
     fn a_key_that_is_taken_out_is_retired_and_the_others_stay_the_same() {
         let [one, two] = [Secret::generate(), Secret::generate()];
         let old = ring(&[&one], "shop");
-        let both = old.followed_by(&ring(&[&two, &one], "shop"));
+        let both = old.joined_by(&ring(&[&two, &one], "shop"));
+        old.retire_all_but(&both);
         let first = old.keys()[0].clone();
         assert!(Arc::ptr_eq(&both.keys()[1], &first) && !first.retired.is_cancelled());
-        let new = both.followed_by(&ring(&[&two], "shop"));
+        assert!(
+            both.has_the_keys_of(&ring(&[&two, &one], "shop")) && !both.has_the_keys_of(&ring(&[&one, &two], "shop"))
+        );
+        let new = both.joined_by(&ring(&[&two], "shop"));
+        both.retire_all_but(&new);
         assert!(first.retired.is_cancelled() && !new.keys()[0].retired.is_cancelled());
         assert!(Arc::ptr_eq(&new.keys()[0], &both.keys()[0]));
     }

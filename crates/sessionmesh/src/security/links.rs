@@ -73,7 +73,14 @@ impl Links {
         let tls = tls.load_full();
         let opening = Opening::new(stream, UNPROVEN_BYTES_MAX);
         let name = ServerName::try_from(NAME).expect("it is a name");
-        let mut stream = TlsConnector::from(tls.client.clone()).connect(name, opening).await.map_err(refused)?;
+        let connecting = TlsConnector::from(tls.client.clone()).connect(name, opening);
+        let mut stream = connecting.await.map_err(|error| match error.kind() {
+            // So ends a node that takes the first bytes of TLS for a message of an impossible length.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted)
+            }
+            _ => explained(error),
+        })?;
         let (opening, session) = stream.get_mut();
         opening.is_proven();
         let retired = tls.retired(session.peer_certificates()).unwrap_or_default();
@@ -98,7 +105,7 @@ impl Links {
             opening.is_proven();
             return Ok(unprotected(Box::new(opening)));
         }
-        let mut stream = TlsAcceptor::from(tls.server.clone()).accept(opening).await.map_err(refused)?;
+        let mut stream = TlsAcceptor::from(tls.server.clone()).accept(opening).await.map_err(explained)?;
         // The dialler waits for nothing of TLS that would come with the first answer.
         stream.flush().await?;
         let (opening, session) = stream.get_mut();
@@ -112,8 +119,9 @@ fn unprotected(stream: Box<dyn ByteStream>) -> Secured {
     Secured { stream, retired: CancellationToken::new() }
 }
 
-/// Says what a failed handshake means, with the reason of TLS behind it.
-fn refused(error: io::Error) -> io::Error {
+/// Says what an error of TLS means, with its reason behind it. A dialler hears only at its first read that the listener did not
+/// take its proof.
+pub(crate) fn explained(error: io::Error) -> io::Error {
     use rustls::{AlertDescription, Error};
     let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return error;

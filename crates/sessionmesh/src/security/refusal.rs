@@ -1,10 +1,10 @@
 //! Why traffic was refused before anything of it was decoded.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::engine::state::log_throttle::LogThrottle;
 use crate::lock::lock;
+use crate::log_throttle::LogThrottle;
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $reason:ident $field:ident $text:literal),* $(,)?) => {
@@ -24,6 +24,7 @@ macro_rules! refusals {
         /// Counts refusals, and says when the log is to have one.
         #[derive(Debug, Default)]
         pub(crate) struct RefusalLog {
+            decoded: AtomicU64,
             $($field: Counted),*
         }
 
@@ -68,10 +69,24 @@ struct Counted {
 }
 
 impl RefusalLog {
+    /// So many bytes from the network go to a decoder.
+    pub(crate) fn decoding(&self, bytes: usize) {
+        self.decoded.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes from the network that went to a decoder.
+    pub(crate) fn decoded(&self) -> u64 {
+        self.decoded.load(Ordering::Relaxed)
+    }
+
+    /// Counts it.
+    pub(crate) fn count(&self, refusal: Refusal) {
+        self.of(refusal).count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts it. How many of this kind were not said before, if it is to be said now.
     pub(crate) fn note(&self, refusal: Refusal) -> Option<u64> {
-        let counted = self.of(refusal);
-        counted.count.fetch_add(1, Ordering::Relaxed);
-        lock(&counted.said).admit()
+        self.count(refusal);
+        lock(&self.of(refusal).said).admit()
     }
 }

@@ -99,6 +99,13 @@ impl Secret {
     }
 }
 
+/// So that a builder takes one secret as it takes several.
+impl From<Secret> for Vec<Secret> {
+    fn from(secret: Secret) -> Self {
+        vec![secret]
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(hidden)")

@@ -20,7 +20,7 @@ use super::handshake::ask_who_is_at;
 use crate::engine::state::node::Node;
 use crate::lock::lock;
 use crate::membership::Carried;
-use crate::network::ByteStream;
+use crate::security::links::Secured;
 
 /// Addresses with a connection at one time. Gossip for others is lost, as datagrams are.
 const ADDRESSES_MAX: usize = 64;
@@ -84,23 +84,15 @@ async fn carry(node: Arc<Node>, to: SocketAddr, mut messages: mpsc::Receiver<Vec
     node.lifecycle.stop.run_until_cancelled(carrying).await;
 }
 
-async fn send(
-    node: &Node,
-    to: SocketAddr,
-    connection: Option<Box<dyn ByteStream>>,
-    bytes: &[u8],
-) -> io::Result<Box<dyn ByteStream>> {
-    let mut stream = match connection {
-        Some(stream) => stream,
-        None => {
-            let (stream, _) = ask_who_is_at(node, to).await?;
-            stream
-        }
+async fn send(node: &Node, to: SocketAddr, connection: Option<Secured>, bytes: &[u8]) -> io::Result<Secured> {
+    let mut secured = match connection.filter(|open| !open.retired.is_cancelled()) {
+        Some(secured) => secured,
+        None => ask_who_is_at(node, to).await?.0,
     };
     let addr = node.identity.advertise.to_string();
     let message = codec::encode(&Message::Gossip(Gossip { addr: &addr, bytes })).map_err(io::Error::other)?;
-    frame::write(&mut stream, &message).await?;
-    Ok(stream)
+    frame::write(&mut secured.stream, &message).await?;
+    Ok(secured)
 }
 
 fn say(to: SocketAddr, said: &Said) {

@@ -10,7 +10,7 @@ use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, VERSION_MA
 use super::frame::{self, FrameReader};
 use crate::engine::state::node::Node;
 use crate::network::ByteStream;
-use crate::seal::ConnectionRole;
+use crate::security::links::{Secured, explained};
 
 /// The largest handshake message, in bytes.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
@@ -26,19 +26,28 @@ pub(crate) struct Greeted {
 }
 
 /// Connects to `addr` and only asks who is there.
-pub(crate) async fn ask_who_is_at(node: &Node, addr: SocketAddr) -> io::Result<(Box<dyn ByteStream>, Greeted)> {
-    let stream = node.ports.network.connect(addr).await?;
-    shake_hands(node, stream, 0).await
+pub(crate) async fn ask_who_is_at(node: &Node, addr: SocketAddr) -> io::Result<(Secured, Greeted)> {
+    let (secured, greeted) = greet(node, || node.ports.network.connect(addr), 0).await?;
+    Ok((secured, greeted))
 }
 
-/// Says hello on a fresh connection and waits for the welcome. `expects` is the incarnation that is looked for; 0 only asks
-/// who is there.
-pub(super) async fn shake_hands(
-    node: &Node,
-    stream: Box<dyn ByteStream>,
-    expects: u64,
-) -> io::Result<(Box<dyn ByteStream>, Greeted)> {
-    let mut stream = node.ports.seal.wrap(stream, ConnectionRole::Dialler).await?;
+/// Opens a connection, has it secured, says hello and waits for the welcome. `expects` is the incarnation that is looked for; 0
+/// only asks who is there.
+pub(super) async fn greet<C>(node: &Node, connect: impl Fn() -> C, expects: u64) -> io::Result<(Secured, Greeted)>
+where
+    C: Future<Output = io::Result<Box<dyn ByteStream>>>,
+{
+    let links = &node.ports.security.links;
+    let mut secured = match links.dial(connect().await?, false).await {
+        // It may be a node that has no secret yet.
+        Err(_) if links.dials_plain_too() => links.dial(connect().await?, true).await?,
+        secured => secured?,
+    };
+    let greeted = shake_hands(node, &mut secured.stream, expects).await.map_err(explained)?;
+    Ok((secured, greeted))
+}
+
+async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, expects: u64) -> io::Result<Greeted> {
     let addr = node.identity.advertise.to_string();
     let hello = Message::Hello(Hello {
         magic: MAGIC,
@@ -52,13 +61,14 @@ pub(super) async fn shake_hands(
         expects,
         counter: node.replication.lamport.now(),
     });
-    frame::write(&mut stream, &codec::encode(&hello).map_err(io::Error::other)?).await?;
-    let mut reader = FrameReader::new(&mut stream, HANDSHAKE_BYTES_MAX);
+    frame::write(stream, &codec::encode(&hello).map_err(io::Error::other)?).await?;
+    let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
     let bytes = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    node.ports.security.refusals.decoding(bytes.len());
     match codec::decode(&bytes).map_err(io::Error::other)? {
         Message::Welcome(welcome) => {
             let (name, incarnation, counter) = (welcome.name.to_owned(), welcome.incarnation, welcome.counter);
-            Ok((stream, Greeted { name, incarnation, counter }))
+            Ok(Greeted { name, incarnation, counter })
         }
         Message::Refused(why) => Err(refused(node, why)),
         _ => Err(io::Error::other("the other side broke the handshake")),

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::answers::on_answers;
 use super::batch;
 use super::frame::{self, FrameReader};
-use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, refused, shake_hands};
+use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, greet, refused};
 use super::room::Room;
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -26,6 +26,7 @@ use crate::engine::state::peer::Peer;
 use crate::engine::state::spare_descriptors::is_want_of_descriptors;
 use crate::lock::lock;
 use crate::network::ByteStream;
+use crate::security::links::{Secured, refusal};
 
 /// The shortest time between two pings, in milliseconds, whatever deadline a peer says it has.
 const PING_MS_MIN: u64 = 10;
@@ -56,10 +57,12 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
             // The process may be gone: find out at once.
             back_off = BACK_OFF.0;
         } else {
-            match ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>()) {
-                Some(RefusedBy { text, .. }) if *text != logged => {
+            let refused = ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>());
+            let refused = refused.map(|refused| refused.text.clone());
+            match refused.or_else(|| refusal(&ended).map(|_| format!("the link could not be opened: {ended}"))) {
+                Some(text) if text != logged => {
                     warn!(peer = %peer.member.name, "{text}");
-                    logged.clone_from(text);
+                    logged = text;
                 }
                 _ => debug!(peer = %peer.member.name, error = %ended, "the link could not be opened"),
             }
@@ -82,8 +85,8 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
 const JITTER_MAX: Duration = Duration::from_millis(20);
 
 async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
-    let stream = match open(node, peer).await {
-        Ok(stream) => stream,
+    let Secured { stream, retired } = match open(node, peer).await {
+        Ok(secured) => secured,
         Err(error) => return error,
     };
     let (read, mut write) = tokio::io::split(stream);
@@ -96,21 +99,23 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
         biased;
         ended = receive(node, peer, &mut reader) => ended,
         ended = transmit(node, peer, &mut write) => ended,
+        () = retired.cancelled() => io::Error::other("the secret that it was opened with is not in use any more"),
     }
 }
 
 /// Dials within the commit deadline, and shakes hands within two: nothing waits for that, and both sides may be late.
-async fn open(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
-    let connecting = connect(node, peer);
-    let stream = timeout(node.config.commit_deadline, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
+async fn open(node: &Node, peer: &Peer) -> io::Result<Secured> {
+    let connecting = || async {
+        timeout(node.config.commit_deadline, connect(node, peer)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    };
     let greeting = async {
-        let (stream, welcome) = shake_hands(node, stream, peer.member.incarnation).await?;
+        let (secured, welcome) = greet(node, connecting, peer.member.incarnation).await?;
         if welcome.name != *peer.member.name || welcome.incarnation != peer.member.incarnation {
             node.cluster.reports.found(Evidence::Replaced(peer.node)).await;
             return Err(io::Error::other("another node, or another incarnation of it, answers at this address"));
         }
         node.replication.lamport.observe(welcome.counter);
-        Ok(stream)
+        Ok(secured)
     };
     timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greeting).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
@@ -194,6 +199,7 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, read
             Ok(Err(error)) => return error,
             Err(_) => return io::ErrorKind::TimedOut.into(),
         };
+        node.ports.security.refusals.decoding(bytes.len());
         if let Some(request) = codec::replies_to(&bytes) {
             peer.answer(request, bytes);
             continue;

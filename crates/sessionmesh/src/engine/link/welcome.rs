@@ -15,7 +15,8 @@ use super::handshake::{HANDSHAKE_BYTES_MAX, HANDSHAKE_DEADLINES};
 use crate::engine::state::node::Node;
 use crate::lock::lock;
 use crate::network::ByteStream;
-use crate::seal::ConnectionRole;
+use crate::security::Refusal;
+use crate::security::links::{Secured, refusal as security_refusal};
 
 /// Who dialled.
 pub(crate) struct Dialler {
@@ -27,21 +28,22 @@ pub(crate) struct Dialler {
 }
 
 /// Shakes hands, within some commit deadlines.
-pub(crate) async fn greet(
-    node: &Node,
-    stream: Box<dyn ByteStream>,
-    ip: IpAddr,
-) -> Option<(Box<dyn ByteStream>, Dialler)> {
+pub(crate) async fn greet(node: &Node, stream: Box<dyn ByteStream>, ip: IpAddr) -> Option<(Secured, Dialler)> {
     let greet = async {
-        let mut stream = node.ports.seal.wrap(stream, ConnectionRole::Listener).await?;
-        let from = welcome(node, &mut stream, ip).await?;
-        io::Result::Ok((stream, from))
+        let mut secured = node.ports.security.links.accept(stream).await?;
+        let from = welcome(node, &mut secured.stream, ip).await?;
+        io::Result::Ok((secured, from))
     };
     let greeted = timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greet).await;
-    match greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+    match greeted.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, Refusal::TooSlow))) {
         Ok(greeted) => Some(greeted),
         Err(error) => {
             debug!(%error, "an incoming connection ended before the handshake was complete");
+            if let Some(refusal) = security_refusal(&error)
+                && let Some(unsaid) = node.ports.security.refusals.note(refusal)
+            {
+                warn!(%ip, unsaid, "refused a connection: {error}");
+            }
             None
         }
     }
@@ -53,6 +55,7 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>, ip: IpAddr) -> i
         let mut reader = FrameReader::new(&mut *stream, HANDSHAKE_BYTES_MAX);
         reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?
     };
+    node.ports.security.refusals.decoding(bytes.len());
     let Message::Hello(hello) = codec::decode(&bytes).map_err(io::Error::other)? else {
         return Err(io::Error::other("the first message was no hello"));
     };

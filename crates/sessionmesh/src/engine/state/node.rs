@@ -93,6 +93,12 @@ impl Node {
         self.cluster.stall.load().is_awake(&self.timing, now)
     }
 
+    /// Whether other machines can reach this node, and its traffic is not protected.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let protected = self.config.has_secret() && !self.config.accept_plaintext;
+        !protected && !(self.config.bind.ip().to_canonical().is_loopback())
+    }
+
     /// When what is read at `now` may have come.
     pub(crate) fn arrived_at(&self, now: Moment) -> Moment {
         self.cluster.stall.load().arrived_at(&self.timing, now)

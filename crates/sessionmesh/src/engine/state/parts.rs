@@ -23,7 +23,6 @@ use super::expiry_holds::ExpiryHolds;
 use super::inbox::Inbox;
 use super::lateness::Lateness;
 use super::lease_cache::LeaseCache;
-use super::log_throttle::LogThrottle;
 use super::progress::HighWaterMark;
 use super::spare_descriptors::SpareDescriptors;
 use super::topology::Topology;
@@ -31,9 +30,10 @@ use super::unknown_ids::UnknownIds;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::life::Life;
+use crate::log_throttle::LogThrottle;
 use crate::membership::Carried;
 use crate::network::Network;
-use crate::seal::ConnectionSeal;
+use crate::security::Security;
 use crate::stats::Counters;
 
 /// Who this node is to others.
@@ -51,7 +51,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Ports {
     pub(crate) network: Arc<dyn Network>,
-    pub(crate) seal: Arc<dyn ConnectionSeal>,
+    pub(crate) security: Arc<Security>,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the clock said when the node started.
     pub(crate) started: Duration,

@@ -20,12 +20,12 @@ use tracing::warn;
 
 use crate::engine::replication::{self, Made, Wait, replicate};
 use crate::engine::request;
-use crate::engine::state::log_throttle::LogThrottle;
 use crate::engine::state::node::Node;
 use crate::engine::state::store::Store;
 use crate::engine::state::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
+use crate::log_throttle::LogThrottle;
 
 /// Sessions asked about in one message.
 const ASKED_MAX: usize = 4096;

@@ -19,6 +19,7 @@ use crate::alone::{Alone, Outcome, Tried};
 use crate::engine::link::handshake::{RefusedBy, ask_who_is_at};
 use crate::engine::state::node::Node;
 use crate::membership::{GossipState, LookedUp, Membership, Named};
+use crate::security::links::refusal;
 
 /// A starting node takes itself for alone after this time at the latest, whoever has not answered. Longer than a look-up
 /// of which two packets were lost, and than a firewall's silence is worth.
@@ -228,6 +229,9 @@ async fn ask(node: &Node, addr: SocketAddr) -> Outcome {
 }
 
 fn failed(error: &io::Error) -> Outcome {
+    if let Some(refusal) = refusal(error) {
+        return Outcome::NotTrusted(refusal.to_string());
+    }
     let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
     match (refused, error.kind()) {
         (Some(RefusedBy { why: Refused::Cluster, .. }), _) => Outcome::AnotherCluster,

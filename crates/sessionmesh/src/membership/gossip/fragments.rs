@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// and so does IPv4 as it is used.
 const DATAGRAM_BYTES_MAX: usize = 1_200;
 /// What a seal may add, in bytes.
-const SEAL_BYTES_MAX: usize = 64;
+const SEAL_BYTES_MAX: usize = crate::security::datagrams::ADDED_BYTES;
 const MARK: [u8; 2] = [0x53, 0xB1];
 const HEADER_BYTES: usize = 12;
 /// The largest message that is not cut, and the largest part with its header, in bytes.

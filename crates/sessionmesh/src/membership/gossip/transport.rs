@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, mpsc};
 use super::bounds;
 use super::detour::{Carried, Detours};
 use super::fragments::{self, Assembly};
-use crate::membership::DatagramSeal;
 use crate::network::Datagrams;
+use crate::security::Security;
 
 /// The largest datagram that is received, and the largest message that a connection carries, in bytes.
 const MESSAGE_BYTES_MAX: usize = 65_535;
@@ -28,7 +28,7 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub(super) struct SealedTransport {
     pub(super) socket: Arc<dyn Datagrams>,
-    pub(super) seal: Arc<dyn DatagramSeal>,
+    pub(super) security: Arc<Security>,
     pub(super) cluster: Arc<str>,
     /// For connections to carry.
     pub(super) carry: mpsc::Sender<Carried>,
@@ -88,9 +88,8 @@ impl Socket for SealedSocket {
             self.carry(to, bytes.clone());
         }
         for datagram in fragments::cut(bytes, self.shared.number.fetch_add(1, Ordering::Relaxed)) {
-            let sealed = self.shared.seal.seal(&datagram);
-            if let Err(error) = self.shared.socket.send_to(&sealed, to).await {
-                tracing::debug!(%to, bytes = sealed.len(), %error, "gossip not sent");
+            for sealed in self.shared.security.datagrams.seal(&datagram, to) {
+                self.send_datagram(&sealed, to).await;
             }
         }
         Ok(())
@@ -110,7 +109,7 @@ impl Socket for SealedSocket {
             };
             let (from, bytes, is_carried) = match received {
                 Received::Carried(Carried { addr, bytes }) => (addr, Some(bytes), true),
-                Received::Datagram(Ok((length, from))) => (from, self.opened(from, length), false),
+                Received::Datagram(Ok((length, from))) => (from, self.opened(from, length).await, false),
                 Received::Datagram(Err(error)) => {
                     tracing::debug!(%error, "gossip not received");
                     tokio::time::sleep(RECEIVE_PAUSE).await;
@@ -143,10 +142,20 @@ impl SealedSocket {
 
     /// The message in the first `length` bytes of the buffer, or the one of which they were the last missing part, unless
     /// it is not for us.
-    fn opened(&mut self, from: SocketAddr, length: usize) -> Option<Vec<u8>> {
-        let plain = self.shared.seal.open(self.buffer.get(..length)?)?;
+    async fn opened(&mut self, from: SocketAddr, length: usize) -> Option<Vec<u8>> {
+        let opened = self.shared.security.datagrams.open(self.buffer.get(..length)?, from);
+        for (datagram, to) in opened.send {
+            self.send_datagram(&datagram, to).await;
+        }
+        let plain = opened.payload?;
         self.detours.heard(from);
         self.assembly.take(from, plain)
+    }
+
+    async fn send_datagram(&self, sealed: &[u8], to: SocketAddr) {
+        if let Err(error) = self.shared.socket.send_to(sealed, to).await {
+            tracing::debug!(%to, bytes = sealed.len(), %error, "gossip not sent");
+        }
     }
 
     /// What the bytes say, unless it is too much.
@@ -154,6 +163,7 @@ impl SealedSocket {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return None;
         }
+        self.shared.security.refusals.decoding(bytes.len());
         let introduced = bounds::introduced(bytes)?;
         // No panic is known in here, but the decoder is not ours and its input comes from outside.
         let decoded = panic::catch_unwind(|| ChitchatMessage::deserialize(&mut &*bytes));

@@ -214,7 +214,8 @@ fn the_keys_change_under_a_conversation() {
 #[test]
 fn strangers_and_other_clusters_are_refused_and_leave_nothing() {
     let [secret, others] = [Secret::generate(), Secret::generate()];
-    let mut net = Net::new(&[(1, ring(&[&secret], "shop")), (2, ring(&[&others], "shop")), (3, ring(&[&secret], "desk"))]);
+    let mut net =
+        Net::new(&[(1, ring(&[&secret], "shop")), (2, ring(&[&others], "shop")), (3, ring(&[&secret], "desk"))]);
     net.send(2, 1, b"another secret");
     net.send(3, 1, b"the same secret, another cluster");
     assert_eq!(std::mem::take(&mut net.refused), [Refusal::UnknownSecret; 2]);
@@ -242,7 +243,8 @@ fn strangers_and_other_clusters_are_refused_and_leave_nothing() {
 #[test]
 fn a_beacon_is_heard_by_the_cluster_alone_and_is_no_proof_that_its_sender_lives() {
     let [secret, others] = [Secret::generate(), Secret::generate()];
-    let mut net = Net::new(&[(1, ring(&[&secret], "shop")), (2, ring(&[&secret], "shop")), (3, ring(&[&others], "shop"))]);
+    let mut net =
+        Net::new(&[(1, ring(&[&secret], "shop")), (2, ring(&[&secret], "shop")), (3, ring(&[&others], "shop"))]);
     let now = net.now;
     let beacon = net.node(1).seal_beacon(b"here I am", now);
     assert_eq!(net.node(1).open_beacon(&beacon, now), Ok(None), "its own");

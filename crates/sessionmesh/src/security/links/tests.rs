@@ -67,7 +67,9 @@ async fn what_a_taken_out_secret_proved_ends_and_nothing_new_is_proved_with_it()
     let (_dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
     let (_, stays) = meet(&links(&[&new]), &listener).await;
     assert!(!accepted.retired.is_cancelled());
-    listener.replace_keys(&both.followed_by(&ring(&[&new])));
+    let next = both.joined_by(&ring(&[&new]));
+    listener.replace_keys(&next);
+    both.retire_all_but(&next);
     assert!(accepted.retired.is_cancelled() && !stays.unwrap().retired.is_cancelled());
     let (_, refused) = meet(&links(&[&old]), &listener).await;
     assert_eq!(refusal(&refused.err().unwrap()), Some(Refusal::NoSharedSecret));
@@ -93,12 +95,14 @@ async fn a_name_of_a_secret_that_was_overheard_opens_nothing() {
 #[tokio::test]
 async fn a_dialler_that_takes_every_key_of_the_listener_has_still_to_prove_its_own() {
     let [secret, others] = [Secret::generate(), Secret::generate()];
-    let (true_configs, other_configs) = (TlsConfigs::of_keys(&ring(&[&secret])), TlsConfigs::of_keys(&ring(&[&others])));
+    let (true_configs, other_configs) =
+        (TlsConfigs::of_keys(&ring(&[&secret])), TlsConfigs::of_keys(&ring(&[&others])));
     let hint = rustls::DistinguishedName::in_sequence(&ring(&[&others]).keys()[0].id.0);
     for presents in [false, true] {
         let mut client = (*true_configs.client).clone();
         let resolver = other_configs.client.client_auth_cert_resolver.clone();
-        client.client_auth_cert_resolver = if presents { Arc::new(Always(resolver, hint.clone())) } else { Arc::new(Nothing) };
+        client.client_auth_cert_resolver =
+            if presents { Arc::new(Always(resolver, hint.clone())) } else { Arc::new(Nothing) };
         let mut configs = true_configs.clone();
         configs.client = Arc::new(client);
         let dialler = Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false };
@@ -112,11 +116,7 @@ async fn a_dialler_that_takes_every_key_of_the_listener_has_still_to_prove_its_o
 struct Nothing;
 
 impl rustls::client::ResolvesClientCert for Nothing {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        _: &[rustls::SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
         None
     }
 
@@ -134,11 +134,7 @@ impl rustls::client::ResolvesClientCert for Nothing {
 struct Always(Arc<dyn rustls::client::ResolvesClientCert>, rustls::DistinguishedName);
 
 impl rustls::client::ResolvesClientCert for Always {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        schemes: &[rustls::SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+    fn resolve(&self, _: &[&[u8]], schemes: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
         self.0.resolve(&[self.1.as_ref()], schemes)
     }
 
