@@ -6,7 +6,7 @@ use std::ops::Index;
 use std::time::Duration;
 
 use serde::Serialize;
-use sessionmesh::{Discovery, Event, Events, Mesh, MeshBuilder, Mode, Session, SessionId, UserError};
+use sessionmesh::{Discovery, Event, Events, Mesh, MeshBuilder, Mode, Secret, Session, SessionId, UserError};
 
 pub use crate::waiting::{PATIENCE, check, eventually, eventually_async};
 
@@ -19,6 +19,7 @@ pub const DEADLINE: Duration = Duration::from_secs(2);
 /// Nodes that find each other by seeds. They stop when it is dropped.
 pub struct Cluster {
     name: String,
+    secret: Option<Secret>,
     adjust: Box<dyn Fn(MeshBuilder) -> MeshBuilder + Send + Sync>,
     nodes: Vec<Mesh>,
 }
@@ -37,7 +38,8 @@ impl Cluster {
 
     /// Like [`Cluster::start`]; `adjust` is applied to every node, also to those that join later.
     pub async fn start_with(nodes: usize, adjust: impl Fn(MeshBuilder) -> MeshBuilder + Send + Sync + 'static) -> Self {
-        let mut cluster = Self { name: unique_name(), adjust: Box::new(adjust), nodes: Vec::new() };
+        let secret = has_secret().then(Secret::generate);
+        let mut cluster = Self { name: unique_name(), secret, adjust: Box::new(adjust), nodes: Vec::new() };
         for number in 0..nodes {
             cluster.launch(&format!("n{number}"), |builder| builder).await;
         }
@@ -62,6 +64,7 @@ impl Cluster {
         let window = if self.nodes.is_empty() { 50 } else { 1_000 };
         let builder = builder.discovery_window(Duration::from_millis(window));
         let builder = builder.commit_deadline(DEADLINE).read_deadline(DEADLINE);
+        let builder = builder.secret(self.secret.clone().into_iter().collect::<Vec<_>>());
         let mesh = own((self.adjust)(builder)).start().await.expect("a node on a free port of loopback starts");
         self.nodes.push(mesh.clone());
         mesh
@@ -193,6 +196,13 @@ impl Ears {
     pub fn count(&mut self, event: &Event) -> usize {
         self.heard().iter().filter(|(_, heard)| heard == event).count()
     }
+}
+
+/// Whether the clusters of this test have a secret: those of half of the tests do, always the same ones. Nothing that a test
+/// sees may depend on it.
+fn has_secret() -> bool {
+    let test = std::thread::current().name().unwrap_or_default().len();
+    test % 2 == 0
 }
 
 /// A name that no other cluster of this machine has.

@@ -21,6 +21,7 @@ mod logout;
 mod moves;
 mod read_held;
 mod renew;
+mod secrets;
 mod settings;
 mod strict;
 mod third_reader;
