@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sessionmesh::{Discovery as Ways, Gate, Mesh};
+use sessionmesh::{Discovery as Ways, Gate, Mesh, Secret};
 use tokio::sync::mpsc;
 
 use super::Shared;
 use crate::clock::SimClock;
 use crate::network::{Host, SimNetwork};
 use crate::oracle::ObservedEvent;
-use crate::scenario::{Ack, Discovery, Mode};
+use crate::scenario::{Ack, Discovery, Mode, Scenario};
 
 /// The port of every node.
 const PORT: u16 = 7400;
@@ -106,6 +106,13 @@ impl Drop for ClearWhenDropped {
     }
 }
 
+/// The same one in each run that has one: runs repeat.
+fn secret(scenario: &Scenario) -> Vec<Secret> {
+    const SECRET: &str = "3q2Jf0dXUzVbq7mRk1sYgE5wA9tLhPcOiZ8nTuB6vKo=";
+    let parse = || Secret::parse(SECRET).expect("32 bytes that look random");
+    scenario.secret.then(parse).into_iter().collect()
+}
+
 fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> sessionmesh::MeshBuilder {
     let Shared { scenario, addrs, .. } = shared;
     let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
@@ -131,7 +138,8 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         .name(format!("n{node}"))
         .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))
         .advertise(SocketAddr::from((addrs[node], PORT)))
-        .insecure(true)
+        .insecure(!scenario.secret)
+        .secret(secret(scenario))
         .mode(mode)
         .ack(ack)
         .strict(scenario.strict)

@@ -86,6 +86,7 @@ impl Scenario {
                 _ => Ack::Owners,
             },
             strict: rng.random_bool(0.1),
+            secret: secret(seed),
             network: network(rng),
             tick_ms: pick(rng, &[1, 3, 5, 8, 10, 10]),
             audit_ms: rng.random_range(1_000..5_000),
@@ -96,6 +97,11 @@ impl Scenario {
             episodes: episodes(rng, kind, mode, nodes, late),
         }
     }
+}
+
+/// Half of the clusters have a secret. Drawn apart, so that all else of a seed stays as it is.
+fn secret(seed: u64) -> bool {
+    StdRng::seed_from_u64(seed ^ 0x5ec2_e7ed).random_bool(0.5)
 }
 
 /// Another mode for nodes that start again, in some runs. Drawn apart, so that all else of a seed stays as it is.

@@ -217,6 +217,9 @@ pub struct Scenario {
     pub ack: Ack,
     /// Whether commits that no other node can confirm are errors.
     pub strict: bool,
+    /// Whether the nodes have a cluster secret, so that all they say is sealed. What they say is then not in the trace.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub secret: bool,
     /// The network.
     pub network: Network,
     /// Step of simulated time.
@@ -233,6 +236,11 @@ pub struct Scenario {
     pub load: Load,
     /// The faults.
     pub episodes: Vec<Episode>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// An idle limit that no run reaches.

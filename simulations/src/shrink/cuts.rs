@@ -168,6 +168,7 @@ fn settings(scenario: &Scenario) -> Vec<Scenario> {
             candidate.load.mix.absent = 0;
         }),
         Box::new(|candidate| candidate.strict = false),
+        Box::new(|candidate| candidate.secret = false),
         Box::new(|candidate| candidate.discovery = Discovery::Seeds),
         Box::new(|candidate| candidate.ack = Ack::Owners),
     ];
