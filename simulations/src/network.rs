@@ -253,6 +253,16 @@ impl fmt::Debug for SimDatagrams {
     }
 }
 
+/// Notes a datagram. The bytes of one that is sealed differ from run to run, since the library of ciphers asks the system past
+/// the seed; how many there are does not.
+fn note(trace: &Trace, bytes: &[u8]) {
+    if bytes.starts_with(b"SMs1") {
+        trace.note(format!("sealed {}", bytes.len()).as_bytes());
+    } else {
+        trace.note(bytes);
+    }
+}
+
 /// The longest that a datagram is held back.
 const DELAY_MS_MAX: u64 = 800;
 
@@ -266,7 +276,7 @@ impl Datagrams for SimDatagrams {
                 let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
                 (dice.random_range(0..1000), dice.random_range(1..DELAY_MS_MAX))
             };
-            host.trace.note(bytes);
+            note(&host.trace, bytes);
             let (doubled, delayed) = (fate.lost + fate.doubled, fate.lost + fate.doubled + fate.delayed);
             let (times, delay_ms) = match dice {
                 dice if dice < fate.lost => (0, 0),
