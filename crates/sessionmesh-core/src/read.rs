@@ -197,6 +197,18 @@ impl ReadRound {
         }
     }
 
+    /// What this node itself holds once all was heard: it may have come meanwhile. `is_owner`: by the view of the question.
+    pub fn on_own_copy(&mut self, held: Record, is_owner: bool) {
+        match &mut self.best {
+            Some(best) => {
+                best.merge(&held);
+            }
+            None => self.best = Some(held),
+        }
+        self.vouched |= is_owner;
+        self.nowhere = false;
+    }
+
     fn note_access(&mut self, access: Moment) {
         if let Some(best) = &mut self.best {
             best.access = best.access.max(access);

@@ -17,13 +17,14 @@ impl Cluster {
         self.started_unheard &= !quiet || self.hushed;
         let split_unseen = std::mem::take(&mut self.split_unseen);
         let calm = links_work && quiet && !split_unseen;
-        self.note_sleepers(calm);
+        let suspects = self.meshes().iter().any(|(_, mesh)| !mesh.suspected().is_empty());
+        self.note_sleepers(calm && !suspects);
         let repaired = calm && compare && self.unsettled(&ids()).is_none();
         let nodes = 0..self.names.len();
         let up: Vec<usize> = nodes.clone().filter(|node| self.states.borrow()[*node].mesh.is_some()).collect();
         Look {
             calm,
-            suspects: self.meshes().iter().any(|(_, mesh)| !mesh.suspected().is_empty()),
+            suspects,
             split: split_unseen || self.is_split(),
             slow: self.is_slow(),
             frozen: nodes.clone().filter(|node| self.is_frozen(*node)).collect(),
@@ -57,8 +58,8 @@ impl Cluster {
         holders.map(|(at, _)| (at, states[at].lives)).collect()
     }
 
-    fn note_sleepers(&mut self, calm: bool) {
-        if calm {
+    fn note_sleepers(&mut self, calm_and_nobody_suspected: bool) {
+        if calm_and_nobody_suspected {
             self.slept.clear();
         }
         let (states, now) = (self.states.borrow(), self.now_ms());

@@ -69,6 +69,23 @@ fn a_reply_of_one_that_has_missed_nothing_decides() {
 }
 
 #[test]
+fn what_came_to_this_node_while_it_asked_counts() {
+    let owner = |held| ReadRound::new(Asker { is_owner: true, held, ..stranger() });
+    let mut asked = owner(Some(Record::new(session(), NOW.minus_ms(1_000))));
+    asked.on_unreachable(true, SILENT);
+    asked.on_own_copy(record(500), true);
+    match asked.verdict(NOW) {
+        Verdict::Live(found) => assert_eq!(found.session.digest(), record(500).session.digest()),
+        other => panic!("{other:?}"),
+    }
+    // And a session that nobody held when the question was asked.
+    let mut asked = owner(None);
+    asked.on_reply(&told(true, Held::Nothing), true, NOW, NOW);
+    asked.on_own_copy(record(500), true);
+    assert!(matches!(asked.verdict(NOW), Verdict::Live(_)));
+}
+
+#[test]
 fn past_silent_owners_only_the_copy_of_an_owner_is_served() {
     let held = record(1_000);
     let one_silent = |is_owner| {

@@ -163,11 +163,14 @@ async fn find_by_asking_once(
     if node.lifecycle.stop.is_cancelled() {
         return Err(Unclear::for_now("this node has left the cluster"));
     }
-    let (topology, round) = ask_all(node, id, access, deadline).await;
+    let (topology, mut round) = ask_all(node, id, access, deadline).await;
     // Owners that were asked have noted the access. A copy that is only to be passed on must not change by it, or it
     // could never be let go.
     let owner = topology.is_owner(id.slot());
     let noted = round.all_replied() && !owner;
+    if let Some(entry) = node.store.get(id) {
+        round.on_own_copy(entry.record, owner);
+    }
     match round.verdict(node.now()) {
         Verdict::Live(record) => {
             if owner {
