@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::demo::{self, DemoArgs};
 use crate::failure::Failure;
+use crate::keygen::{self, KeygenArgs};
 use crate::log::Log;
 use crate::multicast_arguments::MulticastArgs;
 use crate::multicast_check;
@@ -60,6 +61,20 @@ enum Command {
         "     This is normal for the last node when all nodes are stopped"
     ))]
     Node(NodeArgs),
+    /// Make a cluster secret: with it, traffic between nodes is encrypted, and only who has it takes part
+    #[command(after_help = concat!(
+        "It is 32 random bytes in base64. Give the same one to every node: as `secret` in\n",
+        "its file, in SESSIONMESH_SECRET, or in a file that `secret_file` names and that\n",
+        "others on the machine cannot read (with --file it is made so).\n\n",
+        "To change the secret of a running cluster: add the new one as a second line of\n",
+        "the file on every node, then make it the first line on every node, then remove\n",
+        "the old one. The nodes notice by themselves.\n\n",
+        "Exit codes:\n",
+        "  0  made\n",
+        "  1  it could not be written, or the file exists\n",
+        "  2  wrong usage"
+    ))]
+    Keygen(KeygenArgs),
     /// Check whether multicast datagrams arrive, before you use them for discovery
     #[command(after_help = concat!(
         "Without --send and --listen, each interface sends to itself, and so does the\n",
@@ -113,6 +128,7 @@ fn run(cli: Cli, log: &Log) -> Result<(), Failure> {
         match cli.command {
             Command::Demo(args) => demo::run(&args, cli.log).await,
             Command::Node(args) => node::run(&args, log).await,
+            Command::Keygen(args) => keygen::run(&args),
             Command::MulticastCheck(args) => multicast_check::run(&args).await,
         }
     });

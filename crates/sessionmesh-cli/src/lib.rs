@@ -10,6 +10,7 @@
 mod cli;
 mod demo;
 mod failure;
+mod keygen;
 mod log;
 mod multicast_arguments;
 mod multicast_check;

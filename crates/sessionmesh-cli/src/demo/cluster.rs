@@ -1,11 +1,12 @@
 //! The nodes of the demo, together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use sessionmesh::Config;
 use sessionmesh::network::MulticastBind;
+use sessionmesh::{Config, Secret};
 use tokio::time::sleep;
 
 use super::arguments::{DemoArgs, Discovery, Mode};
@@ -24,12 +25,18 @@ const COMPLETE: Duration = Duration::from_secs(15);
 pub(crate) const AGAIN: Duration = Duration::from_millis(20);
 
 /// All nodes, by their order. The one at 0 is `node-1`.
-#[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     common: BTreeMap<&'static str, String>,
     discovery: Discovery,
     log: Option<String>,
+}
+
+/// Without the settings: the secret is among them.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
 }
 
 impl Cluster {
@@ -205,6 +212,8 @@ fn common(args: &DemoArgs, discovery: Discovery) -> BTreeMap<&'static str, Strin
         ("multicast", (discovery == Discovery::Multicast).to_string()),
         ("multicast_interface", multicast.interface.to_string()),
         ("multicast_ttl", multicast.ttl.to_string()),
+        // Nobody else gets to see it: it lives as long as the demo.
+        ("secret", Secret::generate().to_text().to_string()),
     ])
 }
 
@@ -219,7 +228,7 @@ fn introduce(args: &DemoArgs, discovery: Discovery) {
         Discovery::Seeds => "seeds".to_owned(),
     };
     let bold = BOLD;
-    anstream::println!("{bold}{} nodes, {mode}, found by {found}{bold:#}\n", args.nodes);
+    anstream::println!("{bold}{} nodes, {mode}, found by {found}, encrypted{bold:#}\n", args.nodes);
 }
 
 fn show(node: &Node) {
