@@ -37,9 +37,11 @@ pub(crate) async fn run(node: Arc<Node>) {
         }
         if Instant::now() >= next {
             next = Instant::now() + interval(&node);
-            for peer in node.cluster.topology.load().peers() {
-                peer.audits.want();
-            }
+            let topology = node.cluster.topology.load();
+            // A newcomer compares with each peer once before it is ready. With many of them that takes longer than a short
+            // interval, and it must not begin anew meanwhile.
+            let peers = topology.peers().filter(|_| !topology.is_joining(topology.me));
+            peers.for_each(|peer| peer.audits.want());
         }
         for peer in node.topology().peers() {
             // Asked first: a change of the view that comes meanwhile wants an audit of its own.
