@@ -202,7 +202,7 @@ impl Ears {
 /// sees may depend on it.
 fn has_secret() -> bool {
     let test = std::thread::current().name().unwrap_or_default().len();
-    test % 2 == 0
+    test.is_multiple_of(2)
 }
 
 /// A name that no other cluster of this machine has.

@@ -357,6 +357,7 @@ fn new_node(
             ticks_from: Instant::now(),
             clock: builder.clock.clone(),
             rng: Mutex::new(rng),
+            is_seeded: builder.seed.is_some(),
         },
         store: Store::new(user_index(builder).map(SessionsByUser::new)),
         cluster: Cluster {

@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Answers, Message, Ping, Pong, Refused};
 use tokio::io::{AsyncRead, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::link::frame::{self, FrameReader};
@@ -28,6 +29,9 @@ use crate::lock::lock;
 use crate::log_throttle::LogThrottle;
 use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
+use crate::security::Refusal;
+use crate::security::admission::Admission;
+use crate::security::links::Secured;
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
@@ -38,21 +42,33 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
-/// Accepts connections until the node stops.
+/// Accepts connections until the node stops. One that has proved nothing yet has no task: it is a future of this one.
 pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
     let open = Arc::new(());
+    let (mut admission, mut unproven) = (Admission::default(), FuturesUnordered::new());
     let (mut too_many, mut failing) = (LogThrottle::default(), LogThrottle::default());
     node.bounds.spare.fill();
     loop {
         let accepted = tokio::select! {
             biased;
             () = node.lifecycle.stop.cancelled() => return,
+            Some((ip, greeted)) = unproven.next() => {
+                admission.settled(ip);
+                if let Some((secured, from)) = greeted {
+                    let serving = connection(node.clone(), secured, from, open.clone());
+                    node.lifecycle.life.spawn("connection", serving);
+                }
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, from)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
                 node.bounds.spare.fill();
-                node.lifecycle.life.spawn("connection", connection(node.clone(), stream, from.ip(), open.clone()));
+                match admission.admit(from.ip(), Instant::now()) {
+                    Ok(()) => unproven.push(greeted(node.clone(), stream, from.ip())),
+                    Err(refusal) => node.refused(refusal, from.ip(), &refusal),
+                }
             }
             Ok(_) => {
                 if let Some(unsaid) = too_many.admit() {
@@ -72,19 +88,24 @@ pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
     }
 }
 
+/// Shakes hands. Before that is over nothing of the node can have been changed, so a panic ends the connection alone.
+async fn greeted(node: Arc<Node>, stream: Box<dyn ByteStream>, ip: IpAddr) -> (IpAddr, Option<(Secured, Dialler)>) {
+    let greeted = AssertUnwindSafe(greet(&node, stream, ip)).catch_unwind().await;
+    (ip, greeted.ok().flatten())
+}
+
 /// Serves one connection until it ends or the node stops. `open` counts it.
-async fn connection(node: Arc<Node>, stream: Box<dyn ByteStream>, ip: IpAddr, open: Arc<()>) {
-    let serving = async {
-        // Before the handshake is over nothing of the node can have been changed, so a panic ends the connection alone.
-        let greeted = AssertUnwindSafe(greet(&node, stream, ip)).catch_unwind().await;
-        let Ok(Some((secured, from))) = greeted else { return };
-        match secured.retired.run_until_cancelled(serve(&node, secured.stream, from)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => debug!(%error, "an incoming connection ended"),
-            None => debug!("an incoming connection ended, since its secret is not in use any more"),
-        }
+async fn connection(node: Arc<Node>, secured: Secured, from: Dialler, open: Arc<()>) {
+    let Some(_counted) = node.bounds.served.admit(from.node) else {
+        node.refused(Refusal::TooManyOfOne, from.ip, &Refusal::TooManyOfOne);
+        return;
     };
-    node.lifecycle.stop.run_until_cancelled(serving).await;
+    let serving = secured.retired.run_until_cancelled(serve(&node, secured.stream, from));
+    match node.lifecycle.stop.run_until_cancelled(serving).await {
+        Some(Some(Err(error))) => debug!(%error, "an incoming connection ended"),
+        Some(None) => debug!("an incoming connection ended, since its secret is not in use any more"),
+        Some(Some(Ok(()))) | None => {}
+    }
     drop(open);
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod node;
 pub(crate) mod parts;
 pub(crate) mod peer;
 pub(crate) mod progress;
+pub(crate) mod served;
 pub(crate) mod spare_descriptors;
 pub(crate) mod store;
 pub(crate) mod topology;

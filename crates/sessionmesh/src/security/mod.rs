@@ -1,9 +1,10 @@
 //! Who may take part: everything between a socket and the first byte that is decoded.
 //!
 //! [`secret`] is what the nodes of a cluster share, and [`secret_file`] where it may stand; [`key_ring`] is what follows from it.
-//! [`links`] protects connections by TLS ([`tls`]), [`datagram_seal`] what goes by UDP ([`datagrams`]). [`refusal`] counts what
+//! [`admission`] bounds what strangers may open, [`links`] protects connections by TLS ([`tls`]), [`datagram_seal`] what goes by UDP ([`datagrams`]). [`refusal`] counts what
 //! is kept out. What never happens here: decoding of messages; a decision about members or sessions.
 
+pub(crate) mod admission;
 pub(crate) mod datagram_seal;
 pub(crate) mod datagrams;
 pub(crate) mod key_ring;

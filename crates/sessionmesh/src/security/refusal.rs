@@ -52,6 +52,12 @@ refusals! {
     TooLong too_long "its handshake is longer than any that is honest",
     /// A handshake that was not complete in time.
     TooSlow too_slow "its handshake was not complete in time",
+    /// A connection while too many others, of this host or in all, have not proved anything yet.
+    TooManyUnproven too_many_unproven "too many connections are open that have not proved that they belong to the cluster",
+    /// A connection of a host that opens them too often.
+    TooOften too_often "this host opens connections too often",
+    /// A connection of a node that has several already.
+    TooManyOfOne too_many_of_one "this node has too many connections already",
     /// A datagram that is not sealed, although this node has a secret.
     PlainDatagram plain_datagram "a datagram that is not encrypted: is it a node without the cluster secret?",
     /// A datagram that is sealed with a secret that this node does not have.

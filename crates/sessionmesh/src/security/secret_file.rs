@@ -73,9 +73,9 @@ mod tests {
     use super::*;
 
     fn file(text: &str, mode: u32) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), text).unwrap();
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let file = tempfile::NamedTempFile::new().expect("a file can be made");
+        fs::write(file.path(), text).expect("it can be written");
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
         file
     }
 
@@ -83,7 +83,7 @@ mod tests {
     fn a_file_that_others_can_read_is_refused_and_says_how_to_mend_it() {
         let secret = Secret::generate();
         for mode in [0o600, 0o400, 0o440, 0o640] {
-            assert_eq!(read(file(&secret.to_text(), mode).path()).unwrap(), [secret.clone()]);
+            assert_eq!(read(file(&secret.to_text(), mode).path()).unwrap(), std::slice::from_ref(&secret));
         }
         for mode in [0o644, 0o604, 0o602, 0o601] {
             let refused = read(file(&secret.to_text(), mode).path()).unwrap_err().to_string();

@@ -39,10 +39,8 @@ pub(crate) async fn greet(node: &Node, stream: Box<dyn ByteStream>, ip: IpAddr) 
         Ok(greeted) => Some(greeted),
         Err(error) => {
             debug!(%error, "an incoming connection ended before the handshake was complete");
-            if let Some(refusal) = security_refusal(&error)
-                && let Some(unsaid) = node.ports.security.refusals.note(refusal)
-            {
-                warn!(%ip, unsaid, "refused a connection: {error}");
+            if let Some(refusal) = security_refusal(&error) {
+                node.refused(refusal, ip, &error);
             }
             None
         }

@@ -1,9 +1,12 @@
 //! The state that all tasks of a node share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rand::Rng as _;
+use rand::rand_core::UnwrapErr;
+use rand::rngs::OsRng;
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
 use sessionmesh_core::liveness::leases;
@@ -14,6 +17,7 @@ use sessionmesh_core::placement::transition;
 use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::stamp::Stamp;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tracing::warn;
 
 use super::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication, Telemetry};
 use super::peer::Peer;
@@ -23,6 +27,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::lock::lock;
+use crate::security::Refusal;
 
 /// One running node.
 #[derive(Debug)]
@@ -85,12 +90,25 @@ impl Node {
             [] => Slot::masked(rng.random()),
             home => home[rng.random_range(0..home.len())],
         };
-        SessionId::mint(&mut *rng, slot)
+        if self.ports.is_seeded {
+            return SessionId::mint(&mut *rng, slot);
+        }
+        drop(rng);
+        // From the system each time: a generator of our own would go on alike in two copies of this process's memory, as
+        // when a machine is resumed twice from one snapshot, and give two visitors the same id.
+        SessionId::mint(&mut UnwrapErr(OsRng), slot)
     }
 
     /// Whether this node ran of late.
     pub(crate) fn is_awake(&self, now: Moment) -> bool {
         self.cluster.stall.load().is_awake(&self.timing, now)
+    }
+
+    /// A connection from this address was refused: counts it, and says so now and then.
+    pub(crate) fn refused(&self, refusal: Refusal, from: IpAddr, why: &dyn std::fmt::Display) {
+        if let Some(unsaid) = self.ports.security.refusals.note(refusal) {
+            warn!(%from, unsaid, "refused a connection: {why}");
+        }
     }
 
     /// Whether other machines can reach this node, and its traffic is not protected.

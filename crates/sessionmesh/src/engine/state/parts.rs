@@ -24,6 +24,7 @@ use super::inbox::Inbox;
 use super::lateness::Lateness;
 use super::lease_cache::LeaseCache;
 use super::progress::HighWaterMark;
+use super::served::Served;
 use super::spare_descriptors::SpareDescriptors;
 use super::topology::Topology;
 use super::unknown_ids::UnknownIds;
@@ -58,6 +59,8 @@ pub(crate) struct Ports {
     /// What is done at intervals is done at multiples of a tick from here on, so that it shares its wake-ups.
     pub(crate) ticks_from: Instant,
     pub(crate) rng: Mutex<StdRng>,
+    /// Whether ids are drawn from it, too, so that a run can be repeated. Else they come from the system.
+    pub(crate) is_seeded: bool,
 }
 
 /// The other members, and what this node may do beside them.
@@ -125,6 +128,8 @@ pub(crate) struct Bounds {
     pub(crate) inbox: Inbox,
     /// File descriptors for links.
     pub(crate) spare: SpareDescriptors,
+    /// Connections of each node.
+    pub(crate) served: Served,
     /// How often it was said that links cannot be opened for want of descriptors.
     pub(crate) starving: Mutex<LogThrottle>,
     /// How often the log said that a node was refused.

@@ -31,17 +31,17 @@ impl Net {
     fn send(&mut self, from: u8, to: u8, payload: &[u8]) {
         let now = self.now;
         let datagrams = self.node(from).seal(payload, at(to), now);
-        datagrams.into_iter().for_each(|datagram| self.deliver(at(from), at(to), datagram));
+        datagrams.iter().for_each(|datagram| self.deliver(at(from), at(to), datagram));
     }
 
-    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
-        self.recorded.push((from, to, datagram.clone()));
+    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        self.recorded.push((from, to, datagram.to_vec()));
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&to) else { return };
-        match node.open(&datagram, from, now) {
+        match node.open(datagram, from, now) {
             Ok(opened) => {
                 self.arrived.extend(opened.payload.map(|payload| (to, payload)));
-                opened.send.into_iter().for_each(|(datagram, next)| self.deliver(to, next, datagram));
+                opened.send.iter().for_each(|(datagram, next)| self.deliver(to, *next, datagram));
             }
             Err(refusal) => self.refused.push(refusal),
         }
@@ -99,7 +99,7 @@ fn whatever_is_sent_again_reaches_nobody() {
         for (from, _, datagram) in &recorded {
             for to in [1, 2, 3] {
                 for from in [*from, at(9)] {
-                    net.deliver(from, at(to), datagram.clone());
+                    net.deliver(from, at(to), datagram);
                 }
             }
         }
@@ -108,7 +108,7 @@ fn whatever_is_sent_again_reaches_nobody() {
     let ring = net.node(1).ring.clone();
     net.restart(3, ring);
     for (from, _, datagram) in recorded {
-        net.deliver(from, at(3), datagram);
+        net.deliver(from, at(3), &datagram);
     }
     assert_eq!(net.take(), []);
     assert!(net.refused.iter().all(|refusal| *refusal == Refusal::Replayed));
@@ -273,7 +273,7 @@ fn what_lives_in_a_crash_loop_leave_is_bounded_and_lets_nothing_old_in() {
     net.take();
     assert!(net.node(2).lives.len() <= LIVES_MAX);
     for (from, to, datagram) in early {
-        net.deliver(from, to, datagram);
+        net.deliver(from, to, &datagram);
     }
     assert_eq!(net.take(), []);
     // And whoever lives is still heard.
