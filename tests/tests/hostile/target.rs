@@ -49,7 +49,8 @@ impl Target {
         let adjust = move |builder: sessionmesh::MeshBuilder| {
             let builder = builder.user_index(UserIndex::attribute("user")).network(network.clone());
             let builder = builder.commit_deadline(DEADLINE).read_deadline(DEADLINE);
-            builder.mode(Mode::PrimaryBackup { backups: 1 }).cluster(cluster_name.as_str())
+            // Without a secret strangers get as far as to be heard.
+            builder.mode(Mode::PrimaryBackup { backups: 1 }).cluster(cluster_name.as_str()).secret(Vec::new())
         };
         let cluster = Cluster::start_with(2, adjust).await;
         let ids = sessionmesh_testkit::cluster::create_sessions(&cluster[0], 20).await;
