@@ -1,6 +1,7 @@
 //! The gossip library behind one wall: only this module and its children name chitchat.
 
 mod bounds;
+mod delta;
 mod detour;
 mod fragments;
 mod profile;
@@ -171,8 +172,8 @@ impl Gossip {
 
     /// Puts a new server into the place of one that panicked.
     ///
-    /// The library may panic over what it receives. A member must not fall silent for good because of one datagram, so
-    /// everything known is carried over.
+    /// Nothing that gets past the checks is known to make the library panic, but it is not ours, and what it works on comes
+    /// from outside. A member must not fall silent for good whatever happens in there, so everything known is carried over.
     pub(super) async fn restart(&self) -> io::Result<()> {
         let Some(old) = self.server() else { return Ok(()) };
         let (own_heartbeat, own_version, live, states) = old
@@ -191,9 +192,10 @@ impl Gossip {
                 // Counting goes on where it stopped: others ignore what is not above what they have seen.
                 carry_own(chitchat.self_node_state(), own_heartbeat, own_version);
                 for (id, state) in states.iter().filter(|(id, _)| **id != self.id) {
+                    let values = state.key_values_including_deleted();
                     chitchat.reset_node_state_if_update(
                         id,
-                        profile::harmless(state),
+                        values.map(|(key, value)| (key.to_owned(), value.clone())),
                         state.max_version(),
                         state.last_gc_version(),
                     );

@@ -272,7 +272,7 @@ async fn watch_over(gossip: Arc<Gossip>, every: Duration, publish: watch::Sender
             _ = ticks.tick() => {}
             () = gossip.changed() => {}
             () = gossip.ended() => {
-                tracing::error!("the gossip server panicked on received data; a new one takes its place");
+                tracing::error!("the gossip server panicked; a new one takes its place");
                 if let Err(error) = gossip.restart().await {
                     tracing::error!(%error, "the gossip server could not be restarted yet");
                 }

@@ -1,28 +1,25 @@
-//! What a gossip datagram may ask of us, judged before the library decodes it.
-//!
-//! Names in it are bounded by the datagram, but its compressed blocks are not: a 64 KiB datagram could unpack to 280 MB
-//! and that to gigabytes of decoded operations.
+//! What a gossip message may ask of us, judged before the library decodes it.
 
 use std::collections::BTreeSet;
 
-use chitchat::{ChitchatId, Deserializable};
+use chitchat::{ChitchatId, Deserializable, Serializable};
 
 use super::super::NAME_BYTES_MAX;
+use super::delta;
 
-/// Blocks in one datagram. Honest ones carry 16 KiB each, so this is 512 KiB of gossip or about 2,000 members' data;
-/// dishonest ones unpack to 64 KiB each, so this is 2 MiB.
-const BLOCKS_MAX: usize = 32;
-
-/// Incarnations known at one time, dead ones of the last minutes included. Their digest must fit a message: 512 of them
-/// take at most 60 KB.
+/// Incarnations known at one time, dead ones of the last minutes included. The digest of so many takes at most 60 KB.
 const INCARNATIONS_MAX: usize = 512;
 /// So many more if they are the first ones of their name: names in a crash loop must not keep other nodes out.
 const FIRST_LIVES_MAX: usize = 128;
+/// The largest digest, in bytes. The library makes messages of up to 65,510 bytes, and needs room for a delta beside it.
+const DIGEST_BYTES_MAX: usize = 64_000;
+/// What a digest says of an incarnation beside its id, in bytes: its heartbeat and two versions.
+const COUNTERS_BYTES: usize = 24;
 
 /// Whether there is room for the incarnations that a message introduces, besides those that are known.
 pub(super) fn fits<'a>(
     is_known: impl Fn(&ChitchatId) -> bool,
-    known: impl ExactSizeIterator<Item = &'a ChitchatId>,
+    known: impl ExactSizeIterator<Item = &'a ChitchatId> + Clone,
     introduced: &[ChitchatId],
 ) -> bool {
     let unknown: Vec<&ChitchatId> = introduced.iter().filter(|id| !is_known(id)).collect();
@@ -30,21 +27,23 @@ pub(super) fn fits<'a>(
     if unknown.is_empty() || all <= INCARNATIONS_MAX {
         return true;
     }
-    let names: BTreeSet<&str> = known.map(|id| &*id.node_id).collect();
+    let names: BTreeSet<&str> = known.clone().map(|id| &*id.node_id).collect();
     let first_lives = unknown.iter().all(|id| !names.contains(&*id.node_id));
-    first_lives && all <= INCARNATIONS_MAX + FIRST_LIVES_MAX
+    let bytes = |id: &ChitchatId| id.serialized_len() + COUNTERS_BYTES;
+    let digest: usize = known.map(bytes).chain(unknown.into_iter().map(bytes)).sum();
+    first_lives && all <= INCARNATIONS_MAX + FIRST_LIVES_MAX && digest <= DIGEST_BYTES_MAX
 }
 
-/// Magic number and protocol version of the gossip library's datagrams.
+/// Magic number and protocol version of the gossip library's messages.
 const HEADER: [u8; 3] = [0x53, 0xB0, 0];
 
-/// The incarnations a datagram introduces, or `None` when it must not be decoded.
-pub(super) fn introduced(datagram: &[u8]) -> Option<Vec<ChitchatId>> {
-    let (&kind, mut rest) = datagram.strip_prefix(&HEADER)?.split_first()?;
+/// The incarnations a message introduces, or `None` when it must not be decoded.
+pub(super) fn introduced(message: &[u8]) -> Option<Vec<ChitchatId>> {
+    let (&kind, mut rest) = message.strip_prefix(&HEADER)?.split_first()?;
     match kind {
         0 => digest(&mut rest),
-        1 => digest(&mut rest).filter(|_| blocks_are_few(rest)),
-        2 => blocks_are_few(rest).then(Vec::new),
+        1 => digest(&mut rest).filter(|_| delta::is_sound(rest)),
+        2 => delta::is_sound(rest).then(Vec::new),
         3 => Some(Vec::new()),
         _ => None,
     }
@@ -56,7 +55,7 @@ fn digest(rest: &mut &[u8]) -> Option<Vec<ChitchatId>> {
     let mut ids = Vec::new();
     for _ in 0..count {
         let id = ChitchatId::deserialize(rest).ok()?;
-        <[u8; 24]>::deserialize(rest).ok()?;
+        <[u8; COUNTERS_BYTES]>::deserialize(rest).ok()?;
         if id.node_id.len() > NAME_BYTES_MAX {
             return None;
         }
@@ -65,26 +64,9 @@ fn digest(rest: &mut &[u8]) -> Option<Vec<ChitchatId>> {
     Some(ids)
 }
 
-/// A delta: blocks of a kind (1 compressed, 2 plain), a length and so many bytes; kind 0 ends them.
-fn blocks_are_few(mut rest: &[u8]) -> bool {
-    for _ in 0..=BLOCKS_MAX {
-        match u8::deserialize(&mut rest) {
-            Ok(0) => return true,
-            Ok(1 | 2) => {}
-            _ => return false,
-        }
-        let length = u16::deserialize(&mut rest).unwrap_or(u16::MAX);
-        let Some(after) = rest.get(usize::from(length)..) else {
-            return false;
-        };
-        rest = after;
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
-    use chitchat::{ChitchatMessage, Serializable};
+    use chitchat::ChitchatMessage;
     use proptest::prelude::*;
 
     use super::*;
@@ -94,13 +76,13 @@ mod tests {
         bytes.push(0);
         1u16.serialize(&mut bytes);
         ChitchatId::new(name, 7, ([127, 0, 0, 1], 9).into()).serialize(&mut bytes);
-        [0u8; 24].serialize(&mut bytes);
+        [0u8; COUNTERS_BYTES].serialize(&mut bytes);
         "cluster".serialize(&mut bytes);
         bytes
     }
 
     #[test]
-    fn an_honest_datagram_passes_and_names_whom_it_introduces() {
+    fn an_honest_message_passes_and_names_whom_it_introduces() {
         let bytes = syn("a");
         assert!(ChitchatMessage::deserialize(&mut &bytes[..]).is_ok());
         assert_eq!(introduced(&bytes).unwrap()[0].node_id.as_ref(), "a");
@@ -126,11 +108,21 @@ mod tests {
     }
 
     #[test]
-    fn long_names_and_many_blocks_are_refused() {
+    fn however_long_the_names_are_the_digest_of_all_leaves_room_for_a_delta() {
+        let (none, longest) = (BTreeSet::new(), "n".repeat(NAME_BYTES_MAX - 3));
+        let lives = |count: usize, name: &str| -> Vec<ChitchatId> {
+            let addr = ([0xfe80, 0, 0, 0, 0, 0, 0, 1], 9).into();
+            (100..100 + count).map(|number| ChitchatId::new(format!("{name}{number}"), 1, addr)).collect()
+        };
+        let fits = |introduced: &[ChitchatId]| fits(|_| false, none.iter(), introduced);
+        assert!(fits(&lives(INCARNATIONS_MAX, &longest)));
+        assert!(fits(&lives(INCARNATIONS_MAX + FIRST_LIVES_MAX, "n")));
+        assert!(!fits(&lives(INCARNATIONS_MAX + FIRST_LIVES_MAX, &longest)));
+    }
+
+    #[test]
+    fn long_names_are_refused() {
         assert_eq!(introduced(&syn(&"a".repeat(NAME_BYTES_MAX + 1))), None);
-        let ack = |blocks| [&HEADER[..], &[2], &[2, 1, 0, 9].repeat(blocks), &[0]].concat();
-        assert!(introduced(&ack(BLOCKS_MAX)).is_some());
-        assert!(introduced(&ack(BLOCKS_MAX + 1)).is_none());
     }
 
     proptest! {

@@ -20,8 +20,8 @@ const HEADER_BYTES: usize = 12;
 /// The largest message that is not cut, and the largest part with its header, in bytes.
 const PLAIN_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEAL_BYTES_MAX;
 const PART_BYTES_MAX: usize = PLAIN_BYTES_MAX - HEADER_BYTES;
-/// Parts of one message: what the gossip library makes at most, 65,507 bytes.
-const PARTS_MAX: usize = 65_507_usize.div_ceil(PART_BYTES_MAX);
+/// Parts of one message: what the gossip library makes at most, 65,510 bytes.
+const PARTS_MAX: usize = 65_510_usize.div_ceil(PART_BYTES_MAX);
 /// Messages of which parts are missing; the oldest is forgotten for a new one. They take at most 2 MiB.
 const MESSAGES_MAX: usize = 32;
 /// A part that was late for so long was lost, and will be said again in another message.
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_message_arrives_whole_from_small_datagrams_in_any_order() {
-        for bytes in [1, PLAIN_BYTES_MAX, PLAIN_BYTES_MAX + 1, 2 * PART_BYTES_MAX, 65_507] {
+        for bytes in [1, PLAIN_BYTES_MAX, PLAIN_BYTES_MAX + 1, 2 * PART_BYTES_MAX, 65_510] {
             let mut datagrams = cut(message(bytes), 7);
             assert!(datagrams.iter().all(|datagram| datagram.len() + SEAL_BYTES_MAX <= DATAGRAM_BYTES_MAX));
             assert_eq!(datagrams.len() == 1, bytes <= PLAIN_BYTES_MAX);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chitchat::{ChitchatId, NodeState, VersionedValue};
+use chitchat::{ChitchatId, NodeState};
 
 use crate::membership::{GossipState, MemberInfo, MembershipConfig};
 
@@ -11,7 +11,7 @@ const ZONE: &str = "zone";
 const STATE: &str = "state";
 const TERMS: &str = "terms";
 
-/// Own versions beyond this were not counted up by us.
+/// Own versions beyond this were not counted up by us, and leave little room to count on.
 const VERSION_MAX: u64 = u64::MAX / 2;
 
 /// Says what this member says about itself. Said again at every look, since others could write it as well.
@@ -36,10 +36,4 @@ pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<M
         alive,
         heartbeat: state.heartbeat().into(),
     })
-}
-
-/// What a member said, under keys of the form that members use.
-pub(super) fn harmless(state: &NodeState) -> impl Iterator<Item = (String, VersionedValue)> {
-    let values = state.key_values_including_deleted().filter(|(key, _)| key.is_ascii());
-    values.map(|(key, value)| (key.to_owned(), value.clone()))
 }

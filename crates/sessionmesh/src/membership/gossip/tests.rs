@@ -31,6 +31,24 @@ async fn a_gossip_server_that_ends_by_itself_does_not_silence_the_member() {
 }
 
 #[tokio::test]
+async fn a_panic_inside_the_library_does_not_silence_the_member() {
+    let (a, mut b) = (config("a").await, config("b").await);
+    b.seeds.push(a.bind.to_string());
+    let (member, other) = (start(&a).await, start(&b).await);
+    until(&member, |heard| heard.iter().any(|heard| heard.alive)).await;
+
+    // A stand-in for a fault of the library: it is called while a message is handled.
+    let server = member.gossip.server().unwrap();
+    let panics = |chitchat: &mut Chitchat| chitchat.subscribe_event("state", |_| panic!("on purpose"));
+    server.with_chitchat(panics).await.forever();
+    other.set_state(GossipState::Joining).await;
+    tokio::time::timeout(Duration::from_secs(60), server.termination_watcher()).await.unwrap().expect_err("a panic");
+
+    other.set_state(GossipState::Ready).await;
+    until(&member, |heard| heard.iter().any(|heard| heard.alive && heard.state == GossipState::Ready)).await;
+}
+
+#[tokio::test]
 async fn who_leaves_does_not_take_it_back() {
     let (a, mut b) = (config("a").await, config("b").await);
     b.seeds.push(a.bind.to_string());

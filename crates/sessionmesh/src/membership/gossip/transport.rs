@@ -1,8 +1,9 @@
 //! Carries gossip over [`Datagrams`], sealed, and lets nothing from outside end it.
 
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
-use std::panic;
+use std::panic::{self, UnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -165,9 +166,7 @@ impl SealedSocket {
         }
         self.shared.security.refusals.decoding(bytes.len());
         let introduced = bounds::introduced(bytes)?;
-        // No panic is known in here, but the decoder is not ours and its input comes from outside.
-        let decoded = panic::catch_unwind(|| ChitchatMessage::deserialize(&mut &*bytes));
-        let message = decoded.ok()?.ok()?;
+        let message = unless_it_panics(|| ChitchatMessage::deserialize(&mut &*bytes))?.ok()?;
         if let ChitchatMessage::Syn { cluster_id, .. } = &message
             && **cluster_id != *self.shared.cluster
         {
@@ -177,7 +176,10 @@ impl SealedSocket {
     }
 
     async fn room_for(&mut self, introduced: &[ChitchatId]) -> bool {
-        let Some(state) = self.state.get() else { return true };
+        let Some(state) = self.state.get() else {
+            // A message that came before the server was in place, which knows nobody then.
+            return bounds::fits(|_| false, iter::empty(), introduced);
+        };
         let state = state.lock().await;
         let known = state.node_states();
         let fits = bounds::fits(|id| known.contains_key(id), known.keys(), introduced);
@@ -189,5 +191,22 @@ impl SealedSocket {
             );
         }
         fits
+    }
+}
+
+/// What `decode` gives. No panic is known in the library's decoder, but it is not ours and its input comes from outside; one
+/// costs the message, and not the server.
+fn unless_it_panics<T>(decode: impl FnOnce() -> T + UnwindSafe) -> Option<T> {
+    panic::catch_unwind(decode).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_costs_the_message() {
+        assert_eq!(unless_it_panics(|| 7), Some(7));
+        assert_eq!(unless_it_panics(|| -> u8 { panic!("on purpose") }), None);
     }
 }
