@@ -9,6 +9,7 @@ mod lengths;
 mod malformed;
 mod messages;
 mod mutation;
+mod sealed;
 mod target;
 mod wire;
 

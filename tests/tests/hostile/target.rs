@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
-use sessionmesh::{Mesh, Mode, SessionId, UserIndex};
+use sessionmesh::{Mesh, Mode, Secret, SessionId, UserIndex};
 use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
@@ -34,7 +34,16 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Without a secret: strangers get as far as to be heard.
     pub(crate) async fn new() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    pub(crate) async fn with_secret() -> Self {
+        Self::with(Secret::generate().into()).await
+    }
+
+    async fn with(secret: Vec<Secret>) -> Self {
         LazyLock::force(&PANICS);
         let datagrams = Arc::new(Mutex::new(Vec::new()));
         let heard: Arc<Mutex<Vec<Vec<u8>>>> = datagrams.clone();
@@ -49,8 +58,7 @@ impl Target {
         let adjust = move |builder: sessionmesh::MeshBuilder| {
             let builder = builder.user_index(UserIndex::attribute("user")).network(network.clone());
             let builder = builder.commit_deadline(DEADLINE).read_deadline(DEADLINE);
-            // Without a secret strangers get as far as to be heard.
-            builder.mode(Mode::PrimaryBackup { backups: 1 }).cluster(cluster_name.as_str()).secret(Vec::new())
+            builder.mode(Mode::PrimaryBackup { backups: 1 }).cluster(cluster_name.as_str()).secret(secret.clone())
         };
         let cluster = Cluster::start_with(2, adjust).await;
         let ids = sessionmesh_testkit::cluster::create_sessions(&cluster[0], 20).await;

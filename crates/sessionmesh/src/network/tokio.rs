@@ -10,9 +10,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use super::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, MulticastBind, Network};
+
+/// Connections that wait to be accepted. Beyond it the system drops them, without a word to either side, and whoever dialled
+/// tries again after a second: as many nodes as this may start at once. (tokio's own number is 128.)
+const BACKLOG: u32 = 1_024;
 
 /// The network of the operating system. Must be used inside a tokio runtime with its I/O driver enabled.
 #[derive(Debug, Default, Clone, Copy)]
@@ -28,8 +32,14 @@ impl Network for TokioNetwork {
     }
 
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        // tokio sets SO_REUSEADDR except on Windows, where it would mean sharing the port with a living owner.
-        Box::pin(async move { Ok(Box::new(TcpListener::bind(at).await?) as Box<dyn Listener>) })
+        Box::pin(async move {
+            let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            // On Windows it would mean sharing the port with a living owner.
+            #[cfg(not(windows))]
+            socket.set_reuseaddr(true)?;
+            socket.bind(at)?;
+            Ok(Box::new(socket.listen(BACKLOG)?) as Box<dyn Listener>)
+        })
     }
 
     fn datagrams(&self, bind: DatagramBind) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
