@@ -200,7 +200,7 @@ impl Ears {
 
 /// Whether the clusters of this test have a secret: those of half of the tests do, always the same ones. Nothing that a test
 /// sees may depend on it.
-fn has_secret() -> bool {
+pub(crate) fn has_secret() -> bool {
     let test = std::thread::current().name().unwrap_or_default().len();
     test.is_multiple_of(2)
 }

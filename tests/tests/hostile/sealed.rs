@@ -3,14 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
+use sessionmesh::network::{ByteStream, DatagramBind, Datagrams, Network as _, TokioNetwork};
 use sessionmesh::{Discovery, Mesh, Refusals, Secret};
 use sessionmesh_core::wire::codec;
 use sessionmesh_testkit::cluster::{PATIENCE, check, eventually, unique_name};
 use sessionmesh_testkit::observed::{forget_memory_peak, process_kib};
 use sessionmesh_testkit::waiting::Turn;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
@@ -30,6 +29,10 @@ async fn lonely(cluster: &str, secret: Option<Secret>) -> Mesh {
 
 async fn dial(mesh: &Mesh) -> Box<dyn ByteStream> {
     TokioNetwork.connect(mesh.addr()).await.expect("it listens")
+}
+
+async fn socket() -> Box<dyn Datagrams> {
+    TokioNetwork.datagrams(DatagramBind::Unicast((Ipv4Addr::LOCALHOST, 0).into())).await.expect("a free port")
 }
 
 /// What the attacker sends on a connection, and what the node counts for it.
@@ -83,7 +86,7 @@ async fn whatever_strangers_send_no_byte_of_it_is_decoded() {
         assert_eq!((evil.members().len(), mesh.members().len()), (1, 1));
     }
     // Datagrams.
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let socket = socket().await;
     for length in [0, 1, 4, 11, 12, 40, 80, 81, 82, 1_200, 9_000, 65_000] {
         for mark in [&b""[..], b"SMp1", b"SMs1", b"TRIBES-B\x01\x00", b"SMB1"] {
             let mut datagram = mark.to_vec();
@@ -185,7 +188,7 @@ async fn a_recorded_conversation_that_is_sent_again_changes_nothing() {
     let _turn = Turn::in_this_process().await;
     let target = Target::with_secret().await;
     let recorded = target.gossip(100).await;
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let socket = socket().await;
     let before = target.node().stats();
     for datagram in recorded.iter().cycle().take(2_000) {
         for node in target.cluster.nodes() {

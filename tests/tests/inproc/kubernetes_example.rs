@@ -40,6 +40,9 @@ fn the_manifest_configures_a_node_that_finds_others_by_dns() {
         assert_eq!(config.advertise, Some(reached.parse().unwrap()));
         assert_eq!(config.dns, ["shop-mesh:7700"]);
         assert!(!config.multicast_enabled());
+        let mounted = config.secret_file.expect("it has a secret");
+        let (folder, _) = mounted.to_str().expect("text").rsplit_once('/').expect("a path");
+        assert!(MANIFEST.contains(&format!("mountPath: {folder}")) && MANIFEST.contains("defaultMode: 0440"));
         // The program's own setting, at the port of the probes.
         let http: SocketAddr = http.parse().expect("an address");
         assert!(MANIFEST.contains(&format!("containerPort: {}", http.port())));
@@ -58,6 +61,8 @@ async fn nodes_that_are_bound_as_in_the_manifest_find_each_other_over_both_famil
         config.advertise = config.advertise.map(|at| (at.ip(), 0).into());
         config.cluster.clone_from(&cluster);
         config.name = format!("shop-{}", nodes.len());
+        // As the Secret would give it.
+        config.secret_file = Some(sessionmesh_testkit::processes::secret_file());
         config.dns.clear();
         config.seeds = nodes.iter().map(|node| node.addr().to_string()).chain(["127.0.0.1:1".to_owned()]).collect();
         nodes.push(Mesh::builder().config(config).start().await.expect("loopback has both families"));

@@ -8,7 +8,9 @@ use std::time::Duration;
 use sessionmesh::{Config, Mode, SessionId};
 use sessionmesh_testkit::processes::control::{Done, Loaded, Request, Wish};
 use sessionmesh_testkit::processes::lan::{End, Lan};
-use sessionmesh_testkit::processes::{Attributes, Cluster, PATIENCE, Process, attributes, check, eventually_blocking};
+use sessionmesh_testkit::processes::{
+    Attributes, Cluster, PATIENCE, Process, attributes, check, eventually_blocking, secret_file,
+};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -75,7 +77,7 @@ impl Scene {
 /// Settings of a cluster on the three hosts.
 fn on_hosts(config: &mut Config, lan: &Lan, mode: Mode, port: u16) {
     config.mode = mode;
-    config.insecure = true;
+    config.secret_file = Some(secret_file());
     config.multicast = Some(false);
     config.seeds = NAMES.iter().map(|name| format!("{}:{port}", lan.addr(name))).collect();
     config.bind.set_port(port);

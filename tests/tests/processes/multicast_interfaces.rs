@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sessionmesh::Config;
 use sessionmesh_testkit::processes::lan::Lan;
-use sessionmesh_testkit::processes::{Cluster, PATIENCE, Process, check, eventually_blocking};
+use sessionmesh_testkit::processes::{Cluster, PATIENCE, Process, check, eventually_blocking, secret_file};
 use tokio::time::Instant;
 
 /// The hosts, or none if this machine can have none.
@@ -22,7 +22,7 @@ fn lan(names: &[&str], make: fn(&[&str]) -> Result<Lan, String>) -> Option<Lan> 
 /// A cluster that finds itself by multicast, on whichever interface a node takes.
 fn cluster(set: impl FnOnce(&mut Config)) -> Cluster {
     Cluster::empty(|config| {
-        config.insecure = true;
+        config.secret_file = Some(secret_file());
         config.multicast = None;
         config.multicast_interface = Ipv4Addr::UNSPECIFIED;
         set(config);
@@ -50,7 +50,7 @@ fn see_each_other(nodes: &[&Process]) -> Duration {
 #[test]
 fn default_nodes_find_each_other_on_a_host_with_nothing_but_loopback() {
     let Some(lan) = lan(&["a"], Lan::unplugged) else { return };
-    let cluster = cluster(|config| config.insecure = false);
+    let cluster = cluster(|config| config.secret_file = None);
     let [one, two] = ["one", "two"].map(|name| start(&lan, "a", cluster.config_of(name)));
     see_each_other(&[&one, &two]);
 }

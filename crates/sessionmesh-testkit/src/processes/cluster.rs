@@ -1,15 +1,35 @@
 //! Node processes of one cluster.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::ops::{Index, IndexMut};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessionmesh::{Config, Mode, SessionId};
+use sessionmesh::{Config, Mode, Secret, SessionId};
 use tokio::time::Instant;
 
 use super::{PATIENCE, Process, Turn, check, eventually_blocking, unique_name};
+
+/// A file with a cluster secret, one for all tests of this machine. Settings reach a process without secrets.
+///
+/// # Panics
+///
+/// It cannot be made.
+#[must_use]
+pub fn secret_file() -> PathBuf {
+    let path = std::env::temp_dir().join("sessionmesh-tests-secret");
+    if !path.exists() {
+        // Nobody else can read what this makes.
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        writeln!(file, "{}", *Secret::generate().to_text()).expect("it can be written");
+        // Another test may have made it meanwhile.
+        let _ = file.persist_noclobber(&path);
+    }
+    path
+}
 
 /// Node processes of one cluster.
 #[derive(Debug)]
@@ -57,6 +77,7 @@ impl Cluster {
         config.cluster = unique_name();
         config.multicast = Some(true);
         config.multicast_interface = Ipv4Addr::LOCALHOST;
+        config.secret_file = crate::cluster::has_secret().then(secret_file);
         set(&mut config);
         Self { nodes: Vec::new(), config, turn }
     }

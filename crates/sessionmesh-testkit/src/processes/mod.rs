@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use self::cluster::Cluster;
+pub use self::cluster::{Cluster, secret_file};
 pub use self::control::Attributes;
 pub use self::line::Line;
 pub use self::process::Process;
