@@ -328,13 +328,20 @@ impl Mesh {
             blindness: self.blindness(),
             late_ms: self.node.cluster.lateness.ms(),
             busy: self.node.cluster.lateness.is_busy(),
-            insecure: self.node.is_exposed(),
+            insecure: self.is_insecure(),
             refusals: self.node.ports.security.refusals.counts(),
             bytes_decoded: self.node.ports.security.refusals.decoded(),
             ..Stats::default()
         };
         self.node.telemetry.counters.fill(&mut stats);
         stats
+    }
+
+    /// Whether other machines can reach this node, and its traffic is neither encrypted nor authenticated: there is no secret, or
+    /// [`Config::accept_plaintext`] is on.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.node.is_exposed()
     }
 
     /// Reads [`Config::secret_file`] now, instead of within 2 s after it has changed. From then on the node uses its first

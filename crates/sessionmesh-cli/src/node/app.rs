@@ -117,6 +117,9 @@ async fn health(State(app): State<App>) -> Response {
         // It serves, so a balancer may send visitors; a person should look.
         shown["alone"] = json!(alone.tried.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
+    if app.mesh.is_insecure() {
+        shown["insecure"] = true.into();
+    }
     if let Some(failure) = failure {
         shown["failure"] = failure.to_string().into();
     }

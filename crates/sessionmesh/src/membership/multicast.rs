@@ -216,7 +216,7 @@ impl Beacons {
 
     /// Clusters may share a group, so this is said once for each host.
     fn refused(&self, refusal: Refusal, from: SocketAddr, follower: &mut Follower) {
-        let may_be_meant_for_us = matches!(refusal, Refusal::UnknownSecret) || self.security.is_on();
+        let may_be_meant_for_us = refusal == Refusal::SealedDatagram || self.security.is_on();
         let hosts = &mut follower.refused;
         if may_be_meant_for_us && hosts.len() < REFUSED_MAX && hosts.insert(from.ip()) {
             tracing::warn!(%from, group = %self.group, "ignored a beacon: {refusal} (another cluster in the same group may be meant)");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::Refusal;
-use super::datagrams::{Opened, SealedDatagrams};
+use super::datagrams::{Opened, SealedDatagrams, is_sealed};
 use super::key_ring::{KeyId, KeyRing};
 use super::refusal::RefusalLog;
 use crate::lock::lock;
@@ -72,10 +72,14 @@ impl DatagramSeal {
         if let Some(payload) = self.opened_in_clear(datagram) {
             return Opened { payload: Some(payload), send: Vec::new() };
         }
-        let Some(sealed) = &self.sealed else { return Opened::default() };
-        let opened = lock(sealed).open(datagram, from, Instant::now());
+        let opened = match &self.sealed {
+            Some(sealed) => lock(sealed).open(datagram, from, Instant::now()),
+            None if is_sealed(datagram) => Err(Refusal::SealedDatagram),
+            // Of anybody: ports are scanned.
+            None => return Opened::default(),
+        };
         opened.unwrap_or_else(|refusal| {
-            // Of foreign datagrams some are expected, and those that were doubled on their way are no event.
+            // Those that were doubled on their way are no event.
             match self.refusals.note(refusal) {
                 Some(unsaid) if refusal != Refusal::Replayed => {
                     tracing::warn!(%from, unsaid, "refused a datagram: {refusal}");
@@ -101,14 +105,13 @@ impl DatagramSeal {
         if let Some(payload) = self.opened_in_clear(datagram) {
             return Ok(Some(OpenedBeacon { payload, key: None }));
         }
-        let Some(sealed) = &self.sealed else { return Err(Refusal::PlainDatagram) };
-        match lock(sealed).open_beacon(datagram, Instant::now()) {
-            Ok(opened) => Ok(opened.map(|(payload, key)| OpenedBeacon { payload, key: Some(key) })),
-            Err(refusal) => {
-                self.refusals.count(refusal);
-                Err(refusal)
-            }
-        }
+        let opened = match &self.sealed {
+            Some(sealed) => lock(sealed).open_beacon(datagram, Instant::now()),
+            None if is_sealed(datagram) => Err(Refusal::SealedDatagram),
+            None => Err(Refusal::PlainDatagram),
+        };
+        let opened = opened.inspect_err(|refusal| self.refusals.count(*refusal))?;
+        Ok(opened.map(|(payload, key)| OpenedBeacon { payload, key: Some(key) }))
     }
 
     /// Whoever is at this address uses this key.

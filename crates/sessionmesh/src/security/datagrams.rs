@@ -15,7 +15,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
 
-pub(crate) use self::packet::ADDED_BYTES;
+pub(crate) use self::packet::{ADDED_BYTES, is_sealed};
 use self::packet::{Inner, Kind, Life, LifeKey, Outer, Token};
 use self::window::Window;
 use super::Refusal;

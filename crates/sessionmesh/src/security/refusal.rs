@@ -62,6 +62,8 @@ refusals! {
     PlainDatagram plain_datagram "a datagram that is not encrypted: is it a node without the cluster secret?",
     /// A datagram that is sealed with a secret that this node does not have.
     UnknownSecret unknown_secret "a datagram under a secret that this node does not have: do both have the same `secret` and `cluster`?",
+    /// A datagram that is sealed, and this node has no secret.
+    SealedDatagram sealed_datagram "a datagram that is encrypted, and this node has no secret: give it the `secret` of the others",
     /// A datagram that was changed, or forged.
     Forged forged "a datagram that was changed on its way, or forged",
     /// A datagram that had arrived before, or was meant for another node or another life of this one.

@@ -118,6 +118,11 @@ impl LifeKey {
     }
 }
 
+/// Whether somebody with a secret sent this.
+pub(crate) fn is_sealed(datagram: &[u8]) -> bool {
+    datagram.starts_with(&MARK)
+}
+
 /// What a datagram says in clear, if it is one of ours.
 pub(super) fn outer(datagram: &[u8]) -> Option<Outer> {
     let rest = datagram.strip_prefix(&MARK)?;
