@@ -100,11 +100,15 @@ async fn connection(node: Arc<Node>, secured: Secured, from: Dialler, open: Arc<
         node.refused(Refusal::TooManyOfOne, from.ip, &Refusal::TooManyOfOne);
         return;
     };
-    let serving = secured.retired.run_until_cancelled(serve(&node, secured.stream, from));
-    match node.lifecycle.stop.run_until_cancelled(serving).await {
-        Some(Some(Err(error))) => debug!(%error, "an incoming connection ended"),
-        Some(None) => debug!("an incoming connection ended, since its secret is not in use any more"),
-        Some(Some(Ok(()))) | None => {}
+    let serving = async {
+        tokio::select! {
+            biased;
+            ended = serve(&node, secured.stream, from) => ended,
+            () = secured.proof.voided() => Err(io::Error::other("its secret is not in use any more")),
+        }
+    };
+    if let Some(Err(error)) = node.lifecycle.stop.run_until_cancelled(serving).await {
+        debug!(%error, "an incoming connection ended");
     }
     drop(open);
 }

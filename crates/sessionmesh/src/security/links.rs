@@ -33,8 +33,29 @@ pub(crate) struct Links {
 /// A connection on which the protocol may be spoken.
 pub(crate) struct Secured {
     pub(crate) stream: Box<dyn ByteStream>,
-    /// It must end when this does: what it was proved with counts no more.
-    pub(crate) retired: CancellationToken,
+    pub(crate) proof: Proof,
+}
+
+/// What a connection was proved with.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    /// Ends when the key is taken out. None: nothing was proved.
+    key: Option<CancellationToken>,
+}
+
+impl Proof {
+    /// Whether it counts no more, so that the connection must end.
+    pub(crate) fn is_void(&self) -> bool {
+        self.key.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Waits until it counts no more.
+    pub(crate) async fn voided(&self) {
+        match &self.key {
+            Some(key) => key.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Links {
@@ -83,8 +104,8 @@ impl Links {
         })?;
         let (opening, session) = stream.get_mut();
         opening.is_proven();
-        let retired = tls.retired(session.peer_certificates()).unwrap_or_default();
-        Ok(Secured { stream: Box::new(stream), retired })
+        let proof = Proof { key: tls.retired(session.peer_certificates()) };
+        Ok(Secured { stream: Box::new(stream), proof })
     }
 
     /// The same on a connection that this node has accepted.
@@ -110,13 +131,13 @@ impl Links {
         stream.flush().await?;
         let (opening, session) = stream.get_mut();
         opening.is_proven();
-        let retired = tls.retired(session.peer_certificates()).unwrap_or_default();
-        Ok(Secured { stream: Box::new(stream), retired })
+        let proof = Proof { key: tls.retired(session.peer_certificates()) };
+        Ok(Secured { stream: Box::new(stream), proof })
     }
 }
 
 fn unprotected(stream: Box<dyn ByteStream>) -> Secured {
-    Secured { stream, retired: CancellationToken::new() }
+    Secured { stream, proof: Proof { key: None } }
 }
 
 /// Says what an error of TLS means, with its reason behind it. A dialler hears only at its first read that the listener did not

@@ -85,7 +85,7 @@ async fn carry(node: Arc<Node>, to: SocketAddr, mut messages: mpsc::Receiver<Vec
 }
 
 async fn send(node: &Node, to: SocketAddr, connection: Option<Secured>, bytes: &[u8]) -> io::Result<Secured> {
-    let mut secured = match connection.filter(|open| !open.retired.is_cancelled()) {
+    let mut secured = match connection.filter(|open| !open.proof.is_void()) {
         Some(secured) => secured,
         None => ask_who_is_at(node, to).await?.0,
     };

@@ -85,7 +85,7 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
 const JITTER_MAX: Duration = Duration::from_millis(20);
 
 async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
-    let Secured { stream, retired } = match open(node, peer).await {
+    let Secured { stream, proof } = match open(node, peer).await {
         Ok(secured) => secured,
         Err(error) => return error,
     };
@@ -99,7 +99,7 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
         biased;
         ended = receive(node, peer, &mut reader) => ended,
         ended = transmit(node, peer, &mut write) => ended,
-        () = retired.cancelled() => io::Error::other("the secret that it was opened with is not in use any more"),
+        () = proof.voided() => io::Error::other("the secret that it was opened with is not in use any more"),
     }
 }
 

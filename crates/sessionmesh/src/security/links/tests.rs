@@ -66,11 +66,11 @@ async fn what_a_taken_out_secret_proved_ends_and_nothing_new_is_proved_with_it()
     let (dialled, accepted) = meet(&links(&[&old]), &listener).await;
     let (_dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
     let (_, stays) = meet(&links(&[&new]), &listener).await;
-    assert!(!accepted.retired.is_cancelled());
+    assert!(!accepted.proof.is_void());
     let next = both.joined_by(&ring(&[&new]));
     listener.replace_keys(&next);
     both.retire_all_but(&next);
-    assert!(accepted.retired.is_cancelled() && !stays.unwrap().retired.is_cancelled());
+    assert!(accepted.proof.is_void() && !stays.unwrap().proof.is_void());
     let (_, refused) = meet(&links(&[&old]), &listener).await;
     assert_eq!(refusal(&refused.err().unwrap()), Some(Refusal::NoSharedSecret));
 }
