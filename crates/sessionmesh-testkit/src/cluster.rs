@@ -64,7 +64,7 @@ impl Cluster {
         let window = if self.nodes.is_empty() { 50 } else { 1_000 };
         let builder = builder.discovery_window(Duration::from_millis(window));
         let builder = builder.commit_deadline(DEADLINE).read_deadline(DEADLINE);
-        let builder = builder.secret(self.secret.clone().into_iter().collect::<Vec<_>>());
+        let builder = builder.secret(self.secret());
         let mesh = own((self.adjust)(builder)).start().await.expect("a node on a free port of loopback starts");
         self.nodes.push(mesh.clone());
         mesh
@@ -123,6 +123,11 @@ impl Cluster {
             Ok(())
         })
         .await;
+    }
+
+    /// What a node must have that a test makes by itself to join this cluster; empty if the cluster has no secret.
+    pub fn secret(&self) -> Vec<Secret> {
+        self.secret.clone().into_iter().collect()
     }
 
     /// The nodes, in the order in which they started.

@@ -75,7 +75,7 @@ async fn a_failed_node_is_gone(over: &'static str, task: &str) {
     .await;
     let armed = Arc::new(AtomicBool::new(false));
     let seeds = Discovery::seeds([cluster[0].addr().to_string()]);
-    let builder = Mesh::builder().name("victim").cluster(name.as_str()).discovery(seeds);
+    let builder = Mesh::builder().name("victim").cluster(name.as_str()).discovery(seeds).secret(cluster.secret());
     let victim = Victim::start(builder, over, &armed);
     let mesh = victim.mesh.as_ref().expect("it starts");
     timeout(PATIENCE, mesh.ready()).await.expect("it becomes ready");

@@ -27,13 +27,12 @@ pub(crate) struct Greeted {
 
 /// Connects to `addr` and only asks who is there.
 pub(crate) async fn ask_who_is_at(node: &Node, addr: SocketAddr) -> io::Result<(Secured, Greeted)> {
-    let (secured, greeted) = greet(node, || node.ports.network.connect(addr), 0).await?;
-    Ok((secured, greeted))
+    dial(node, || node.ports.network.connect(addr), 0).await
 }
 
 /// Opens a connection, has it secured, says hello and waits for the welcome. `expects` is the incarnation that is looked for; 0
 /// only asks who is there.
-pub(super) async fn greet<C>(node: &Node, connect: impl Fn() -> C, expects: u64) -> io::Result<(Secured, Greeted)>
+pub(super) async fn dial<C>(node: &Node, connect: impl Fn() -> C, expects: u64) -> io::Result<(Secured, Greeted)>
 where
     C: Future<Output = io::Result<Box<dyn ByteStream>>>,
 {

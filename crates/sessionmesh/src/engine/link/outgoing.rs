@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::answers::on_answers;
 use super::batch;
 use super::frame::{self, FrameReader};
-use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, greet, refused};
+use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, dial, refused};
 use super::room::Room;
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -109,7 +109,7 @@ async fn open(node: &Node, peer: &Peer) -> io::Result<Secured> {
         timeout(node.config.commit_deadline, connect(node, peer)).await.map_err(|_| io::ErrorKind::TimedOut)?
     };
     let greeting = async {
-        let (secured, welcome) = greet(node, connecting, peer.member.incarnation).await?;
+        let (secured, welcome) = dial(node, connecting, peer.member.incarnation).await?;
         if welcome.name != *peer.member.name || welcome.incarnation != peer.member.incarnation {
             node.cluster.reports.found(Evidence::Replaced(peer.node)).await;
             return Err(io::Error::other("another node, or another incarnation of it, answers at this address"));
