@@ -36,6 +36,17 @@ use life::{Job, NodeState, NodeStates, live};
 /// of the commit deadline, less what else may take time.
 const SILENT_MS: u64 = 300;
 
+/// A planned stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// The node.
+    pub node: usize,
+    /// It handed over all that it held. If not, or if there was nobody to take it, it is as good as crashed.
+    pub handed_over: bool,
+    /// So many others it saw, that do not leave themselves.
+    pub stayed: usize,
+}
+
 /// The nodes and the network between them.
 pub struct Cluster {
     sim: Sim<'static>,
@@ -68,7 +79,7 @@ struct Shared {
     trace: Trace,
     recorder: Recorder,
     /// Nodes that left, and whether they could hand over all.
-    left: Rc<RefCell<Vec<(usize, bool)>>>,
+    left: Rc<RefCell<Vec<Departure>>>,
     observed: Rc<RefCell<Vec<ObservedEvent>>>,
 }
 
@@ -146,10 +157,9 @@ impl Cluster {
         self.sim.step().map(drop).map_err(|error| error.to_string())
     }
 
-    /// The nodes that left since the last call. Those that could not hand over all, or had nobody to take it (`false`),
-    /// are as good as crashed.
+    /// The nodes that left since the last call.
     #[must_use]
-    pub fn left(&self) -> Vec<(usize, bool)> {
+    pub fn left(&self) -> Vec<Departure> {
         self.shared.left.take()
     }
 

@@ -209,10 +209,10 @@ impl Play {
     fn step(&mut self) -> Result<(), Violation> {
         self.cluster.step().map_err(|detail| self.violation("every node starts and goes on", detail))?;
         let now = self.cluster.now_ms();
-        for (node, handed_over) in self.cluster.left() {
-            self.oracle.left(self.cluster.serving().len(), now);
-            if !handed_over {
-                self.oracle.crashed(node, now);
+        for departure in self.cluster.left() {
+            self.oracle.left(departure.stayed.min(self.cluster.serving().len()), now);
+            if !departure.handed_over {
+                self.oracle.crashed(departure.node, now);
             }
         }
         if now >= self.looked_ms + LOOK_MS {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sessionmesh::{Member, MemberState, Mesh};
 
-use super::Cluster;
+use super::{Cluster, Departure};
 use crate::record::timeline::Disturbed;
 use crate::scenario::Fault;
 
@@ -119,8 +119,9 @@ impl Cluster {
         drop(self.ask(node, move |mesh| async move {
             let ended_well = mesh.leave(LEAVE).await.is_ok();
             let stays = |member: &Member| member.state != MemberState::Leaving;
-            let handed_over = ended_well && mesh.members().iter().any(stays);
-            left.borrow_mut().push((node, handed_over));
+            // Whoever is beyond a partition took nothing over.
+            let stayed = mesh.members().into_iter().filter(stays).count();
+            left.borrow_mut().push(Departure { node, handed_over: ended_well && stayed > 0, stayed });
             // The node has stopped; the host waits to be started again.
             states.borrow_mut()[node].mesh = None;
         }));

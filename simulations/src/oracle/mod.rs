@@ -94,7 +94,7 @@ impl Oracle {
         self.world.crashed(node, now_ms);
     }
 
-    /// A node has left; so many others take requests.
+    /// A node has left; so many others that it saw take requests.
     pub fn left(&mut self, others: usize, now_ms: u64) {
         self.world.left(others, now_ms);
     }

@@ -57,7 +57,8 @@ pub(super) struct World {
     crashes: Vec<(u64, usize)>,
     /// Nodes that crashed shortly before all had settled: the others may still count them together with later ones.
     crashed_before: BTreeSet<usize>,
-    /// Planned departures since all had settled, and how many nodes stayed: no more than these can hold copies.
+    /// Planned departures since all had settled, and how many nodes stayed that the departed saw: no more than these can hold
+    /// what it handed over.
     departures: Vec<(u64, usize)>,
     /// Moments of late at which a node crashed or did not run.
     disturbances: VecDeque<u64>,
