@@ -11,9 +11,14 @@ fn recording(recorder: &Recorder) -> Extras {
     Extras { recorder: recorder.clone(), ..Extras::default() }
 }
 
+/// Without a secret: what is sealed cannot be told.
+fn told(kind: Kind, seed: u64) -> Scenario {
+    Scenario { secret: false, ..Scenario::aimed(seed, kind, Mode::PrimaryBackup(1)) }
+}
+
 fn recorded(kind: Kind, seed: u64) -> (Report, Timeline) {
     let recorder = Recorder::on();
-    let report = play_with(&Scenario::aimed(seed, kind, Mode::PrimaryBackup(1)), &recording(&recorder));
+    let report = play_with(&told(kind, seed), &recording(&recorder));
     (report, recorder.timeline())
 }
 
@@ -33,7 +38,7 @@ fn diagram_of(timeline: &Timeline, options: &diagram::Options) -> String {
 #[test]
 fn a_recorded_run_is_the_same_run() {
     for (kind, _) in Kind::ALL {
-        let plain = play(&Scenario::aimed(5, kind, Mode::PrimaryBackup(1)));
+        let plain = play(&told(kind, 5));
         let (report, timeline) = recorded(kind, 5);
         assert_eq!(report.trace, plain.trace, "{kind:?}");
         assert_eq!(report.violation, plain.violation);

@@ -11,6 +11,8 @@ use sessionmesh_simulations::record::{Recorder, diagram, text};
 use sessionmesh_simulations::run::{Extras, Report, play_with};
 use sessionmesh_simulations::scenario::Scenario;
 
+use super::console::say;
+
 /// What shall be kept of a run.
 #[derive(Debug, Args)]
 pub(super) struct Wanted {
@@ -34,6 +36,11 @@ pub(super) struct Wanted {
 /// Plays `scenario`, with a bug planted if there is one, and writes what is wanted.
 pub(super) fn play_wanted(scenario: &Scenario, bug: Option<&Planted>, wanted: &Wanted) -> Result<Report, String> {
     let recorder = if wanted.trace || wanted.html.is_some() { Recorder::on() } else { Recorder::off() };
+    if scenario.secret && (wanted.trace || wanted.html.is_some()) {
+        say(
+            "these nodes have a secret, so what they say is sealed and not shown: replay a file without `secret: true`\n",
+        );
+    }
     let extras = Extras { bug: bug.map(|planted| planted.bug), recorder: recorder.clone() };
     let report = play_with(scenario, &extras);
     let window = (wanted.from_ms.is_some() || wanted.to_ms.is_some())
