@@ -215,6 +215,9 @@ impl Play {
                 self.oracle.crashed(departure.node, now);
             }
         }
+        for node in self.cluster.supervise() {
+            self.oracle.crashed(node, now);
+        }
         if now >= self.looked_ms + LOOK_MS {
             self.looked_ms = now;
             self.note_links(now);

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh::{Member, MemberState, Mesh};
+use sessionmesh::{Failure, Member, MemberState, Mesh};
 
+use super::life::NodeState;
 use super::{Cluster, Departure};
 use crate::record::timeline::Disturbed;
 use crate::scenario::Fault;
@@ -93,6 +94,26 @@ impl Cluster {
             Fault::Burst(..) => {}
         }
         None
+    }
+
+    /// Nodes that have given way to another life of their name are started again, as whoever supervises processes does: a
+    /// clock that was set back let them begin with a number that is too small, and nobody was there to tell. They are as good
+    /// as crashed.
+    #[must_use]
+    pub fn supervise(&mut self) -> Vec<usize> {
+        let gave_way = |state: &NodeState| {
+            let failure = state.mesh.as_ref().and_then(|mesh| mesh.failure());
+            !state.down && matches!(failure, Some(Failure::Replaced { .. }))
+        };
+        let states = self.states.borrow();
+        let ended: Vec<usize> =
+            states.iter().enumerate().filter(|(_, state)| gave_way(state)).map(|(at, _)| at).collect();
+        drop(states);
+        for node in &ended {
+            self.crash(*node);
+            self.start(*node);
+        }
+        ended
     }
 
     fn crash(&mut self, node: usize) -> Option<usize> {
