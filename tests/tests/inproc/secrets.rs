@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sessionmesh::{Discovery, Mesh, MeshBuilder, Outcome, Secret, SessionId};
 use sessionmesh_testkit::cluster::{
-    Cluster, MODES, PATIENCE, check, create_sessions, eventually, load, session_with, settled_and_exact, unique_name,
+    Cluster, MODES, PATIENCE, check, create_sessions, eventually, eventually_async, load, session_with,
+    settled_and_exact, unique_name,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -24,6 +25,12 @@ fn seeds(addrs: &[SocketAddr]) -> Discovery {
 
 fn node(cluster: &str, name: &str) -> MeshBuilder {
     Mesh::builder().cluster(cluster).name(name).discovery_window(Duration::from_millis(300)).multicast(false)
+}
+
+/// Nodes that have their secrets from this file.
+async fn with_file(nodes: usize, file: &Path) -> Cluster {
+    let file = file.to_owned();
+    Cluster::start_with(nodes, move |builder| builder.secret(Vec::new()).secret_file(Some(file.clone()))).await
 }
 
 /// Writes a file of secrets in one step, as an operator's tools do.
@@ -47,24 +54,15 @@ async fn a_cluster_under_a_secret_copies_moves_and_survives_a_crash() {
         cluster.crash("n0");
         for id in ids.iter().chain([&large]) {
             for node in cluster.nodes() {
-                let found = load_within_patience(node, *id).await;
-                assert!(found, "{mode:?}: {id} on {}", node.name());
+                let find = async || node.load(*id).await.map_err(|error| error.to_string());
+                let found = eventually_async(PATIENCE, find).await;
+                assert!(found.is_some(), "{mode:?}: {id} on {}", node.name());
             }
         }
         for node in cluster.nodes() {
             let stats = node.stats();
             let unexpected = [stats.refusals.unknown_secret, stats.refusals.forged, stats.refusals.not_proven];
             assert_eq!((unexpected, stats.insecure), ([0; 3], false));
-        }
-    }
-}
-
-async fn load_within_patience(node: &Mesh, id: SessionId) -> bool {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match node.load(id).await {
-            Ok(found) => return found.is_some(),
-            Err(error) => assert!(Instant::now() < until, "{error}"),
         }
     }
 }
@@ -136,9 +134,7 @@ async fn the_secret_of_a_running_cluster_changes_under_load_and_newcomers_with_a
     let [old, new] = [Secret::generate(), Secret::generate()];
     let file = folder.path().join("secret");
     write(&file, &[&old]);
-    let of_file = file.clone();
-    let mut cluster =
-        Cluster::start_with(3, move |builder| builder.secret(Vec::new()).secret_file(Some(of_file.clone()))).await;
+    let mut cluster = with_file(3, &file).await;
     let ids = create_sessions(&cluster[0], 30).await;
     let nodes = cluster.nodes().to_vec();
     let writing = Load::on(&nodes, &ids);
@@ -181,9 +177,7 @@ async fn a_file_is_followed_and_one_that_cannot_be_used_changes_nothing() {
     let [old, new] = [Secret::generate(), Secret::generate()];
     let file = folder.path().join("secret");
     write(&file, &[&old]);
-    let of_file = file.clone();
-    let cluster =
-        Cluster::start_with(2, move |builder| builder.secret(Vec::new()).secret_file(Some(of_file.clone()))).await;
+    let cluster = with_file(2, &file).await;
     let id = create_sessions(&cluster[0], 1).await[0];
     // Readable by others; no secret at all.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("it is ours");

@@ -200,7 +200,7 @@ pub struct Config {
     /// all nodes. Default none. With a secret all traffic between nodes is encrypted, and only who has it takes part; so
     /// addresses beyond loopback are allowed. A list of up to eight is for changing it: the node uses the first one, and
     /// understands all of them. It is shown nowhere, but the environment and the memory of the process hold it;
-    /// `secret_file` keeps it out of both and can be changed while the node runs.
+    /// `secret_file` keeps it out of the environment and can be changed while the node runs.
     #[serde(skip_serializing, deserialize_with = "keys::secrets_from")]
     pub secret: Vec<Secret>,
     /// A file with the cluster secret, instead of `secret`: one secret a line, the one in use first; empty lines and those

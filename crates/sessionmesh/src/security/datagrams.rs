@@ -120,13 +120,11 @@ impl SealedDatagrams {
     /// payload follows when the answer comes.
     pub(crate) fn seal(&mut self, payload: &[u8], to: SocketAddr, now: Instant) -> Vec<Vec<u8>> {
         self.keep_house(now);
-        let known =
-            self.addresses.get(&to).and_then(|address| address.life).filter(|life| self.lives.contains_key(life));
+        let known = self.known(to).map(|other| (other.key_id, other.token, other.heard));
         let mut datagrams = Vec::new();
         let mut quiet = true;
-        if let Some(other) = known.and_then(|life| self.lives.get(&life)) {
-            let (key, token) = (other.key_id, other.token);
-            quiet = now.duration_since(other.heard) >= QUIET;
+        if let Some((key, token, heard)) = known {
+            quiet = now.duration_since(heard) >= QUIET;
             datagrams.push(self.packet(key, Kind::Payload, token, payload.to_vec()));
         }
         if quiet {
@@ -197,7 +195,11 @@ impl SealedDatagrams {
 
     /// Whether a member with whom tokens were exchanged is at this address.
     pub(crate) fn is_known(&self, at: SocketAddr) -> bool {
-        self.addresses.get(&at).and_then(|address| address.life).is_some_and(|life| self.lives.contains_key(&life))
+        self.known(at).is_some()
+    }
+
+    fn known(&self, at: SocketAddr) -> Option<&Other> {
+        self.lives.get(&self.addresses.get(&at)?.life?)
     }
 
     /// What is in a datagram that some member sealed; with its key, if its life is not known. `None` if it was this life.

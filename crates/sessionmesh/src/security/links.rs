@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
@@ -95,17 +95,14 @@ impl Links {
         let opening = Opening::new(stream, UNPROVEN_BYTES_MAX);
         let name = ServerName::try_from(NAME).expect("it is a name");
         let connecting = TlsConnector::from(tls.client.clone()).connect(name, opening);
-        let mut stream = connecting.await.map_err(|error| match error.kind() {
+        let stream = connecting.await.map_err(|error| match error.kind() {
             // So ends a node that takes the first bytes of TLS for a message of an impossible length.
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                 io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted)
             }
             _ => explained(error),
         })?;
-        let (opening, session) = stream.get_mut();
-        opening.is_proven();
-        let proof = Proof { key: tls.retired(session.peer_certificates()) };
-        Ok(Secured { stream: Box::new(stream), proof })
+        Ok(proven(stream.into(), &tls))
     }
 
     /// The same on a connection that this node has accepted.
@@ -129,11 +126,16 @@ impl Links {
         let mut stream = TlsAcceptor::from(tls.server.clone()).accept(opening).await.map_err(explained)?;
         // The dialler waits for nothing of TLS that would come with the first answer.
         stream.flush().await?;
-        let (opening, session) = stream.get_mut();
-        opening.is_proven();
-        let proof = Proof { key: tls.retired(session.peer_certificates()) };
-        Ok(Secured { stream: Box::new(stream), proof })
+        Ok(proven(stream.into(), &tls))
     }
+}
+
+/// Both sides have proved that they belong to the cluster.
+fn proven(mut stream: TlsStream<Opening<Box<dyn ByteStream>>>, tls: &TlsConfigs) -> Secured {
+    let (opening, session) = stream.get_mut();
+    opening.is_proven();
+    let proof = Proof { key: tls.retired(session.peer_certificates()) };
+    Secured { stream: Box::new(stream), proof }
 }
 
 fn unprotected(stream: Box<dyn ByteStream>) -> Secured {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::ring as provider;
-use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -48,8 +48,9 @@ impl TlsConfigs {
     fn with(ring: &KeyRing, crypto: &Arc<CryptoProvider>) -> Self {
         let identities: Arc<[Identity]> = ring.keys().iter().map(Identity::new).collect();
         let accepted = Arc::new(Accepted {
-            hints: identities.iter().map(|identity| DistinguishedName::in_sequence(&identity.key.id.0)).collect(),
+            hints: identities.iter().map(|identity| identity.hint.clone()).collect(),
             identities: identities.clone(),
+            algorithms: crypto.signature_verification_algorithms,
         });
         let presented = Arc::new(Presented { identities: identities.clone() });
         let mut client = ClientConfig::builder_with_provider(crypto.clone())
@@ -100,7 +101,10 @@ fn crypto() -> CryptoProvider {
 #[derive(Debug)]
 struct Identity {
     key: Arc<Key>,
+    /// How a dialler names it.
     protocol: Vec<u8>,
+    /// How a listener names it.
+    hint: DistinguishedName,
     certified: Arc<CertifiedKey>,
 }
 
@@ -112,7 +116,8 @@ impl Identity {
         let spki = CertificateDer::from([&SPKI_PREFIX[..], public].concat());
         let hexadecimal = format!("{:?}", key.id);
         let protocol = [PROTOCOL, hexadecimal.as_bytes()].concat();
-        Self { key: key.clone(), protocol, certified: Arc::new(CertifiedKey::new(vec![spki], signing)) }
+        let hint = DistinguishedName::in_sequence(&key.id.0);
+        Self { key: key.clone(), protocol, hint, certified: Arc::new(CertifiedKey::new(vec![spki], signing)) }
     }
 
     fn is(&self, spki: &CertificateDer<'_>) -> bool {
@@ -140,8 +145,7 @@ impl ResolvesServerCert for Presented {
 
 impl ResolvesClientCert for Presented {
     fn resolve(&self, hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let hint = |identity: &Identity| DistinguishedName::in_sequence(&identity.key.id.0);
-        let shared = self.identities.iter().find(|identity| hints.contains(&hint(identity).as_ref()))?;
+        let shared = self.identities.iter().find(|identity| hints.contains(&identity.hint.as_ref()))?;
         Some(shared.certified.clone())
     }
 
@@ -159,6 +163,7 @@ impl ResolvesClientCert for Presented {
 struct Accepted {
     identities: Arc<[Identity]>,
     hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Accepted {
@@ -166,21 +171,39 @@ impl Accepted {
         let known = self.identities.iter().any(|identity| identity.is(presented));
         if known && more.is_empty() { Ok(()) } else { Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) }
     }
-
-    fn check_signature(
-        message: &[u8],
-        spki: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let spki = SubjectPublicKeyInfoDer::from(spki.as_ref());
-        let algorithms = provider::default_provider().signature_verification_algorithms;
-        verify_tls13_signature_with_raw_key(message, &spki, signature, &algorithms)
-    }
 }
 
-/// No node speaks TLS 1.2.
-fn too_old() -> Result<HandshakeSignatureValid, Error> {
-    Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic))
+/// What the two traits of verifiers both ask for: only Ed25519, by raw public keys.
+macro_rules! signatures_by_raw_keys {
+    () => {
+        /// No node speaks TLS 1.2.
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _spki: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            spki: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            let spki = SubjectPublicKeyInfoDer::from(spki.as_ref());
+            verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
 }
 
 impl ServerCertVerifier for Accepted {
@@ -195,31 +218,7 @@ impl ServerCertVerifier for Accepted {
         self.check(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _spki: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        too_old()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        spki: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::check_signature(message, spki, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    signatures_by_raw_keys!();
 }
 
 impl ClientCertVerifier for Accepted {
@@ -240,31 +239,7 @@ impl ClientCertVerifier for Accepted {
         self.check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _spki: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        too_old()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        spki: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::check_signature(message, spki, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    signatures_by_raw_keys!();
 }
 
 #[cfg(test)]
