@@ -4,6 +4,8 @@
 //! Nothing here sleeps for a fixed time: whatever takes time is waited for ([`waiting`]), with a deadline at which a test
 //! says what was still wrong.
 
+#[cfg(feature = "certificates")]
+pub mod authority;
 #[cfg(feature = "web")]
 pub mod browser;
 pub mod busy;

@@ -94,6 +94,10 @@ impl MeshBuilder {
         max_tombstones: u64,
         secret: Vec<Secret>,
         secret_file: Option<PathBuf>,
+        tls_cert: Option<PathBuf>,
+        tls_key: Option<PathBuf>,
+        tls_ca: Option<PathBuf>,
+        tls_names: Vec<String>,
         accept_plaintext: bool,
         insecure: bool,
     }

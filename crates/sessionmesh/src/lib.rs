@@ -80,6 +80,7 @@ pub use event::Event;
 pub use look_up::LookUp;
 pub use mesh::{Events, Mesh};
 pub use read_consistency::ReadConsistency;
+pub use security::certificates::CertificateFileError;
 pub use security::refusal::Refusals;
 pub use security::secret::{Secret, SecretError};
 pub use security::secret_file::SecretFileError;

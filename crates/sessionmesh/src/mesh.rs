@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
@@ -24,7 +24,7 @@ use crate::engine::state::store::Store;
 use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::upkeep::leave::{self, Leave};
 use crate::engine::upkeep::search::Search;
-use crate::engine::upkeep::secrets;
+use crate::engine::upkeep::{certificates, secrets};
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
 use crate::lock::lock;
@@ -329,6 +329,12 @@ impl Mesh {
             late_ms: self.node.cluster.lateness.ms(),
             busy: self.node.cluster.lateness.is_busy(),
             insecure: self.is_insecure(),
+            certificate_remaining: self
+                .node
+                .ports
+                .security
+                .validity()
+                .map(|validity| validity.remaining(SystemTime::now())),
             refusals: self.node.ports.security.refusals.counts(),
             bytes_decoded: self.node.ports.security.refusals.decoded(),
             ..Stats::default()
@@ -356,6 +362,21 @@ impl Mesh {
     /// There is no such setting, or the file cannot be used. The secrets in use stay.
     pub async fn reload_secrets(&self) -> Result<usize, ConfigError> {
         secrets::reload(&self.node).await
+    }
+
+    /// Reads the files of [`Config::tls_cert`], [`Config::tls_key`] and [`Config::tls_ca`] now, instead of within 2 s after one has
+    /// changed, and uses them for all links from then on. Links of nodes with certificates of an authority that is not in
+    /// `tls_ca` any more are closed, and opened anew.
+    ///
+    /// To change the authority of a running cluster: add the new one to `tls_ca` on all nodes, then give each a certificate of
+    /// it, then remove the old one.
+    ///
+    /// # Errors
+    ///
+    /// There are no such settings, a file cannot be used, or other nodes would not accept the certificate. What is in use
+    /// stays.
+    pub async fn reload_certificates(&self) -> Result<(), ConfigError> {
+        certificates::reload(&self.node).await
     }
 
     /// Leaves the cluster: announces it, hands over every session, and stops once all owners have acknowledged what

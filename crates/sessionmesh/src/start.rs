@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
@@ -38,12 +38,13 @@ use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::state::topology::Topology;
 use crate::engine::upkeep::search::Search;
 use crate::engine::upkeep::view_task::{STRANGERS_MAX, ViewTask};
-use crate::engine::upkeep::{anti_entropy, expire, monitor, ready, secrets};
+use crate::engine::upkeep::{anti_entropy, certificates, expire, monitor, ready, secrets};
 use crate::error::StartError;
 use crate::life::Life;
 use crate::membership::{Carried, GossipState, MemberInfo, Membership, MembershipConfig};
 use crate::mesh::Mesh;
 use crate::network::{Listener, MulticastBind};
+use crate::security::certificates::Certificates;
 use crate::security::{Security, secret_file};
 use crate::user_index::UserIndex;
 
@@ -93,7 +94,9 @@ fn security(config: &Config) -> Result<Security, ConfigError> {
     };
     let from_file = config.secret_file.as_ref().map(read).transpose()?;
     let secrets = from_file.as_ref().unwrap_or(&config.secret);
-    Ok(Security::new(&config.cluster, secrets, config.accept_plaintext))
+    let certificates =
+        config.certificates().map(|settings| Certificates::load(settings, SystemTime::now())).transpose()?;
+    Ok(Security::new(&config.cluster, secrets, certificates, config.accept_plaintext))
 }
 
 /// The rule that tells whose a session is: that of the program, or else that of the settings.
@@ -252,6 +255,9 @@ impl Attempt {
         life.spawn_core("ready", ready::run(node.clone(), membership.clone(), search.clone(), ready));
         life.spawn_core("search", search.clone().report(node.clone()));
         life.spawn("secrets", secrets::run(node.clone()));
+        if node.config.certificates().is_some() {
+            life.spawn("certificates", certificates::run(node.clone()));
+        }
         Mesh::new(node, membership, search, is_ready)
     }
 

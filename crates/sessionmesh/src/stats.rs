@@ -45,9 +45,11 @@ macro_rules! counters {
             pub suspected: Vec<String>,
             /// What this node cannot know because too many other nodes vanished: see [`crate::Mesh::blindness`].
             pub blindness: Option<crate::Blindness>,
-            /// This node can be reached from other machines, and its traffic is neither encrypted nor authenticated: there is no
-            /// secret, or `accept_plaintext` is on.
+            /// This node can be reached from other machines, and its traffic is neither encrypted nor authenticated: there is
+            /// neither a secret nor a certificate, or `accept_plaintext` is on.
             pub insecure: bool,
+            /// How long the certificate in use is still valid; zero when it has expired, `None` without one.
+            pub certificate_remaining: Option<std::time::Duration>,
             /// Connections and datagrams that were refused before anything of them was decoded.
             pub refusals: crate::Refusals,
             /// Bytes from the network that were given to a decoder: those of refused connections and datagrams never are.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::security::certificates::CertificateFileError;
 use crate::security::secret::SecretError;
 use crate::security::secret_file::SecretFileError;
 
@@ -163,15 +164,41 @@ pub enum ConfigError {
     NoSecretFile,
     /// Plaintext beside a secret that does not exist.
     #[error(
-        "`accept_plaintext` is for the time in which a cluster gets its secret: set `secret` or `secret_file`, too \
-         (without a secret all traffic is plaintext)"
+        "`accept_plaintext` is for the time in which a cluster gets its secret or certificates: set `secret`, \
+         `secret_file` or `tls_cert`, too (without them all traffic is plaintext)"
     )]
     PlaintextWithoutSecret,
+    /// Only a part of what certificates need is there.
+    #[error(
+        "`{given}` is set and `{missing}` is not: certificates need `tls_cert`, `tls_key`, `tls_ca` and `tls_names`"
+    )]
+    CertificatesIncomplete {
+        /// A setting that is there.
+        given: &'static str,
+        /// One that is not.
+        missing: &'static str,
+    },
+    /// The certificates cannot be used.
+    #[error("the certificates cannot be used: {reason}")]
+    Certificates {
+        /// What is wrong.
+        #[from]
+        reason: CertificateFileError,
+    },
+    /// There are no certificates to read again.
+    #[error("`tls_cert` is not set, so there is nothing to read again")]
+    NoCertificates,
+    /// Nothing protects beacons.
+    #[error(
+        "certificates protect connections, and multicast has none: name other nodes in `seeds` or `dns` (and leave \
+         `multicast` out), or set a cluster secret, too, which protects multicast"
+    )]
+    MulticastWithoutSecret,
     /// An address beyond loopback, without protection.
     #[error(
         "`{key}` = {address} is reachable from other machines, but without a cluster secret traffic is neither \
-         encrypted nor authenticated: set `secret` to what `sessionmesh keygen` prints, the same on all nodes; or use a \
-         loopback address; or set `insecure = true` if you trust every machine that can reach it"
+         encrypted nor authenticated: set `secret` to what `sessionmesh keygen` prints, the same on all nodes (or \
+         `tls_cert`, if you have a PKI); or use a loopback address; or set `insecure = true` if you trust every machine that can reach it"
     )]
     Insecure {
         /// `bind` or `advertise`.

@@ -4,6 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
 
+use crate::security::certificates::names::is_allowed_name;
 use crate::security::secret::{Secret, SecretError, check_number};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -54,6 +55,10 @@ pub const KEYS: &[(&str, Allowed)] = &[
     ("max_tombstones", Allowed::Count(4_096, 1_000_000_000)),
     ("secret", Allowed::Secrets),
     ("secret_file", Allowed::Path),
+    ("tls_cert", Allowed::Path),
+    ("tls_key", Allowed::Path),
+    ("tls_ca", Allowed::Path),
+    ("tls_names", Allowed::Names),
     ("accept_plaintext", Allowed::Flag),
     ("insecure", Allowed::Flag),
 ];
@@ -93,6 +98,8 @@ pub enum Allowed {
     Secrets,
     /// The path of a file.
     Path,
+    /// A list of names that certificates may have.
+    Names,
 }
 
 impl Allowed {
@@ -102,7 +109,7 @@ impl Allowed {
             Self::Count(..) => text.parse::<u64>().ok().map(Value::from),
             Self::Real(..) => text.parse::<f64>().ok().map(Value::from),
             Self::Flag => text.parse::<bool>().ok().map(Value::from),
-            Self::Endpoints | Self::Secrets => {
+            Self::Endpoints | Self::Secrets | Self::Names => {
                 Some(text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(Value::from).collect())
             }
             Self::Address => Some(Value::from(bracketed(text).unwrap_or_else(|| text.to_owned()))),
@@ -128,6 +135,9 @@ impl Allowed {
             Self::Pointer => value.as_str().is_some_and(is_pointer),
             Self::Secrets => secrets(value).is_some_and(|parsed| parsed.is_ok()),
             Self::Path => value.as_str().is_some_and(|text| !text.is_empty()),
+            Self::Names => {
+                value.as_array().is_some_and(|all| all.iter().all(|name| name.as_str().is_some_and(is_allowed_name)))
+            }
             Self::Group => ipv4(value).is_some_and(|ip| ip.is_multicast()),
             Self::Endpoints => {
                 value.as_array().is_some_and(|all| all.iter().all(|entry| entry.as_str().is_some_and(is_endpoint)))
@@ -158,6 +168,9 @@ impl fmt::Display for Allowed {
                 f.write_str("a secret of 32 bytes or more, as `sessionmesh keygen` makes it, or a list of them")
             }
             Self::Path => f.write_str("the path of a file"),
+            Self::Names => f.write_str(
+                "a list of DNS names, such names with *. in front, URIs, or * for any certificate of `tls_ca`",
+            ),
             Self::Endpoints => f.write_str("a list of host:port, each with a port from 1 to 65535"),
         }
     }

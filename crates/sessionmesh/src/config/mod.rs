@@ -39,6 +39,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::security::certificates::CertificateSettings;
 use crate::security::secret::Secret;
 
 /// All settings of one node; the [module](self) says how to read them. Only [`name`](Self::name) has no default.
@@ -209,14 +210,32 @@ pub struct Config {
     /// warning says why. See also [`crate::Mesh::reload_secrets`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
-    /// Whether this node also talks to nodes that have no secret yet. Default false. Only with `secret` or `secret_file`,
-    /// and only while a running cluster gets its secret, one node after the other: while it is true, nothing is
+    /// The certificate of this node, in PEM, with those between it and the authority behind it: for sites that have a PKI.
+    /// Default none; always with `tls_key`, `tls_ca` and `tls_names`. Nodes then prove who they are by certificates instead of
+    /// the secret. It must be for both ends of a connection (extended key usage serverAuth and clientAuth, or none). Like the
+    /// two other files it is looked at every 2 s; what changed is tried first, and if it cannot be used, what is in use
+    /// stays, and a warning says why. Certificates protect links, not datagrams: without a secret gossip goes over links,
+    /// and there is no multicast.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of `tls_cert`, in PEM, not encrypted. Other users of the machine must not be able to read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// The certificates of the authorities that sign those of nodes, in PEM. Several while one takes the place of another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    /// Whose certificates are accepted: one of their subject alternative names must be here. Each entry is a DNS name
+    /// (`web-1.shop.example`), one with `*.` in front for any first label, a URI (`spiffe://shop/web`), or `*` for any
+    /// certificate of `tls_ca`, which only fits if those authorities sign for nothing but this cluster.
+    pub tls_names: Vec<String>,
+    /// Whether this node also talks to nodes that have neither a secret nor certificates yet. Default false. Only with one of
+    /// these, and only while a running cluster gets them, one node after the other: while it is true, nothing is
     /// protected, and the node says so once a minute.
     pub accept_plaintext: bool,
-    /// Whether addresses beyond loopback are allowed without a secret. Default false. With true, traffic is neither
+    /// Whether addresses beyond loopback are allowed without a secret or certificates. Default false. With true, traffic is neither
     /// encrypted nor authenticated: anybody who reaches the port can read and write all sessions. Only for networks in
     /// which every machine is trusted. The node says so at its start, and [`crate::Stats::insecure`] does. Without effect
-    /// if there is a secret.
+    /// if there is a secret or a certificate.
     pub insecure: bool,
 }
 
@@ -258,6 +277,10 @@ impl Default for Config {
             max_tombstones: 10_485_760,
             secret: Vec::new(),
             secret_file: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_ca: None,
+            tls_names: Vec::new(),
             accept_plaintext: false,
             insecure: false,
         }
@@ -297,6 +320,7 @@ impl Config {
         }
         load::check_each(self)?;
         self.check_secrets()?;
+        self.check_certificates()?;
         self.check_addresses()?;
         if let (Mode::PrimaryBackup { backups }, Ack::Copies(ack_copies)) = (self.mode, self.ack)
             && ack_copies > backups
@@ -333,20 +357,50 @@ impl Config {
         }
     }
 
-    /// Whether traffic between nodes is encrypted, and only who has the secret takes part.
+    /// Whether there is a cluster secret.
     #[must_use]
     pub const fn has_secret(&self) -> bool {
         !self.secret.is_empty() || self.secret_file.is_some()
+    }
+
+    /// Whether traffic between nodes is encrypted, and only who has the secret or a certificate takes part.
+    #[must_use]
+    pub const fn is_protected(&self) -> bool {
+        self.has_secret() || self.tls_cert.is_some()
+    }
+
+    /// Where the certificates are and whose are accepted, if they are used.
+    pub(crate) fn certificates(&self) -> Option<CertificateSettings<'_>> {
+        let (cert, key, ca) = (self.tls_cert.as_deref()?, self.tls_key.as_deref()?, self.tls_ca.as_deref()?);
+        Some(CertificateSettings { cert, key, ca, names: &self.tls_names, cluster: &self.cluster })
     }
 
     fn check_secrets(&self) -> Result<(), ConfigError> {
         if let (Some(path), false) = (&self.secret_file, self.secret.is_empty()) {
             return Err(ConfigError::SecretTwice { path: path.clone() });
         }
-        if self.accept_plaintext && !self.has_secret() {
+        if self.accept_plaintext && !self.is_protected() {
             return Err(ConfigError::PlaintextWithoutSecret);
         }
         Ok(())
+    }
+
+    fn check_certificates(&self) -> Result<(), ConfigError> {
+        let all = [
+            ("tls_cert", self.tls_cert.is_some()),
+            ("tls_key", self.tls_key.is_some()),
+            ("tls_ca", self.tls_ca.is_some()),
+            ("tls_names", !self.tls_names.is_empty()),
+        ];
+        let given = all.iter().find(|(_, is_given)| *is_given);
+        let missing = all.iter().find(|(_, is_given)| !is_given);
+        match (given, missing) {
+            (Some((given, _)), Some((missing, _))) => Err(ConfigError::CertificatesIncomplete { given, missing }),
+            (Some(_), None) if !self.has_secret() && self.multicast_enabled() => {
+                Err(ConfigError::MulticastWithoutSecret)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
@@ -363,7 +417,9 @@ impl Config {
             .into_iter()
             .find_map(|(key, address)| Some((key, address?)).filter(|(_, a)| !is_loopback(a.ip())));
         match exposed {
-            Some((key, address)) if !self.insecure && !self.has_secret() => Err(ConfigError::Insecure { key, address }),
+            Some((key, address)) if !self.insecure && !self.is_protected() => {
+                Err(ConfigError::Insecure { key, address })
+            }
             _ => Ok(()),
         }
     }

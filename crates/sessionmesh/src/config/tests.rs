@@ -43,6 +43,10 @@ const WAYS: &[(&str, &str, &str, Set, &str, &str)] = &[
     ("max_tombstones", "4096", "4096", |c| c.max_tombstones = 4096, "4095", "1e7"),
     ("secret", SECRET_IN_TOML, SECRET, |c| c.secret = vec![Secret::parse(SECRET).unwrap()], "'swordfish'", "swordfish"),
     ("secret_file", "'/run/secret'", "/run/secret", |c| c.secret_file = Some("/run/secret".into()), "''", ""),
+    ("tls_cert", "'/run/cert.pem'", "/run/cert.pem", |c| c.tls_cert = Some("/run/cert.pem".into()), "''", ""),
+    ("tls_key", "'/run/key.pem'", "/run/key.pem", |c| c.tls_key = Some("/run/key.pem".into()), "''", ""),
+    ("tls_ca", "'/run/ca.pem'", "/run/ca.pem", |c| c.tls_ca = Some("/run/ca.pem".into()), "''", ""),
+    ("tls_names", "['*.shop', 'spiffe://shop/web']", "*.shop, spiffe://shop/web", |c| c.tls_names = hosts(&["*.shop", "spiffe://shop/web"]), "'*.shop'", "web-*.shop"),
     ("accept_plaintext", "true", "true", |c| c.accept_plaintext = true, "'yes'", "yes"),
     ("insecure", "true", "true", |c| c.insecure = true, "1", "TRUE"),
 ];
@@ -291,6 +295,35 @@ fn settings_about_secrets_that_contradict_each_other_are_refused() {
     });
     assert!(error.contains("`secret`") && error.contains("/run/secret"), "{error}");
     assert!(refusal(|c| c.accept_plaintext = true).contains("`secret_file`"));
+}
+
+#[test]
+fn certificates_need_all_their_settings_and_multicast_a_secret_beside_them() {
+    let certificates = |c: &mut Config| {
+        (c.tls_cert, c.tls_key, c.tls_ca) = (Some("/c".into()), Some("/k".into()), Some("/a".into()));
+        (c.tls_names, c.bind) = (hosts(&["*.shop"]), at("10.0.0.1:7700"));
+    };
+    type Change = fn(&mut Config);
+    let with = |change: Change| {
+        let mut config = Config { seeds: hosts(&["10.0.0.2:7700"]), ..named(|_| ()) };
+        certificates(&mut config);
+        change(&mut config);
+        config.validate().map_err(|error| error.to_string())
+    };
+    with(|_| ()).unwrap();
+    with(|c| (c.seeds, c.secret) = (Vec::new(), Secret::generate().into())).unwrap();
+    let changes: [(Change, &str); 6] = [
+        (|c| c.tls_cert = None, "`tls_cert`"),
+        (|c| c.tls_key = None, "`tls_key`"),
+        (|c| c.tls_ca = None, "`tls_ca`"),
+        (|c| c.tls_names = Vec::new(), "`tls_names`"),
+        (|c| c.seeds = Vec::new(), "`seeds`"),
+        (|c| c.multicast = Some(true), "`multicast`"),
+    ];
+    for (change, part) in changes {
+        let refused = with(change).unwrap_err();
+        assert!(refused.contains(part), "{refused}");
+    }
 }
 
 #[test]

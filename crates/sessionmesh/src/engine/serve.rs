@@ -104,7 +104,7 @@ async fn connection(node: Arc<Node>, secured: Secured, from: Dialler, open: Arc<
         tokio::select! {
             biased;
             ended = serve(&node, secured.stream, from) => ended,
-            () = secured.proof.voided() => Err(io::Error::other("its secret is not in use any more")),
+            () = secured.proof.voided() => Err(io::Error::other("what it was proved with is not valid any more")),
         }
     };
     if let Some(Err(error)) = node.lifecycle.stop.run_until_cancelled(serving).await {

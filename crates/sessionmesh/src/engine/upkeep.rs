@@ -2,8 +2,10 @@
 //! leaving.
 
 pub(crate) mod anti_entropy;
+pub(crate) mod certificates;
 mod differences;
 pub(crate) mod expire;
+mod followed;
 mod handoff_scan;
 pub(crate) mod leave;
 pub(crate) mod monitor;

@@ -43,7 +43,7 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
 pub(super) async fn start(config: &MembershipConfig) -> Membership {
     Membership::start(
         Arc::new(TokioNetwork),
-        Arc::new(Security::new("test", &[], false)),
+        Arc::new(Security::new("test", &[], None, false)),
         config.clone(),
         Life::default(),
     )
@@ -189,7 +189,7 @@ async fn a_look_up_that_never_answers_holds_up_no_other_and_is_tried_again() {
     let mut config = config("a").await;
     config.seeds = ["dead:1", "good:1", "late:1"].map(str::to_owned).to_vec();
     let member =
-        Membership::start(network.clone(), Arc::new(Security::new("test", &[], false)), config, Life::default())
+        Membership::start(network.clone(), Arc::new(Security::new("test", &[], None, false)), config, Life::default())
             .await
             .unwrap();
     sleep(Duration::from_secs(120)).await;
@@ -256,7 +256,7 @@ async fn failing_multicast_is_an_error_only_where_it_must_not_fail() {
     config.multicast_must = true;
     let started = Membership::start(
         Arc::new(TokioNetwork),
-        Arc::new(Security::new("test", &[], false)),
+        Arc::new(Security::new("test", &[], None, false)),
         config.clone(),
         Life::default(),
     )
@@ -335,7 +335,7 @@ async fn multicast_that_fails_for_a_time_is_joined_again() {
     let mut config = config("a").await;
     config.multicast = vec![loopback_group().await];
     let member =
-        Membership::start(network.clone(), Arc::new(Security::new("test", &[], false)), config, Life::default())
+        Membership::start(network.clone(), Arc::new(Security::new("test", &[], None, false)), config, Life::default())
             .await
             .expect("it starts");
     let until = async |fails: bool| {
@@ -376,7 +376,7 @@ async fn impossible_configurations_are_refused() {
     for config in bad {
         let started = Membership::start(
             Arc::new(TokioNetwork),
-            Arc::new(Security::new("test", &[], false)),
+            Arc::new(Security::new("test", &[], None, false)),
             config,
             Life::default(),
         )

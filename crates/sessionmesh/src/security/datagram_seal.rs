@@ -1,4 +1,5 @@
-//! What becomes of a datagram before it leaves and after it came: in clear or under the secret, or for a while both.
+//! What becomes of a datagram before it leaves and after it came: in clear or under the secret, or for a while both; and where
+//! there are certificates alone, neither.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -55,9 +56,16 @@ impl DatagramSeal {
         }
     }
 
+    /// Whether there are datagrams at all.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        self.plain || self.sealed.is_some()
+    }
+
     /// The datagrams that carry `payload` to this address. Under a secret the first one may only ask who is there.
     pub(crate) fn seal(&self, payload: &[u8], to: SocketAddr) -> Vec<Vec<u8>> {
-        let Some(sealed) = &self.sealed else { return vec![self.in_clear_bytes(payload)] };
+        let Some(sealed) = &self.sealed else {
+            return self.plain.then(|| self.in_clear_bytes(payload)).into_iter().collect();
+        };
         let mut sealed = lock(sealed);
         let plain = self.plain && !sealed.is_known(to);
         let mut datagrams = sealed.seal(payload, to, Instant::now());
@@ -75,6 +83,7 @@ impl DatagramSeal {
         let opened = match &self.sealed {
             Some(sealed) => lock(sealed).open(datagram, from, Instant::now()),
             None if is_sealed(datagram) => Err(Refusal::SealedDatagram),
+            None if !self.plain => Err(Refusal::PlainDatagram),
             // Of anybody: ports are scanned.
             None => return Opened::default(),
         };

@@ -7,17 +7,21 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use tokio_util::sync::CancellationToken;
 
 use super::Refusal;
+use super::certificates::Certificates;
+use super::certificates::names::NameNotAllowed;
 use super::key_ring::KeyRing;
 use super::opening::Opening;
+use super::proof::Proof;
 use super::tls::TlsConfigs;
 use crate::network::ByteStream;
 
 /// What the other side of a connection may send before it has proved that it belongs to the cluster, in bytes. An honest
 /// node sends about 700.
 const UNPROVEN_BYTES_MAX: usize = 4_096;
+/// The same where certificates prove it, which may be several, with long keys.
+const UNPROVEN_BYTES_MAX_OF_CERTIFICATES: usize = 16_384;
 /// Nobody looks at the name: what counts is the key.
 const NAME: &str = "sessionmesh";
 
@@ -28,6 +32,7 @@ pub(crate) struct Links {
     tls: Option<ArcSwap<TlsConfigs>>,
     /// Whether connections in clear are taken beside those by TLS, and dialled where TLS is not understood.
     plain_too: bool,
+    unproven_bytes_max: usize,
 }
 
 /// A connection on which the protocol may be spoken.
@@ -36,43 +41,39 @@ pub(crate) struct Secured {
     pub(crate) proof: Proof,
 }
 
-/// What a connection was proved with.
-#[derive(Clone, Debug)]
-pub(crate) struct Proof {
-    /// Ends when the key is taken out. None: nothing was proved.
-    key: Option<CancellationToken>,
-}
-
-impl Proof {
-    /// Whether it counts no more, so that the connection must end.
-    pub(crate) fn is_void(&self) -> bool {
-        self.key.as_ref().is_some_and(CancellationToken::is_cancelled)
-    }
-
-    /// Waits until it counts no more.
-    pub(crate) async fn voided(&self) {
-        match &self.key {
-            Some(key) => key.cancelled().await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
 impl Links {
     /// In clear. For loopback and networks in which every machine is trusted.
     pub(crate) const fn in_clear() -> Self {
-        Self { tls: None, plain_too: true }
+        Self { tls: None, plain_too: true, unproven_bytes_max: UNPROVEN_BYTES_MAX }
     }
 
     /// With these keys. `plain_too`: beside nodes that have none.
     pub(crate) fn with_keys(ring: &KeyRing, plain_too: bool) -> Self {
-        Self { tls: Some(ArcSwap::from_pointee(TlsConfigs::of_keys(ring))), plain_too }
+        Self::with(TlsConfigs::of_keys(ring), plain_too, UNPROVEN_BYTES_MAX)
+    }
+
+    /// With these certificates. `plain_too`: beside nodes that have none.
+    pub(crate) fn with_certificates(certificates: &Certificates, plain_too: bool) -> Self {
+        Self::with(TlsConfigs::of_certificates(certificates), plain_too, UNPROVEN_BYTES_MAX_OF_CERTIFICATES)
+    }
+
+    fn with(tls: TlsConfigs, plain_too: bool, unproven_bytes_max: usize) -> Self {
+        Self { tls: Some(ArcSwap::from_pointee(tls)), plain_too, unproven_bytes_max }
     }
 
     /// Uses these keys for all connections from now on. Those that rely on keys that are not among them end by their tokens.
     pub(crate) fn replace_keys(&self, ring: &KeyRing) {
+        self.replace(TlsConfigs::of_keys(ring));
+    }
+
+    /// Uses these certificates for all connections from now on.
+    pub(crate) fn replace_certificates(&self, certificates: &Certificates) {
+        self.replace(TlsConfigs::of_certificates(certificates));
+    }
+
+    fn replace(&self, configs: TlsConfigs) {
         if let Some(tls) = &self.tls {
-            tls.store(Arc::new(TlsConfigs::of_keys(ring)));
+            tls.store(Arc::new(configs));
         }
     }
 
@@ -92,7 +93,7 @@ impl Links {
             return Ok(unprotected(stream));
         };
         let tls = tls.load_full();
-        let opening = Opening::new(stream, UNPROVEN_BYTES_MAX);
+        let opening = Opening::new(stream, self.unproven_bytes_max);
         let name = ServerName::try_from(NAME).expect("it is a name");
         let connecting = TlsConnector::from(tls.client.clone()).connect(name, opening);
         let stream = connecting.await.map_err(|error| match error.kind() {
@@ -115,7 +116,7 @@ impl Links {
             return Ok(unprotected(stream));
         };
         let tls = tls.load_full();
-        let mut opening = Opening::new(stream, UNPROVEN_BYTES_MAX);
+        let mut opening = Opening::new(stream, self.unproven_bytes_max);
         if !opening.is_tls().await? {
             if !self.plain_too {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted));
@@ -134,18 +135,18 @@ impl Links {
 fn proven(mut stream: TlsStream<Opening<Box<dyn ByteStream>>>, tls: &TlsConfigs) -> Secured {
     let (opening, session) = stream.get_mut();
     opening.is_proven();
-    let proof = Proof { key: tls.retired(session.peer_certificates()) };
+    let proof = tls.proof(session.peer_certificates());
     Secured { stream: Box::new(stream), proof }
 }
 
 fn unprotected(stream: Box<dyn ByteStream>) -> Secured {
-    Secured { stream, proof: Proof { key: None } }
+    Secured { stream, proof: Proof::default() }
 }
 
 /// Says what an error of TLS means, with its reason behind it. A dialler hears only at its first read that the listener did not
 /// take its proof.
 pub(crate) fn explained(error: io::Error) -> io::Error {
-    use rustls::{AlertDescription, Error};
+    use rustls::{AlertDescription, CertificateError, Error};
     let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return error;
     };
@@ -153,6 +154,26 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
         // The listener found no key of its own among those of the dialler, or says so.
         Error::General(_) | Error::AlertReceived(AlertDescription::AccessDenied) => Refusal::NoSharedSecret,
         Error::InvalidMessage(_) => Refusal::NotEncrypted,
+        Error::InvalidCertificate(CertificateError::Other(other)) if other.0.is::<NameNotAllowed>() => {
+            Refusal::NameNotAllowed
+        }
+        Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => Refusal::CertificateNotValidNow,
+        Error::PeerIncompatible(_)
+        | Error::NoApplicationProtocol
+        | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Refusal::OtherCluster,
+        // What the other side says of what this node presented.
+        Error::AlertReceived(
+            AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::BadCertificate,
+        ) => Refusal::ProofNotTaken,
         _ => Refusal::NotProven,
     };
     io::Error::new(io::ErrorKind::InvalidData, Refused { refusal, reason: reason.to_string() })
@@ -173,5 +194,7 @@ pub(crate) fn refusal(error: &io::Error) -> Option<Refusal> {
     inner.downcast_ref::<Refusal>().or_else(|| inner.downcast_ref::<Refused>().map(|refused| &refused.refusal)).copied()
 }
 
+#[cfg(test)]
+mod certificate_tests;
 #[cfg(test)]
 mod tests;

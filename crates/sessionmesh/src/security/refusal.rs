@@ -48,6 +48,14 @@ refusals! {
     NoSharedSecret no_shared_secret "it has none of the secrets of this node: do both have the same `secret` and `cluster`?",
     /// A handshake that is malformed, or does not prove what it must.
     NotProven not_proven "it did not prove that it belongs to the cluster",
+    /// A connection of a node whose certificate is good, but whose name is not in `tls_names`.
+    NameNotAllowed name_not_allowed "its certificate is good, but `tls_names` allows none of the names in it",
+    /// A connection of a node whose certificate has expired, or is not valid yet by this node's clock.
+    CertificateNotValidNow certificate_not_valid_now "its certificate has expired, or is not valid yet: renew it, or set the clocks",
+    /// A connection of a node that did not accept what this one proved.
+    ProofNotTaken proof_not_taken "it did not accept the proof of this node: see its log and, with certificates, its `tls_ca` and `tls_names`",
+    /// A connection of a node of another cluster, or of one that has the secret only where this one has certificates.
+    OtherCluster other_cluster "it belongs to another cluster, or one of the two nodes has certificates and the other one the secret only",
     /// A handshake with more bytes than any that is honest.
     TooLong too_long "its handshake is longer than any that is honest",
     /// A handshake that was not complete in time.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -11,8 +10,6 @@ use super::secret::{self, Secret, SecretError};
 
 /// Far more than eight secrets and their comments take.
 const BYTES_MAX: u64 = 64 << 10;
-/// How often the file is looked at. Changes are noticed whatever replaces it: an editor, `mv`, or Kubernetes by a link.
-pub(crate) const LOOKED_AT: Duration = Duration::from_secs(2);
 
 /// Why a file gives no secret. The secrets in use stay.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +41,9 @@ pub enum SecretFileError {
 /// The secrets in a file: one a line, the one in use first.
 pub(crate) fn read(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
     let metadata = fs::metadata(path).map_err(SecretFileError::Unreadable)?;
-    check_mode(&metadata)?;
+    if let Some(mode) = mode_of_others(&metadata) {
+        return Err(SecretFileError::Exposed { mode });
+    }
     if metadata.len() > BYTES_MAX {
         return Err(SecretFileError::TooLarge { bytes: metadata.len() });
     }
@@ -53,17 +52,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
     if secrets.is_empty() { Err(SecretFileError::Empty) } else { Ok(secrets) }
 }
 
+/// The permissions of a file that other users of this machine can do anything with.
 #[cfg(unix)]
-fn check_mode(metadata: &fs::Metadata) -> Result<(), SecretFileError> {
+pub(super) fn mode_of_others(metadata: &fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o007 == 0 { Ok(()) } else { Err(SecretFileError::Exposed { mode }) }
+    (mode & 0o007 != 0).then_some(mode)
 }
 
 /// Elsewhere permissions are not numbers.
 #[cfg(not(unix))]
-fn check_mode(_: &fs::Metadata) -> Result<(), SecretFileError> {
-    Ok(())
+pub(super) fn mode_of_others(_: &fs::Metadata) -> Option<u32> {
+    None
 }
 
 #[cfg(all(test, unix))]

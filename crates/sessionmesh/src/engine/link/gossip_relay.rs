@@ -1,4 +1,5 @@
-//! Carries gossip over connections to where its datagrams do not arrive.
+//! Carries gossip over connections to where its datagrams do not arrive, or must not be sent since only connections are
+//! protected (certificates without a secret).
 //!
 //! These are connections of their own: whoever asks this way may not be a member yet. Each is opened for the first message
 //! and closed when none comes for a while.
@@ -23,7 +24,7 @@ use crate::membership::Carried;
 use crate::security::links::Secured;
 
 /// Addresses with a connection at one time. Gossip for others is lost, as datagrams are.
-const ADDRESSES_MAX: usize = 64;
+const ADDRESSES_MAX: usize = 256;
 /// Messages that may wait for one connection.
 const WAITING_MAX: usize = 8;
 /// A connection that carried nothing for so long is closed. Shorter than others wait for the next message on one.
@@ -69,7 +70,7 @@ async fn carry(node: Arc<Node>, to: SocketAddr, mut messages: mpsc::Receiver<Vec
                 Ok(Ok(open)) => {
                     connection = Some(open);
                     carried += 1;
-                    if carried >= ACCIDENTS {
+                    if carried >= ACCIDENTS && node.ports.security.datagrams.is_in_use() {
                         say(to, &said);
                     }
                 }

@@ -99,7 +99,7 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
         biased;
         ended = receive(node, peer, &mut reader) => ended,
         ended = transmit(node, peer, &mut write) => ended,
-        () = proof.voided() => io::Error::other("the secret that it was opened with is not in use any more"),
+        () = proof.voided() => io::Error::other("what it was proved with is not valid any more"),
     }
 }
 

@@ -113,7 +113,7 @@ impl Node {
 
     /// Whether other machines can reach this node, and its traffic is not protected.
     pub(crate) fn is_exposed(&self) -> bool {
-        let protected = self.config.has_secret() && !self.config.accept_plaintext;
+        let protected = self.config.is_protected() && !self.config.accept_plaintext;
         !protected && !(self.config.bind.ip().to_canonical().is_loopback())
     }
 

@@ -1,16 +1,18 @@
 //! The file with the cluster secret, as it changes; and a reminder while traffic is not protected.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::spawn_blocking;
+use tokio::time::interval;
 use tracing::{info, warn};
 
+use super::followed::Followed;
 use crate::config::ConfigError;
 use crate::engine::state::node::Node;
 use crate::security::secret::Secret;
-use crate::security::secret_file::{self, LOOKED_AT, SecretFileError};
+use crate::security::secret_file::{self, SecretFileError};
 
 /// Between two reminders.
 const REMINDED: Duration = Duration::from_secs(60);
@@ -33,31 +35,10 @@ pub(crate) async fn reload(node: &Node) -> Result<usize, ConfigError> {
 
 async fn follow(node: &Node) {
     let Some(path) = &node.config.secret_file else { return };
-    let mut looks = interval(LOOKED_AT);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = stamp(path).await;
-    let mut said = String::new();
+    let mut file = Followed::new(vec![path], "`secret_file`").await;
     loop {
-        looks.tick().await;
-        let stamp = stamp(path).await;
-        // What could not be used is looked at again: its permissions may be mended, which changes no time.
-        if stamp == seen && said.is_empty() {
-            continue;
-        }
-        seen = stamp;
-        match read(path).await {
-            Ok(secrets) => {
-                said.clear();
-                use_them(node, &secrets);
-            }
-            Err(reason) => {
-                let why = reason.to_string();
-                if why != said {
-                    warn!(path = %path.display(), "`secret_file` cannot be used ({why}); the secrets in use stay");
-                    said = why;
-                }
-            }
-        }
+        file.changed().await;
+        file.taken(read(path).await.map(|secrets| use_them(node, &secrets)));
     }
 }
 
@@ -69,34 +50,28 @@ fn use_them(node: &Node, secrets: &[Secret]) {
 
 async fn read(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
     let path = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || secret_file::read(&path));
+    let reading = spawn_blocking(move || secret_file::read(&path));
     reading.await.unwrap_or_else(|failed| Err(SecretFileError::Unreadable(std::io::Error::other(failed))))
 }
 
-/// What differs after any change of the file: a link in its path counts by what it leads to.
-async fn stamp(path: &Path) -> Option<(SystemTime, u64, PathBuf)> {
-    let path = path.to_owned();
-    let looking = tokio::task::spawn_blocking(move || {
-        let metadata = std::fs::metadata(&path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len(), path.canonicalize().ok()?))
-    });
-    looking.await.ok().flatten()
-}
-
 async fn remind(node: &Node) {
-    let says = match (node.config.has_secret(), node.config.accept_plaintext, node.is_exposed()) {
+    let says = match (node.config.is_protected(), node.config.accept_plaintext, node.is_exposed()) {
         (true, true, _) => {
-            "`accept_plaintext` is on: traffic between nodes is NOT protected; turn it off once all nodes have the secret"
+            "`accept_plaintext` is on: traffic between nodes is NOT protected; turn it off once all nodes have the \
+             secret or certificates"
         }
         (true, false, _) => {
             if node.config.insecure {
-                info!("`insecure` has no effect, since there is a secret; remove it");
+                info!("`insecure` has no effect, since traffic between nodes is protected; remove it");
             }
             return;
         }
         (false, _, true) => {
             // Once: this is how it is meant to be.
-            warn!("INSECURE: traffic between nodes is neither encrypted nor authenticated, since there is no `secret`");
+            warn!(
+                "INSECURE: traffic between nodes is neither encrypted nor authenticated, since there is neither a `secret` nor \
+                 a `tls_cert`"
+            );
             return;
         }
         (false, _, false) => return,

@@ -1,7 +1,8 @@
 //! Where datagrams do not pass, gossip takes connections instead.
 //!
 //! Who has asked an address again and again without any datagram coming from there asks over a connection, too; and what
-//! came over a connection is answered over one. Datagrams are sent all the while, so the detour ends when they pass.
+//! came over a connection is answered over one. Datagrams are sent all the while, so the detour ends when they pass. Where
+//! nothing protects datagrams, all gossip takes connections.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

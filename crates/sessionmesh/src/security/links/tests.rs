@@ -11,7 +11,7 @@ fn ring(secrets: &[&Secret]) -> KeyRing {
     KeyRing::new(&secrets, "shop").unwrap()
 }
 
-fn links(secrets: &[&Secret]) -> Links {
+pub(super) fn links(secrets: &[&Secret]) -> Links {
     Links::with_keys(&ring(secrets), false)
 }
 
@@ -20,14 +20,14 @@ fn pair() -> (Box<DuplexStream>, Box<DuplexStream>) {
     (Box::new(one), Box::new(other))
 }
 
-async fn meet(dialler: &Links, listener: &Links) -> (io::Result<Secured>, io::Result<Secured>) {
+pub(super) async fn meet(dialler: &Links, listener: &Links) -> (io::Result<Secured>, io::Result<Secured>) {
     let (one, other) = pair();
     let both = async { tokio::join!(dialler.dial(one, false), listener.accept(other)) };
     timeout(Duration::from_secs(10), both).await.expect("a handshake ends")
 }
 
 /// Whether each side hears the other.
-async fn talks(dialled: &mut Secured, accepted: &mut Secured) -> bool {
+pub(super) async fn talks(dialled: &mut Secured, accepted: &mut Secured) -> bool {
     let mut heard = [0; 4];
     dialled.stream.write_all(b"ping").await.unwrap();
     dialled.stream.flush().await.unwrap();
@@ -85,11 +85,11 @@ async fn a_name_of_a_secret_that_was_overheard_opens_nothing() {
         let mut client = (*configs.client).clone();
         client.alpn_protocols.clone_from(&named.client.alpn_protocols);
         configs.client = Arc::new(client);
-        Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false }
+        Links::with(configs, false, UNPROVEN_BYTES_MAX)
     };
     let (dialled, accepted) = meet(&forged(&secret), &links(&[&secret])).await;
     assert_eq!(refusal(&dialled.err().unwrap()), Some(Refusal::NotProven));
-    assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::NotProven));
+    assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::ProofNotTaken), "the dialler says so");
 }
 
 #[tokio::test]
@@ -102,10 +102,10 @@ async fn a_dialler_that_takes_every_key_of_the_listener_has_still_to_prove_its_o
         let mut client = (*true_configs.client).clone();
         let resolver = other_configs.client.client_auth_cert_resolver.clone();
         client.client_auth_cert_resolver =
-            if presents { Arc::new(Always(resolver, hint.clone())) } else { Arc::new(Nothing) };
+            if presents { Arc::new(Always(resolver, hint.clone())) } else { Arc::new(Nothing { raw: true }) };
         let mut configs = true_configs.clone();
         configs.client = Arc::new(client);
-        let dialler = Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false };
+        let dialler = Links::with(configs, false, UNPROVEN_BYTES_MAX);
         let (_, accepted) = meet(&dialler, &links(&[&secret])).await;
         assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::NotProven), "presents another key: {presents}");
     }
@@ -113,7 +113,10 @@ async fn a_dialler_that_takes_every_key_of_the_listener_has_still_to_prove_its_o
 
 /// A dialler without a key of its own.
 #[derive(Debug)]
-struct Nothing;
+pub(super) struct Nothing {
+    /// Whether it has no raw key, or no certificate.
+    pub(super) raw: bool,
+}
 
 impl rustls::client::ResolvesClientCert for Nothing {
     fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
@@ -121,7 +124,7 @@ impl rustls::client::ResolvesClientCert for Nothing {
     }
 
     fn only_raw_public_keys(&self) -> bool {
-        true
+        self.raw
     }
 
     fn has_certs(&self) -> bool {
@@ -215,7 +218,7 @@ async fn a_link_outlives_its_keys() {
     let secret = Secret::generate();
     let short_lived = |records| {
         let configs = crate::security::tls::tests::with_short_lived_keys(&ring(&[&secret]), records);
-        Links { tls: Some(ArcSwap::from_pointee(configs)), plain_too: false }
+        Links::with(configs, false, UNPROVEN_BYTES_MAX)
     };
     let (dialled, accepted) = meet(&short_lived(10), &short_lived(10)).await;
     let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());

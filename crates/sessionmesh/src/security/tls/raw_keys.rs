@@ -1,4 +1,4 @@
-//! TLS 1.3 between nodes: with raw public keys (RFC 7250) that follow from the cluster secrets.
+//! Raw public keys (RFC 7250) that follow from the cluster secrets.
 //!
 //! Every node with a secret has the same Ed25519 key and proves that it has it; both sides must. The key ids of the dialler's
 //! secrets travel as application protocols (ALPN) in its first message, and the listener presents the first key of its own
@@ -7,94 +7,35 @@
 
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::ring as provider;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::version::TLS13;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
-};
-use tokio_util::sync::CancellationToken;
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::key_ring::{Key, KeyRing};
+use super::{Proof, Proves, TlsConfigs, protocol};
+use crate::security::key_ring::{Key, KeyRing};
 
 /// What an Ed25519 public key of 32 bytes has in front of it as a SubjectPublicKeyInfo (RFC 8410).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// What a seed of 32 bytes has in front of it as a PKCS #8 private key (RFC 8410).
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-/// In front of a key id in the list of application protocols.
-const PROTOCOL: &[u8] = b"sessionmesh/1 ";
-
-/// How this node dials and how it listens.
-#[derive(Clone, Debug)]
-pub(super) struct TlsConfigs {
-    pub(super) client: Arc<ClientConfig>,
-    pub(super) server: Arc<ServerConfig>,
-    identities: Arc<[Identity]>,
-}
-
-impl TlsConfigs {
-    /// For nodes that have one of these keys.
-    pub(super) fn of_keys(ring: &KeyRing) -> Self {
-        Self::with(ring, &Arc::new(crypto()))
-    }
-
-    fn with(ring: &KeyRing, crypto: &Arc<CryptoProvider>) -> Self {
-        let identities: Arc<[Identity]> = ring.keys().iter().map(Identity::new).collect();
-        let accepted = Arc::new(Accepted {
-            hints: identities.iter().map(|identity| identity.hint.clone()).collect(),
-            identities: identities.clone(),
-            algorithms: crypto.signature_verification_algorithms,
-        });
-        let presented = Arc::new(Presented { identities: identities.clone() });
-        let mut client = ClientConfig::builder_with_provider(crypto.clone())
-            .with_protocol_versions(&[&TLS13])
-            .expect("the suites are of TLS 1.3")
-            .dangerous()
-            .with_custom_certificate_verifier(accepted.clone())
-            .with_client_cert_resolver(presented.clone());
-        client.alpn_protocols = identities.iter().map(|identity| identity.protocol.clone()).collect();
-        client.enable_sni = false;
-        // What was resumed would not prove anew that it has the secret.
-        client.resumption = Resumption::disabled();
-        let mut server = ServerConfig::builder_with_provider(crypto.clone())
-            .with_protocol_versions(&[&TLS13])
-            .expect("the suites are of TLS 1.3")
-            .with_client_cert_verifier(accepted)
-            .with_cert_resolver(presented);
-        server.alpn_protocols = client.alpn_protocols.clone();
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
-        Self { client: Arc::new(client), server: Arc::new(server), identities }
-    }
-
-    /// When what was agreed with the holder of this public key must end.
-    pub(super) fn retired(&self, presented: Option<&[CertificateDer<'_>]>) -> Option<CancellationToken> {
-        let presented = presented?.first()?;
-        let identity = self.identities.iter().find(|identity| identity.is(presented))?;
-        Some(identity.key.retired.clone())
-    }
-}
-
-/// X25519, and two suites: the first is fast with the instructions of most processors, the second without them.
-///
-/// A connection may live for months: before a key has sealed as many records as its suite allows (about 2^24 for AES-GCM),
-/// rustls agrees on a new one with the other side.
-fn crypto() -> CryptoProvider {
-    CryptoProvider {
-        cipher_suites: vec![
-            provider::cipher_suite::TLS13_AES_128_GCM_SHA256,
-            provider::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        kx_groups: vec![provider::kx_group::X25519],
-        ..provider::default_provider()
-    }
+/// For nodes that have one of these keys.
+pub(super) fn configs(ring: &KeyRing, crypto: &Arc<CryptoProvider>) -> TlsConfigs {
+    let identities: Arc<[Identity]> = ring.keys().iter().map(Identity::new).collect();
+    let accepted = Arc::new(Accepted {
+        hints: identities.iter().map(|identity| identity.hint.clone()).collect(),
+        identities: identities.clone(),
+        algorithms: crypto.signature_verification_algorithms,
+    });
+    let protocols = identities.iter().map(|identity| identity.protocol.clone()).collect();
+    let presented = Arc::new(Presented { identities: identities.clone() });
+    TlsConfigs::new(crypto, &accepted, &presented, protocols, accepted.clone())
 }
 
 /// A key as TLS presents it.
@@ -114,8 +55,7 @@ impl Identity {
         let private = PrivatePkcs8KeyDer::from([&PKCS8_PREFIX[..], seed].concat());
         let signing = provider::sign::any_eddsa_type(&private).expect("a seed makes a key");
         let spki = CertificateDer::from([&SPKI_PREFIX[..], public].concat());
-        let hexadecimal = format!("{:?}", key.id);
-        let protocol = [PROTOCOL, hexadecimal.as_bytes()].concat();
+        let protocol = protocol(&format!("{:?}", key.id));
         let hint = DistinguishedName::in_sequence(&key.id.0);
         Self { key: key.clone(), protocol, hint, certified: Arc::new(CertifiedKey::new(vec![spki], signing)) }
     }
@@ -206,6 +146,13 @@ macro_rules! signatures_by_raw_keys {
     };
 }
 
+impl Proves for Accepted {
+    fn proof(&self, presented: &[CertificateDer<'_>]) -> Proof {
+        let identity = presented.first().and_then(|spki| self.identities.iter().find(|identity| identity.is(spki)));
+        Proof::until_retired(identity.map(|identity| identity.key.retired.clone()))
+    }
+}
+
 impl ServerCertVerifier for Accepted {
     fn verify_server_cert(
         &self,
@@ -240,25 +187,4 @@ impl ClientCertVerifier for Accepted {
     }
 
     signatures_by_raw_keys!();
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use rustls::crypto::CipherSuiteCommon;
-    use rustls::{SupportedCipherSuite, Tls13CipherSuite};
-
-    use super::*;
-
-    /// Of nodes whose keys may seal only so many records each.
-    pub(in super::super) fn with_short_lived_keys(ring: &KeyRing, records: u64) -> TlsConfigs {
-        let short_lived = |suite: SupportedCipherSuite| {
-            let suite = suite.tls13().expect("they are of TLS 1.3");
-            let common = CipherSuiteCommon { confidentiality_limit: records, ..suite.common };
-            let suite = Tls13CipherSuite { common, ..*suite };
-            SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))
-        };
-        let mut crypto = crypto();
-        crypto.cipher_suites = crypto.cipher_suites.into_iter().map(short_lived).collect();
-        TlsConfigs::with(ring, &Arc::new(crypto))
-    }
 }

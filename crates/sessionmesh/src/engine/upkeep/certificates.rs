@@ -1,0 +1,94 @@
+//! The files of certificates, as they change; and warnings before the certificate in use expires.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::followed::Followed;
+use crate::config::ConfigError;
+use crate::engine::state::node::Node;
+use crate::security::certificates::{CertificateFileError, Certificates, Validity};
+
+/// How often the time that is left is looked at.
+const LOOKED_AT: Duration = Duration::from_secs(60);
+/// Between two warnings that a certificate is to be renewed.
+const WARNED_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// Follows the files, and warns, until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    let following = async {
+        tokio::join!(follow(&node), warn_of_the_end(&node));
+    };
+    node.lifecycle.stop.run_until_cancelled(following).await;
+}
+
+/// Reads the files now.
+pub(crate) async fn reload(node: &Node) -> Result<(), ConfigError> {
+    if node.config.certificates().is_none() {
+        return Err(ConfigError::NoCertificates);
+    }
+    take(node).await.map_err(ConfigError::from)
+}
+
+async fn follow(node: &Node) {
+    let Some(settings) = node.config.certificates() else { return };
+    let files = vec![settings.cert, settings.key, settings.ca];
+    let mut files = Followed::new(files, "`tls_cert`, `tls_key` or `tls_ca`").await;
+    loop {
+        files.changed().await;
+        files.taken(take(node).await);
+    }
+}
+
+/// Tries what the files say, and then uses it.
+async fn take(node: &Node) -> Result<(), CertificateFileError> {
+    let config = node.config.clone();
+    let load =
+        move || config.certificates().map(|settings| Certificates::load(settings, SystemTime::now())).transpose();
+    let loaded = spawn_blocking(load).await.unwrap_or(Ok(None))?;
+    let Some(certificates) = loaded else { return Ok(()) };
+    let until = humantime::format_rfc3339_seconds(certificates.validity.until);
+    if node.ports.security.replace_certificates(certificates) {
+        info!(%until, "the certificates have changed; links that rely on other authorities are closed");
+    }
+    Ok(())
+}
+
+async fn warn_of_the_end(node: &Node) {
+    let mut warned: Option<Instant> = None;
+    loop {
+        let now = SystemTime::now();
+        let ending = node.ports.security.validity().filter(|validity| validity.is_ending(now));
+        match ending {
+            Some(validity) if is_due(warned, &validity, now) => {
+                warned = Some(Instant::now());
+                say(&validity, now);
+            }
+            Some(_) => {}
+            None => warned = None,
+        }
+        sleep(LOOKED_AT).await;
+    }
+}
+
+/// Once an hour, and in the last hour at each look.
+fn is_due(warned: Option<Instant>, validity: &Validity, now: SystemTime) -> bool {
+    let last_hour = validity.remaining(now) < WARNED_AGAIN;
+    last_hour || warned.is_none_or(|at| at.elapsed() >= WARNED_AGAIN)
+}
+
+fn say(validity: &Validity, now: SystemTime) {
+    let until = humantime::format_rfc3339_seconds(validity.until);
+    match validity.remaining(now) {
+        Duration::ZERO => {
+            warn!(%until, "the certificate in `tls_cert` HAS EXPIRED: no other node accepts it; renew it")
+        }
+        left => {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+            warn!(%until, %left, "the certificate in `tls_cert` expires soon; renew it, the file is followed");
+        }
+    }
+}
