@@ -11,6 +11,7 @@ mod axum_move;
 mod burst;
 mod cannot_dial;
 mod cannot_tell;
+mod certificates;
 mod datagrams;
 mod events;
 mod idle;

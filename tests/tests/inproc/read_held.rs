@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sessionmesh::{Mesh, Mode, ReadConsistency, SessionId};
-use sessionmesh_testkit::cluster::{
-    Cluster, PATIENCE, check, create_sessions, eventually, eventually_async, settled_and_exact,
-};
+use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, settled_and_exact};
 use sessionmesh_testkit::network::TestNetwork;
 
 async fn finds(node: &Mesh, id: SessionId, read: ReadConsistency) -> bool {

@@ -17,13 +17,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 /// How soon an operator learns that secrets differ.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const SAID_WITHIN: Duration = Duration::from_secs(2);
 
-fn seeds(addrs: &[SocketAddr]) -> Discovery {
+pub(crate) fn seeds(addrs: &[SocketAddr]) -> Discovery {
     Discovery::seeds(addrs.iter().map(ToString::to_string))
 }
 
-fn node(cluster: &str, name: &str) -> MeshBuilder {
+pub(crate) fn node(cluster: &str, name: &str) -> MeshBuilder {
     Mesh::builder().cluster(cluster).name(name).discovery_window(Duration::from_millis(300)).multicast(false)
 }
 
@@ -99,10 +99,10 @@ async fn nodes_with_different_secrets_or_without_one_never_meet_and_both_learn_w
 }
 
 /// Writes and reads on all nodes until it is stopped. How many requests failed, of how many.
-struct Load(Arc<AtomicBool>, JoinHandle<(usize, usize)>);
+pub(crate) struct Load(Arc<AtomicBool>, JoinHandle<(usize, usize)>);
 
 impl Load {
-    fn on(nodes: &[Mesh], ids: &[SessionId]) -> Self {
+    pub(crate) fn on(nodes: &[Mesh], ids: &[SessionId]) -> Self {
         let (nodes, ids, stop) = (nodes.to_vec(), ids.to_vec(), Arc::new(AtomicBool::new(false)));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -122,7 +122,7 @@ impl Load {
         Self(stop, task)
     }
 
-    async fn stop(self) -> (usize, usize) {
+    pub(crate) async fn stop(self) -> (usize, usize) {
         self.0.store(true, Ordering::Relaxed);
         self.1.await.expect("it ends when it is told to")
     }
