@@ -1,6 +1,8 @@
 //! The identity of a session, and the slot that every identity falls into.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
@@ -79,7 +81,8 @@ impl fmt::Display for Slot {
 /// The check is not a secret, and no protection against anybody who reads this page. It shows at once, without asking
 /// other nodes, that a made-up or mistyped id belongs to no session: see [`SessionId::is_minted`].
 ///
-/// Anybody who knows the id *is* the user, so `Debug` and `Display` print only a short hash such as `#1f3a9c02`. Use
+/// Anybody who knows the id *is* the user, so `Debug` and `Display` print only a short hash such as `#1f3a9c02`, which is keyed
+/// where there is a cluster secret: see [`key_short_hashes`]. Use
 /// [`SessionId::encode`] for text that a cookie can carry. Serialising the id (serde or wincode, the same 16 bytes in
 /// bincode's format) writes the id itself.
 #[derive(
@@ -169,11 +172,23 @@ impl SessionId {
         decoded[..bytes].try_into().map(Self).map_err(|_| InvalidSessionId)
     }
 
-    /// A hash that logs may show: it distinguishes ids, and does not lead back to them.
+    /// A hash that logs may show: it distinguishes ids, and does not lead back to them. Once [`key_short_hashes`] was called, only
+    /// who has its key can tell whether a given id has this hash.
     #[must_use]
     pub fn short_hash(&self) -> u32 {
-        (xxh3_64(&self.0) >> 32) as u32
+        (xxh3_64_with_seed(&self.0, SHORT_HASH_KEY.load(Ordering::Relaxed)) >> 32) as u32
     }
+}
+
+/// The key of all short hashes of this process; 0 until there is one.
+static SHORT_HASH_KEY: AtomicU64 = AtomicU64::new(0);
+
+/// Has all short hashes of this process depend on `key`. The first key stays: what a log calls by one hash must not get another
+/// one in the middle of it.
+///
+/// For the whole process, since `Debug` and `Display` of an id cannot know for which node they are called.
+pub fn key_short_hashes(key: u64) {
+    let _ = SHORT_HASH_KEY.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the check has 16 bits")]

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh_core::coverage::{self, Path};
+use sessionmesh_core::id::key_short_hashes;
 use sessionmesh_core::incarnation;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::membership::evidence::Evidence;
@@ -138,6 +139,10 @@ impl Attempt {
         let mut tries = 0;
         let life = Life::default();
         let security = Arc::new(security(&builder.config)?);
+        // Simulations compare what they print from run to run.
+        if let (Some(key), None) = (security.short_hash_key(), builder.seed) {
+            key_short_hashes(key);
+        }
         let (listener, membership, addr, advertise) = loop {
             tries += 1;
             let (listener, addr) = listen(builder, bind).await?;

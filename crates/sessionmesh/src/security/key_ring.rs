@@ -19,6 +19,7 @@ const SALT: &[u8] = b"sessionmesh 1";
 const FOR_ID: &[u8] = b"key id";
 const FOR_LINKS: &[u8] = b"links: Ed25519 seed";
 const FOR_DATAGRAMS: &[u8] = b"datagrams: of one life";
+const FOR_SHORT_HASHES: &[u8] = b"short hashes of session ids";
 
 /// Names a secret without telling anything of it. Travels in clear.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +67,13 @@ impl Key {
         expand(&self.derive, &[FOR_DATAGRAMS, life, self.cluster.as_bytes()], &mut *key);
         key
     }
+
+    /// The key of the short hashes by which logs call sessions: the same on all nodes.
+    fn short_hash_key(&self) -> u64 {
+        let mut key = [0; 8];
+        expand(&self.derive, &[FOR_SHORT_HASHES, self.cluster.as_bytes()], &mut key);
+        u64::from_le_bytes(key)
+    }
 }
 
 impl fmt::Debug for Key {
@@ -112,6 +120,11 @@ impl KeyRing {
         self.0.iter().find(|key| key.id == id)
     }
 
+    /// The key of short hashes that follows from the first of them.
+    pub(crate) fn short_hash_key(&self) -> u64 {
+        self.0[0].short_hash_key()
+    }
+
     /// All of them, the one of this node's own first.
     pub(crate) fn keys(&self) -> &[Arc<Key>] {
         &self.0
@@ -147,7 +160,7 @@ mod tests {
         let all = |secret, cluster| {
             let ring = ring(&[secret], cluster);
             let key = &ring.keys()[0];
-            (key.id, *key.link_key().1, *key.datagram_key(&[7; 16]))
+            (key.id, *key.link_key().1, (*key.datagram_key(&[7; 16]), key.short_hash_key()))
         };
         assert_eq!(all(&one, "shop"), all(&one, "shop"));
         for (secret, cluster) in [(&two, "shop"), (&one, "shop2"), (&one, "")] {

@@ -63,6 +63,11 @@ impl Security {
         lock(&self.ring).is_some()
     }
 
+    /// The key of the short hashes by which logs call sessions, if there is a secret.
+    pub(crate) fn short_hash_key(&self) -> Option<u64> {
+        lock(&self.ring).as_ref().map(KeyRing::short_hash_key)
+    }
+
     /// Uses these secrets from now on, and ends what relies on others. Nothing changes without a secret before and after. Says
     /// whether anything changed.
     pub(crate) fn replace(&self, secrets: &[Secret]) -> bool {
