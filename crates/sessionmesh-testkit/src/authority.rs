@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
     SanType,
 };
+use sessionmesh::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
 /// How long certificates last if a test says nothing else.
@@ -48,7 +49,7 @@ impl<'a> Wanted<'a> {
     /// One for these names that is good.
     #[must_use]
     pub fn good(names: &'a [&'a str]) -> Self {
-        let now = SystemTime::now();
+        let now = now();
         Self { names, from: now - LIFE / 24, until: now + LIFE, usages: BOTH }
     }
 }
@@ -108,6 +109,12 @@ impl Authority {
         let cert = params.signed_by(&key, &self.issuer).expect("it signs").pem();
         Signed { cert, key: key.serialize_pem() }
     }
+}
+
+/// The time, as nodes of this machine have it.
+#[must_use]
+pub fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock.wall_ms())
 }
 
 fn key() -> KeyPair {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
@@ -307,7 +307,7 @@ impl Mesh {
     /// Statistics of this node. Counting the owned sessions walks the whole store.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let topology = self.node.topology();
+        let (topology, security) = (self.node.topology(), &self.node.ports.security);
         let owned = |stripe| {
             let sessions = self.node.store.scan(stripe, |id, _| topology.is_owner(id.slot()).then_some(())).len();
             let slots = Store::slots_of(stripe).filter(|slot| topology.is_owner(*slot));
@@ -329,14 +329,9 @@ impl Mesh {
             late_ms: self.node.cluster.lateness.ms(),
             busy: self.node.cluster.lateness.is_busy(),
             insecure: self.is_insecure(),
-            certificate_remaining: self
-                .node
-                .ports
-                .security
-                .validity()
-                .map(|validity| validity.remaining(SystemTime::now())),
-            refusals: self.node.ports.security.refusals.counts(),
-            bytes_decoded: self.node.ports.security.refusals.decoded(),
+            certificate_remaining: security.of_certificate(|it| it.remaining(&it.validity)),
+            refusals: security.refusals.counts(),
+            bytes_decoded: security.refusals.decoded(),
             ..Stats::default()
         };
         self.node.telemetry.counters.fill(&mut stats);

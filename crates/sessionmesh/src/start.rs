@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
 use crate::builder::MeshBuilder;
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::engine::link::gossip_relay;
 use crate::engine::link::handshake::ask_who_is_at;
@@ -89,14 +90,14 @@ pub(crate) async fn start(builder: MeshBuilder) -> Result<Mesh, StartError> {
 }
 
 /// How the settings want traffic to be protected.
-fn security(config: &Config) -> Result<Security, ConfigError> {
+fn security(config: &Config, clock: &Arc<dyn Clock>) -> Result<Security, ConfigError> {
     let read = |path: &PathBuf| {
         secret_file::read(path).map_err(|reason| ConfigError::SecretFile { path: path.clone(), reason })
     };
     let from_file = config.secret_file.as_ref().map(read).transpose()?;
     let secrets = from_file.as_ref().unwrap_or(&config.secret);
-    let certificates =
-        config.certificates().map(|settings| Certificates::load(settings, SystemTime::now())).transpose()?;
+    let load = |settings| Certificates::load(settings, clock);
+    let certificates = config.certificates().map(load).transpose()?;
     Ok(Security::new(&config.cluster, secrets, certificates, config.accept_plaintext))
 }
 
@@ -138,7 +139,7 @@ impl Attempt {
     ) -> Result<Self, StartError> {
         let mut tries = 0;
         let life = Life::default();
-        let security = Arc::new(security(&builder.config)?);
+        let security = Arc::new(security(&builder.config, &builder.clock)?);
         // Simulations compare what they print from run to run.
         if let (Some(key), None) = (security.short_hash_key(), builder.seed) {
             key_short_hashes(key);

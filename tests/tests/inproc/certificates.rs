@@ -1,10 +1,10 @@
 //! Clusters whose nodes have certificates of a PKI in place of the secret.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sessionmesh::{Mesh, MeshBuilder, Outcome, Secret};
-use sessionmesh_testkit::authority::{Authority, Files, Wanted};
+use sessionmesh_testkit::authority::{self, Authority, Files, Wanted};
 use sessionmesh_testkit::cluster::{
     Cluster, PATIENCE, check, create_sessions, eventually, eventually_async, load, session_with, settled_and_exact,
     unique_name,
@@ -99,7 +99,7 @@ async fn files_are_followed_and_such_that_cannot_be_used_change_nothing() {
     let shared = Arc::new(files(&root, root.pem()));
     let cluster = cluster_with(2, shared.clone()).await;
     let id = create_sessions(&cluster[0], 1).await[0];
-    let (now, good) = (SystemTime::now(), || Wanted::good(&["web.shop"]));
+    let (now, good) = (authority::now(), || Wanted::good(&["web.shop"]));
     let day = Duration::from_secs(24 * 60 * 60);
     for (signed, part) in [
         (foreign.sign(&good()), "has signed it"),
@@ -126,7 +126,7 @@ async fn a_link_ends_with_its_certificate_and_comes_back_with_the_next_one() {
     let [lasting, ending] = [Arc::new(files(&root, root.pem())), Arc::new(files(&root, root.pem()))];
     let mut cluster = cluster_with(1, lasting).await;
     // Whole seconds are all that a certificate knows.
-    let soon = SystemTime::now() + Duration::from_secs(4);
+    let soon = authority::now() + Duration::from_secs(4);
     ending.replace(&root.sign(&Wanted { until: soon, ..Wanted::good(&["web.shop"]) }), root.pem());
     cluster.launch("n1", |builder| with(builder, &ending)).await;
     cluster.settled().await;

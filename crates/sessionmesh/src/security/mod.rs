@@ -20,7 +20,7 @@ mod tls;
 
 use std::sync::{Arc, Mutex};
 
-use self::certificates::{Certificates, Validity};
+use self::certificates::Certificates;
 use self::datagram_seal::DatagramSeal;
 use self::key_ring::KeyRing;
 use self::links::Links;
@@ -102,8 +102,8 @@ impl Security {
         true
     }
 
-    /// When the certificate in use may be used; `None` without one.
-    pub(crate) fn validity(&self) -> Option<Validity> {
-        lock(&self.certificates).as_ref().map(|certificates| certificates.validity)
+    /// What is told of the certificate in use; `None` without one.
+    pub(crate) fn of_certificate<T>(&self, tell: impl FnOnce(&Certificates) -> T) -> Option<T> {
+        lock(&self.certificates).as_ref().map(tell)
     }
 }

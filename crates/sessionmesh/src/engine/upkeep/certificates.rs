@@ -45,9 +45,8 @@ async fn follow(node: &Node) {
 
 /// Tries what the files say, and then uses it.
 async fn take(node: &Node) -> Result<(), CertificateFileError> {
-    let config = node.config.clone();
-    let load =
-        move || config.certificates().map(|settings| Certificates::load(settings, SystemTime::now())).transpose();
+    let (config, clock) = (node.config.clone(), node.ports.clock.clone());
+    let load = move || config.certificates().map(|settings| Certificates::load(settings, &clock)).transpose();
     let loaded = spawn_blocking(load).await.unwrap_or(Ok(None))?;
     let Some(certificates) = loaded else { return Ok(()) };
     let until = humantime::format_rfc3339_seconds(certificates.validity.until);
@@ -60,10 +59,9 @@ async fn take(node: &Node) -> Result<(), CertificateFileError> {
 async fn warn_of_the_end(node: &Node) {
     let mut warned: Option<Instant> = None;
     loop {
-        let now = SystemTime::now();
-        let ending = node.ports.security.validity().filter(|validity| validity.is_ending(now));
-        match ending {
-            Some(validity) if is_due(warned, &validity, now) => {
+        let lasts = node.ports.security.of_certificate(|certificates| (certificates.validity, certificates.now()));
+        match lasts.filter(|(validity, now)| validity.is_ending(*now)) {
+            Some((validity, now)) if is_due(warned, &validity, now) => {
                 warned = Some(Instant::now());
                 say(&validity, now);
             }

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
 use tokio_util::sync::CancellationToken;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 use self::names::AllowedNames;
 use super::secret_file::mode_of_others;
+use crate::clock::Clock;
 
 /// More than the certificates of all public authorities take.
 const BYTES_MAX: u64 = 4 << 20;
@@ -70,14 +72,16 @@ pub enum CertificateFileError {
     #[error("`tls_key` is not the key of the first certificate in `tls_cert`")]
     OtherKey,
     /// The certificate has expired, or is not valid yet.
-    #[error("the certificate in `tls_cert` is valid from {from} to {until}, and it is {now}", from = date(*from), until = date(*until), now = date(*now))]
+    #[error(
+        "the certificate in `tls_cert`, or one behind it, is valid from {from} to {until} only: renew it, or set the clock",
+        from = date(*from),
+        until = date(*until)
+    )]
     NotValidNow {
         /// Its beginning.
         from: SystemTime,
         /// Its end.
         until: SystemTime,
-        /// By the clock of this machine.
-        now: SystemTime,
     },
     /// Other nodes with the same settings would not accept it.
     #[error("other nodes would refuse the certificate in `tls_cert`: {reason}")]
@@ -141,6 +145,7 @@ pub(crate) struct Certificates {
     pub(super) cluster: String,
     /// When the certificate, or one that it depends on, may be used.
     pub(crate) validity: Validity,
+    clock: Arc<dyn Clock>,
     /// Ends when other authorities are trusted: what was accepted under these may not go on.
     pub(super) retired: CancellationToken,
 }
@@ -157,14 +162,20 @@ impl Certificates {
     /// # Errors
     ///
     /// A file cannot be used, or other nodes would not accept the certificate.
-    pub(crate) fn load(settings: CertificateSettings<'_>, now: SystemTime) -> Result<Self, CertificateFileError> {
-        let read = Self::read(settings)?;
-        read.check(now)?;
+    pub(crate) fn load(
+        settings: CertificateSettings<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, CertificateFileError> {
+        let read = Self::read(settings, clock)?;
+        read.check()?;
         Ok(read)
     }
 
     /// What is in the files, whatever others may say of it.
-    pub(super) fn read(settings: CertificateSettings<'_>) -> Result<Self, CertificateFileError> {
+    pub(super) fn read(
+        settings: CertificateSettings<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, CertificateFileError> {
         let chain = certificates(settings.cert)?;
         let key = private_key(settings.key)?;
         let mut roots = RootCertStore::empty();
@@ -185,8 +196,19 @@ impl Certificates {
             names: AllowedNames::new(settings.names),
             cluster: settings.cluster.to_owned(),
             validity,
+            clock: clock.clone(),
             retired: CancellationToken::new(),
         })
+    }
+
+    /// How long a certificate with this validity may still be used.
+    pub(crate) fn remaining(&self, validity: &Validity) -> Duration {
+        validity.remaining(self.now())
+    }
+
+    /// The time of this node's clock.
+    pub(crate) fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.wall_ms())
     }
 
     /// Whether both have the same certificate and trust the same authorities.
@@ -205,14 +227,14 @@ impl Certificates {
     }
 
     /// What another node with the same settings would say of this one, as the one that dials and as the one that listens.
-    fn check(&self, now: SystemTime) -> Result<(), CertificateFileError> {
-        let Validity { from, until } = self.validity;
+    fn check(&self) -> Result<(), CertificateFileError> {
+        let (now, Validity { from, until }) = (self.now(), self.validity);
         if !self.validity.contains(now) {
-            return Err(CertificateFileError::NotValidNow { from, until, now });
+            return Err(CertificateFileError::NotValidNow { from, until });
         }
         let refused = |reason: &dyn fmt::Display| CertificateFileError::Refused { reason: reason.to_string() };
         let [first, others @ ..] = self.certified.cert.as_slice() else { return Err(refused(&"there is none")) };
-        let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        let now = self.current_time().expect("there is a clock");
         let as_dialler = self.client_verifier().verify_client_cert(first, others, now);
         as_dialler.map_err(|error| refused(&explained(&error)))?;
         self.verify_listener(first, others, now).map_err(|error| refused(&explained(&error)))?;
@@ -237,6 +259,13 @@ impl Certificates {
         let parsed = rustls::server::ParsedCertificate::try_from(first)?;
         let algorithms = provider::default_provider().signature_verification_algorithms;
         rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, others, now, algorithms.all)
+    }
+}
+
+/// For TLS.
+impl TimeProvider for Certificates {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.clock.wall_ms())))
     }
 }
 

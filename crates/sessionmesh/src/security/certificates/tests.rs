@@ -1,8 +1,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use sessionmesh_testkit::authority::{Authority, Files, LISTENERS_ONLY, Signed, Wanted};
+use sessionmesh_testkit::authority::{self, Authority, Files, LISTENERS_ONLY, Signed, Wanted};
 
 use super::*;
+use crate::clock::SystemClock;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -10,7 +11,7 @@ fn load_as(files: &Files, names: &[&str]) -> Result<Certificates, CertificateFil
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let (cert, key, ca) = (files.cert(), files.key(), files.ca());
     let settings = CertificateSettings { cert: &cert, key: &key, ca: &ca, names: &names, cluster: "shop" };
-    Certificates::load(settings, SystemTime::now())
+    Certificates::load(settings, &(Arc::new(SystemClock) as Arc<dyn Clock>))
 }
 
 /// What is wrong with it, where only the names of `shop` are allowed.
@@ -20,7 +21,7 @@ fn says(signed: &Signed, ca: &str) -> String {
 
 #[test]
 fn what_other_nodes_would_refuse_is_refused_at_home_with_the_reason() {
-    let (authority, other, now) = (Authority::new("one"), Authority::new("another"), SystemTime::now());
+    let (authority, other, now) = (Authority::new("one"), Authority::new("another"), authority::now());
     let good = || Wanted::good(&["web-1.shop"]);
     let signed = authority.sign(&good());
     load_as(&Files::new(&signed, authority.pem()), &["*.shop"]).unwrap();
@@ -72,7 +73,7 @@ fn certificates_between_it_and_the_authority_count_and_may_end_earlier() {
     assert!(says(&alone, root.pem()).contains("no authority"));
     let with_chain = Signed { cert: format!("{}{}", alone.cert, between.pem()), ..alone };
     let loaded = load_as(&Files::new(&with_chain, root.pem()), &["spiffe://shop/a", "web-1.shop"]).unwrap();
-    let now = SystemTime::now();
+    let now = authority::now();
     assert!(!loaded.validity.is_ending(now) && loaded.validity.is_ending(loaded.validity.until - HOUR));
     let remaining = loaded.validity.remaining(now);
     assert!(remaining > 23 * HOUR && remaining <= 24 * HOUR, "{remaining:?}");

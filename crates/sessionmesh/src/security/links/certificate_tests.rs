@@ -1,11 +1,12 @@
 //! Links by certificates: who is accepted, and what each side says to whom it is not.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use sessionmesh_testkit::authority::{Authority, Files, LISTENERS_ONLY, Wanted};
+use sessionmesh_testkit::authority::{self, Authority, Files, LISTENERS_ONLY, Wanted};
 
 use super::tests::{Nothing, links, meet, talks};
 use super::*;
+use crate::clock::{Clock, SystemClock};
 use crate::security::certificates::CertificateSettings;
 use crate::security::secret::Secret;
 
@@ -20,7 +21,8 @@ fn certificates(signer: &Authority, wanted: &Wanted<'_>, ca: &str, allowed: &str
 fn of_cluster(cluster: &str, signer: &Authority, wanted: &Wanted<'_>, ca: &str, allowed: &str) -> Certificates {
     let files = Files::new(&signer.sign(wanted), ca);
     let (cert, key, ca, names) = (files.cert(), files.key(), files.ca(), [allowed.to_owned()]);
-    Certificates::read(CertificateSettings { cert: &cert, key: &key, ca: &ca, names: &names, cluster }).unwrap()
+    let settings = CertificateSettings { cert: &cert, key: &key, ca: &ca, names: &names, cluster };
+    Certificates::read(settings, &(Arc::new(SystemClock) as Arc<dyn Clock>)).unwrap()
 }
 
 fn with(certificates: &Certificates) -> Links {
@@ -56,7 +58,7 @@ async fn nodes_with_certificates_of_one_authority_and_allowed_names_understand_e
 #[tokio::test]
 async fn whoever_is_not_accepted_is_counted_by_its_reason_on_both_sides() {
     use Refusal::{CertificateNotValidNow, NameNotAllowed, NotProven, OtherCluster, ProofNotTaken};
-    let (root, foreign, now) = (Authority::new("root"), Authority::new("foreign"), SystemTime::now());
+    let (root, foreign, now) = (Authority::new("root"), Authority::new("foreign"), authority::now());
     let good = || Wanted::good(&["web-1.shop"]);
     let honest = with(&certificates(&root, &good(), root.pem(), "*.shop"));
     // It takes any certificate of both authorities.
@@ -134,7 +136,7 @@ async fn what_an_authority_vouched_for_ends_with_it_and_with_the_certificate() {
     let same = certificates(&new, &name(), new.pem(), "*.shop");
     assert!(node.replace_certificates(same.clone()) && !node.replace_certificates(same), "nothing changes");
 
-    let soon = SystemTime::now() + Duration::from_secs(2);
+    let soon = authority::now() + Duration::from_secs(2);
     let short = with(&certificates(&new, &Wanted { until: soon, ..name() }, new.pem(), "*.shop"));
     let proof = accepted(&short).await;
     tokio::time::pause();

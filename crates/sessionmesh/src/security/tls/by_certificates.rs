@@ -4,7 +4,6 @@
 //! of its names is allowed. Nobody compares the name with an address: any node may be anywhere.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use ring::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -30,7 +29,8 @@ pub(super) fn configs(certificates: &Certificates, crypto: &Arc<CryptoProvider>)
     let cluster = digest(&SHA256, certificates.cluster.as_bytes());
     let hexadecimal: String = cluster.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let protocols = vec![protocol(&format!("cluster {hexadecimal}"))];
-    TlsConfigs::new(crypto, &accepted, &presented, protocols, accepted.clone())
+    let configs = TlsConfigs::new(crypto, &accepted, &presented, protocols, accepted.clone());
+    configs.by_the_clock_of(Arc::new(certificates.clone()))
 }
 
 /// What this node accepts.
@@ -50,7 +50,7 @@ impl Accepted {
 
 impl Proves for Accepted {
     fn proof(&self, presented: &[CertificateDer<'_>]) -> Proof {
-        let remaining = Validity::of_chain(presented).map(|validity| validity.remaining(SystemTime::now()));
+        let remaining = Validity::of_chain(presented).map(|validity| self.certificates.remaining(&validity));
         // What lasts longer than clocks count lasts.
         let expires = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
         Proof::until(self.certificates.retired.clone(), expires)

@@ -14,6 +14,7 @@ use rustls::crypto::ring as provider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -75,6 +76,13 @@ impl TlsConfigs {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         Self { client: Arc::new(client), server: Arc::new(server), proves }
+    }
+
+    /// Dates are compared with this clock.
+    fn by_the_clock_of(mut self, clock: Arc<dyn TimeProvider>) -> Self {
+        Arc::make_mut(&mut self.client).time_provider = clock.clone();
+        Arc::make_mut(&mut self.server).time_provider = clock;
+        self
     }
 
     /// How long it counts that the other side presented this.
