@@ -147,6 +147,7 @@ impl SealedDatagrams {
         let Some((outer, inner, _)) = self.opened(datagram)? else { return Ok(None) };
         match inner.kind {
             Kind::Beacon => Ok(Some((inner.payload, outer.key))),
+            Kind::Later => Ok(None),
             Kind::Payload | Kind::Greeting | Kind::Answer => Err(Refusal::Replayed),
         }
     }
@@ -160,8 +161,10 @@ impl SealedDatagrams {
     pub(crate) fn open(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Result<Opened, Refusal> {
         self.keep_house(now);
         let Some((outer, inner, new_key)) = self.opened(datagram)? else { return Ok(Opened::default()) };
-        if inner.kind == Kind::Beacon {
-            return Err(Refusal::Replayed);
+        match inner.kind {
+            Kind::Beacon => return Err(Refusal::Replayed),
+            Kind::Later => return Ok(Opened::default()),
+            Kind::Payload | Kind::Greeting | Kind::Answer => {}
         }
         if inner.kind == Kind::Greeting {
             return Ok(Opened { payload: None, send: self.answer(&outer, &inner, from, now).into_iter().collect() });
@@ -344,8 +347,9 @@ fn address_bytes(at: SocketAddr) -> Vec<u8> {
 }
 
 fn greeted_address(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_first_chunk::<16>()?;
-    let port = u16::from_le_bytes(port.try_into().ok()?);
+    // What a later version adds is skipped; an answer to it repeats it.
+    let (ip, rest) = bytes.split_first_chunk::<16>()?;
+    let port = u16::from_le_bytes(*rest.first_chunk()?);
     Some(SocketAddr::new(std::net::Ipv6Addr::from(*ip).to_canonical(), port))
 }
 

@@ -35,16 +35,18 @@ pub(super) enum Kind {
     Answer = 2,
     /// For everybody in a multicast group. It may be an old one, sent again by somebody else.
     Beacon = 3,
+    /// Something that a later version knows, and this one does not.
+    Later = u8::MAX,
 }
 
 impl Kind {
-    const fn of(byte: u8) -> Option<Self> {
+    const fn of(byte: u8) -> Self {
         match byte {
-            0 => Some(Self::Payload),
-            1 => Some(Self::Greeting),
-            2 => Some(Self::Answer),
-            3 => Some(Self::Beacon),
-            _ => None,
+            0 => Self::Payload,
+            1 => Self::Greeting,
+            2 => Self::Answer,
+            3 => Self::Beacon,
+            _ => Self::Later,
         }
     }
 }
@@ -110,7 +112,7 @@ impl LifeKey {
         let (receiver, payload) = rest.split_first_chunk()?;
         Some(Inner {
             number: u64::from_le_bytes(*number),
-            kind: Kind::of(kind)?,
+            kind: Kind::of(kind),
             sender: Token::from_le_bytes(*sender),
             receiver: Token::from_le_bytes(*receiver),
             payload: payload.to_vec(),

@@ -240,6 +240,26 @@ fn strangers_and_other_clusters_are_refused_and_leave_nothing() {
     assert!(node.lives.is_empty() && !node.addresses.contains_key(&at(9)));
 }
 
+/// So a later version may have more kinds, and say more in a greeting.
+#[test]
+fn what_only_a_later_version_knows_is_skipped_and_is_no_forgery() {
+    let secret = Secret::generate();
+    let mut net = three(&secret);
+    let now = net.now;
+    net.send(1, 2, b"hello");
+    let token = net.node(2).tokens.0;
+    let key = net.node(1).ring.keys()[0].id;
+    let later = net.node(1).packet(key, Kind::Later, token, b"from a later version".to_vec());
+    assert_eq!(net.node(2).open(&later, at(1), now), Ok(Opened::default()));
+    assert_eq!(net.node(2).open_beacon(&later, now), Ok(None));
+    let greeting = [address_bytes(at(2)), b"and more".to_vec()].concat();
+    let greeting = net.node(1).packet(key, Kind::Greeting, 0, greeting);
+    let answer = net.node(2).open(&greeting, at(1), now).expect("it is understood").send.remove(0).0;
+    assert_eq!(answer.len(), greeting.len());
+    assert_eq!(net.node(1).open(&answer, at(2), now), Ok(Opened::default()));
+    assert_eq!(greeted_address(&[address_bytes(at(2)), b"and more".to_vec()].concat()), Some(at(2)));
+}
+
 #[test]
 fn a_beacon_is_heard_by_the_cluster_alone_and_is_no_proof_that_its_sender_lives() {
     let [secret, others] = [Secret::generate(), Secret::generate()];
