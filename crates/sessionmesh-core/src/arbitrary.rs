@@ -216,16 +216,14 @@ pub(crate) fn deltas() -> impl Strategy<Value = Delta<'static>> {
 }
 
 fn links() -> impl Strategy<Value = Message<'static>> {
-    let hello =
-        ((any::<u32>(), short(), short(), short(), num(), num(), num()), leaked_str(), leaked_str(), leaked_str());
+    let hello = ((any::<u32>(), short(), short(), num(), num(), num()), leaked_str(), leaked_str(), leaked_str());
     prop_oneof![
         hello.prop_map(|(numbers, cluster, name, addr)| {
-            let (magic, version_min, version_max, digest_version, incarnation, expects, counter) = numbers;
+            let (magic, version_min, version_max, incarnation, expects, counter) = numbers;
             Message::Hello(Hello {
                 magic,
                 version_min,
                 version_max,
-                digest_version,
                 cluster,
                 name,
                 incarnation,
@@ -239,7 +237,6 @@ fn links() -> impl Strategy<Value = Message<'static>> {
         )),
         Just(Message::Refused(Refused::Cluster)),
         (short(), short()).prop_map(|(min, max)| Message::Refused(Refused::Version { min, max })),
-        short().prop_map(|version| Message::Refused(Refused::Digest { version })),
         num().prop_map(|known| Message::Refused(Refused::Stale { known })),
         (num(), num(), num(), flag()).prop_map(|(sent, view, counter, leaving)| Message::Ping(Ping {
             sent,

@@ -86,6 +86,8 @@ table! {
         RenewalForgetsLateWrites = "renewal-forgets-late-writes",
         /// A node that leaves does not wait until the others hold what it held.
         LeaveWithoutWaiting = "leave-without-waiting",
+        /// A node speaks the newest version that it knows on each link, whatever the other side knows.
+        OwnNewestVersion = "own-newest-version",
         /// Sessions stay fenced after the verdict, for ever.
         FencesNeverLifted = "fences-never-lifted",
     }

@@ -16,7 +16,6 @@ mod end;
 mod record;
 mod removed;
 
-pub use digest::DIGEST_VERSION;
 use digest::{attribute_hash, created_hash, limit_hash};
 pub use end::{Expired, Invalidated, MOVED_READABLE_MS, RETENTION_MS_MAX, Successor, digest_in_slot};
 pub use record::{Record, Status, access_tolerance_ms};

@@ -9,6 +9,7 @@ use sessionmesh_core::wire::message::{
     Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Message, ReadReply, Want,
     Welcome,
 };
+use sessionmesh_core::wire::version::Version;
 
 const ID: SessionId = SessionId::from_bytes([1; 16]);
 const LIES: [u64; 8] = [u64::MAX, 1 << 63, 1 << 40, 1 << 24, 1 << 20, 1 << 16, 1 << 12, 1 << 8];
@@ -54,7 +55,7 @@ fn messages() -> Vec<(Message<'static>, Vec<(usize, u64)>)> {
 /// The most memory that decoding `bytes` took at a time, and whether they were a message.
 fn decoding(bytes: &[u8]) -> (u64, bool) {
     let mut decoded = false;
-    let took = measure(|| decoded = decode(bytes).is_ok());
+    let took = measure(|| decoded = decode(bytes, Version::NEWEST).is_ok());
     (took.bytes_max, decoded)
 }
 
@@ -74,7 +75,7 @@ fn with(bytes: &[u8], at: usize, length: u64) -> Vec<u8> {
 #[test]
 fn every_length_that_lies_is_refused_without_taking_memory_for_it() {
     for (message, lengths) in messages() {
-        let bytes = encode(&message).expect("a small message");
+        let bytes = encode(&message, Version::NEWEST).expect("a small message");
         for (at, says) in lengths {
             assert_eq!(bytes[at..at + 8], says.to_le_bytes(), "the position of a length in {message:?}");
             for lie in LIES {
@@ -89,7 +90,7 @@ fn every_length_that_lies_is_refused_without_taking_memory_for_it() {
 #[test]
 fn whatever_stands_anywhere_takes_no_more_memory_than_the_bytes_justify() {
     for (message, _) in messages() {
-        let bytes = encode(&message).expect("a small message");
+        let bytes = encode(&message, Version::NEWEST).expect("a small message");
         for at in 0..bytes.len() {
             LIES.iter().for_each(|&lie| assert_bounded(&with(&bytes, at, lie)));
         }
@@ -100,7 +101,7 @@ fn whatever_stands_anywhere_takes_no_more_memory_than_the_bytes_justify() {
 fn the_bound_grows_with_the_bytes_also_when_a_large_message_lies_at_its_end() {
     let mut most = 0;
     for deltas in [1, 14, 15, 57, 58, 230, 231, 3_000, 3_700, 15_000] {
-        let bytes = encode(&batch(deltas)).expect("a message below the limit");
+        let bytes = encode(&batch(deltas), Version::NEWEST).expect("a message below the limit");
         assert_bounded(&bytes);
         let last = bytes.len() - 8 - 142;
         for lie in LIES.into_iter().chain((0..20).map(|step| (bytes.len() as u64 >> step).max(2))) {

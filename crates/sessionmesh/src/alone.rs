@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sessionmesh_core::wire::version::Versions;
+
 /// This node sees no other node although `seeds` or `dns` name some, or while multicast does not work. See
 /// [`crate::Mesh::alone`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +43,14 @@ pub enum Outcome {
     Refused,
     /// A node of another cluster.
     AnotherCluster,
-    /// A node that refuses this one, for this reason: for example an incompatible version.
+    /// A node that speaks no version of the protocol that this node speaks.
+    OtherVersion {
+        /// The versions that it speaks.
+        theirs: Versions,
+        /// Those of this node.
+        ours: Versions,
+    },
+    /// A node that refuses this one, for this reason.
     Incompatible(String),
     /// A process listens there, but it is not a node.
     Stranger,
@@ -65,6 +74,7 @@ impl Outcome {
             Self::Itself
                 | Self::Refused
                 | Self::AnotherCluster
+                | Self::OtherVersion { .. }
                 | Self::Incompatible(_)
                 | Self::Stranger
                 | Self::NotTrusted(_)
@@ -100,6 +110,9 @@ impl fmt::Display for Outcome {
             Self::Itself => f.write_str("this node itself"),
             Self::Refused => f.write_str("nobody listens there"),
             Self::AnotherCluster => f.write_str("a node of another cluster (`cluster` differs)"),
+            Self::OtherVersion { theirs, ours } => {
+                write!(f, "a node that speaks version {theirs} of the protocol, this one {ours}; update the older one")
+            }
             Self::Incompatible(why) => f.write_str(why),
             Self::Stranger => f.write_str("a process listens there, but it is not a node"),
             Self::NotTrusted(why) => write!(f, "not trusted: {why}"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sessionmesh_core::replication::acks::Ack;
 use sessionmesh_core::terms::Mode;
+use sessionmesh_core::wire::version::Versions;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -26,6 +27,7 @@ pub struct MeshBuilder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seed: Option<u64>,
     pub(crate) user_index: Option<UserIndex>,
+    pub(crate) versions: Versions,
 }
 
 impl Default for MeshBuilder {
@@ -36,6 +38,7 @@ impl Default for MeshBuilder {
             clock: Arc::new(SystemClock),
             seed: None,
             user_index: None,
+            versions: Versions::OURS,
         }
     }
 }
@@ -142,6 +145,14 @@ impl MeshBuilder {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Has the node speak other versions of the protocol than this build does, for tests of an upgrade.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn protocol_versions(mut self, versions: Versions) -> Self {
+        self.versions = versions;
         self
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sessionmesh_core::id::SessionId;
+use sessionmesh_core::wire::version::Versions;
 
 use crate::config::ConfigError;
 
@@ -227,6 +228,20 @@ pub enum Failure {
         name: String,
         /// The number of the later incarnation.
         incarnation: u64,
+    },
+    /// A node that was there before speaks no version of the protocol that this one speaks. A node that starts stops for that;
+    /// the others go on without it.
+    #[error(
+        "the node at {addr} speaks version {theirs} of the protocol, this node {ours}; they cannot be in one cluster, and \
+         this node has stopped; update all nodes, one after the other, without leaving out a version"
+    )]
+    OtherVersion {
+        /// The address of the other node.
+        addr: SocketAddr,
+        /// The versions that it speaks.
+        theirs: Versions,
+        /// Those of this node.
+        ours: Versions,
     },
     /// A task that the node cannot run without has ended. Apart from a bug in this library, the usual cause is a panic
     /// in what the application logs with.

@@ -19,6 +19,7 @@ use sessionmesh_core::placement::Placement;
 use sessionmesh_core::placement::slots::Slots;
 use sessionmesh_core::placement::view::{Member, MemberState, View};
 use sessionmesh_core::terms::Terms;
+use sessionmesh_core::wire::version::Versions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -41,7 +42,7 @@ use crate::engine::state::topology::Topology;
 use crate::engine::upkeep::search::Search;
 use crate::engine::upkeep::view_task::{STRANGERS_MAX, ViewTask};
 use crate::engine::upkeep::{anti_entropy, certificates, expire, monitor, ready, secrets};
-use crate::error::StartError;
+use crate::error::{Failure, StartError};
 use crate::life::Life;
 use crate::membership::{Carried, GossipState, MemberInfo, Membership, MembershipConfig};
 use crate::mesh::Mesh;
@@ -149,7 +150,8 @@ impl Attempt {
             let (listener, addr) = listen(builder, bind).await?;
             let advertise = advertised(&builder.config, addr);
             let seed = rng.next_u64();
-            let config = membership_config(&builder.config, terms(builder), incarnation, addr, advertise, seed);
+            let said = (terms(builder), builder.versions);
+            let config = membership_config(&builder.config, said, incarnation, addr, advertise, seed);
             match Membership::start(builder.network.clone(), security.clone(), config, life.clone()).await {
                 Ok(membership) => break (listener, membership, addr, advertise),
                 // The port was free for TCP only.
@@ -187,6 +189,9 @@ impl Attempt {
             }
             let members = heard.borrow_and_update().clone();
             let others = members.iter().any(|member| *member.name != *self.node.config.name && member.alive);
+            if let Some(failure) = self.other_version(&members).await {
+                return Err(failure.into());
+            }
             let twins: Vec<&MemberInfo> = members.iter().filter(|member| self.is_twin(member)).collect();
             if let Some(addr) = self.live_twin(&twins, &mut asked).await {
                 return Err(StartError::NameTaken { name: self.node.config.name.clone(), addr });
@@ -222,11 +227,31 @@ impl Attempt {
 
     /// Whether this is another life of this node's name.
     fn is_twin(&self, member: &MemberInfo) -> bool {
+        *member.name == *self.node.config.name && !self.yields(member)
+    }
+
+    /// Of two that start at once, the later one gives way.
+    fn yields(&self, member: &MemberInfo) -> bool {
         let earlier =
             (member.incarnation, member.addr) < (self.node.identity.incarnation, self.node.identity.advertise);
-        // Of two that start at once, the later one gives way.
-        let yields = member.state == GossipState::Starting && !earlier;
-        *member.name == *self.node.config.name && !yields
+        member.state == GossipState::Starting && !earlier
+    }
+
+    /// Whether a node was there before that speaks no version of this node's. It would be no use to go on alone: visitors
+    /// would find no session here.
+    async fn other_version(&self, members: &[MemberInfo]) -> Option<Failure> {
+        let ours = self.node.identity.versions;
+        let is_strange =
+            |member: &&MemberInfo| member.is_there() && ours.common(member.versions).is_none() && !self.yields(member);
+        let (addr, theirs) = match members.iter().find(is_strange) {
+            Some(member) => {
+                // So that it hears of this, whatever it has heard by gossip.
+                let _ = timeout(self.node.config.commit_deadline, ask_who_is_at(&self.node, member.addr)).await;
+                (member.addr, member.versions)
+            }
+            None => self.search.other_version()?,
+        };
+        Some(Failure::OtherVersion { addr, theirs, ours })
     }
 
     /// Where one of the lives that were not asked yet answers, if one does. All are asked at once, the latest first, each
@@ -295,7 +320,7 @@ fn advertised(config: &Config, bound: SocketAddr) -> SocketAddr {
 
 fn membership_config(
     config: &Config,
-    terms: Terms,
+    (terms, versions): (Terms, Versions),
     incarnation: u64,
     bind: SocketAddr,
     advertise: SocketAddr,
@@ -320,6 +345,7 @@ fn membership_config(
         advertise,
         zone: config.zone.clone(),
         terms,
+        versions,
         multicast,
         multicast_must: config.multicast_enabled()
             && !config.multicast_interface.is_unspecified()
@@ -361,7 +387,7 @@ fn new_node(
         Topology::new(Placement::new(1, view, slots, &config.name), &std::collections::BTreeMap::new(), Vec::new());
     Node {
         timing: Timing::new(sessionmesh_core::moment::millis(config.commit_deadline)),
-        identity: Identity { hash, incarnation, advertise, terms },
+        identity: Identity { hash, incarnation, advertise, terms, versions: builder.versions },
         ports: Ports {
             network: builder.network.clone(),
             security,

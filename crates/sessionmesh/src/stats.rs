@@ -50,7 +50,7 @@ macro_rules! counters {
             pub insecure: bool,
             /// How long the certificate in use is still valid; zero when it has expired, `None` without one.
             pub certificate_remaining: Option<std::time::Duration>,
-            /// Connections and datagrams that were refused before anything of them was decoded.
+            /// Connections and datagrams that were refused, nearly all before anything of them was decoded.
             pub refusals: crate::Refusals,
             /// Bytes from the network that were given to a decoder: those of refused connections and datagrams never are.
             pub bytes_decoded: u64,

@@ -7,8 +7,9 @@ use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::replication::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use sessionmesh_core::session::Successor;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::codec::{self, CodecError};
 use sessionmesh_core::wire::message::{Answer, AuditDiffers, Batch, CopyState, Held, Message, ReadReply, Want};
+use sessionmesh_core::wire::version::Version;
 
 use super::timeline::Topic;
 use super::{clip, node_named};
@@ -38,7 +39,7 @@ enum Asked {
 impl Describer {
     /// What `bytes`, one message on this link, say.
     pub fn describe(&mut self, link: usize, bytes: &[u8]) -> (Topic, String) {
-        let (topic, text) = match codec::decode(bytes) {
+        let (topic, text) = match decode(bytes) {
             Ok(message) => self.message(link, &message),
             Err(_) => (Topic::Unknown, format!("{} bytes that are no message", bytes.len())),
         };
@@ -237,6 +238,11 @@ enum Part<'a> {
 }
 
 /// `slot 7: 3 tombstones`.
+/// One message, whichever version its link speaks.
+fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
+    codec::decode(bytes, Version::NEWEST).or_else(|_| codec::decode(bytes, Version::REHEARSED))
+}
+
 fn tombstones(of_slot: &SlotTombstones) -> String {
     match of_slot.ended.len() {
         0 => format!("slot {}: the same tombstones?", of_slot.slot),
@@ -251,7 +257,7 @@ mod tests {
     use super::*;
 
     fn describe(describer: &mut Describer, message: &Message<'_>) -> (Topic, String) {
-        describer.describe(0, &codec::encode(message).expect("it is small"))
+        describer.describe(0, &codec::encode_first(message).expect("it is small"))
     }
 
     #[test]

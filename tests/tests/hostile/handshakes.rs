@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::wire::codec;
-use sessionmesh_core::wire::message::{Hello, Message, Refused, VERSION_MAX, VERSION_MIN};
+use sessionmesh_core::wire::message::{Hello, Message, Refused};
+use sessionmesh_core::wire::version::Versions;
 use sessionmesh_testkit::busy::Lag;
 use sessionmesh_testkit::cluster::PATIENCE;
 use sessionmesh_testkit::waiting::Turn;
@@ -21,7 +21,7 @@ async fn half_and_slow_handshakes_end_after_two_deadlines() {
     let _turn = Turn::in_this_process().await;
     let target = Target::new().await;
     under_load(&target, async {
-        let hello = framed(&codec::encode(&target.hello()).expect("it is small"));
+        let hello = framed(&codec::encode_first(&target.hello()).expect("it is small"));
         let mut connections = JoinSet::new();
         for number in 0..300 {
             let mut stream = target.dial().await;
@@ -63,7 +63,7 @@ async fn who_does_not_belong_is_refused_and_told_why() {
         let mut stream = target.dial().await;
         send(&mut stream, &Message::Hello(hello)).await.expect("it reads");
         let answer = timeout(PATIENCE, receive(&mut stream)).await.expect("at once").expect("no reset");
-        let why = answer.map(|bytes| match codec::decode(&bytes) {
+        let why = answer.map(|bytes| match codec::decode_first(&bytes) {
             Ok(Message::Refused(why)) => why,
             other => panic!("{other:?}"),
         });
@@ -71,12 +71,11 @@ async fn who_does_not_belong_is_refused_and_told_why() {
         why
     };
     assert_eq!(refused(&|hello| hello.cluster = "another").await, Some(Refused::Cluster));
-    let version = Some(Refused::Version { min: VERSION_MIN, max: VERSION_MAX });
-    let newer = |hello: &mut Hello<'_>| (hello.version_min, hello.version_max) = (VERSION_MAX + 1, VERSION_MAX + 9);
+    let (oldest, newest) = (Versions::OURS.oldest(), Versions::OURS.newest());
+    let version = Some(Refused::Version { min: oldest, max: newest });
+    let newer = |hello: &mut Hello<'_>| (hello.version_min, hello.version_max) = (newest + 1, newest + 9);
     assert_eq!(refused(&newer).await, version);
     assert_eq!(refused(&|hello| (hello.version_min, hello.version_max) = (0, 0)).await, version);
-    let digest = Some(Refused::Digest { version: DIGEST_VERSION });
-    assert_eq!(refused(&|hello| hello.digest_version = DIGEST_VERSION + 1).await, digest);
     assert_eq!(refused(&|hello| hello.magic = 0x4141_4141).await, None, "who speaks another protocol is told nothing");
     let stale = refused(&|hello| (hello.name, hello.incarnation, hello.expects) = ("n1", 0, 1)).await;
     assert!(matches!(stale, Some(Refused::Stale { .. })), "{stale:?}");

@@ -4,6 +4,7 @@ use sessionmesh::UserIndex;
 use sessionmesh_core::users::UserKey;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Answers, Batch, Hello, Message, Ping, Refused, UserQuery, UserReply};
+use sessionmesh_core::wire::version::Version;
 use sessionmesh_testkit::cluster::{PATIENCE, log_in};
 use sessionmesh_testkit::waiting::Turn;
 use tokio::time::timeout;
@@ -22,7 +23,7 @@ async fn a_stranger_is_told_no_ids_of_the_sessions_of_a_user() {
     let ask = UserQuery { request: 1, rule, user: UserKey::of("ada"), after: None };
     send(&mut stream, &Message::UserQuery(ask)).await.expect("it reads");
     let answer = timeout(PATIENCE, receive(&mut stream)).await.expect("at once").expect("no reset").expect("an answer");
-    let Ok(Message::UserReply(told)) = codec::decode(&answer) else { panic!("another answer") };
+    let Ok(Message::UserReply(told)) = codec::decode(&answer, Version::NEWEST) else { panic!("another answer") };
     assert_eq!((told.current, told.ids, told.more), (false, Vec::new(), false));
     for node in target.cluster.nodes() {
         assert_eq!(node.sessions_of("ada").await.expect("calm").len(), 1, "members are told");

@@ -12,6 +12,7 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::UserKey;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Audit, Batch, ExpireAsk, ExpireItem, Message, Ping, ReadQuery, UserQuery, Want};
+use sessionmesh_core::wire::version::Version;
 
 /// One valid message of each kind that a dialler may send, except those that act for another node.
 pub(crate) fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
@@ -49,7 +50,7 @@ pub(crate) fn valid_messages(rng: &mut StdRng) -> Vec<Vec<u8>> {
         Message::UserQuery(UserQuery { request: 4, rule: rng.random(), user: UserKey::of("ada"), after: Some(id) }),
     ]
     .iter()
-    .map(|message| codec::encode(message).expect("it is small"))
+    .map(|message| codec::encode(message, Version::NEWEST).expect("it is small"))
     .collect()
 }
 

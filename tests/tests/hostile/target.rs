@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use sessionmesh::network::{ByteStream, Network as _, TokioNetwork};
 use sessionmesh::{Mesh, Mode, Secret, SessionId, UserIndex};
-use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::wire::codec;
-use sessionmesh_core::wire::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message};
+use sessionmesh_core::wire::version::Versions;
 use sessionmesh_testkit::cluster::{Cluster, eventually};
 use sessionmesh_testkit::network::TestNetwork;
 use sessionmesh_testkit::observed::{PanicCounter, forget_memory_peak, process_kib};
@@ -80,16 +80,15 @@ impl Target {
         let mut stream = self.dial().await;
         send(&mut stream, &self.hello()).await.expect("it reads");
         let answer = receive(&mut stream).await.expect("it answers").expect("it welcomes");
-        assert!(matches!(codec::decode(&answer), Ok(Message::Welcome(_))));
+        assert!(matches!(codec::decode_first(&answer), Ok(Message::Welcome(_))));
         stream
     }
 
     pub(crate) fn hello(&self) -> Message<'_> {
         Message::Hello(Hello {
             magic: MAGIC,
-            version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
-            digest_version: DIGEST_VERSION,
+            version_min: Versions::OURS.oldest(),
+            version_max: Versions::OURS.newest(),
             cluster: &self.name,
             name: "evil",
             incarnation: 1,

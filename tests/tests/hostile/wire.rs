@@ -6,6 +6,7 @@ use std::time::Duration;
 use sessionmesh::network::ByteStream;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::Message;
+use sessionmesh_core::wire::version::Version;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
@@ -15,7 +16,7 @@ pub(crate) fn framed(payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) async fn send(stream: &mut Box<dyn ByteStream>, message: &Message<'_>) -> io::Result<()> {
-    stream.write_all(&framed(&codec::encode(message).expect("it is small"))).await
+    stream.write_all(&framed(&codec::encode(message, Version::NEWEST).expect("it is small"))).await
 }
 
 /// The next message of at most one frame; `None` when the node has closed the connection.

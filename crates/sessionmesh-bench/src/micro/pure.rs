@@ -17,6 +17,7 @@ use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::terms::{Mode, Terms};
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Batch, Message};
+use sessionmesh_core::wire::version::Version;
 
 use super::timing::Timer;
 
@@ -107,10 +108,13 @@ fn codec(timer: &mut Timer<'_>, rng: &mut StdRng, count: usize) -> anyhow::Resul
         (0..count).map(|_| (any_id(rng), Record::new(session(1, 0), Moment::START))).collect();
     let deltas = records.iter().map(|(id, record)| Delta::since(*id, record, stamp(1), Moment::START)).collect();
     let message = Message::Batch(Batch { seq: 1, counter: 1, deltas, tombstones: Vec::new() });
-    let bytes = codec::encode(&message).context("a batch cannot be encoded")?;
-    anyhow::ensure!(codec::decode(&bytes).is_ok_and(|decoded| decoded == message), "a batch is decoded as another one");
-    timer.time(&format!("encode-{count}"), || (), |_| codec::encode(&message));
-    timer.time(&format!("decode-{count}"), || (), |_| codec::decode(&bytes));
+    let bytes = codec::encode(&message, Version::NEWEST).context("a batch cannot be encoded")?;
+    anyhow::ensure!(
+        codec::decode(&bytes, Version::NEWEST).is_ok_and(|decoded| decoded == message),
+        "a batch is decoded as another one"
+    );
+    timer.time(&format!("encode-{count}"), || (), |_| codec::encode(&message, Version::NEWEST));
+    timer.time(&format!("decode-{count}"), || (), |_| codec::decode(&bytes, Version::NEWEST));
     Ok(())
 }
 

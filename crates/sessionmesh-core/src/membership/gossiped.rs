@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::id::NodeHash;
 use crate::terms::Terms;
+use crate::wire::version::Versions;
 
 /// What a member says it is doing, in the order of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +61,8 @@ pub struct MemberInfo {
     pub state: GossipState,
     /// What it says about things that concern all members.
     pub terms: Terms,
+    /// Which versions of the protocol it speaks.
+    pub versions: Versions,
     /// Whether the failure detector hears it.
     pub alive: bool,
     /// Heartbeats it has counted. More than before: it lived meanwhile.
@@ -71,6 +74,12 @@ impl MemberInfo {
     #[must_use]
     pub fn node(&self) -> NodeHash {
         NodeHash::of(&self.name, self.incarnation)
+    }
+
+    /// Whether it runs, as far as gossip knows, and has not left.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.alive && self.state != GossipState::Left
     }
 
     /// Whether it takes part in the cluster.

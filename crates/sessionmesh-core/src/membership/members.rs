@@ -10,12 +10,15 @@ use crate::coverage::{self, Path};
 use crate::id::NodeHash;
 use crate::moment::Moment;
 use crate::placement::view::{Member, MemberState, View};
+use crate::wire::version::Versions;
 
 /// What one node knows of the members of its cluster.
 #[derive(Debug)]
 pub struct Members {
     /// This node, as it is in its own view.
     me: Member,
+    /// What this node speaks.
+    versions: Versions,
     incarnations: Incarnations,
     /// Since when this node is alone, though it knows of others.
     alone_since: Option<Moment>,
@@ -69,8 +72,8 @@ pub struct OtherLives<'a> {
 impl Members {
     /// Of a node that starts.
     #[must_use]
-    pub fn new(me: Member) -> Self {
-        Self { me, incarnations: Incarnations::default(), alone_since: None, earlier_lives: BTreeSet::new() }
+    pub fn new(me: Member, versions: Versions) -> Self {
+        Self { me, versions, incarnations: Incarnations::default(), alone_since: None, earlier_lives: BTreeSet::new() }
     }
 
     /// A link, or this node itself, has found something out. `has_link`: to the node that it is about. `joins`: how often
@@ -158,7 +161,7 @@ impl Members {
         link_gone: impl Fn(NodeHash) -> Option<bool>,
         now: Moment,
     ) -> (View, Vec<(Arc<str>, u64)>) {
-        let (mut members, mut left) = (vec![self.me.clone()], Vec::new());
+        let (mut heard, mut left) = (Vec::new(), Vec::new());
         for info in gossip.iter().filter(|info| info.name != self.me.name) {
             let node = info.node();
             let state = match info.state {
@@ -176,14 +179,39 @@ impl Members {
             let interval_ms = self.me.terms.gossip_interval_ms.max(info.terms.gossip_interval_ms);
             if self.incarnations.is_alive(node, info.alive, link_gone(node), interval_ms, now) && !self.is_over(node) {
                 let (name, zone, terms) = (info.name.clone(), info.zone.clone(), info.terms);
-                members.push(Member { name, incarnation: info.incarnation, addr: info.addr, zone, state, terms });
+                let member = Member { name, incarnation: info.incarnation, addr: info.addr, zone, state, terms };
+                heard.push((member, info.versions));
             }
         }
+        let members = self.admitted(heard);
         coverage::reached_if(Path::TwoIncarnations, || {
             let names: BTreeSet<&str> = members.iter().map(|member| &*member.name).collect();
             names.len() < members.len()
         });
         (View::new(members), left)
+    }
+
+    /// This node, and who of those that are `heard` can talk with it. Who joins must be able to talk with all that have done so
+    /// before: else they would not agree on who is a member.
+    fn admitted(&self, heard: Vec<(Member, Versions)>) -> Vec<Member> {
+        let is_understood = |one: Versions, other| one.common(other).is_some();
+        let there: Vec<Versions> = heard
+            .iter()
+            .filter(|(member, _)| member.state != MemberState::Joining)
+            .map(|(_, versions)| *versions)
+            .collect();
+        let admits = |(member, versions): &(Member, Versions)| {
+            let may_join = || there.iter().all(|there| is_understood(*there, *versions));
+            is_understood(self.versions, *versions) && (member.state != MemberState::Joining || may_join())
+        };
+        let admitted = heard.into_iter().filter(admits).map(|(member, _)| member);
+        std::iter::once(self.me.clone()).chain(admitted).collect()
+    }
+
+    /// Of those that gossip hears, who speaks no version that this node speaks.
+    pub fn not_understood<'a>(&self, gossip: &'a [MemberInfo]) -> impl Iterator<Item = &'a MemberInfo> {
+        let versions = self.versions;
+        gossip.iter().filter(move |info| info.is_there() && versions.common(info.versions).is_none())
     }
 
     /// Whether this node comes back from being alone for longer than tombstones are kept. What it holds may have been

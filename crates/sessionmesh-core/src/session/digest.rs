@@ -1,12 +1,12 @@
 //! The digest of a session: the XOR of a hash for each of its parts, so that a change costs only the part that changed.
+//!
+//! Which bytes are hashed, and how, is part of the protocol: a version that changes it computes the digests of the version
+//! before, too, and says those on links of that version.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Attribute, End, IdleLimit, Session};
 use crate::stamp::Stamp;
-
-/// Which bytes are hashed into a digest, and how. It is in the handshake; nodes of different versions do not link.
-pub const DIGEST_VERSION: u16 = 2;
 
 const SEED_ATTRIBUTE: u64 = 0x6d65_7368_0001;
 const SEED_LIMIT: u64 = 0x6d65_7368_0002;

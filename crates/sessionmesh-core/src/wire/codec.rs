@@ -1,12 +1,13 @@
 //! Messages as bytes: the bincode format, written by `wincode`.
 //!
-//! The only place that names the encoder. That the bytes are bincode's (legacy configuration: little-endian, fixed
+//! The only place that names the encoder, and the one at which a link's version makes a difference to bytes. That the bytes are bincode's (legacy configuration: little-endian, fixed
 //! width, 64-bit lengths) is proven in the tests against `bincode` itself.
 
 use wincode::SchemaRead;
 use wincode::config::Configuration;
 
-use crate::wire::message::Message;
+use crate::wire::message::{Hello, Message};
+use crate::wire::version::{Version, Versions};
 
 /// The largest encoded message, in bytes. No commit makes a session larger than its limit (16 MiB at most, 4 MiB by
 /// default), but several nodes may do so at once, each before it hears of the others; so many times the limit has to fit.
@@ -48,23 +49,39 @@ enum Inner {
     Read(wincode::ReadError),
     #[error(transparent)]
     Write(wincode::WriteError),
+    #[error("it does not end as every message of version {0} does")]
+    Unrehearsed(u16),
 }
 
-/// Encodes `message`.
-pub fn encode(message: &Message<'_>) -> Result<Vec<u8>, CodecError> {
-    let bytes = wincode::config::serialize(message, format::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>())
-        .map_err(|error| CodecError::Unencodable(BytesError(Inner::Write(error))))?;
+/// Encodes `message` for a link of this version.
+pub fn encode(message: &Message<'_>, version: Version) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = encode_first(message)?;
+    if let Some(rehearsal) = version.rehearsal() {
+        bytes.extend_from_slice(&rehearsal);
+    }
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(CodecError::TooLarge { bytes: bytes.len() });
     }
     Ok(bytes)
 }
 
-/// Decodes one message, which must fill `bytes` exactly. It borrows its keys and values from them.
+/// Encodes one of the first words on a connection, before it has a version: they are the same in all.
+pub fn encode_first(message: &Message<'_>) -> Result<Vec<u8>, CodecError> {
+    wincode::config::serialize(message, format::<{ EXPANSION_MAX * MESSAGE_BYTES_MAX }>())
+        .map_err(|error| CodecError::Unencodable(BytesError(Inner::Write(error))))
+}
+
+/// Decodes one message of a link of this version, which must fill `bytes` exactly. It borrows its keys and values from them.
 ///
 /// Whatever lengths the bytes claim, the memory taken stays below [`DECODED_BYTES_FACTOR`] times their number (or times
 /// [`SMALL_BYTES`], if they are fewer).
-pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
+pub fn decode(bytes: &[u8], version: Version) -> Result<Message<'_>, CodecError> {
+    let bytes = match version.rehearsal() {
+        None => bytes,
+        Some(rehearsal) => bytes
+            .strip_suffix(&rehearsal)
+            .ok_or_else(|| CodecError::Malformed(BytesError(Inner::Unrehearsed(version.number()))))?,
+    };
     // The limit is a constant of wincode's types, so it grows with the bytes in steps.
     let decoded = match bytes.len() {
         0..=SMALL_BYTES => decode_within::<{ EXPANSION_MAX * SMALL_BYTES }>(bytes),
@@ -79,6 +96,48 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
         bytes => return Err(CodecError::TooLarge { bytes }),
     };
     decoded.map_err(|error| CodecError::Malformed(BytesError(Inner::Read(error))))
+}
+
+/// Decodes one of the first words on a connection. What a later version adds to it is skipped.
+pub fn decode_first(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
+    wincode::config::deserialize(bytes, format::<{ EXPANSION_MAX * SMALL_BYTES }>())
+        .map_err(|error| CodecError::Malformed(BytesError(Inner::Read(error))))
+}
+
+/// How the encoding of every hello begins, whatever the version.
+#[derive(SchemaRead)]
+struct HelloHead {
+    /// The place of [`Message::Hello`].
+    variant: u32,
+    magic: u32,
+    oldest: u16,
+    newest: u16,
+}
+
+/// A hello, as far as it can be read.
+#[derive(Debug)]
+pub struct HelloRead<'a> {
+    /// The first field: whether it is one at all.
+    pub magic: u32,
+    /// What the dialler speaks.
+    pub versions: Versions,
+    /// All of it; what a later version adds is skipped. A version that is too new may have another form.
+    pub hello: Result<Hello<'a>, CodecError>,
+}
+
+/// Reads the first message of a connection. `None` if it is no hello.
+#[must_use]
+pub fn hello(bytes: &[u8]) -> Option<HelloRead<'_>> {
+    let head: HelloHead = wincode::config::deserialize(bytes, format::<{ EXPANSION_MAX * SMALL_BYTES }>()).ok()?;
+    if head.variant != 0 {
+        return None;
+    }
+    let hello = match decode_first(bytes) {
+        Ok(Message::Hello(hello)) => Ok(hello),
+        Ok(_) => return None,
+        Err(error) => Err(error),
+    };
+    Some(HelloRead { magic: head.magic, versions: Versions::new(head.oldest, head.newest), hello })
 }
 
 /// How the encoding of every reply begins.

@@ -13,10 +13,6 @@ use crate::users::UserKey;
 
 /// First field of a handshake: "SMSH" in little-endian bytes.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SMSH");
-/// The oldest protocol version this build speaks.
-pub const VERSION_MIN: u16 = 3;
-/// The newest protocol version this build speaks.
-pub const VERSION_MAX: u16 = 3;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
@@ -64,7 +60,8 @@ pub enum Message<'a> {
     Gossip(Gossip<'a>),
 }
 
-/// Who dials, and whom it expects.
+/// Who dials, and whom it expects. Every version must understand it as it is here: later ones add fields at its end, and
+/// [`crate::wire::codec::hello`] skips those that this one does not know.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct Hello<'a> {
     /// [`MAGIC`].
@@ -73,8 +70,6 @@ pub struct Hello<'a> {
     pub version_min: u16,
     /// The newest version the dialler speaks.
     pub version_max: u16,
-    /// [`crate::session::DIGEST_VERSION`].
-    pub digest_version: u16,
     /// The cluster's name.
     pub cluster: &'a str,
     /// The dialler's node name.
@@ -89,7 +84,7 @@ pub struct Hello<'a> {
     pub counter: u64,
 }
 
-/// Who answered.
+/// Who answered. Later versions add fields at its end only, as to [`Hello`].
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct Welcome<'a> {
     /// The version that both will speak.
@@ -102,7 +97,7 @@ pub struct Welcome<'a> {
     pub counter: u64,
 }
 
-/// Why a link was refused.
+/// Why a link was refused. Later versions add reasons at its end only, for diallers that know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub enum Refused {
     /// Another cluster lives here.
@@ -113,11 +108,6 @@ pub enum Refused {
         min: u16,
         /// Its newest version.
         max: u16,
-    },
-    /// The digests are computed differently; the refusing side's version.
-    Digest {
-        /// Its digest version.
-        version: u16,
     },
     /// A newer incarnation of the dialler's name is known.
     Stale {

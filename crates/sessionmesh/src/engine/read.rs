@@ -23,6 +23,7 @@ use sessionmesh_core::session::{Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::codec::{self, CodecError};
 use sessionmesh_core::wire::message::{Held, Message, ReadQuery, ReadReply};
+use sessionmesh_core::wire::version::Version;
 use tokio::time::{Instant, sleep_until};
 
 use self::unknown::{is_unknown_here, is_weeded_out};
@@ -392,7 +393,7 @@ fn others(topology: &Topology, owners: &[Arc<Peer>]) -> Vec<Arc<Peer>> {
 }
 
 /// Answers a question of another node.
-pub(crate) fn answer(node: &Node, ask: &ReadQuery) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn answer(node: &Node, ask: &ReadQuery, version: Version) -> Result<Vec<u8>, CodecError> {
     let topology = node.cluster.topology.load();
     let now = node.now();
     let current = topology.is_owner(ask.id.slot()) && node.is_current(&topology, now);
@@ -414,5 +415,5 @@ pub(crate) fn answer(node: &Node, ask: &ReadQuery) -> Result<Vec<u8>, CodecError
         }
     };
     let reply = ReadReply { request: ask.request, view: topology.hash().0, current: current && !on_hold, held };
-    codec::encode(&Message::ReadReply(reply))
+    codec::encode(&Message::ReadReply(reply), version)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::Message;
+use sessionmesh_core::wire::version::Version;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,16 +21,17 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Request {
     peer: Arc<Peer>,
     reply: oneshot::Receiver<Vec<u8>>,
+    version: Version,
 }
 
 /// What a peer replied. It is decoded where it is used, since keys and values are borrowed from it.
 #[derive(Debug)]
-pub(crate) struct Reply(Vec<u8>);
+pub(crate) struct Reply(Vec<u8>, Version);
 
 /// Puts a question to `peer`. `None` if there is no link to it, or no room in the queue for it.
 pub(crate) fn ask(peer: &Arc<Peer>, question: impl FnOnce(u64) -> Message<'static>) -> Option<Request> {
-    let reply = peer.ask(question)?;
-    Some(Request { peer: peer.clone(), reply })
+    let (reply, version) = peer.ask(question)?;
+    Some(Request { peer: peer.clone(), reply, version })
 }
 
 impl Request {
@@ -37,7 +39,7 @@ impl Request {
     pub(crate) async fn reply(mut self, node: &Node, deadline: Instant) -> Option<Reply> {
         loop {
             match timeout_at(deadline.min(Instant::now() + LOOK), &mut self.reply).await {
-                Ok(reply) => return reply.ok().map(Reply),
+                Ok(reply) => return reply.ok().map(|bytes| Reply(bytes, self.version)),
                 Err(_) if Instant::now() >= deadline || is_silent(node, &self.peer) => return None,
                 Err(_) => {}
             }
@@ -48,7 +50,7 @@ impl Request {
 impl Reply {
     /// `None` for bytes that are no message.
     pub(crate) fn message(&self) -> Option<Message<'_>> {
-        codec::decode(&self.0).ok()
+        codec::decode(&self.0, self.1).ok()
     }
 }
 

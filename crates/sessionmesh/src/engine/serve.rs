@@ -152,7 +152,8 @@ async fn reading<R: AsyncRead + Unpin>(
     let silence = node.config.commit_deadline * SILENT_DEADLINES;
     while let Some(bytes) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
         node.ports.security.refusals.decoding(bytes.len());
-        let message = codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let message =
+            codec::decode(&bytes, from.version).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let Some(answer) = handle(node, from, message)? else {
             continue;
         };
@@ -169,27 +170,23 @@ async fn reading<R: AsyncRead + Unpin>(
 /// Acts on one message, and encodes the answer if it has one.
 fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Result<Option<Vec<u8>>> {
     let from = dialler.node;
+    let encode = |answer: Message<'_>| codec::encode(&answer, dialler.version);
     let encoded = match message {
         Message::Batch(batch) => {
             let codes = apply::batch(node, from, &batch);
             let view = node.cluster.topology.load().hash().0;
-            codec::encode(&Message::Answers(Answers {
-                seq: batch.seq,
-                counter: node.replication.lamport.now(),
-                view,
-                codes,
-            }))
+            encode(Message::Answers(Answers { seq: batch.seq, counter: node.replication.lamport.now(), view, codes }))
         }
         Message::Ping(ping) => match later_life(node, &dialler.name, dialler.incarnation) {
             None if is_one_way(node, from) => return Ok(None),
-            None => codec::encode(&Message::Pong(pong(node, from, ping))),
+            None => encode(Message::Pong(pong(node, from, ping))),
             // It was frozen or cut off while another one of its name was started, and has kept its connection.
-            Some(known) => codec::encode(&Message::Refused(Refused::Stale { known })),
+            Some(known) => encode(Message::Refused(Refused::Stale { known })),
         },
-        Message::ReadQuery(ask) => read::answer(node, &ask),
-        Message::ExpireAsk(ask) => codec::encode(&Message::ExpireVotes(expire::vote(node, from, &ask))),
-        Message::Audit(asked) => codec::encode(&Message::AuditDiffers(anti_entropy::compare(node, from, &asked))),
-        Message::UserQuery(ask) => codec::encode(&Message::UserReply(user_query::answer(node, from, &ask))),
+        Message::ReadQuery(ask) => read::answer(node, &ask, dialler.version),
+        Message::ExpireAsk(ask) => encode(Message::ExpireVotes(expire::vote(node, from, &ask))),
+        Message::Audit(asked) => encode(Message::AuditDiffers(anti_entropy::compare(node, from, &asked))),
+        Message::UserQuery(ask) => encode(Message::UserReply(user_query::answer(node, from, &ask))),
         Message::Want(want) => {
             anti_entropy::send_wanted(node, from, &want);
             return Ok(None);

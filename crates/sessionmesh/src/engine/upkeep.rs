@@ -9,6 +9,7 @@ mod followed;
 mod handoff_scan;
 pub(crate) mod leave;
 pub(crate) mod monitor;
+mod other_versions;
 pub(crate) mod ready;
 pub(crate) mod search;
 pub(crate) mod secrets;

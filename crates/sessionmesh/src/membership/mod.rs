@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sessionmesh_core::terms::Terms;
+use sessionmesh_core::wire::version::Versions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -59,6 +60,8 @@ pub(crate) struct MembershipConfig {
     pub(crate) zone: String,
     /// What this member says about things that concern all members.
     pub(crate) terms: Terms,
+    /// Which versions of the protocol this member speaks.
+    pub(crate) versions: Versions,
     /// Discovery by beacons: on the first of these that can be had. None: no beacons.
     pub(crate) multicast: Vec<MulticastBind>,
     /// Whether it is an error if none of them can be had at the start. Else they are tried again and again.

@@ -28,6 +28,7 @@ pub(super) async fn config(name: &str) -> MembershipConfig {
         advertise: bind,
         zone: format!("zone-of-{name}"),
         terms: Config::default().terms(7),
+        versions: Versions::OURS,
         multicast: Vec::new(),
         multicast_must: false,
         seeds: Vec::new(),

@@ -8,7 +8,8 @@ use crate::log_throttle::LogThrottle;
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $reason:ident $field:ident $text:literal),* $(,)?) => {
-        /// Why a connection or datagram was refused. None of its bytes was decoded, and nothing was changed.
+        /// Why a connection or datagram was refused. None of its bytes was decoded (but for `other_version`), and nothing was
+        /// changed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
         pub(crate) enum Refusal {
             $($(#[doc = $doc])* #[error($text)] $reason),*
@@ -66,6 +67,9 @@ refusals! {
     TooOften too_often "this host opens connections too often",
     /// A connection of a node that has several already.
     TooManyOfOne too_many_of_one "this node has too many connections already",
+    /// A node that speaks no version of the protocol that this node speaks. It could say so, and be told: of its connection
+    /// the first message was decoded, and nothing else.
+    OtherVersion other_version "it speaks no version of the protocol that this node speaks",
     /// A datagram that is not sealed, although this node has a secret.
     PlainDatagram plain_datagram "a datagram that is not encrypted: is it a node without the cluster secret?",
     /// A datagram that is sealed with a secret that this node does not have.

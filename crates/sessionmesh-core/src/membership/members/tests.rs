@@ -2,6 +2,7 @@ use super::*;
 use crate::arbitrary::member;
 use crate::membership::lost::LostMembers;
 use crate::terms::Terms;
+use crate::wire::version::Versions;
 
 const NOW: Moment = Moment::START.plus_ms(1_000_000);
 const RETENTION_MS: u64 = 10_000;
@@ -17,12 +18,12 @@ fn with_terms(name: &str, state: MemberState) -> Member {
 /// What node `m` knows, and the view of itself alone.
 fn alone() -> (Members, View) {
     let me = with_terms("m", MemberState::Joining);
-    (Members::new(me.clone()), View::new([me]))
+    (Members::new(me.clone(), Versions::OURS), View::new([me]))
 }
 
 fn info(name: &str, state: GossipState) -> MemberInfo {
     let Member { name, incarnation, addr, zone, terms, .. } = with_terms(name, MemberState::Ready);
-    MemberInfo { name, incarnation, addr, zone, state, terms, alive: true, heartbeat: 1 }
+    MemberInfo { name, incarnation, addr, zone, state, terms, versions: Versions::OURS, alive: true, heartbeat: 1 }
 }
 
 /// Notes what gossip says.
@@ -38,6 +39,32 @@ fn review(members: &mut Members, gossip: &[MemberInfo], before: &View, now: Mome
 
 fn names(view: &View) -> Vec<&str> {
     view.members().iter().map(|member| &*member.name).collect()
+}
+
+#[test]
+fn a_view_has_only_nodes_that_can_talk_with_each_other_and_who_joins_must_fit_all() {
+    let speaks =
+        |name, state, oldest, newest| MemberInfo { versions: Versions::new(oldest, newest), ..info(name, state) };
+    let seen_by = |versions, gossip: &[MemberInfo]| {
+        let me = with_terms("m", MemberState::Ready);
+        let mut members = Members::new(me.clone(), versions);
+        let view = review(&mut members, gossip, &View::new([me]), NOW).view;
+        let strange: Vec<String> = members.not_understood(gossip).map(|info| info.name.to_string()).collect();
+        (names(&view).join(" "), strange.join(" "))
+    };
+    let both = |first: &str, second: &str| (first.to_owned(), second.to_owned());
+    let (ready, joining) = (GossipState::Ready, GossipState::Joining);
+    // Given a node of 4 that is ready, one that joins with 4 and 5, and one that joins with 5 and 6
+    let gossip = [speaks("a", ready, 4, 4), speaks("b", joining, 4, 5), speaks("c", joining, 5, 6)];
+    // then a node that would understand all leaves the last one out, too, so that all have one view.
+    assert_eq!(seen_by(Versions::new(4, 5), &gossip), both("a b m", ""));
+    assert_eq!(seen_by(Versions::new(4, 4), &gossip), both("a b m", "c"));
+    // When the first one is gone, it comes in.
+    assert_eq!(seen_by(Versions::new(4, 5), &gossip[1..]), both("b c m", ""));
+    // Two that were ready before they heard of each other leave only each other out.
+    let gossip = [speaks("a", ready, 4, 4), speaks("c", ready, 5, 6)];
+    assert_eq!(seen_by(Versions::new(4, 5), &gossip), both("a c m", ""));
+    assert_eq!(seen_by(Versions::new(5, 6), &gossip), both("c m", "a"));
 }
 
 #[test]
@@ -174,7 +201,7 @@ fn differences_of_views_say_who_came_who_was_restarted_and_who_is_gone() {
 #[test]
 fn a_later_life_of_the_own_name_replaces_this_one_and_an_earlier_one_is_reported_once() {
     let (_, before) = alone();
-    let mut members = Members::new(Member { incarnation: 5, ..with_terms("m", MemberState::Joining) });
+    let mut members = Members::new(Member { incarnation: 5, ..with_terms("m", MemberState::Joining) }, Versions::OURS);
     let mut lives = [info("m", GossipState::Ready), info("m", GossipState::Ready), info("m", GossipState::Starting)];
     (lives[1].incarnation, lives[2].incarnation) = (7, 9);
     hear(&mut members, &lives, &before, NOW);

@@ -6,6 +6,7 @@ use crate::arbitrary::{NOW, attribute, content, copies, id, session, stamp};
 use crate::session::Status;
 use crate::wire::codec;
 use crate::wire::message::{Batch, Message};
+use crate::wire::version::Version;
 
 /// A stamp to send from: none, any that the session holds, or the one above all.
 fn from_within(record: &Record, choice: Index) -> Stamp {
@@ -109,8 +110,8 @@ proptest! {
     #[test]
     fn a_delta_that_was_encoded_and_decoded_does_the_same([sender, receiver] in copies::<2>(), choice: Index) {
         let delta = Delta::since(id(1), &sender, from_within(&sender, choice), NOW);
-        let bytes = codec::encode(&batch(vec![delta.clone()])).unwrap();
-        let Message::Batch(batch) = codec::decode(&bytes).unwrap() else { panic!("a batch stays a batch") };
+        let bytes = codec::encode(&batch(vec![delta.clone()]), Version::NEWEST).unwrap();
+        let Message::Batch(batch) = codec::decode(&bytes, Version::NEWEST).unwrap() else { panic!("a batch stays a batch") };
         let (mut here, mut there) = (Some(receiver.clone()), Some(receiver));
         prop_assert_eq!(delta.apply(&mut here, NOW), batch.deltas[0].apply(&mut there, NOW));
         prop_assert_eq!(here, there);

@@ -5,7 +5,15 @@ use super::*;
 use crate::arbitrary::{id, messages, stamp};
 use crate::replication::delta::{Content, Delta, SlotTombstones, WireAttribute, WireEnd};
 use crate::stamp::Stamp;
-use crate::wire::message::{Batch, Want};
+use crate::wire::message::{Batch, MAGIC, Refused, Want, Welcome};
+
+fn encode(message: &Message<'_>) -> Result<Vec<u8>, CodecError> {
+    super::encode(message, Version::NEWEST)
+}
+
+fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
+    super::decode(bytes, Version::NEWEST)
+}
 
 fn bincode_encode(message: &Message<'_>) -> Vec<u8> {
     bincode::serde::encode_to_vec(message, bincode::config::legacy()).unwrap()
@@ -181,4 +189,67 @@ fn keys_and_values_are_borrowed_from_the_bytes() {
     let within = bytes.as_ptr_range();
     assert!(within.contains(&attributes[0].key.as_ptr()));
     assert!(within.contains(&attributes[0].value.unwrap().as_ptr()));
+}
+
+#[test]
+fn later_versions_may_go_on_where_the_first_words_end() {
+    let hello = Hello {
+        magic: MAGIC,
+        version_min: 4,
+        version_max: 7,
+        cluster: "shop",
+        name: "n1",
+        incarnation: 1,
+        addr: "10.0.0.1:7700",
+        expects: 2,
+        counter: 3,
+    };
+    let mut bytes = encode_first(&Message::Hello(hello.clone())).unwrap();
+    bytes.extend(b"what comes later");
+    let read = super::hello(&bytes).expect("it begins as one");
+    assert_eq!((read.magic, read.versions, read.hello.unwrap()), (MAGIC, Versions::new(4, 7), hello));
+    for answer in [
+        Message::Welcome(Welcome { version: 4, name: "n2", incarnation: 5, counter: 6 }),
+        Message::Refused(Refused::Version { min: 4, max: 5 }),
+    ] {
+        let mut bytes = encode_first(&answer).unwrap();
+        bytes.extend(b"what comes later");
+        assert_eq!(decode_first(&bytes).unwrap(), answer);
+    }
+}
+
+/// So a node can refuse it with its own versions.
+#[test]
+fn of_a_hello_in_another_form_the_versions_are_read_and_of_anything_else_nothing() {
+    let head = [&[0; 4][..], &MAGIC.to_le_bytes(), &[9, 0, 11, 0]].concat();
+    let read = hello(&head).expect("the head is all there");
+    assert!(read.magic == MAGIC && read.versions == Versions::new(9, 11) && read.hello.is_err());
+    for at in 0..head.len() {
+        assert!(hello(&head[..at]).is_none(), "{at}");
+    }
+    assert!(hello(&encode_first(&Message::Bye).unwrap()).is_none());
+    let welcome = Message::Welcome(Welcome { version: 4, name: "n2", incarnation: 5, counter: 6 });
+    assert!(hello(&encode_first(&welcome).unwrap()).is_none());
+}
+
+proptest! {
+    #[test]
+    fn a_link_takes_messages_of_its_own_version_only(message in messages()) {
+        let (newest, rehearsed) = (Version::NEWEST, Version::REHEARSED);
+        let bytes = super::encode(&message, rehearsed).unwrap();
+        prop_assert_eq!(super::decode(&bytes, rehearsed).unwrap(), message.clone());
+        prop_assert_eq!(replies_to(&bytes), replies_to(&encode(&message).unwrap()));
+        prop_assert!(super::decode(&bytes, newest).is_err());
+        let earlier = super::encode(&message, newest).unwrap();
+        // By chance a message may end with the number of the later version; what is left then is no message.
+        prop_assert!(super::decode(&earlier, rehearsed).is_err());
+    }
+
+    #[test]
+    fn no_first_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        for bytes in [bytes.clone(), [&[0; 4][..], &MAGIC.to_le_bytes(), &bytes].concat()] {
+            let _ = hello(&bytes);
+            let _ = decode_first(&bytes);
+        }
+    }
 }

@@ -11,8 +11,8 @@ use sessionmesh_core::replication::delta::{Delta, SlotTombstones, WireEnd};
 use sessionmesh_core::replication::outbox::{Item, Lane, Outbox, Sent, Version};
 use sessionmesh_core::session::Record;
 use sessionmesh_core::stamp::Stamp;
-use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Batch, Message};
+use sessionmesh_core::wire::{self, codec};
 
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -27,7 +27,7 @@ const BATCH_SESSIONS_MAX: usize = 2048;
 const BATCHES_UNDER_WAY_MAX: usize = 4;
 
 /// Takes what is dirty and encodes it from the store as it is now.
-pub(super) fn next(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
+pub(super) fn next(node: &Node, peer: &Peer, link: wire::version::Version, now: Moment) -> Option<Vec<u8>> {
     let mut taken = Taken::default();
     let seq = {
         let mut outbox = lock(&peer.outbox);
@@ -48,7 +48,7 @@ pub(super) fn next(node: &Node, peer: &Peer, now: Moment) -> Option<Vec<u8>> {
     let items = taken.sessions.len() + tombstones.len();
     node.telemetry.counters.deltas_sent.fetch_add(items as u64, Ordering::Relaxed);
     let message = Message::Batch(Batch { seq, counter: node.replication.lamport.now(), deltas, tombstones });
-    match codec::encode(&message) {
+    match codec::encode(&message, link) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             // The limits of a configuration keep a session far below the largest message; but what several nodes wrote to

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Gossip, Message};
+use sessionmesh_core::wire::version::Version;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
@@ -85,15 +86,23 @@ async fn carry(node: Arc<Node>, to: SocketAddr, mut messages: mpsc::Receiver<Vec
     node.lifecycle.stop.run_until_cancelled(carrying).await;
 }
 
-async fn send(node: &Node, to: SocketAddr, connection: Option<Secured>, bytes: &[u8]) -> io::Result<Secured> {
-    let mut secured = match connection.filter(|open| !open.proof.is_void()) {
-        Some(secured) => secured,
-        None => ask_who_is_at(node, to).await?.0,
+async fn send(
+    node: &Node,
+    to: SocketAddr,
+    connection: Option<(Secured, Version)>,
+    bytes: &[u8],
+) -> io::Result<(Secured, Version)> {
+    let (mut secured, version) = match connection.filter(|(open, _)| !open.proof.is_void()) {
+        Some(open) => open,
+        None => {
+            let (secured, greeted) = ask_who_is_at(node, to).await?;
+            (secured, greeted.version)
+        }
     };
     let addr = node.identity.advertise.to_string();
-    let message = codec::encode(&Message::Gossip(Gossip { addr: &addr, bytes })).map_err(io::Error::other)?;
+    let message = codec::encode(&Message::Gossip(Gossip { addr: &addr, bytes }), version).map_err(io::Error::other)?;
     frame::write(&mut secured.stream, &message).await?;
-    Ok(secured)
+    Ok((secured, version))
 }
 
 fn say(to: SocketAddr, said: &Said) {

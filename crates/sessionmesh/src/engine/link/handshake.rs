@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::wire::codec;
-use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, VERSION_MAX, VERSION_MIN};
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused};
+use sessionmesh_core::wire::version::{Version, Versions};
 
 use super::frame::{self, FrameReader};
 use crate::engine::state::node::Node;
 use crate::network::ByteStream;
+use crate::security::Refusal;
 use crate::security::links::{Secured, explained};
 
 /// The largest handshake message, in bytes.
@@ -23,6 +24,8 @@ pub(crate) struct Greeted {
     pub(crate) name: String,
     pub(crate) incarnation: u64,
     pub(super) counter: u64,
+    /// What the two speak from now on.
+    pub(super) version: Version,
 }
 
 /// Connects to `addr` and only asks who is there.
@@ -48,11 +51,11 @@ where
 
 async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, expects: u64) -> io::Result<Greeted> {
     let addr = node.identity.advertise.to_string();
+    let versions = node.identity.versions;
     let hello = Message::Hello(Hello {
         magic: MAGIC,
-        version_min: VERSION_MIN,
-        version_max: VERSION_MAX,
-        digest_version: DIGEST_VERSION,
+        version_min: versions.oldest(),
+        version_max: versions.newest(),
         cluster: &node.config.cluster,
         name: &node.config.name,
         incarnation: node.identity.incarnation,
@@ -60,26 +63,39 @@ async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, expects: u64
         expects,
         counter: node.replication.lamport.now(),
     });
-    frame::write(stream, &codec::encode(&hello).map_err(io::Error::other)?).await?;
+    frame::write(stream, &codec::encode_first(&hello).map_err(io::Error::other)?).await?;
     let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
     let bytes = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     node.ports.security.refusals.decoding(bytes.len());
-    match codec::decode(&bytes).map_err(io::Error::other)? {
+    match codec::decode_first(&bytes).map_err(io::Error::other)? {
         Message::Welcome(welcome) => {
             let (name, incarnation, counter) = (welcome.name.to_owned(), welcome.incarnation, welcome.counter);
-            Ok(Greeted { name, incarnation, counter })
+            let version = versions.spoken(welcome.version).ok_or_else(|| chosen(welcome.version, versions))?;
+            Ok(Greeted { name, incarnation, counter, version })
         }
         Message::Refused(why) => Err(refused(node, why)),
         _ => Err(io::Error::other("the other side broke the handshake")),
     }
 }
 
+fn chosen(version: u16, ours: Versions) -> io::Error {
+    io::Error::other(format!("the other side chose version {version} of the protocol, and this node speaks {ours}"))
+}
+
 /// What a refusal means for this node; and the error for it.
 pub(super) fn refused(node: &Node, why: Refused) -> io::Error {
-    if let Refused::Stale { known } = why {
-        node.refused_as_stale(known);
+    match why {
+        Refused::Stale { known } => node.refused_as_stale(known),
+        Refused::Version { .. } => node.ports.security.refusals.count(Refusal::OtherVersion),
+        Refused::Cluster => {}
     }
-    io::Error::other(RefusedBy { why, text: refusal(&node.config.cluster, why) })
+    io::Error::other(RefusedBy { why, text: refusal(&node.config.cluster, node.identity.versions, why) })
+}
+
+/// Whether this is the answer of a node that speaks no version of this node's.
+pub(super) fn is_other_version(error: &io::Error) -> bool {
+    let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
+    refused.is_some_and(|refused| matches!(refused.why, Refused::Version { .. }))
 }
 
 /// The other side is a node and does not take this one's links, and why: nothing that trying again would change. The source
@@ -91,18 +107,31 @@ pub(crate) struct RefusedBy {
     pub(super) text: String,
 }
 
-fn refusal(cluster: &str, why: Refused) -> String {
+fn refusal(cluster: &str, ours: Versions, why: Refused) -> String {
     match why {
         Refused::Cluster => {
             format!("refused: a node of another cluster is at this address; this node's cluster is `{cluster}`")
         }
-        Refused::Version { min, max } => format!(
-            "refused: it speaks protocol versions {min} to {max}, this node {VERSION_MIN} to {VERSION_MAX}; \
-             update the older side"
-        ),
-        Refused::Digest { version } => {
-            format!("refused: its digest version is {version}, this node's is {DIGEST_VERSION}; update the older side")
+        Refused::Version { min, max } => {
+            let theirs = Versions::new(min, max);
+            format!("refused: it speaks version {theirs} of the protocol, this node {ours}; update the older side")
         }
         Refused::Stale { known } => format!("refused: a newer incarnation of this node's name is known ({known})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_learns_what_both_sides_speak() {
+        let text = refusal("ours", Versions::new(7, 9), Refused::Version { min: 2, max: 3 });
+        assert_eq!(text, "refused: it speaks version 2 to 3 of the protocol, this node 7 to 9; update the older side");
+        assert!(
+            chosen(6, Versions::new(7, 9))
+                .to_string()
+                .contains("version 6 of the protocol, and this node speaks 7 to 9")
+        );
     }
 }

@@ -11,6 +11,7 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::view::{MemberState, ViewHash};
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Message, Ping, Pong};
+use sessionmesh_core::wire::version::Version;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -18,7 +19,7 @@ use tracing::{debug, warn};
 use super::answers::on_answers;
 use super::batch;
 use super::frame::{self, FrameReader};
-use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, dial, refused};
+use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, dial, is_other_version, refused};
 use super::room::Room;
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -85,37 +86,42 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
 const JITTER_MAX: Duration = Duration::from_millis(20);
 
 async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
-    let Secured { stream, proof } = match open(node, peer).await {
-        Ok(secured) => secured,
+    let (Secured { stream, proof }, version) = match open(node, peer).await {
+        Ok(opened) => opened,
         Err(error) => return error,
     };
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::within(read, Room::new(node.clone(), peer.node));
     lock(&peer.liveness).progressed(node.now());
-    peer.link_up();
+    peer.link_up(version);
     peer.audits.want();
     node.cluster.reports.found(Evidence::Connected(peer.node)).await;
     tokio::select! {
         biased;
-        ended = receive(node, peer, &mut reader) => ended,
-        ended = transmit(node, peer, &mut write) => ended,
+        ended = receive(node, peer, version, &mut reader) => ended,
+        ended = transmit(node, peer, version, &mut write) => ended,
         () = proof.voided() => io::Error::other("what it was proved with is not valid any more"),
     }
 }
 
 /// Dials within the commit deadline, and shakes hands within two: nothing waits for that, and both sides may be late.
-async fn open(node: &Node, peer: &Peer) -> io::Result<Secured> {
+async fn open(node: &Node, peer: &Peer) -> io::Result<(Secured, Version)> {
     let connecting = || async {
         timeout(node.config.commit_deadline, connect(node, peer)).await.map_err(|_| io::ErrorKind::TimedOut)?
     };
     let greeting = async {
-        let (secured, welcome) = dial(node, connecting, peer.member.incarnation).await?;
+        let dialled = dial(node, connecting, peer.member.incarnation).await;
+        if dialled.as_ref().err().is_some_and(is_other_version) {
+            // Members can talk with each other, so this is another life of it.
+            node.cluster.reports.found(Evidence::Replaced(peer.node)).await;
+        }
+        let (secured, welcome) = dialled?;
         if welcome.name != *peer.member.name || welcome.incarnation != peer.member.incarnation {
             node.cluster.reports.found(Evidence::Replaced(peer.node)).await;
             return Err(io::Error::other("another node, or another incarnation of it, answers at this address"));
         }
         node.replication.lamport.observe(welcome.counter);
-        Ok(secured)
+        Ok((secured, welcome.version))
     };
     timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greeting).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
@@ -139,7 +145,7 @@ async fn connect(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
     connected
 }
 
-async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin)) -> io::Error {
+async fn transmit(node: &Node, peer: &Peer, version: Version, write: &mut (impl AsyncWrite + Unpin)) -> io::Error {
     // Often enough for leases by either deadline.
     let ping_ms = node.timing.ping_ms.min(peer.timing.ping_ms).max(PING_MS_MIN);
     let mut pings = node.ticks(Duration::from_millis(ping_ms));
@@ -149,14 +155,14 @@ async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin
             frame::append(&mut buffer, &message);
         }
         if pings.tick().now_or_never().is_some() {
-            frame::append(&mut buffer, &ping(node, peer));
+            frame::append(&mut buffer, &ping(node, peer, version));
         }
         if lock(&peer.outbox).is_crowded() {
             // Whoever else is ready to commit does so first, and travels along: under load a frame carries more commits
             // for one wake-up of either side. One that is alone leaves at once.
             tokio::task::yield_now().await;
         }
-        if let Some(batch) = batch::next(node, peer, node.now()) {
+        if let Some(batch) = batch::next(node, peer, version, node.now()) {
             frame::append(&mut buffer, &batch);
         }
         if buffer.is_empty() {
@@ -164,7 +170,7 @@ async fn transmit(node: &Node, peer: &Peer, write: &mut (impl AsyncWrite + Unpin
             tokio::select! {
                 biased;
                 () = peer.wake.notified() => {}
-                _ = pings.tick() => frame::append(&mut buffer, &ping(node, peer)),
+                _ = pings.tick() => frame::append(&mut buffer, &ping(node, peer, version)),
             }
         }
         if !buffer.is_empty()
@@ -180,16 +186,21 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result
     write.flush().await
 }
 
-fn ping(node: &Node, peer: &Peer) -> Vec<u8> {
+fn ping(node: &Node, peer: &Peer, version: Version) -> Vec<u8> {
     let now = node.now();
     lock(&peer.liveness).pinged(now);
     let topology = node.cluster.topology.load();
     let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
     let ping = Ping { sent: now.as_ms(), view: topology.hash().0, counter: node.replication.lamport.now(), leaving };
-    codec::encode(&Message::Ping(ping)).expect("a ping has a fixed size")
+    codec::encode(&Message::Ping(ping), version).expect("a ping has a fixed size")
 }
 
-async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, reader: &mut FrameReader<R>) -> io::Error {
+async fn receive<R: tokio::io::AsyncRead + Unpin>(
+    node: &Node,
+    peer: &Peer,
+    version: Version,
+    reader: &mut FrameReader<R>,
+) -> io::Error {
     // A link on which nothing comes back for two deadlines is dead, whatever the sockets say.
     let silence = node.config.commit_deadline * 2;
     loop {
@@ -204,7 +215,7 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(node: &Node, peer: &Peer, read
             peer.answer(request, bytes);
             continue;
         }
-        let message = match codec::decode(&bytes) {
+        let message = match codec::decode(&bytes, version) {
             Ok(message) => message,
             Err(error) => return io::Error::new(io::ErrorKind::InvalidData, error),
         };

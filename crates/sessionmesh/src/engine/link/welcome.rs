@@ -4,9 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use sessionmesh_core::id::NodeHash;
-use sessionmesh_core::session::DIGEST_VERSION;
-use sessionmesh_core::wire::codec;
-use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, VERSION_MAX, VERSION_MIN, Welcome};
+use sessionmesh_core::wire::codec::{self, HelloRead};
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, Welcome};
+use sessionmesh_core::wire::version::{Version, Versions};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -23,6 +23,8 @@ pub(crate) struct Dialler {
     pub(crate) node: NodeHash,
     pub(crate) name: String,
     pub(crate) incarnation: u64,
+    /// What is spoken on this connection.
+    pub(crate) version: Version,
     /// Where the connection comes from.
     pub(crate) ip: IpAddr,
 }
@@ -54,25 +56,27 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>, ip: IpAddr) -> i
         reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?
     };
     node.ports.security.refusals.decoding(bytes.len());
-    let Message::Hello(hello) = codec::decode(&bytes).map_err(io::Error::other)? else {
-        return Err(io::Error::other("the first message was no hello"));
+    let Some(HelloRead { magic: MAGIC, versions: theirs, hello }) = codec::hello(&bytes) else {
+        return Err(io::Error::other("the first message was no hello of this protocol"));
     };
-    if hello.magic != MAGIC {
-        return Err(io::Error::other("not this protocol"));
-    }
-    if let Some(why) = refuse(node, &hello) {
-        let answer = codec::encode(&Message::Refused(why)).map_err(io::Error::other)?;
+    let ours = node.identity.versions;
+    // Who only asks who is there takes no part.
+    let later = |hello: &Hello<'_>| later_life(node, hello.name, hello.incarnation).filter(|_| hello.expects != 0);
+    if let Some((why, text)) = refusal(hello.as_ref().ok(), &node.config.cluster, [theirs, ours], later) {
+        let answer = codec::encode_first(&Message::Refused(why)).map_err(io::Error::other)?;
         frame::write(stream, &answer).await?;
-        return Err(refused(node, &refusal(&node.config.cluster, &hello, why)));
+        return Err(refused(node, why, ip, text));
     }
+    let hello = hello.map_err(io::Error::other)?;
+    let version = ours.common(theirs).ok_or(io::ErrorKind::InvalidData)?;
     node.replication.lamport.observe(hello.counter);
     let welcome = Message::Welcome(Welcome {
-        version: hello.version_max.min(VERSION_MAX),
+        version: version.number(),
         name: &node.config.name,
         incarnation: node.identity.incarnation,
         counter: node.replication.lamport.now(),
     });
-    frame::write(stream, &codec::encode(&welcome).map_err(io::Error::other)?).await?;
+    frame::write(stream, &codec::encode_first(&welcome).map_err(io::Error::other)?).await?;
     let from = NodeHash::of(hello.name, hello.incarnation);
     if hello.expects != 0
         && node.cluster.topology.load().peer(from).is_none()
@@ -81,7 +85,7 @@ async fn welcome(node: &Node, stream: &mut Box<dyn ByteStream>, ip: IpAddr) -> i
         // If there is no room gossip will tell of it.
         let _ = node.cluster.strangers.try_send(addr);
     }
-    Ok(Dialler { node: from, name: hello.name.to_owned(), incarnation: hello.incarnation, ip })
+    Ok(Dialler { node: from, name: hello.name.to_owned(), incarnation: hello.incarnation, version, ip })
 }
 
 /// The address that a dialler from `ip` says it has, unless it is on another machine and says a loopback address: that
@@ -93,48 +97,41 @@ pub(crate) fn reachable(node: &Node, addr: &str, ip: IpAddr) -> Option<SocketAdd
     (here || !addr.ip().to_canonical().is_loopback()).then_some(addr)
 }
 
-fn refuse(node: &Node, hello: &Hello<'_>) -> Option<Refused> {
-    if hello.cluster != node.config.cluster {
-        return Some(Refused::Cluster);
+/// Why the dialler is refused, for it and for the log: none of its hello can be read if its version is too new.
+fn refusal(
+    hello: Option<&Hello<'_>>,
+    cluster: &str,
+    [theirs, ours]: [Versions; 2],
+    later: impl FnOnce(&Hello<'_>) -> Option<u64>,
+) -> Option<(Refused, String)> {
+    let name = hello.map_or("a node", |hello| hello.name);
+    if let Some(other) = hello.map(|hello| hello.cluster).filter(|other| *other != cluster) {
+        let text = format!("refused `{name}`, a node of cluster `{other}`; this node's cluster is `{cluster}`");
+        return Some((Refused::Cluster, text));
     }
-    if hello.version_min > VERSION_MAX || hello.version_max < VERSION_MIN {
-        return Some(Refused::Version { min: VERSION_MIN, max: VERSION_MAX });
+    if ours.common(theirs).is_none() {
+        let why = Refused::Version { min: ours.oldest(), max: ours.newest() };
+        let text = format!(
+            "refused `{name}`: it speaks version {theirs} of the protocol, this node {ours}; update the older side"
+        );
+        return Some((why, text));
     }
-    if hello.digest_version != DIGEST_VERSION {
-        return Some(Refused::Digest { version: DIGEST_VERSION });
-    }
-    // Who only asks who is there takes no part.
-    let later = later_life(node, hello.name, hello.incarnation).filter(|_| hello.expects != 0)?;
-    Some(Refused::Stale { known: later })
-}
-
-/// What was refused, with what both sides say.
-fn refusal(cluster: &str, hello: &Hello<'_>, why: Refused) -> String {
-    let name = hello.name;
-    match why {
-        Refused::Cluster => {
-            format!("refused `{name}`, a node of cluster `{}`; this node's cluster is `{cluster}`", hello.cluster)
-        }
-        Refused::Version { min, max } => format!(
-            "refused `{name}`: it speaks protocol versions {} to {}, this node {min} to {max}; update the older side",
-            hello.version_min, hello.version_max
-        ),
-        Refused::Digest { version } => format!(
-            "refused `{name}`: its digest version is {}, this node's is {version}; update the older side",
-            hello.digest_version
-        ),
-        Refused::Stale { known } => {
-            format!("refused incarnation {} of `{name}`: incarnation {known} is newer", hello.incarnation)
-        }
-    }
+    let (known, incarnation) = (hello.and_then(later)?, hello?.incarnation);
+    Some((
+        Refused::Stale { known },
+        format!("refused incarnation {incarnation} of `{name}`: incarnation {known} is newer"),
+    ))
 }
 
 /// Whoever is refused comes again and again, and anybody can ask to be: the log says so now and then only.
-fn refused(node: &Node, why: &str) -> io::Error {
-    if let Some(unsaid) = lock(&node.bounds.refusals).admit() {
-        warn!(unsaid, "{why}");
+fn refused(node: &Node, why: Refused, from: IpAddr, text: String) -> io::Error {
+    if let Refused::Version { .. } = why {
+        node.ports.security.refusals.count(Refusal::OtherVersion);
     }
-    io::Error::other(why.to_owned())
+    if let Some(unsaid) = lock(&node.bounds.refusals).admit() {
+        warn!(%from, unsaid, "{text}");
+    }
+    io::Error::other(text)
 }
 
 /// The later life of this name that this node sees, if it sees one.
@@ -153,7 +150,6 @@ mod tests {
             magic: MAGIC,
             version_min: 7,
             version_max: 9,
-            digest_version: 5,
             cluster: "theirs",
             name: "n1",
             incarnation: 3,
@@ -161,13 +157,18 @@ mod tests {
             expects: 1,
             counter: 0,
         };
-        let says = |why, words: &[&str]| {
-            let text = refusal("ours", &hello, why);
+        let [older, newer] = [Versions::new(2, 3), Versions::new(7, 9)];
+        let says = |hello: Option<&Hello<'_>>, cluster, ours, known: Option<u64>, why, words: &[&str]| {
+            let (told, text) = refusal(hello, cluster, [newer, ours], |_| known).expect("it is refused");
+            assert_eq!(told, why);
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
         };
-        says(Refused::Cluster, &["`n1`", "`theirs`", "`ours`"]);
-        says(Refused::Version { min: 2, max: 3 }, &["`n1`", "7 to 9", "2 to 3", "update the older side"]);
-        says(Refused::Digest { version: 2 }, &["`n1`", "5", "2", "update the older side"]);
-        says(Refused::Stale { known: 4 }, &["`n1`", "3", "4"]);
+        let version = Refused::Version { min: 2, max: 3 };
+        says(Some(&hello), "ours", newer, None, Refused::Cluster, &["`n1`", "`theirs`", "`ours`"]);
+        says(Some(&hello), "ours", older, None, Refused::Cluster, &["`theirs`"]);
+        says(Some(&hello), "theirs", older, None, version, &["`n1`", "7 to 9", "2 to 3", "update the older side"]);
+        says(None, "theirs", older, None, version, &["a node", "7 to 9", "2 to 3"]);
+        says(Some(&hello), "theirs", newer, Some(4), Refused::Stale { known: 4 }, &["`n1`", "3", "4"]);
+        assert_eq!(refusal(Some(&hello), "theirs", [newer, newer], |_| None), None);
     }
 }

@@ -14,6 +14,7 @@ use sessionmesh_core::replication::acks::Acks;
 use sessionmesh_core::replication::release::HandoffConfirmations;
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::terms::Terms;
+use sessionmesh_core::wire::version::Versions;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(crate) struct Identity {
     pub(crate) advertise: SocketAddr,
     /// What this node says about things that concern all members; what is in force is in the view.
     pub(crate) terms: Terms,
+    /// Which versions of the protocol this node speaks.
+    pub(crate) versions: Versions,
 }
 
 /// What reaches outside of the process, and can be replaced by a simulation.

@@ -13,6 +13,7 @@ use sessionmesh_core::replication::outbox::{Item, Lane, Outbox};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::Message;
+use sessionmesh_core::wire::version::Version;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,8 @@ pub(crate) struct Peer {
 
 #[derive(Debug, Default)]
 struct Control {
+    /// What the link speaks, while it is up.
+    version: Option<Version>,
     waiting: VecDeque<Vec<u8>>,
     requests: BTreeMap<u64, oneshot::Sender<Vec<u8>>>,
     numbers: u64,
@@ -114,8 +117,9 @@ impl Peer {
         self.connected.load(Ordering::Acquire)
     }
 
-    /// The link is up.
-    pub(crate) fn link_up(&self) {
+    /// The link is up, and speaks this version.
+    pub(crate) fn link_up(&self, version: Version) {
+        lock(&self.control).version = Some(version);
         self.connected.store(true, Ordering::Release);
     }
 
@@ -130,18 +134,21 @@ impl Peer {
 
     /// Queues a message that needs no answer. Says whether there was room and a link.
     pub(crate) fn send(&self, message: &Message<'_>) -> bool {
-        let Ok(bytes) = codec::encode(message) else {
-            return false;
-        };
-        self.queue(&mut lock(&self.control), bytes)
+        let mut control = lock(&self.control);
+        let encoded = control.version.and_then(|version| codec::encode(message, version).ok());
+        encoded.is_some_and(|bytes| self.queue(&mut control, bytes))
     }
 
-    /// Asks, and hands out where the encoded answer will come. It comes never if the link breaks.
-    pub(crate) fn ask(&self, message: impl FnOnce(u64) -> Message<'static>) -> Option<oneshot::Receiver<Vec<u8>>> {
+    /// Asks, and hands out where the encoded answer will come, and in which version. It comes never if the link breaks.
+    pub(crate) fn ask(
+        &self,
+        message: impl FnOnce(u64) -> Message<'static>,
+    ) -> Option<(oneshot::Receiver<Vec<u8>>, Version)> {
         let mut control = lock(&self.control);
+        let version = control.version?;
         control.numbers += 1;
         let number = control.numbers;
-        let bytes = codec::encode(&message(number)).ok()?;
+        let bytes = codec::encode(&message(number), version).ok()?;
         if !self.queue(&mut control, bytes) {
             return None;
         }
@@ -149,7 +156,7 @@ impl Peer {
         control.requests.retain(|_, reply| !reply.is_closed());
         let (reply, answer) = oneshot::channel();
         control.requests.insert(number, reply);
-        Some(answer)
+        Some((answer, version))
     }
 
     /// A reply came.

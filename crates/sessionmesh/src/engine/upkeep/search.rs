@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use sessionmesh_core::wire::message::Refused;
+use sessionmesh_core::wire::version::Versions;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -18,7 +19,7 @@ use tracing::{info, warn};
 use crate::alone::{Alone, Outcome, Tried};
 use crate::engine::link::handshake::{RefusedBy, ask_who_is_at};
 use crate::engine::state::node::Node;
-use crate::membership::{GossipState, LookedUp, Membership, Named};
+use crate::membership::{LookedUp, Membership, Named};
 use crate::security::links::refusal;
 
 /// A starting node takes itself for alone after this time at the latest, whoever has not answered. Longer than a look-up
@@ -85,6 +86,14 @@ impl Search {
         self.found.borrow().at.values().any(|outcome| matches!(outcome, Outcome::Member(_)))
     }
 
+    /// Where a node answered over TCP that speaks no version of this node's, and which ones it speaks.
+    pub(crate) fn other_version(&self) -> Option<(SocketAddr, Versions)> {
+        self.found.borrow().at.iter().find_map(|(addr, outcome)| match outcome {
+            Outcome::OtherVersion { theirs, .. } => Some((*addr, *theirs)),
+            _ => None,
+        })
+    }
+
     /// What to tell of a node that is alone though others are named.
     pub(crate) fn alone(&self, node: &Node) -> Option<Alone> {
         if self.has_company(node) {
@@ -131,9 +140,7 @@ impl Search {
     fn has_company(&self, node: &Node) -> bool {
         let heard = self.membership.heard();
         let heard = heard.borrow();
-        let is_there = |heard: &crate::membership::MemberInfo| {
-            *heard.name != *node.config.name && heard.alive && heard.state != GossipState::Left
-        };
+        let is_there = |heard: &crate::membership::MemberInfo| *heard.name != *node.config.name && heard.is_there();
         node.cluster.topology.load().peers().next().is_some() || heard.iter().any(is_there)
     }
 
@@ -223,18 +230,21 @@ async fn ask(node: &Node, addr: SocketAddr) -> Outcome {
         Ok(Ok(greeted)) if greeted.name != node.config.name => Outcome::Member(greeted.name),
         Ok(Ok(greeted)) if greeted.incarnation == node.identity.incarnation => Outcome::Itself,
         Ok(Ok(_)) => Outcome::SameName,
-        Ok(Err(error)) => failed(&error),
+        Ok(Err(error)) => failed(&error, node.identity.versions),
         Err(_) => Outcome::Silent(format!("none within {}", humantime::format_duration(ATTEMPT_MAX))),
     }
 }
 
-fn failed(error: &io::Error) -> Outcome {
+fn failed(error: &io::Error, ours: Versions) -> Outcome {
     if let Some(refusal) = refusal(error) {
         return Outcome::NotTrusted(refusal.to_string());
     }
     let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
     match (refused, error.kind()) {
         (Some(RefusedBy { why: Refused::Cluster, .. }), _) => Outcome::AnotherCluster,
+        (Some(RefusedBy { why: Refused::Version { min, max }, .. }), _) => {
+            Outcome::OtherVersion { theirs: Versions::new(*min, *max), ours }
+        }
         (Some(other), _) => Outcome::Incompatible(other.to_string()),
         (None, io::ErrorKind::ConnectionRefused) => Outcome::Refused,
         (None, io::ErrorKind::InvalidData | io::ErrorKind::Other) => Outcome::Stranger,

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::differences::Differences;
+use super::other_versions::OtherVersions;
 use super::{handoff_scan, monitor};
 use crate::engine::link::outgoing;
 use crate::engine::replication;
@@ -48,6 +49,7 @@ pub(crate) struct ViewTask {
     members: Members,
     former_since: Option<Moment>,
     differences: Differences,
+    other_versions: OtherVersions,
     /// Ends the hand-off scan.
     scan: CancellationToken,
 }
@@ -55,7 +57,7 @@ pub(crate) struct ViewTask {
 impl ViewTask {
     pub(crate) fn new(node: Arc<Node>, membership: Arc<Membership>) -> Self {
         let topology = node.topology();
-        let members = Members::new(topology.view.members()[usize::from(topology.me)].clone());
+        let members = Members::new(topology.view.members()[usize::from(topology.me)].clone(), node.identity.versions);
         Self {
             node,
             membership,
@@ -63,6 +65,7 @@ impl ViewTask {
             members,
             former_since: None,
             differences: Differences::default(),
+            other_versions: OtherVersions::default(),
             scan: CancellationToken::new(),
         }
     }
@@ -120,6 +123,7 @@ impl ViewTask {
             }
         }
         self.look_for_lives_of_this_name(gossip);
+        self.other_versions.look_at(&node, self.members.not_understood(gossip));
         // A node that did not run cannot know who was silent.
         let is_gone = |peer: &Arc<Peer>| node.is_awake(now) && lock(&peer.liveness).is_removable(&node.timing, now);
         let Review { view, discard, left } =

@@ -17,6 +17,7 @@ use sessionmesh_core::session::{Invalidated, Record, Status};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Answer, Batch, CopyState, Message};
+use sessionmesh_core::wire::version::Version;
 use tokio::time::sleep;
 
 use super::end;
@@ -92,7 +93,8 @@ fn bury(node: &Arc<Node>, from: NodeHash, id: SessionId, end: Invalidated, now: 
 /// A mistake: answers as if all that fits were merged, and merges it a little later.
 fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     let batch = Batch { tombstones: Vec::new(), ..batch.clone() };
-    let bytes = codec::encode(&Message::Batch(batch.clone())).expect("it was decoded from as many bytes");
+    let bytes =
+        codec::encode(&Message::Batch(batch.clone()), Version::OLDEST).expect("it was decoded from as many bytes");
     let answer = |delta: &Delta<'_>| {
         let mut copy = node.store.get(delta.id).map(|entry| entry.record);
         let verdict = match delta.apply(&mut copy, node.now()) {
@@ -106,7 +108,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     let (node, life) = (node.clone(), node.lifecycle.life.clone());
     life.spawn("merge", async move {
         sleep(Duration::from_millis(20)).await;
-        if let Ok(Message::Batch(batch)) = codec::decode(&bytes) {
+        if let Ok(Message::Batch(batch)) = codec::decode(&bytes, Version::OLDEST) {
             for delta in &batch.deltas {
                 merge(&node, Some(from), delta);
             }

@@ -1,8 +1,12 @@
 //! What members say about themselves: the keys of the gossip.
+//!
+//! Keys that are not known are not looked at, so a later version may say more under keys of its own. What stands under these
+//! must stay as it is; only to the terms and the versions something may be added, at the end.
 
 use std::sync::Arc;
 
 use chitchat::{ChitchatId, NodeState};
+use sessionmesh_core::wire::version::Versions;
 
 use crate::membership::{GossipState, MemberInfo, MembershipConfig};
 
@@ -10,6 +14,7 @@ const ADDR: &str = "addr";
 const ZONE: &str = "zone";
 const STATE: &str = "state";
 const TERMS: &str = "terms";
+const VERSIONS: &str = "versions";
 
 /// Own versions beyond this were not counted up by us, and leave little room to count on.
 const VERSION_MAX: u64 = u64::MAX / 2;
@@ -21,6 +26,7 @@ pub(super) fn say(own: &mut NodeState, config: &MembershipConfig, state: GossipS
         own.set(ZONE, &config.zone);
         own.set(STATE, state.name());
         own.set(TERMS, config.terms);
+        own.set(VERSIONS, config.versions.said());
     }
 }
 
@@ -33,6 +39,7 @@ pub(super) fn heard(id: &ChitchatId, state: &NodeState, alive: bool) -> Option<M
         zone: state.get(ZONE)?.into(),
         state: GossipState::from_name(state.get(STATE)?)?,
         terms: state.get(TERMS)?.parse().ok()?,
+        versions: Versions::heard(state.get(VERSIONS)?)?,
         alive,
         heartbeat: state.heartbeat().into(),
     })

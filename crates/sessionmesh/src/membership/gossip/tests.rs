@@ -1,4 +1,6 @@
 use super::super::tests::{config, counted, start, until};
+use sessionmesh_core::wire::version::Versions;
+
 use super::*;
 
 #[tokio::test]
@@ -59,4 +61,25 @@ async fn who_leaves_does_not_take_it_back() {
         member.set_state(state).await;
     }
     until(&other, |heard| heard.iter().any(|heard| heard.state == GossipState::Left)).await;
+}
+
+/// So a later version may say more of itself.
+#[tokio::test]
+async fn what_a_later_version_says_under_keys_of_its_own_is_passed_on_and_not_looked_at() {
+    let (a, mut b) = (config("a").await, config("b").await);
+    b.seeds.push(a.bind.to_string());
+    b.versions = Versions::new(4, 9);
+    let (member, other) = (start(&a).await, start(&b).await);
+    let more = |chitchat: &mut Chitchat| chitchat.self_node_state().set("later-version", "says 1 more");
+    other.gossip.with(more).await.expect("it runs");
+    until(&member, |heard| heard.iter().any(|heard| heard.alive && heard.versions == Versions::new(4, 9))).await;
+    let passed_on = |chitchat: &mut Chitchat| {
+        let of_b = chitchat.node_states().iter().find(|(id, _)| *id.node_id == *"b");
+        of_b.and_then(|(_, state)| state.get("later-version").map(str::to_owned))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while member.gossip.with(passed_on).await.flatten().as_deref() != Some("says 1 more") {
+        assert!(Instant::now() < deadline, "it is not passed on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
