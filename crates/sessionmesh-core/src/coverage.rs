@@ -40,6 +40,8 @@ table! {
         LeaseWithheld = "lease-withheld",
         /// A lease was withheld from a peer that was still owed something.
         LeaseWithheldOwed = "lease-withheld-owed",
+        /// A link spoke an older version of the protocol than one of its nodes knows.
+        OlderVersionSpoken = "older-version-spoken",
         /// A node noticed that it was stalled itself.
         StallNoticed = "stall-noticed",
         /// A node left while all others were leaving, too.

@@ -1,5 +1,6 @@
 //! A running node, as an application uses it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::engine::read::{self, Access, Found};
 use crate::engine::replication::Wait;
 use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
 use crate::engine::state::store::Store;
 use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::upkeep::leave::{self, Leave};
@@ -302,6 +304,15 @@ impl Mesh {
         let topology = self.node.topology();
         let suspected = topology.peers().filter(|peer| lock(&peer.liveness).is_suspected());
         suspected.map(|peer| peer.member.name.to_string()).collect()
+    }
+
+    /// Which version of the protocol this node speaks with each other member, by name, as far as a link to it is up. In a
+    /// rolling upgrade they rise to the newest when both sides are upgraded.
+    #[must_use]
+    pub fn link_versions(&self) -> BTreeMap<String, u16> {
+        let topology = self.node.topology();
+        let spoken = |peer: &Arc<Peer>| Some((peer.member.name.to_string(), peer.version()?.number()));
+        topology.peers().filter_map(spoken).collect()
     }
 
     /// Statistics of this node. Counting the owned sessions walks the whole store.

@@ -15,6 +15,7 @@ use sessionmesh_core::id::key_short_hashes;
 use sessionmesh_core::incarnation;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::membership::evidence::Evidence;
+use sessionmesh_core::membership::gossiped::barrier;
 use sessionmesh_core::placement::Placement;
 use sessionmesh_core::placement::slots::Slots;
 use sessionmesh_core::placement::view::{Member, MemberState, View};
@@ -29,7 +30,7 @@ use crate::builder::MeshBuilder;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::engine::link::gossip_relay;
-use crate::engine::link::handshake::ask_who_is_at;
+use crate::engine::link::handshake::{ask_who_is_at, is_other_version};
 use crate::engine::serve;
 use crate::engine::state::evidence::{self, Reports};
 use crate::engine::state::lateness::Lateness;
@@ -188,7 +189,9 @@ impl Attempt {
                 return Err(failure.clone().into());
             }
             let members = heard.borrow_and_update().clone();
-            let others = members.iter().any(|member| *member.name != *self.node.config.name && member.alive);
+            let ours = self.node.identity.versions;
+            let is_other = |member: &MemberInfo| *member.name != *self.node.config.name && member.alive;
+            let others = members.iter().any(|member| is_other(member) && ours.understand(member.versions));
             if let Some(failure) = self.other_version(&members).await {
                 return Err(failure.into());
             }
@@ -210,7 +213,8 @@ impl Attempt {
             let deadline = self.search.closes(self.node.config.discovery_window);
             let until = company_since.map_or(deadline, |since| since + self.node.config.gossip_interval).min(deadline);
             if Instant::now() >= until {
-                return Ok(Around::Free);
+                let other_version = self.search.other_version(&self.node).filter(|_| !others);
+                return other_version.map_or(Ok(Around::Free), |failure| Err(failure.into()));
             }
             let news = async {
                 tokio::select! {
@@ -227,31 +231,21 @@ impl Attempt {
 
     /// Whether this is another life of this node's name.
     fn is_twin(&self, member: &MemberInfo) -> bool {
-        *member.name == *self.node.config.name && !self.yields(member)
-    }
-
-    /// Of two that start at once, the later one gives way.
-    fn yields(&self, member: &MemberInfo) -> bool {
         let earlier =
             (member.incarnation, member.addr) < (self.node.identity.incarnation, self.node.identity.advertise);
-        member.state == GossipState::Starting && !earlier
+        // Of two that start at once, the later one gives way.
+        let yields = member.state == GossipState::Starting && !earlier;
+        *member.name == *self.node.config.name && !yields
     }
 
-    /// Whether a node was there before that speaks no version of this node's. It would be no use to go on alone: visitors
+    /// Whether a member was there before that speaks no version of this node's. It would be no use to go on alone: visitors
     /// would find no session here.
     async fn other_version(&self, members: &[MemberInfo]) -> Option<Failure> {
-        let ours = self.node.identity.versions;
-        let is_strange =
-            |member: &&MemberInfo| member.is_there() && ours.common(member.versions).is_none() && !self.yields(member);
-        let (addr, theirs) = match members.iter().find(is_strange) {
-            Some(member) => {
-                // So that it hears of this, whatever it has heard by gossip.
-                let _ = timeout(self.node.config.commit_deadline, ask_who_is_at(&self.node, member.addr)).await;
-                (member.addr, member.versions)
-            }
-            None => self.search.other_version()?,
-        };
-        Some(Failure::OtherVersion { addr, theirs, ours })
+        let (name, Identity { incarnation, versions: ours, .. }) = (&self.node.config.name, &self.node.identity);
+        let member = barrier(*ours, name, *incarnation, members)?;
+        // So that it hears of this, whatever it has heard by gossip.
+        let _ = timeout(self.node.config.commit_deadline, ask_who_is_at(&self.node, member.addr)).await;
+        Some(Failure::OtherVersion { addr: member.addr, theirs: member.versions, ours: *ours })
     }
 
     /// Where one of the lives that were not asked yet answers, if one does. All are asked at once, the latest first, each
@@ -264,10 +258,14 @@ impl Attempt {
         addrs.into_iter().zip(answers).find(|(_, live)| *live).map(|(addr, _)| addr)
     }
 
-    /// Whether a node of this name answers at this address.
+    /// Whether a node of this name answers at this address, or one of this cluster that cannot say its name to this one.
     async fn is_live_at(&self, addr: SocketAddr) -> bool {
         let greeted = timeout(self.node.config.commit_deadline, ask_who_is_at(&self.node, addr)).await;
-        greeted.is_ok_and(|asked| asked.is_ok_and(|(_, greeted)| greeted.name == self.node.config.name))
+        match greeted {
+            Ok(Ok((_, greeted))) => greeted.name == self.node.config.name,
+            Ok(Err(error)) => is_other_version(&error),
+            Err(_) => false,
+        }
     }
 
     /// Takes part.

@@ -89,6 +89,25 @@ impl MemberInfo {
     }
 }
 
+/// Who keeps a node that speaks `ours` from joining under this name, as life number `incarnation`: a member that was there
+/// before and that it cannot talk with. Members that none of those understands with which it can talk are another cluster by
+/// now.
+#[must_use]
+pub fn barrier<'a>(ours: Versions, name: &str, incarnation: u64, gossip: &'a [MemberInfo]) -> Option<&'a MemberInfo> {
+    let was_before = |info: &&MemberInfo| match info.state {
+        GossipState::Starting | GossipState::Left => false,
+        // Of two that join at once the later one gives way.
+        GossipState::Joining => info.incarnation < incarnation,
+        GossipState::Ready | GossipState::Leaving => true,
+    };
+    let there = gossip.iter().filter(|info| *info.name != *name && info.is_there()).filter(was_before);
+    let (understood, strange): (Vec<_>, Vec<_>) = there.partition(|info| ours.understand(info.versions));
+    let is_with_us = |strange: &&MemberInfo| {
+        understood.is_empty() || understood.iter().any(|info| info.versions.understand(strange.versions))
+    };
+    strange.into_iter().find(is_with_us)
+}
+
 /// Whether two views differ in nothing but heartbeats.
 #[must_use]
 pub fn same_but_heartbeats(one: &[MemberInfo], two: &[MemberInfo]) -> bool {

@@ -191,27 +191,22 @@ impl Members {
         (View::new(members), left)
     }
 
-    /// This node, and who of those that are `heard` can talk with it. Who joins must be able to talk with all that have done so
-    /// before: else they would not agree on who is a member.
-    fn admitted(&self, heard: Vec<(Member, Versions)>) -> Vec<Member> {
-        let is_understood = |one: Versions, other| one.common(other).is_some();
-        let there: Vec<Versions> = heard
-            .iter()
-            .filter(|(member, _)| member.state != MemberState::Joining)
-            .map(|(_, versions)| *versions)
-            .collect();
-        let admits = |(member, versions): &(Member, Versions)| {
-            let may_join = || there.iter().all(|there| is_understood(*there, *versions));
-            is_understood(self.versions, *versions) && (member.state != MemberState::Joining || may_join())
-        };
-        let admitted = heard.into_iter().filter(admits).map(|(member, _)| member);
-        std::iter::once(self.me.clone()).chain(admitted).collect()
+    /// This node, and who of those that are `heard` can talk with it. Who joins must be able to talk with all of them that have
+    /// done so before: else they would not agree on who is a member.
+    fn admitted(&self, mut heard: Vec<(Member, Versions)>) -> Vec<Member> {
+        let is_joining = |member: &Member| member.state == MemberState::Joining;
+        heard.retain(|(_, versions)| self.versions.understand(*versions));
+        let there = heard.iter().filter(|(member, _)| !is_joining(member));
+        let there: Vec<Versions> = there.map(|(_, versions)| *versions).collect();
+        let fits = |versions: Versions| there.iter().all(|there| there.understand(versions));
+        let admitted = heard.into_iter().filter(|(member, versions)| !is_joining(member) || fits(*versions));
+        std::iter::once(self.me.clone()).chain(admitted.map(|(member, _)| member)).collect()
     }
 
     /// Of those that gossip hears, who speaks no version that this node speaks.
     pub fn not_understood<'a>(&self, gossip: &'a [MemberInfo]) -> impl Iterator<Item = &'a MemberInfo> {
         let versions = self.versions;
-        gossip.iter().filter(move |info| info.is_there() && versions.common(info.versions).is_none())
+        gossip.iter().filter(move |info| info.is_there() && !versions.understand(info.versions))
     }
 
     /// Whether this node comes back from being alone for longer than tombstones are kept. What it holds may have been

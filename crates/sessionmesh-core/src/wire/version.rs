@@ -73,6 +73,12 @@ impl Versions {
         spoken.then_some(Version(newest))
     }
 
+    /// Whether the two have a version in common.
+    #[must_use]
+    pub fn understand(self, other: Self) -> bool {
+        self.common(other).is_some()
+    }
+
     /// The version of this number, if it is one of these.
     #[must_use]
     pub fn spoken(self, number: u16) -> Option<Version> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::arbitrary::member;
+use crate::membership::gossiped::barrier;
 use crate::membership::lost::LostMembers;
 use crate::terms::Terms;
 use crate::wire::version::Versions;
@@ -61,10 +62,39 @@ fn a_view_has_only_nodes_that_can_talk_with_each_other_and_who_joins_must_fit_al
     assert_eq!(seen_by(Versions::new(4, 4), &gossip), both("a b m", "c"));
     // When the first one is gone, it comes in.
     assert_eq!(seen_by(Versions::new(4, 5), &gossip[1..]), both("b c m", ""));
+    // A node that is another cluster by now keeps nobody from joining.
+    let gossip = [speaks("b", joining, 4, 5), speaks("x", ready, 7, 8)];
+    assert_eq!(seen_by(Versions::new(4, 4), &gossip), both("b m", "x"));
     // Two that were ready before they heard of each other leave only each other out.
     let gossip = [speaks("a", ready, 4, 4), speaks("c", ready, 5, 6)];
     assert_eq!(seen_by(Versions::new(4, 5), &gossip), both("a c m", ""));
     assert_eq!(seen_by(Versions::new(5, 6), &gossip), both("c m", "a"));
+}
+
+#[test]
+fn who_finds_members_that_it_cannot_talk_with_gives_way_to_them_unless_they_are_another_cluster() {
+    let speaks =
+        |name, state, oldest, newest| MemberInfo { versions: Versions::new(oldest, newest), ..info(name, state) };
+    let barred = |gossip: &[MemberInfo]| barrier(Versions::new(5, 6), "m", 2, gossip).map(|info| info.name.to_string());
+    let by = |name: &str| Some(name.to_owned());
+    let ready = GossipState::Ready;
+    assert_eq!(barred(&[speaks("a", ready, 4, 4)]), by("a"));
+    assert_eq!(
+        barred(&[speaks("a", ready, 4, 4), speaks("b", ready, 4, 5)]),
+        by("a"),
+        "it is with one that is understood"
+    );
+    assert_eq!(barred(&[speaks("a", ready, 7, 8), speaks("b", ready, 4, 6)]), None, "it is another cluster");
+    assert_eq!(barred(&[speaks("b", ready, 4, 5)]), None);
+    assert_eq!(barred(&[speaks("a", GossipState::Leaving, 4, 4)]), by("a"));
+    for state in [GossipState::Starting, GossipState::Left] {
+        assert_eq!(barred(&[speaks("a", state, 4, 4)]), None, "{state:?}");
+    }
+    assert_eq!(barred(&[speaks("m", ready, 4, 4)]), None, "its own life before");
+    let gone = MemberInfo { alive: false, ..speaks("a", ready, 4, 4) };
+    assert_eq!(barred(&[gone]), None);
+    let joins = |incarnation| MemberInfo { incarnation, ..speaks("a", GossipState::Joining, 4, 4) };
+    assert_eq!((barred(&[joins(1)]), barred(&[joins(3)])), (by("a"), None), "the later one of two gives way");
 }
 
 #[test]

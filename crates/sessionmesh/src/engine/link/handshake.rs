@@ -93,7 +93,7 @@ pub(super) fn refused(node: &Node, why: Refused) -> io::Error {
 }
 
 /// Whether this is the answer of a node that speaks no version of this node's.
-pub(super) fn is_other_version(error: &io::Error) -> bool {
+pub(crate) fn is_other_version(error: &io::Error) -> bool {
     let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
     refused.is_some_and(|refused| matches!(refused.why, Refused::Version { .. }))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::liveness::peer::PongSeen;
 use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::moment::Moment;
@@ -93,6 +94,7 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::within(read, Room::new(node.clone(), peer.node));
     lock(&peer.liveness).progressed(node.now());
+    coverage::reached_if(Path::OlderVersionSpoken, || version.number() < node.identity.versions.newest());
     peer.link_up(version);
     peer.audits.want();
     node.cluster.reports.found(Evidence::Connected(peer.node)).await;

@@ -117,6 +117,11 @@ impl Peer {
         self.connected.load(Ordering::Acquire)
     }
 
+    /// What the link speaks, while it is up.
+    pub(crate) fn version(&self) -> Option<Version> {
+        lock(&self.control).version
+    }
+
     /// The link is up, and speaks this version.
     pub(crate) fn link_up(&self, version: Version) {
         lock(&self.control).version = Some(version);

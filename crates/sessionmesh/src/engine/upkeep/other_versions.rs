@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sessionmesh_core::id::NodeHash;
-use sessionmesh_core::membership::gossiped::{GossipState, MemberInfo};
+use sessionmesh_core::membership::gossiped::{MemberInfo, barrier};
+use sessionmesh_core::membership::members::Members;
 use sessionmesh_core::moment::Moment;
 use tracing::warn;
 
@@ -21,12 +22,12 @@ pub(super) struct OtherVersions {
 }
 
 impl OtherVersions {
-    /// Looks at those that gossip hears now. A node that is only joining gives way to those that have done so before, as it
-    /// does when it starts: it may hear of them late.
-    pub(super) fn look_at<'a>(&mut self, node: &Node, heard: impl Iterator<Item = &'a MemberInfo>) {
+    /// Looks at those that gossip hears now. A node that is only joining gives way to members, as it does when it starts: it
+    /// may hear of them late.
+    pub(super) fn look_at(&mut self, node: &Node, members: &Members, gossip: &[MemberInfo]) {
         let (now, ours) = (node.now(), node.identity.versions);
         let mut said = BTreeMap::new();
-        for info in heard {
+        for info in members.not_understood(gossip) {
             let (addr, theirs) = (info.addr, info.versions);
             let before = self.said.get(&info.node()).copied();
             let lately = before.filter(|at| now.ms_since(*at) < SAID_AGAIN_MS);
@@ -37,11 +38,13 @@ impl OtherVersions {
                     "a node speaks version {theirs} of the protocol, this node {ours}: it is not counted as a member, and \
                      finds no session of this cluster; update the older one");
             }
-            let topology = node.cluster.topology.load();
-            if topology.is_joining(topology.me) && matches!(info.state, GossipState::Ready | GossipState::Leaving) {
-                node.fail(Failure::OtherVersion { addr, theirs, ours });
-            }
         }
         self.said = said;
+        let topology = node.cluster.topology.load();
+        if topology.is_joining(topology.me)
+            && let Some(info) = barrier(ours, &node.config.name, node.identity.incarnation, gossip)
+        {
+            node.fail(Failure::OtherVersion { addr: info.addr, theirs: info.versions, ours });
+        }
     }
 }

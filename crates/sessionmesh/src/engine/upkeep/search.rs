@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::alone::{Alone, Outcome, Tried};
 use crate::engine::link::handshake::{RefusedBy, ask_who_is_at};
 use crate::engine::state::node::Node;
+use crate::error::Failure;
 use crate::membership::{LookedUp, Membership, Named};
 use crate::security::links::refusal;
 
@@ -86,10 +87,14 @@ impl Search {
         self.found.borrow().at.values().any(|outcome| matches!(outcome, Outcome::Member(_)))
     }
 
-    /// Where a node answered over TCP that speaks no version of this node's, and which ones it speaks.
-    pub(crate) fn other_version(&self) -> Option<(SocketAddr, Versions)> {
+    /// What keeps a node from going on alone of which only nodes with other versions have heard, over TCP.
+    pub(crate) fn other_version(&self, node: &Node) -> Option<Failure> {
+        if self.somebody_answers() {
+            return None;
+        }
+        let ours = node.identity.versions;
         self.found.borrow().at.iter().find_map(|(addr, outcome)| match outcome {
-            Outcome::OtherVersion { theirs, .. } => Some((*addr, *theirs)),
+            Outcome::OtherVersion { theirs, .. } => Some(Failure::OtherVersion { addr: *addr, theirs: *theirs, ours }),
             _ => None,
         })
     }
@@ -140,7 +145,10 @@ impl Search {
     fn has_company(&self, node: &Node) -> bool {
         let heard = self.membership.heard();
         let heard = heard.borrow();
-        let is_there = |heard: &crate::membership::MemberInfo| *heard.name != *node.config.name && heard.is_there();
+        let is_there = |heard: &crate::membership::MemberInfo| {
+            let understood = node.identity.versions.understand(heard.versions);
+            *heard.name != *node.config.name && heard.is_there() && understood
+        };
         node.cluster.topology.load().peers().next().is_some() || heard.iter().any(is_there)
     }
 

@@ -123,7 +123,7 @@ impl ViewTask {
             }
         }
         self.look_for_lives_of_this_name(gossip);
-        self.other_versions.look_at(&node, self.members.not_understood(gossip));
+        self.other_versions.look_at(&node, &self.members, gossip);
         // A node that did not run cannot know who was silent.
         let is_gone = |peer: &Arc<Peer>| node.is_awake(now) && lock(&peer.liveness).is_removable(&node.timing, now);
         let Review { view, discard, left } =
