@@ -174,6 +174,22 @@ mod tests {
         assert_ne!(*key.datagram_key(&[7; 16]), *key.link_key().0);
     }
 
+    /// What every version derives for links and datagrams in this form. The bytes were made by another implementation of RFC
+    /// 5869.
+    #[test]
+    fn the_keys_of_a_secret_are_part_of_the_protocol() {
+        let secret = Secret::parse("3q2Jf0dXUzVbq7mRk1sYgE5wA9tLhPcOiZ8nTuB6vKo=").unwrap();
+        let ring = ring(&[&secret], "shop");
+        let key = &ring.keys()[0];
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(format!("{:?}", key.id), "c5374af23146c6d7");
+        assert_eq!(hex(key.link_key().0), "0b294f43843aff8d6495ea4f9cacc70d9b3045725203f4054773fcec9645e16a");
+        assert_eq!(
+            hex(&*key.datagram_key(&[7; 16])),
+            "558733e55264973e02af7e58456a187821204745a6096afad2d8770451d3aa62"
+        );
+    }
+
     #[test]
     fn a_key_that_is_taken_out_is_retired_and_the_others_stay_the_same() {
         let [one, two] = [Secret::generate(), Secret::generate()];

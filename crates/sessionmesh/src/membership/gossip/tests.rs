@@ -83,3 +83,34 @@ async fn what_a_later_version_says_under_keys_of_its_own_is_passed_on_and_not_lo
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// As they were sent by a node of version 4 of the protocol that had just started: a question, and what it said of itself when
+/// it was asked.
+const RECORDED: [&str; 2] = [
+    "53b00000010002006e31c17a04db2da1221a047f000001cb8701000000000000000000000000000000050000000000000016 \
+        0074393838302d64313238346239326130373531656233",
+    "53b0000201b70028b52ffd20f0750500e2ca24279029e9bf8bef7ef5e39e7104c835888dfd6c4decef42c8cabd89949b0c96 \
+        957b6bd94136213b05ffffff09231f798d613cc71a1e707eb44b76eadd5cbb72bb55ab6222e7b28132aa2561aab534a762b2 \
+        6acc56cccc847a84b7e058f3e41c51688c04c6311c80358ae63d393f7ed698c6d1f959b5780f5449259595f4026eb1501c9d \
+        3f489cdf010d1040144ca04684b61f0f0a0038c3789a09ecfa83d5b82550d60a5c006e0a5cbc037700",
+];
+
+#[tokio::test]
+async fn what_a_node_said_of_itself_when_it_was_recorded_means_what_it_meant() {
+    let addr = "127.0.0.1:34763".parse().unwrap();
+    let config = MembershipConfig { cluster: "t9880-d1284b92a0751eb3".to_owned(), ..config("a").await };
+    let member = start(&config).await;
+    for recorded in RECORDED {
+        let hex = recorded.replace(' ', "");
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        member.arrivals().send(Carried { addr, bytes }).await.unwrap();
+    }
+    until(&member, |heard| !heard.is_empty()).await;
+    let heard = member.heard().borrow()[0].clone();
+    assert_eq!((&*heard.name, heard.addr, &*heard.zone, heard.state), ("n1", addr, "", GossipState::Starting));
+    assert_eq!(heard.versions, Versions::new(4, 4));
+    assert_eq!(
+        heard.terms.to_string(),
+        "1 2000 200 1800000 86400000 10485760 256 256 1048576 4194304 0 11868830737033828053"
+    );
+}

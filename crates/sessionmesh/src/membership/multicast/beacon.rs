@@ -112,6 +112,14 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_beacon_are_part_of_the_protocol() {
+        let hex: String = beacon("10.0.0.1:4000").encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "534d4231010473686f700673686f702d610700000000000000040a000001a00f");
+        let bytes = beacon("[::1]:1").encode();
+        assert_eq!(bytes[bytes.len() - 19..], [6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0]);
+    }
+
+    #[test]
     fn every_cut_is_refused_and_what_a_later_version_adds_is_skipped() {
         let mut bytes = beacon("10.0.0.1:4000").encode();
         for length in 0..bytes.len() {

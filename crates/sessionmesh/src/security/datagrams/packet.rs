@@ -159,6 +159,20 @@ mod tests {
         assert_eq!(key.open(&datagram), Some(inner));
     }
 
+    /// Every version greets so whom it does not know. The bytes were made by another implementation of RFC 8439.
+    #[test]
+    fn the_bytes_of_a_sealed_datagram_are_part_of_the_protocol() {
+        let secret = Secret::parse("3q2Jf0dXUzVbq7mRk1sYgE5wA9tLhPcOiZ8nTuB6vKo=").unwrap();
+        let ring = KeyRing::new(&[secret], "shop").unwrap();
+        let outer = Outer { key: ring.keys()[0].id, life: [7; 16] };
+        let inner = Inner { number: 5, kind: Kind::Payload, sender: 6, receiver: 7, payload: b"gossip".to_vec() };
+        let datagram = LifeKey::new(&ring.keys()[0], &outer.life).seal(outer, [9; 12], &inner);
+        let hex: String = datagram.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "534d7331c5374af23146c6d7070707070707070707070707070707070909090909090909090909097e317b3e389c646d \
+            4606149e23fba40e2f601224ac4073943565b503dc94086b8a42fa26f94ee9c7352410831ffc95";
+        assert_eq!(hex, expected.replace(' ', ""));
+    }
+
     #[test]
     fn one_bit_changed_anywhere_and_any_cut_opens_nothing() {
         let (key, datagram, _) = sealed();
