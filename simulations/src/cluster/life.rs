@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sessionmesh::{Discovery as Ways, Gate, Mesh, Secret};
+use sessionmesh::{Discovery as Ways, Gate, Mesh, Secret, Versions};
+use sessionmesh_core::wire::version::Version;
 use tokio::sync::mpsc;
 
 use super::Shared;
@@ -113,6 +114,12 @@ fn secret(scenario: &Scenario) -> Vec<Secret> {
     scenario.secret.then(parse).into_iter().collect()
 }
 
+/// In an upgrade nodes of both versions are there from the start, and whoever starts again has the later one.
+fn versions(scenario: &Scenario, node: usize, life: u32) -> Versions {
+    let newest = if scenario.upgrade && (life > 1 || node % 2 == 1) { Version::REHEARSED } else { Version::NEWEST };
+    Versions::new(Version::OLDEST.number(), newest.number())
+}
+
 fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> sessionmesh::MeshBuilder {
     let Shared { scenario, addrs, .. } = shared;
     let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
@@ -140,6 +147,7 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         .advertise(SocketAddr::from((addrs[node], PORT)))
         .insecure(!scenario.secret)
         .secret(secret(scenario))
+        .protocol_versions(versions(scenario, node, life))
         .mode(mode)
         .ack(ack)
         .strict(scenario.strict)

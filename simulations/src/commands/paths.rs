@@ -44,6 +44,7 @@ const REQUIRED: &[&str] = &[
     "miss-told",
     "needs-whole",
     "newer-sent-back",
+    "older-version-spoken",
     "owner-left-out",
     "partition-read",
     "passing",

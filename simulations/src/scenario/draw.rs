@@ -87,6 +87,7 @@ impl Scenario {
             },
             strict: rng.random_bool(0.1),
             secret: secret(seed),
+            upgrade: upgrade(seed),
             network: network(rng),
             tick_ms: pick(rng, &[1, 3, 5, 8, 10, 10]),
             audit_ms: rng.random_range(1_000..5_000),
@@ -102,6 +103,11 @@ impl Scenario {
 /// Half of the clusters have a secret. Drawn apart, so that all else of a seed stays as it is.
 fn secret(seed: u64) -> bool {
     StdRng::seed_from_u64(seed ^ 0x5ec2_e7ed).random_bool(0.5)
+}
+
+/// In some runs the nodes are of two versions. Drawn apart, so that all else of a seed stays as it is.
+fn upgrade(seed: u64) -> bool {
+    StdRng::seed_from_u64(seed ^ 0x0bf5_c0de).random_bool(0.3)
 }
 
 /// Another mode for nodes that start again, in some runs. Drawn apart, so that all else of a seed stays as it is.

@@ -220,6 +220,10 @@ pub struct Scenario {
     /// Whether the nodes have a cluster secret, so that all they say is sealed. What they say is then not in the trace.
     #[serde(default, skip_serializing_if = "is_false")]
     pub secret: bool,
+    /// Whether the nodes have different versions of the library: every second one, and each from its second life on, speaks the
+    /// next version of the protocol, too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub upgrade: bool,
     /// The network.
     pub network: Network,
     /// Step of simulated time.
