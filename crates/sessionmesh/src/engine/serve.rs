@@ -31,7 +31,7 @@ use crate::membership::Carried;
 use crate::network::{ByteStream, Listener};
 use crate::security::Refusal;
 use crate::security::admission::Admission;
-use crate::security::links::Secured;
+use crate::security::links::{Secured, is_altered};
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
@@ -100,6 +100,7 @@ async fn connection(node: Arc<Node>, secured: Secured, from: Dialler, open: Arc<
         node.refused(Refusal::TooManyOfOne, from.ip, &Refusal::TooManyOfOne);
         return;
     };
+    let ip = from.ip;
     let serving = async {
         tokio::select! {
             biased;
@@ -109,6 +110,9 @@ async fn connection(node: Arc<Node>, secured: Secured, from: Dialler, open: Arc<
     };
     if let Some(Err(error)) = node.lifecycle.stop.run_until_cancelled(serving).await {
         debug!(%error, "an incoming connection ended");
+        if is_altered(&error) {
+            node.refused(Refusal::Altered, ip, &error);
+        }
     }
     drop(open);
 }

@@ -169,6 +169,7 @@ impl Beacons {
     /// Gossips to the sender of a beacon unless it is a live member already.
     async fn follow(&self, datagram: &[u8], from: SocketAddr, follower: &mut Follower) {
         if datagram.starts_with(TOMCAT) {
+            self.security.refusals.count(Refusal::PlainDatagram);
             if !std::mem::replace(&mut follower.warned_of_tomcat, true) {
                 tracing::warn!(%from, group = %self.group, "a Tomcat cluster uses the same multicast group; it is ignored");
             }

@@ -78,7 +78,7 @@ impl DatagramSeal {
     /// What a datagram from this address says, and what must be sent because of it. Nothing if it is not for this cluster.
     pub(crate) fn open(&self, datagram: &[u8], from: SocketAddr) -> Opened {
         if let Some(payload) = self.opened_in_clear(datagram) {
-            return Opened { payload: Some(payload), send: Vec::new() };
+            return Opened { payload: Some(payload), ..Opened::default() };
         }
         let opened = match &self.sealed {
             Some(sealed) => lock(sealed).open(datagram, from, Instant::now()),
@@ -87,6 +87,9 @@ impl DatagramSeal {
             // Of anybody: ports are scanned.
             None => return Opened::default(),
         };
+        if let Some(refusal) = opened.as_ref().ok().and_then(|opened| opened.refused) {
+            self.refusals.count(refusal);
+        }
         opened.unwrap_or_else(|refusal| {
             // Those that were doubled on their way are no event.
             match self.refusals.note(refusal) {

@@ -45,6 +45,8 @@ pub(crate) struct Opened {
     pub(crate) payload: Option<Vec<u8>>,
     /// Datagrams to send, and where to.
     pub(crate) send: Vec<(Vec<u8>, SocketAddr)>,
+    /// Why nothing of what it says counts, although it is answered.
+    pub(crate) refused: Option<Refusal>,
 }
 
 /// All that one life of a node knows of sealed datagrams.
@@ -167,12 +169,14 @@ impl SealedDatagrams {
             Kind::Payload | Kind::Greeting | Kind::Answer => {}
         }
         if inner.kind == Kind::Greeting {
-            return Ok(Opened { payload: None, send: self.answer(&outer, &inner, from, now).into_iter().collect() });
+            let send = self.answer(&outer, &inner, from, now).into_iter().collect();
+            return Ok(Opened { send, ..Opened::default() });
         }
         if ![self.tokens.0, self.tokens.1].contains(&inner.receiver) {
             // The sender knows another life at this address: it hears of this one.
             let answer = (inner.kind == Kind::Payload).then(|| self.answer(&outer, &inner, from, now)).flatten();
-            return answer.map(|answer| Opened { payload: None, send: vec![answer] }).ok_or(Refusal::Replayed);
+            let refused = Some(Refusal::Replayed);
+            return answer.map(|answer| Opened { payload: None, send: vec![answer], refused }).ok_or(Refusal::Replayed);
         }
         if !self.note(&outer, &inner, new_key, now) {
             return Err(Refusal::Replayed);

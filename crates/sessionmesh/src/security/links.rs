@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, Error};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -101,7 +102,8 @@ impl Links {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                 io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted)
             }
-            _ => explained(error),
+            // Nobody who knows TLS sends what is none.
+            _ => explained(error, Refusal::NotEncrypted),
         })?;
         Ok(proven(stream.into(), &tls))
     }
@@ -112,19 +114,18 @@ impl Links {
     ///
     /// As [`Links::dial`].
     pub(crate) async fn accept(&self, stream: Box<dyn ByteStream>) -> io::Result<Secured> {
-        let Some(tls) = &self.tls else {
-            return Ok(unprotected(stream));
-        };
-        let tls = tls.load_full();
         let mut opening = Opening::new(stream, self.unproven_bytes_max);
-        if !opening.is_tls().await? {
-            if !self.plain_too {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted));
+        let tls = match (&self.tls, opening.is_tls().await?) {
+            (Some(tls), true) => tls.load_full(),
+            (None, true) => return Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::Encrypted)),
+            (_, false) if self.plain_too => {
+                opening.is_proven();
+                return Ok(unprotected(Box::new(opening)));
             }
-            opening.is_proven();
-            return Ok(unprotected(Box::new(opening)));
-        }
-        let mut stream = TlsAcceptor::from(tls.server.clone()).accept(opening).await.map_err(explained)?;
+            (_, false) => return Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::NotEncrypted)),
+        };
+        let accepting = TlsAcceptor::from(tls.server.clone()).accept(opening);
+        let mut stream = accepting.await.map_err(|error| explained(error, Refusal::NotProven))?;
         // The dialler waits for nothing of TLS that would come with the first answer.
         stream.flush().await?;
         Ok(proven(stream.into(), &tls))
@@ -144,16 +145,13 @@ fn unprotected(stream: Box<dyn ByteStream>) -> Secured {
 }
 
 /// Says what an error of TLS means, with its reason behind it. A dialler hears only at its first read that the listener did not
-/// take its proof.
-pub(crate) fn explained(error: io::Error) -> io::Error {
-    use rustls::{AlertDescription, CertificateError, Error};
-    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return error;
-    };
-    let refusal = match reason {
+/// take its proof. `malformed` is what it means that something came that is no TLS.
+pub(crate) fn explained(error: io::Error, malformed: Refusal) -> io::Error {
+    let Some(reason) = of_tls(&error).cloned() else { return error };
+    let refusal = match &reason {
         // The listener found no key of its own among those of the dialler, or says so.
         Error::General(_) | Error::AlertReceived(AlertDescription::AccessDenied) => Refusal::NoSharedSecret,
-        Error::InvalidMessage(_) => Refusal::NotEncrypted,
+        Error::InvalidMessage(_) => malformed,
         Error::InvalidCertificate(CertificateError::Other(other)) if other.0.is::<NameNotAllowed>() => {
             Refusal::NameNotAllowed
         }
@@ -176,7 +174,16 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
         ) => Refusal::ProofNotTaken,
         _ => Refusal::NotProven,
     };
-    io::Error::new(io::ErrorKind::InvalidData, Refused { refusal, reason: reason.to_string() })
+    io::Error::new(io::ErrorKind::InvalidData, Refused { refusal, reason })
+}
+
+/// Whether a link ended because something else came on it than the other node had sent.
+pub(crate) fn is_altered(error: &io::Error) -> bool {
+    of_tls(error).is_some_and(|reason| !matches!(reason, Error::AlertReceived(_)))
+}
+
+fn of_tls(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// A handshake that failed.
@@ -185,7 +192,13 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
 struct Refused {
     #[source]
     refusal: Refusal,
-    reason: String,
+    reason: Error,
+}
+
+/// Why this node refused a connection that it had opened, if it did: not because the other side refused it.
+pub(crate) fn own_refusal(error: &io::Error) -> Option<Refusal> {
+    let refused = error.get_ref()?.downcast_ref::<Refused>()?;
+    (!matches!(refused.reason, Error::AlertReceived(_))).then_some(refused.refusal)
 }
 
 /// Why the security refused a connection, if it did.

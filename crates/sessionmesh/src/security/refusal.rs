@@ -29,6 +29,14 @@ macro_rules! refusals {
             $($field: Counted),*
         }
 
+        impl Refusals {
+            /// The counts with the names of their reasons, for metrics and pages.
+            #[must_use]
+            pub fn by_reason(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($field), self.$field)),*]
+            }
+        }
+
         impl RefusalLog {
             fn of(&self, refusal: Refusal) -> &Counted {
                 match refusal { $(Refusal::$reason => &self.$field),* }
@@ -45,6 +53,8 @@ macro_rules! refusals {
 refusals! {
     /// A connection that is not encrypted, although this node has a secret or certificates.
     NotEncrypted not_encrypted "it is not encrypted: is it a node without the cluster secret?",
+    /// A connection that is encrypted, and this node has no secret.
+    Encrypted encrypted "it is encrypted, and this node has no secret: give it the `secret` of the others",
     /// A connection of a node that has none of this node's secrets.
     NoSharedSecret no_shared_secret "it has none of the secrets of this node: do both have the same `secret` and `cluster`?",
     /// A handshake that is malformed, or does not prove what it must.
@@ -70,6 +80,9 @@ refusals! {
     /// A node that speaks no version of the protocol that this node speaks. It could say so, and be told: of its connection
     /// the first message was decoded, and nothing else.
     OtherVersion other_version "it speaks no version of the protocol that this node speaks",
+    /// A link of two nodes that had proved themselves, and on which something else came than was sent: it was closed, and what
+    /// came was not decoded.
+    Altered altered "what came was changed on its way, or is not of the other node",
     /// A datagram that is not sealed, although this node has a secret.
     PlainDatagram plain_datagram "a datagram that is not encrypted: is it a node without the cluster secret?",
     /// A datagram that is sealed with a secret that this node does not have.

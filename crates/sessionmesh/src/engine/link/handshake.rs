@@ -11,7 +11,7 @@ use super::frame::{self, FrameReader};
 use crate::engine::state::node::Node;
 use crate::network::ByteStream;
 use crate::security::Refusal;
-use crate::security::links::{Secured, explained};
+use crate::security::links::{Secured, explained, own_refusal};
 
 /// The largest handshake message, in bytes.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 4096;
@@ -43,10 +43,20 @@ where
     let mut secured = match links.dial(connect().await?, false).await {
         // It may be a node that has no secret yet.
         Err(_) if links.dials_plain_too() => links.dial(connect().await?, true).await?,
-        secured => secured?,
+        secured => secured.map_err(|error| counted(node, error))?,
     };
-    let greeted = shake_hands(node, &mut secured.stream, expects).await.map_err(explained)?;
+    // What is no TLS comes from somebody in between: the listener has answered in TLS before.
+    let greeted = shake_hands(node, &mut secured.stream, expects).await;
+    let greeted = greeted.map_err(|error| counted(node, explained(error, Refusal::NotProven)))?;
     Ok((secured, greeted))
+}
+
+/// Counts the error if this node refused what it had dialled. Whoever dialled logs it.
+fn counted(node: &Node, error: io::Error) -> io::Error {
+    if let Some(refusal) = own_refusal(&error) {
+        node.ports.security.refusals.count(refusal);
+    }
+    error
 }
 
 async fn shake_hands(node: &Node, stream: &mut Box<dyn ByteStream>, expects: u64) -> io::Result<Greeted> {

@@ -28,7 +28,8 @@ use crate::engine::state::peer::Peer;
 use crate::engine::state::spare_descriptors::is_want_of_descriptors;
 use crate::lock::lock;
 use crate::network::ByteStream;
-use crate::security::links::{Secured, refusal};
+use crate::security::Refusal;
+use crate::security::links::{Secured, is_altered, refusal};
 
 /// The shortest time between two pings, in milliseconds, whatever deadline a peer says it has.
 const PING_MS_MIN: u64 = 10;
@@ -58,6 +59,9 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
         if was_up {
             // The process may be gone: find out at once.
             back_off = BACK_OFF.0;
+            if is_altered(&ended) {
+                node.refused(Refusal::Altered, peer.member.addr.ip(), &ended);
+            }
         } else {
             let refused = ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>());
             let refused = refused.map(|refused| refused.text.clone());

@@ -40,6 +40,7 @@ impl Net {
         let Some(node) = self.nodes.get_mut(&to) else { return };
         match node.open(datagram, from, now) {
             Ok(opened) => {
+                self.refused.extend(opened.refused);
                 self.arrived.extend(opened.payload.map(|payload| (to, payload)));
                 opened.send.iter().for_each(|(datagram, next)| self.deliver(to, *next, datagram));
             }

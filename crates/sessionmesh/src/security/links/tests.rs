@@ -170,14 +170,63 @@ async fn plaintext_is_told_from_tls_and_taken_only_where_that_is_allowed() {
         assert!(talks(&mut dialled.unwrap(), &mut accepted.unwrap()).await);
     }
     // The reverse: TLS meets a node that knows only plaintext.
+    let (dialled, accepted) = meet(&links(&[&secret]), &Links::in_clear()).await;
+    assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::Encrypted));
+    assert!(dialled.is_err());
+    let (mut one, other) = pair();
+    one.write_all(&hello).await.unwrap();
+    let (mut accepted, mut read) = (Links::in_clear().accept(other).await.unwrap(), vec![0; hello.len()]);
+    accepted.stream.read_exact(&mut read).await.unwrap();
+    assert!(read == hello);
+}
+
+#[tokio::test]
+async fn what_begins_like_tls_and_is_none_counts_as_a_handshake_that_proves_nothing() {
+    let listener = links(&[&Secret::generate()]);
+    for (length, body) in [(600_u16, vec![0x5a; 600]), (u16::MAX, vec![1; 600])] {
+        let (mut one, other) = pair();
+        one.write_all(&[&[0x16, 3, 1][..], &length.to_be_bytes(), &body].concat()).await.unwrap();
+        let accepted = timeout(Duration::from_secs(10), listener.accept(other)).await.expect("it is refused at once");
+        assert_eq!(refusal(&accepted.err().unwrap()), Some(Refusal::NotProven));
+    }
+}
+
+#[tokio::test]
+async fn a_dialler_tells_its_own_refusals_from_those_of_the_other_side() {
+    let [secret, others] = [Secret::generate(), Secret::generate()];
+    let (dialled, _) = meet(&links(&[&secret]), &links(&[&others])).await;
+    let error = dialled.err().unwrap();
+    assert_eq!((refusal(&error), own_refusal(&error)), (Some(Refusal::NoSharedSecret), None), "{error}");
     let (one, mut other) = pair();
-    let dial = tokio::spawn(async move { links(&[&secret]).dial(one, false).await });
-    let mut first = [0; 5];
-    other.read_exact(&mut first).await.unwrap();
-    let length = u32::from_le_bytes(first[..4].try_into().unwrap());
-    assert!(length > 4_096, "no first message in clear has {length} bytes");
-    drop(other);
-    assert!(dial.await.unwrap().is_err());
+    other.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    let error = links(&[&secret]).dial(one, false).await.err().unwrap();
+    assert_eq!(own_refusal(&error), Some(Refusal::NotEncrypted), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_of_somebody_else_ends_a_proven_link_as_altered_and_an_end_does_not() {
+    let secret = Secret::generate();
+    let record = [&[0x17, 3, 3, 0, 40][..], &[7; 40]].concat();
+    for injected in [&record[..], &[0x41; 45], &[]] {
+        let (dialler, near) = duplex(64 << 10);
+        let (far, listener) = duplex(64 << 10);
+        let ([dialling, listening], stop) = ([links(&[&secret]), links(&[&secret])], CancellationToken::new());
+        let between = async {
+            let (mut near, mut far) = (near, far);
+            stop.run_until_cancelled(tokio::io::copy_bidirectional(&mut near, &mut far)).await;
+            far.write_all(injected).await.unwrap();
+        };
+        let node = async {
+            let (dialled, accepted) =
+                tokio::join!(dialling.dial(Box::new(dialler), false), listening.accept(Box::new(listener)));
+            let (_dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());
+            stop.cancel();
+            accepted.stream.read_u8().await.unwrap_err()
+        };
+        let both = async { tokio::join!(between, node) };
+        let ((), error) = timeout(Duration::from_secs(10), both).await.expect("it ends");
+        assert_eq!(is_altered(&error), !injected.is_empty(), "{injected:?}: {error}");
+    }
 }
 
 #[tokio::test]
