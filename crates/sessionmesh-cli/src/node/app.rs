@@ -107,10 +107,16 @@ async fn health(State(app): State<App>) -> Response {
         (None, false, true) => (StatusCode::OK, "ready"),
     };
     let members: Vec<_> = app.mesh.members().into_iter().map(|member| member.name).collect();
+    let stats = app.mesh.stats();
+    let refused = stats.refusals.by_reason().into_iter().filter(|(_, count)| *count > 0);
+    let refused: serde_json::Map<_, _> = refused.map(|(reason, count)| (reason.to_owned(), count.into())).collect();
     let mut shown = json!({
         "node": app.mesh.name(),
         "state": state,
         "members": members,
+        // What strangers sent to this node, by reasons: not a byte of it is among those that were decoded.
+        "refused": refused,
+        "bytes_decoded": stats.bytes_decoded,
         "log_lines_lost": app.lost_lines.load(Ordering::Relaxed),
     });
     if let Some(alone) = app.mesh.alone() {

@@ -220,6 +220,7 @@ async fn a_node_that_stops_is_not_healthy() {
     let answer = get(at, "/healthz", "").await;
     assert_eq!((answer.status, &answer.body["state"]), (StatusCode::OK, &json!("ready")));
     assert_eq!(answer.body["members"], json!(["web-1"]));
+    assert_eq!((&answer.body["refused"], &answer.body["bytes_decoded"]), (&json!({}), &json!(0)));
     assert_eq!(answer.body["alone"], json!(["127.0.0.1:1: nobody listens there"]));
     let app = App { mesh, stopping: Arc::new(AtomicBool::new(true)), lost_lines: Arc::default() };
     let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();

@@ -38,7 +38,8 @@ async fn outcomes(dialler: &Links, listener: &Links) -> [Option<Refusal>; 2] {
         Ok(mut dialled) => {
             use tokio::io::AsyncReadExt as _;
             let read = tokio::time::timeout(Duration::from_millis(200), dialled.stream.read_u8()).await;
-            read.ok().and_then(Result::err).map(explained).as_ref().and_then(refusal)
+            let ended = read.ok().and_then(Result::err).map(|error| explained(error, Refusal::NotProven));
+            ended.as_ref().and_then(refusal)
         }
     };
     [of_dialled, of_accepted]
