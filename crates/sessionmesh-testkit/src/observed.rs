@@ -1,4 +1,4 @@
-//! This process under observation: its panics and its memory.
+//! Processes under observation: the panics of this one, and the memory of any.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,12 +27,31 @@ impl PanicCounter {
 
 /// Lets the peak of this process's memory, `VmHWM`, start anew.
 pub fn forget_memory_peak() {
-    std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process do so for itself");
+    forget_memory_peak_of(std::process::id());
+}
+
+/// The same of another process of this user.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn forget_memory_peak_of(process: u32) {
+    std::fs::write(format!("/proc/{process}/clear_refs"), "5").expect("Linux lets its user do so");
 }
 
 /// A figure of this process from `/proc/self/status`, such as `VmHWM` or `VmRSS`, in KiB.
 pub fn process_kib(figure: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells of each process");
+    kib_of(std::process::id(), figure)
+}
+
+/// The same of any process.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn kib_of(process: u32, figure: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux tells of each process");
     let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
     kib.expect("the figure is there, in kB")

@@ -154,6 +154,9 @@ pub struct Figures {
     pub remote_reads: u64,
     pub commit_timeouts: u64,
     pub audit_differences: u64,
+    pub bytes_decoded: u64,
+    /// By the names of the reasons.
+    pub refusals: BTreeMap<String, u64>,
 }
 
 /// Something that a node told its application.

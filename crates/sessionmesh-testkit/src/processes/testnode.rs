@@ -166,6 +166,8 @@ fn figures(mesh: &Mesh) -> Figures {
         remote_reads: stats.remote_reads,
         commit_timeouts: stats.commit_timeouts,
         audit_differences: stats.audit_differences,
+        bytes_decoded: stats.bytes_decoded,
+        refusals: stats.refusals.by_reason().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
     }
 }
 

@@ -27,6 +27,7 @@ pub struct WebNode {
     log: PathBuf,
     stdout: Lines<BufReader<ChildStdout>>,
     http: SocketAddr,
+    replication: SocketAddr,
 }
 
 /// How a node is started.
@@ -48,6 +49,8 @@ pub struct Launch<'a> {
     pub stderr: Option<Stdio>,
     /// What a shell does before it becomes the node, for example `ulimit -n 64`.
     pub before: &'a str,
+    /// Settings beside these, by their names, such as `secret_file`; none by default.
+    pub settings: Vec<(&'a str, String)>,
 }
 
 impl<'a> Launch<'a> {
@@ -55,7 +58,17 @@ impl<'a> Launch<'a> {
     #[must_use]
     pub fn new(name: &'a str, cluster: &'a str, dir: &'a Path) -> Self {
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { name, cluster, http, notice: Duration::ZERO, dir, level: "info", stderr: None, before: ":" }
+        Self {
+            name,
+            cluster,
+            http,
+            notice: Duration::ZERO,
+            dir,
+            level: "info",
+            stderr: None,
+            before: ":",
+            settings: Vec::new(),
+        }
     }
 
     fn command(self) -> (Command, PathBuf) {
@@ -78,6 +91,7 @@ impl<'a> Launch<'a> {
             .env(set("ROUTE_COOKIE"), ROUTE)
             .env(set("MULTICAST"), "true")
             .env(set("MULTICAST_INTERFACE"), "127.0.0.1")
+            .envs(self.settings.iter().map(|(key, value)| (set(&key.to_uppercase()), value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(self.stderr.unwrap_or_else(|| to_log.into()))
@@ -97,19 +111,20 @@ impl WebNode {
         let (mut command, log) = launch.command();
         let mut child = command.spawn().expect("a process can be started");
         let stdout = child.stdout.take().expect("it is piped");
-        let mut node = Self { name, child, log, stdout: BufReader::new(stdout).lines(), http };
+        let mut node = Self { name, child, log, stdout: BufReader::new(stdout).lines(), http, replication: http };
         node.ready().await;
         node
     }
 
     async fn ready(&mut self) {
         let line = timeout(PATIENCE, self.stdout.next_line()).await;
-        let http = match &line {
-            Ok(Ok(Some(line))) => line.split_once(" is ready: http://").and_then(|(_, rest)| rest.split_once(',')),
+        let addrs = match &line {
+            Ok(Ok(Some(line))) => line.split_once(" is ready: http://"),
             _ => panic!("{} did not become ready ({line:?})\n{}", self.name, self.log()),
         };
-        let http = http.and_then(|(http, _)| http.parse().ok());
-        self.http = http.unwrap_or_else(|| panic!("{} says {line:?}", self.name));
+        let addrs = addrs.and_then(|(_, addrs)| addrs.split_once(", replication "));
+        let addrs = addrs.and_then(|(http, replication)| Some((http.parse().ok()?, replication.parse().ok()?)));
+        (self.http, self.replication) = addrs.unwrap_or_else(|| panic!("{} says {line:?}", self.name));
     }
 
     /// Its process id.
@@ -126,6 +141,12 @@ impl WebNode {
     #[must_use]
     pub const fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where other nodes reach it.
+    #[must_use]
+    pub const fn replication(&self) -> SocketAddr {
+        self.replication
     }
 
     /// The node's name.
