@@ -1,5 +1,6 @@
 //! Strangers at the ports of a node: nothing they send stops it, makes it panic or takes its memory.
 //!
+//! Most of them are nodes in the process of the test; `other_process` attacks programs as they are run.
 //! One attack at a time, so that each can be told from the others; in a program of their own, since they look at the memory
 //! of the process and at all of its panics.
 
@@ -9,6 +10,7 @@ mod lengths;
 mod malformed;
 mod messages;
 mod mutation;
+mod other_process;
 mod sealed;
 mod target;
 mod wire;

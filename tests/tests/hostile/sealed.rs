@@ -31,28 +31,30 @@ async fn dial(mesh: &Mesh) -> Box<dyn ByteStream> {
     TokioNetwork.connect(mesh.addr()).await.expect("it listens")
 }
 
-async fn socket() -> Box<dyn Datagrams> {
+pub(crate) async fn socket() -> Box<dyn Datagrams> {
     TokioNetwork.datagrams(DatagramBind::Unicast((Ipv4Addr::LOCALHOST, 0).into())).await.expect("a free port")
 }
 
-/// What the attacker sends on a connection, and what the node counts for it.
-fn first_words(hello: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+/// What the attacker sends on a connection, and the reason for which the node refuses it.
+pub(crate) fn first_words(hello: &[u8]) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let record = |length: u16, body: &[u8]| [&[0x16, 3, 1][..], &length.to_be_bytes(), body].concat();
+    let endless = record(16_384, &[&[1, 0, 0xff, 0xff][..], &[0; 16_380]].concat());
     vec![
-        ("plaintext", framed(hello)),
-        ("garbage", vec![0xa5; 3_000]),
-        ("zeros", vec![0; 3_000]),
-        ("an oversize frame", [&u32::MAX.to_le_bytes()[..], &[0; 300]].concat()),
-        ("HTTP", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
-        ("a TLS record of garbage", record(600, &[0x5a; 600])),
-        ("a TLS record that is too long", record(u16::MAX, &[1; 9_000])),
-        ("a first message that is too long", record(16_384, &[&[1, 0, 0xff, 0xff][..], &[0; 16_380]].concat())),
-        ("an alert", vec![0x15, 3, 3, 0, 2, 2, 40]),
+        ("plaintext", "not_encrypted", framed(hello)),
+        ("garbage", "not_encrypted", vec![0xa5; 3_000]),
+        ("zeros", "not_encrypted", vec![0; 3_000]),
+        ("an oversize frame", "not_encrypted", [&u32::MAX.to_le_bytes()[..], &[0; 300]].concat()),
+        ("HTTP", "not_encrypted", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("an alert", "not_encrypted", vec![0x15, 3, 3, 0, 2, 2, 40]),
+        ("a TLS record of garbage", "not_proven", record(600, &[0x5a; 600])),
+        ("a TLS record of an oversize length", "not_proven", record(u16::MAX, &[1; 9_000])),
+        ("a first message that is too long", "too_long", endless),
     ]
 }
 
-fn refused_on_links(refusals: &Refusals) -> u64 {
-    refusals.not_encrypted + refusals.no_shared_secret + refusals.not_proven + refusals.too_long + refusals.too_slow
+/// How often this was refused.
+fn refused(refusals: &Refusals, reason: &str) -> u64 {
+    refusals.by_reason().into_iter().find(|(name, _)| *name == reason).expect("a reason").1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,14 +67,12 @@ async fn whatever_strangers_send_no_byte_of_it_is_decoded() {
     // A hello as a node of the cluster without a secret says it.
     let target = Target::new().await;
     let hello = codec::encode_first(&target.hello()).expect("it is small");
-    for (what, bytes) in first_words(&hello) {
-        let before = refused_on_links(&mesh.stats().refusals);
+    for (what, reason, bytes) in first_words(&hello) {
+        let before = refused(&mesh.stats().refusals, reason);
         throw(dial(&mesh).await, &bytes, PATIENCE).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         eventually(PATIENCE, || {
-            let refused = refused_on_links(&mesh.stats().refusals);
-            check(refused > before || bytes.len() < 3, || {
-                format!("{what} was not counted: {:?}", mesh.stats().refusals)
-            })
+            let after = mesh.stats().refusals;
+            check(refused(&after, reason) > before, || format!("{what} was not counted as {reason}: {after:?}"))
         })
         .await;
     }
@@ -109,7 +109,7 @@ async fn whatever_strangers_send_no_byte_of_it_is_decoded() {
 }
 
 /// Never proves anything, and waits until the connection is closed.
-async fn half_open(mut stream: Box<dyn ByteStream>, number: u32) {
+pub(crate) async fn half_open(mut stream: Box<dyn ByteStream>, number: u32) {
     // Silence; the beginning of a handshake; a byte now and then.
     if number % 3 == 1 {
         let _ = stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]).await;
