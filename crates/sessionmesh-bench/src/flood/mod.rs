@@ -1,4 +1,6 @@
-//! What visitors notice of a flood of forged ids, and what each costs.
+//! What visitors notice of a flood of forged ids, and what each costs; and of an [`attack`] on the ports of nodes.
+
+mod attack;
 
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ const VISITS_PER_SECOND: u32 = 500;
 const SESSIONS: usize = 1_000;
 const BYTES: usize = 256;
 
-const GOALS: [Goal; 4] = [
+const GOALS: [Goal; 6] = [
     Goal {
         what: "visitors' p99 in the worst flood to before it, primary and backup",
         unit: "",
@@ -47,6 +49,18 @@ const GOALS: [Goal; 4] = [
         bound: Bound::AtMost(2.0),
         value: |figures| figures.median("flood/primary-backup/minted/cpu"),
     },
+    Goal {
+        what: "visitors' p99 under an attack on the ports of all nodes to before it",
+        unit: "",
+        bound: Bound::AtMost(3.0),
+        value: |figures| figures.ratio("flood/attack/attacked/p99", "flood/attack/calm/p99"),
+    },
+    Goal {
+        what: "memory that an attacked node takes more than before it",
+        unit: "MiB",
+        bound: Bound::AtMost(64.0),
+        value: |figures| figures.median("flood/attack/attacked/memory"),
+    },
 ];
 
 fn worst(figures: &Figures, mode: &str) -> Option<f64> {
@@ -64,15 +78,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
     let rounds = args.rounds(5);
     for (mode, placement) in MODES {
         let mut cluster = Processes::start(NODES, placement, Threads::PerCore).await?;
-        let mut ids = Vec::new();
-        for node in &mut cluster.nodes {
-            let create = Command::Create { count: SESSIONS, bytes: BYTES, tasks: 16, tell: true };
-            match node.ask(&create).await? {
-                Answer::Created { ids: made, .. } => ids.extend(made),
-                other => bail!("{} answers {other:?}", node.name()),
-            }
-        }
-        cluster.settled().await?;
+        let ids = with_sessions(&mut cluster).await?;
         one(&mut cluster, &ids, None, window / 2).await?;
         for round in 1..=rounds {
             let calm = one(&mut cluster, &ids, None, window).await?;
@@ -87,7 +93,22 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
         }
         cluster.settled().await.context("the nodes did not stay together")?;
     }
+    attack::measure(args, window, figures).await?;
     Ok(chapter(figures, window))
+}
+
+/// Makes sessions on each node, and waits until all is quiet. Their ids.
+async fn with_sessions(cluster: &mut Processes) -> anyhow::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for node in &mut cluster.nodes {
+        let create = Command::Create { count: SESSIONS, bytes: BYTES, tasks: 16, tell: true };
+        match node.ask(&create).await? {
+            Answer::Created { ids: made, .. } => ids.extend(made),
+            other => bail!("{} answers {other:?}", node.name()),
+        }
+    }
+    cluster.settled().await?;
+    Ok(ids)
 }
 
 /// What one window gave.
@@ -148,9 +169,10 @@ fn chapter(figures: &Figures, window: Duration) -> Chapter {
          times a second on each, at a fixed pace. The third gets {FORGED_PER_SECOND} ids a second that nobody has, each \
          once: of random bytes, or such as pass for minted ones, as somebody makes them who has read how. Windows of {} s, \
          in turns; in calm the ids are made just as fast, but not loaded. Latencies of the slower node, from when a request \
-         was due; the processor time of all three nodes, less what they take in calm, for each forged id.",
+         was due; the processor time of all three nodes, less what they take in calm, for each forged id.\n\n{}",
         SESSIONS * NODES,
-        window.as_secs()
+        window.as_secs(),
+        attack::HOW
     );
     let mut chapter = Chapter { title: "A flood of forged ids", how, goals: GOALS.to_vec(), ..Chapter::default() };
     let head = ["placement", "ids", "a second", "CPU each", "visitors' p50", "p99"];
@@ -165,5 +187,6 @@ fn chapter(figures: &Figures, window: Duration) -> Chapter {
         }
     }
     chapter.tables.push(table);
+    chapter.tables.push(attack::table(figures));
     chapter
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::ParseIntError;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub(crate) struct NodeArgs {
     /// `per-core`, `current` (the runtime has no threads but its own), or how many.
     #[arg(long)]
     pub(crate) threads: Threads,
+    /// A file with the cluster secret; none: in clear.
+    #[arg(long)]
+    pub(crate) secret_file: Option<PathBuf>,
 }
 
 /// The runtime of a node.
@@ -60,6 +64,9 @@ impl NodeArgs {
             Mode::PrimaryBackup { backups } => backups.to_string(),
         };
         words.extend(["--mode".to_owned(), mode, "--threads".to_owned(), self.threads.to_string()]);
+        if let Some(file) = &self.secret_file {
+            words.extend(["--secret-file".to_owned(), file.display().to_string()]);
+        }
         words
     }
 
@@ -75,6 +82,7 @@ impl NodeArgs {
             .discovery_window(window)
             .mode(self.mode)
             .max_sessions(MAX_SESSIONS)
+            .secret_file(self.secret_file.clone())
     }
 }
 
@@ -136,7 +144,8 @@ mod tests {
         let seeds = vec!["127.0.0.1:7".parse().unwrap(), "127.0.0.1:8".parse().unwrap()];
         let two = Mode::PrimaryBackup { backups: 2 };
         for (mode, threads) in [(Mode::AllToAll, Threads::Current), (two, Threads::Many(3))] {
-            let sent = NodeArgs { name: "n".into(), cluster: "c".into(), seeds: seeds.clone(), mode, threads };
+            let (seeds, secret_file) = (seeds.clone(), Some("/tmp/secret".into()));
+            let sent = NodeArgs { name: "n".into(), cluster: "c".into(), seeds, mode, threads, secret_file };
             let args = Parsed::parse_from(sent.words()).args;
             assert_eq!(format!("{args:?}"), format!("{sent:?}"));
         }

@@ -1,5 +1,6 @@
 //! Several node processes of one cluster.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -20,15 +21,26 @@ pub(crate) struct Processes {
     cluster: String,
     mode: Mode,
     threads: Threads,
+    secret_file: Option<PathBuf>,
 }
 
 impl Processes {
     /// Starts them, and waits until they know each other and owe each other nothing.
     pub(crate) async fn start(count: usize, mode: Mode, threads: Threads) -> anyhow::Result<Self> {
+        Self::start_with(count, mode, threads, None).await
+    }
+
+    /// The same with the secret in this file.
+    pub(crate) async fn start_with(
+        count: usize,
+        mode: Mode,
+        threads: Threads,
+        secret_file: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Ports are taken again by others, and gossip goes on for a while: no two clusters have the same name.
         let cluster = format!("bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut processes = Self { nodes: Vec::new(), cluster, mode, threads };
+        let mut processes = Self { nodes: Vec::new(), cluster, mode, threads, secret_file };
         processes.add("n0".to_owned()).await?;
         // The others start at once: each takes a while to look for a node of its name.
         let mut starting = JoinSet::new();
@@ -50,6 +62,11 @@ impl Processes {
         Ok(self.nodes.last_mut().expect("it was just added"))
     }
 
+    /// The name of the cluster.
+    pub(crate) fn name(&self) -> &str {
+        &self.cluster
+    }
+
     fn arguments(&self, name: String) -> NodeArgs {
         NodeArgs {
             name,
@@ -57,6 +74,7 @@ impl Processes {
             seeds: self.nodes.iter().map(NodeProcess::addr).collect(),
             mode: self.mode,
             threads: self.threads,
+            secret_file: self.secret_file.clone(),
         }
     }
 
