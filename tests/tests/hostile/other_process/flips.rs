@@ -151,6 +151,5 @@ async fn a_byte_changed_anywhere_between_two_processes_ends_the_link_and_what_it
     let unproven = count(&["not_proven", "no_shared_secret", "not_encrypted", "too_slow", "too_long"]);
     assert!(unproven >= handshakes * 3 / 4, "{unproven} of {handshakes} are counted");
     assert!(count(&["altered"]) >= batches * 3 / 4, "{} of {batches} are counted", count(&["altered"]));
-    pair.write();
     pair.is_well();
 }
