@@ -5,9 +5,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use sessionmesh::{Discovery, Mesh, Secret};
-use sessionmesh_core::session::DIGEST_VERSION;
 use sessionmesh_core::wire::codec;
-use sessionmesh_core::wire::message::{Hello, MAGIC, Message, VERSION_MAX, VERSION_MIN};
+use sessionmesh_core::wire::message::{Hello, MAGIC, Message};
+use sessionmesh_core::wire::version::Versions;
 use sessionmesh_testkit::cluster::{PATIENCE, unique_name};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
@@ -23,12 +23,11 @@ use crate::wire::{closes, framed, throw};
 const GARBAGE: usize = 50;
 
 /// The hello of a node called `stranger`.
-pub(super) fn hello(cluster: &str, versions: (u16, u16)) -> Vec<u8> {
+pub(super) fn hello(cluster: &str, versions: Versions) -> Vec<u8> {
     let hello = Hello {
         magic: MAGIC,
-        version_min: versions.0,
-        version_max: versions.1,
-        digest_version: DIGEST_VERSION,
+        version_min: versions.oldest(),
+        version_max: versions.newest(),
         cluster,
         name: "stranger",
         incarnation: 1,
@@ -36,7 +35,13 @@ pub(super) fn hello(cluster: &str, versions: (u16, u16)) -> Vec<u8> {
         expects: 0,
         counter: 1,
     };
-    codec::encode(&Message::Hello(hello)).expect("it is small")
+    codec::encode_first(&Message::Hello(hello)).expect("it is small")
+}
+
+/// Those of a node of the version before ours.
+pub(super) fn before_ours() -> Versions {
+    let before = Versions::OURS.oldest() - 1;
+    Versions::new(before, before)
 }
 
 /// A whole node in this process that is told of the one under attack.
@@ -72,8 +77,8 @@ async fn is_one_of(alone: &Alone, what: &str, reason: &str, before: &Health) {
 
 /// First words of all kinds on links.
 async fn links(alone: &Alone) {
-    let mut words = first_words(&hello(&alone.cluster, (VERSION_MIN, VERSION_MAX)));
-    let old = framed(&hello(&alone.cluster, (VERSION_MIN - 1, VERSION_MIN - 1)));
+    let mut words = first_words(&hello(&alone.cluster, Versions::OURS));
+    let old = framed(&hello(&alone.cluster, before_ours()));
     words.push(("an old version in clear", "not_encrypted", old));
     for (what, reason, bytes) in words {
         let before = alone.health().await;
@@ -96,7 +101,7 @@ async fn links(alone: &Alone) {
     let secret = alone.secret.as_ref().expect("it has one").bytes;
     let forger = Insider::who_overheard_the_name_of(&secret, &alone.cluster);
     if let Ok(mut stream) = forger.dial(alone.node.replication()).await {
-        let _ = stream.write_all(&framed(&hello(&alone.cluster, (VERSION_MIN, VERSION_MAX)))).await;
+        let _ = stream.write_all(&framed(&hello(&alone.cluster, Versions::OURS))).await;
         closes(&mut stream, PATIENCE).await.expect("it is closed");
     }
     is_one_of(alone, "the name of the secret without the secret", "not_proven", &before).await;
