@@ -52,7 +52,7 @@ impl DatagramSeal {
 
     pub(super) fn replace_keys(&self, ring: &KeyRing) {
         if let Some(sealed) = &self.sealed {
-            lock(sealed).replace_keys(ring.clone());
+            lock(sealed).replace_keys(ring.clone(), Instant::now());
         }
     }
 

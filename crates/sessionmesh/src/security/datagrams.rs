@@ -111,10 +111,15 @@ impl SealedDatagrams {
         this
     }
 
-    /// Uses these keys from now on. What relied on others is forgotten.
-    pub(crate) fn replace_keys(&mut self, ring: KeyRing) {
+    /// Uses these keys from now on. What relied on others is forgotten, and with it which numbers have arrived: no token counts
+    /// any more, or a secret that is taken out and put back would let recorded datagrams in again.
+    pub(crate) fn replace_keys(&mut self, ring: KeyRing, now: Instant) {
         self.own_keys.retain(|id, _| ring.get(*id).is_some());
+        let known = self.lives.len();
         self.lives.retain(|_, other| ring.get(other.key_id).is_some());
+        if self.lives.len() < known {
+            self.draw_tokens(now);
+        }
         self.ring = ring;
     }
 

@@ -206,10 +206,33 @@ fn the_keys_change_under_a_conversation() {
     all_heard(&mut net);
     for secrets in [vec![&old, &new], vec![&new, &old], vec![&new]] {
         for number in [1, 2] {
-            net.node(number).replace_keys(ring(&secrets, "shop"));
+            let now = net.now;
+            net.node(number).replace_keys(ring(&secrets, "shop"), now);
             all_heard(&mut net);
         }
     }
+}
+
+#[test]
+fn a_secret_that_is_taken_out_and_put_back_lets_nothing_in_that_was_recorded_before() {
+    let [old, new] = [Secret::generate(), Secret::generate()];
+    let mut net = Net::new(&[(1, ring(&[&old], "shop")), (2, ring(&[&old], "shop"))]);
+    net.send(1, 2, b"once");
+    assert_eq!(net.take(), [(at(2), b"once".to_vec())]);
+    let recorded = net.recorded.clone();
+    for secret in [&new, &old] {
+        let now = net.now;
+        net.node(2).replace_keys(ring(&[secret], "shop"), now);
+    }
+    for (from, to, datagram) in recorded.iter().filter(|(_, to, _)| *to == at(2)) {
+        net.deliver(*from, *to, datagram);
+    }
+    assert_eq!(net.take(), []);
+    // The two of them find each other again.
+    net.send(1, 2, b"lost, or held back");
+    net.pass(GREETING_PAUSE);
+    net.send(1, 2, b"and heard");
+    assert!(net.take().contains(&(at(2), b"and heard".to_vec())));
 }
 
 #[test]
