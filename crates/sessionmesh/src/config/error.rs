@@ -40,17 +40,35 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why a text is not valid TOML, with the line of the error.
-#[derive(Debug, thiserror::Error)]
+/// Why a text is not valid TOML, and in which line. Nothing of the text is shown, since the secret may stand there.
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct SyntaxError(Box<dyn Error + Send + Sync>);
 
 impl SyntaxError {
     /// Wraps the error of another parser, for a program that parses the text itself; see
-    /// [`Config::from_table`](super::Config::from_table).
+    /// [`Config::from_table`](super::Config::from_table). Of an error of `toml` 1 only what is wrong and where is kept, of
+    /// others the message.
     pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(reason.into())
+        match reason.into().downcast::<toml::de::Error>() {
+            Ok(of_toml) => Self(without_text(&of_toml).into()),
+            Err(of_others) => Self(of_others),
+        }
     }
+}
+
+/// That of a parser may have the whole text.
+impl fmt::Debug for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SyntaxError").field(&self.0.to_string()).finish()
+    }
+}
+
+/// What is wrong and where: the first line that `toml` shows is the place, those up to the message are from the text.
+fn without_text(error: &toml::de::Error) -> String {
+    let shown = error.to_string();
+    let place = shown.lines().next().filter(|line| line.starts_with("TOML parse error at line "));
+    place.map_or_else(|| error.message().to_owned(), |place| format!("{place}: {}", error.message()))
 }
 
 /// Why settings were refused. The message says what to change.

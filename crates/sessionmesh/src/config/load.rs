@@ -156,9 +156,12 @@ fn impossible(key: &'static str, value: &Value, allowed: Allowed, origin: &Origi
         let reason = keys::secrets(value).and_then(Result::err).unwrap_or(SecretError::Encoding);
         return ConfigError::Secret { origin: origin.clone(), reason };
     }
+    // A table is not repeated either: a secret may be in it that was meant to be outside.
+    let is_table = value.is_object() || value.as_array().is_some_and(|all| all.iter().any(Value::is_object));
+    let shown = if is_table { "a table".to_owned() } else { value.to_string() };
     ConfigError::Impossible {
         key,
-        value: if value.is_null() { "NaN or infinite".to_owned() } else { value.to_string() },
+        value: if value.is_null() { "NaN or infinite".to_owned() } else { shown },
         allowed: allowed.to_string(),
         origin: origin.clone(),
     }

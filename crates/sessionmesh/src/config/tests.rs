@@ -234,10 +234,30 @@ fn a_program_that_reads_its_file_itself_gets_the_same_errors() {
     assert_eq!(error, "file mesh.toml is not a table of settings: it is a single value or a list");
 
     let theirs = "backups = ".parse::<toml::Table>().unwrap_err();
+    let wrong = format!("TOML parse error at line 1, column 11: {}", theirs.message());
     let ours = Config::from_toml("backups = ").unwrap_err().to_string();
-    assert_eq!(ours, format!("the given TOML text is not valid TOML: {theirs}"));
-    let error = ConfigError::Syntax { origin, reason: SyntaxError::new(theirs.clone()) }.to_string();
-    assert_eq!(error, format!("file mesh.toml is not valid TOML: {theirs}"));
+    assert_eq!(ours, format!("the given TOML text is not valid TOML: {wrong}"));
+    let error = ConfigError::Syntax { origin: origin.clone(), reason: SyntaxError::new(theirs) }.to_string();
+    assert_eq!(error, format!("file mesh.toml is not valid TOML: {wrong}"));
+    let error = ConfigError::Syntax { origin, reason: SyntaxError::new("of another parser") }.to_string();
+    assert_eq!(error, "file mesh.toml is not valid TOML: of another parser");
+}
+
+#[test]
+fn a_file_with_a_typing_error_does_not_show_its_secret() {
+    let secret = Secret::generate().to_text().to_string();
+    for text in
+        [format!("secret = \"{secret}\n"), format!("secret = '{secret}'\nbackups = "), format!("secret = {secret}")]
+    {
+        let error = Config::from_toml(&text).unwrap_err();
+        assert!(matches!(error, ConfigError::Syntax { .. }) && error.to_string().contains("line "), "{error}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(&secret[..16]), "{shown}");
+    }
+    for text in [format!("[zone]\nsecret = '{secret}'"), format!("[[seeds]]\nsecret = '{secret}'")] {
+        let shown = format!("{:?}", Config::from_toml(&text).unwrap_err());
+        assert!(shown.contains("a table") && !shown.contains(&secret[..16]), "{shown}");
+    }
 }
 
 #[test]
