@@ -196,6 +196,9 @@ mod layer;
 #[cfg(feature = "tower-sessions")]
 mod tower_sessions;
 
+#[cfg(all(feature = "layer", any(fuzzing, sessionmesh_simulation)))]
+#[doc(hidden)]
+pub use layer::fuzzing;
 #[cfg(feature = "layer")]
 pub use layer::{
     Commit, CookieError, ErrorKind, Key, Priority, RequestHead, RouteCookie, SameSite, Session, SessionCookie,

@@ -47,6 +47,9 @@ mod discovery;
 mod engine;
 mod error;
 mod event;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 mod life;
 mod lock;

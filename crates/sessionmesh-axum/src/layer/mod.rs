@@ -9,6 +9,8 @@ mod cookie;
 mod cookie_age;
 mod error;
 mod find;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub mod fuzzing;
 mod leftovers;
 mod moves;
 mod options;

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use sessionmesh::SessionId;
 
+use super::cookie::SessionCookie;
 use super::site::Site;
 
 /// So many different ids of one request are looked at: more than a browser keeps cookies for a site (180), so that who
@@ -28,17 +29,22 @@ pub(super) struct RequestCookies {
 impl RequestCookies {
     /// Reads the cookies. What is malformed counts as not there, and takes nothing else along.
     pub(super) fn read(headers: &HeaderMap, site: &Site) -> Self {
-        let mut request_cookies = Self::default();
         let route = site.route.as_ref().map(|route| &*route.name);
+        Self::of(headers, &site.cookie, route, site.mesh.name())
+    }
+
+    /// At the node of this name.
+    pub(super) fn of(headers: &HeaderMap, session: &SessionCookie, route: Option<&str>, node: &str) -> Self {
+        let mut request_cookies = Self::default();
         let pairs = headers.get_all(COOKIE).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
         for pair in pairs {
             let Ok(pair) = str::from_utf8(pair) else { continue };
             let Ok(cookie) = Cookie::parse(pair) else { continue };
-            if cookie.name() == site.cookie.name {
+            if cookie.name() == session.name {
                 request_cookies.named += 1;
-                request_cookies.add(site.cookie.id(cookie.value()));
+                request_cookies.add(session.id(cookie.value()));
             } else if Some(cookie.name()) == route {
-                let is_here = cookie.value() == site.mesh.name();
+                let is_here = cookie.value() == node;
                 request_cookies.routed_here |= is_here;
                 request_cookies.routed_elsewhere |= !is_here && !cookie.value().is_empty();
             }

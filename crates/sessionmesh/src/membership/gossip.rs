@@ -4,6 +4,8 @@ mod bounds;
 mod delta;
 mod detour;
 mod fragments;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub(crate) mod fuzzing;
 mod profile;
 mod transport;
 

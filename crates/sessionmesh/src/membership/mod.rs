@@ -25,7 +25,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 pub(crate) use self::gossip::Carried;
 use self::gossip::Gossip;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub(crate) use self::gossip::fuzzing as gossip_fuzzing;
 use self::multicast::Beacons;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub(crate) use self::multicast::fuzzing as beacon_fuzzing;
 pub(crate) use self::named::{LookedUp, Named};
 use self::resolution::Resolution;
 use crate::life::Life;

@@ -3,6 +3,8 @@
 //! A beacon only introduces its sender to the gossip; membership itself never comes from it.
 
 mod beacon;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub(crate) mod fuzzing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -75,6 +75,8 @@
 mod base;
 mod endings;
 mod error;
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub(crate) mod fuzzing;
 mod merge;
 mod recent;
 mod store;

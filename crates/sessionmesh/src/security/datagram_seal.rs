@@ -36,7 +36,7 @@ pub(crate) struct OpenedBeacon {
 
 impl DatagramSeal {
     /// For the cluster of this name, under these keys. `plain`: also, or only, in clear.
-    pub(super) fn new(cluster: &str, ring: Option<KeyRing>, plain: bool, refusals: Arc<RefusalLog>) -> Self {
+    pub(crate) fn new(cluster: &str, ring: Option<KeyRing>, plain: bool, refusals: Arc<RefusalLog>) -> Self {
         let mut mark = [0; 12];
         mark[..4].copy_from_slice(&MAGIC);
         mark[4..].copy_from_slice(&xxhash_rust::xxh3::xxh3_64(cluster.as_bytes()).to_le_bytes());

@@ -5,6 +5,8 @@
 //! last minutes, each number of each sender once. A sender that does not know the token of an address *greets* it first; the
 //! answer is as long as the greeting. No clock is needed, and a life that begins later takes nothing from before.
 
+#[cfg(any(fuzzing, sessionmesh_simulation))]
+pub(crate) mod fuzzing;
 mod packet;
 mod window;
 

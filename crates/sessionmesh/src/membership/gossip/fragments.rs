@@ -76,6 +76,13 @@ impl Assembly {
         Some(whole.parts.into_iter().flatten().flatten().collect())
     }
 
+    /// How many messages wait for parts, and the bytes of the parts that have come.
+    #[cfg(any(fuzzing, sessionmesh_simulation))]
+    pub(super) fn held(&self) -> (usize, usize) {
+        let parts = self.messages.values().flat_map(|message| message.parts.iter().flatten());
+        (self.messages.len(), parts.map(Vec::len).sum())
+    }
+
     fn make_room(&mut self, key: (SocketAddr, u64)) {
         self.messages.retain(|_, message| message.began.elapsed() < AGE_MAX);
         if self.messages.len() >= MESSAGES_MAX && !self.messages.contains_key(&key) {

@@ -1,0 +1,6 @@
+//! See `src/targets/config_file.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = sessionmesh_fuzz::targets::config_file::TARGET.run(bytes);
+});
