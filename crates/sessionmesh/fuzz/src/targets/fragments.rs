@@ -13,6 +13,8 @@ use crate::{Outcome, Target};
 pub const TARGET: Target = Target { name: "fragments", check, seeds };
 
 const MESSAGES_MAX: usize = 32;
+/// More say nothing new, and each may be a message of 65 KB.
+const STEPS_MAX: usize = 48;
 /// What the gossip library makes at most.
 const MESSAGE_BYTES_MAX: usize = 65_510;
 /// A datagram is not longer, unsealed.
@@ -37,7 +39,7 @@ fn check(bytes: &[u8]) -> Outcome {
 
 fn play(bytes: &[u8]) -> Outcome {
     let (mut parts, mut script, mut number, mut whole) = (Parts::default(), Script::new(bytes), 1_000, 0);
-    while let Some(step) = step(&mut script) {
+    for step in std::iter::from_fn(|| step(&mut script)).take(STEPS_MAX) {
         match step {
             Step::Datagram { port, datagram } => {
                 let is_part = datagram.starts_with(&[0x53, 0xb1]);
