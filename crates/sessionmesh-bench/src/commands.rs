@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Chapter, Figures, Machine, Page};
 use crate::run_args::RunArgs;
-use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node};
+use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node, sealed};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Join(RunArgs),
     /// What nodes take that have nothing to do
     Idle(RunArgs),
+    /// What a secret costs: commits, writes over HTTP, joins and idle nodes with one and without, in turns
+    Sealed(RunArgs),
     /// What visitors notice of a flood of forged ids, and what each costs
     Flood(RunArgs),
     /// What it costs that nodes compare their copies, where nothing differs
@@ -64,13 +66,14 @@ struct AllArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 10] = [
+const ALL: [(&str, Measure); 11] = [
     ("http", http::run),
     ("engine", engine::run),
     ("failover", failover::run),
     ("join", join::run),
     ("memory", footprint::run),
     ("idle", idle::run),
+    ("sealed", sealed::run),
     ("flood", flood::run),
     ("micro", micro::run),
     ("audit", audit::run),
@@ -89,6 +92,7 @@ impl Cli {
             Command::Memory(args) => single(footprint::run, &args),
             Command::Join(args) => single(join::run, &args),
             Command::Idle(args) => single(idle::run, &args),
+            Command::Sealed(args) => single(sealed::run, &args),
             Command::Flood(args) => single(flood::run, &args),
             Command::Audit(args) => single(audit::run, &args),
             Command::Growth(args) => single(growth::run, &args),

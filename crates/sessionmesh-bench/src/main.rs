@@ -21,6 +21,7 @@ mod pinned;
 mod processor;
 mod report;
 mod run_args;
+mod sealed;
 mod share;
 
 use std::process::ExitCode;

@@ -42,12 +42,8 @@ struct Overheard {
 /// Measures calm and attacks in turns, on the same cluster.
 pub(super) async fn measure(args: &RunArgs, window: Duration, figures: &mut Figures) -> anyhow::Result<()> {
     let secret = Secret::generate();
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("secret");
-    std::fs::write(&file, &*secret.to_text())?;
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     let placement = Mode::PrimaryBackup { backups: 1 };
-    let mut cluster = Processes::start_with(NODES, placement, Threads::PerCore, Some(file)).await?;
+    let mut cluster = Processes::start_with(NODES, placement, Threads::PerCore, Some(secret.clone())).await?;
     let ids = with_sessions(&mut cluster).await?;
     let overheard = overhear(cluster.name(), secret).await?;
     one(&mut cluster, &ids, None, window / 2).await?;

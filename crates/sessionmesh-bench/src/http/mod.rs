@@ -7,11 +7,11 @@ mod lag;
 mod load;
 pub(crate) mod peers;
 mod request;
-mod running;
+pub(crate) mod running;
 pub(crate) mod site;
-mod system;
+pub(crate) mod system;
 mod tomcat;
-mod workload;
+pub(crate) mod workload;
 
 use std::time::Duration;
 

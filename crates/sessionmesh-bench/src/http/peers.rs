@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use sessionmesh::Secret;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -92,10 +93,20 @@ pub(crate) struct Sites {
 impl Sites {
     /// Starts so many servers of the variant, a cluster if it can be one.
     pub(crate) async fn start(variant: Variant, nodes: usize, redis: Option<&Redis>) -> anyhow::Result<Self> {
+        Self::start_with(variant, nodes, redis, None).await
+    }
+
+    /// The same with a secret, if there is one.
+    pub(crate) async fn start_with(
+        variant: Variant,
+        nodes: usize,
+        redis: Option<&Redis>,
+        secret: Option<&Secret>,
+    ) -> anyhow::Result<Self> {
         let mut sites = Self::default();
         let mut seed = None;
         for number in 0..nodes {
-            let (process, ready) = start_one(variant, &format!("n{number}"), seed, redis).await?;
+            let (process, ready) = start_one(variant, &format!("n{number}"), seed, redis, secret).await?;
             sites.add(process, ready.http, None);
             seed = seed.or(ready.replication);
         }
@@ -192,6 +203,7 @@ async fn start_one(
     name: &str,
     seed: Option<SocketAddr>,
     redis: Option<&Redis>,
+    secret: Option<&Secret>,
 ) -> anyhow::Result<(Child, Ready)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["site", variant.name(), "--name", name, "--attended"]);
@@ -200,6 +212,9 @@ async fn start_one(
     }
     if let Some(redis) = redis {
         command.args(["--redis", &format!("redis://127.0.0.1:{}", redis.port)]);
+    }
+    if let Some(secret) = secret {
+        command.args(["--secret", &secret.to_text()]);
     }
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let output = process.stdout.take().context("no standard output")?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use sessionmesh::Secret;
 
 use super::connection::make_sessions;
 use super::load::{Done, Load};
@@ -50,7 +51,10 @@ impl Running {
     /// Starts it, lets its nodes meet, and makes the sessions.
     pub(crate) async fn start(system: System, peers: &Peers) -> anyhow::Result<Self> {
         let sites = match system.server {
-            Server::Axum(variant) => Sites::start(variant, system.nodes, peers.redis.as_ref()).await?,
+            Server::Axum(variant) => {
+                let secret = system.sealed.then(Secret::generate);
+                Sites::start_with(variant, system.nodes, peers.redis.as_ref(), secret.as_ref()).await?
+            }
             Server::Tomcat(manager) => {
                 peers.tomcat.as_ref().context("there is no Tomcat")?.start(manager, system.nodes).await?
             }

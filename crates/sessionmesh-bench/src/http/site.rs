@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use clap::{Args, ValueEnum};
-use sessionmesh::{Ack, Discovery, Mesh};
+use sessionmesh::{Ack, Discovery, Mesh, Secret};
 use sessionmesh_axum::{MeshStore, SessionCookie, SessionLayer};
 use tokio::net::TcpListener;
 use tower_sessions::cookie::time;
@@ -68,6 +68,9 @@ pub(crate) struct SiteArgs {
     seed: Option<SocketAddr>,
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     redis: String,
+    /// The cluster secret. Whoever lists processes sees it: it is made for one run, and guards nothing.
+    #[arg(long, value_parser = Secret::parse)]
+    secret: Option<Secret>,
     /// End when standard input does: so it never outlives who started it.
     #[arg(long)]
     attended: bool,
@@ -120,7 +123,8 @@ async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
         // The first one is alone for sure: it need not look around for long.
         .discovery_window(Duration::from_millis(if args.seed.is_none() { 50 } else { 1_000 }))
         .ack(Ack::Copies(1))
-        .max_inactive(IDLE);
+        .max_inactive(IDLE)
+        .secret(Vec::from_iter(args.secret.clone()));
     let mesh = builder.start().await?;
     mesh.ready().await;
     Ok(mesh)

@@ -13,6 +13,8 @@ pub(crate) struct System {
     /// The load goes to the first of them.
     pub(crate) nodes: usize,
     pub(crate) server: Server,
+    /// Whether its nodes have a secret.
+    pub(crate) sealed: bool,
 }
 
 /// What serves.
@@ -63,11 +65,11 @@ impl System {
     ];
 
     const fn axum(what: &'static str, nodes: usize, variant: Variant) -> Self {
-        Self { name: variant.name(), what, nodes, server: Server::Axum(variant) }
+        Self { name: variant.name(), what, nodes, server: Server::Axum(variant), sealed: false }
     }
 
     const fn tomcat(name: &'static str, what: &'static str, nodes: usize, manager: Manager) -> Self {
-        Self { name, what, nodes, server: Server::Tomcat(manager) }
+        Self { name, what, nodes, server: Server::Tomcat(manager), sealed: false }
     }
 
     pub(crate) const fn is_tomcat(&self) -> bool {

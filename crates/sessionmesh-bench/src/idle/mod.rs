@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sessionmesh::Mode;
+use sessionmesh::{Mode, Secret};
 
-use crate::node::{Command, NodeProcess, Processes, Threads};
+use crate::node::{Command, Processes, Threads};
 use crate::processor;
 use crate::report::{Bound, Chapter, Figures, Goal, Table};
 use crate::run_args::RunArgs;
 use crate::share;
 
 /// Cluster sizes.
-const NODES: [usize; 2] = [3, 10];
+pub(crate) const NODES: [usize; 2] = [3, 10];
 /// Sessions in all, and the bytes of each.
 const SESSIONS: usize = 1_000;
 const BYTES: usize = 256;
@@ -34,21 +34,10 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
     let rounds = args.rounds(3);
     let mut clusters = Vec::new();
     for count in NODES {
-        clusters.push(start(count).await?);
+        clusters.push(start(count, None).await?);
     }
     for round in 1..=rounds {
-        let before = spent(&clusters)?;
-        let began = Instant::now();
-        tokio::time::sleep(window).await;
-        let after = spent(&clusters)?;
-        let elapsed = began.elapsed();
-        for (after, before) in after.iter().zip(&before) {
-            let mut percents: Vec<f64> = after
-                .iter()
-                .zip(before)
-                .map(|(after, before)| after.since(before).as_secs_f64() / elapsed.as_secs_f64() * 100.0)
-                .collect();
-            percents.sort_by(f64::total_cmp);
+        for percents in percents(&clusters, window).await? {
             note(figures, &percents);
         }
         println!("idle: round {round} of {rounds}");
@@ -60,8 +49,9 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<Chapte
 }
 
 /// Nodes that have made their share of the sessions, and owe each other nothing.
-async fn start(count: usize) -> anyhow::Result<Processes> {
-    let mut cluster = Processes::start(count, Mode::PrimaryBackup { backups: 1 }, Threads::PerCore).await?;
+pub(crate) async fn start(count: usize, secret: Option<Secret>) -> anyhow::Result<Processes> {
+    let mode = Mode::PrimaryBackup { backups: 1 };
+    let mut cluster = Processes::start_with(count, mode, Threads::PerCore, secret).await?;
     for (number, node) in cluster.nodes.iter_mut().enumerate() {
         let share = share::of(SESSIONS, number, count);
         node.ask(&Command::Create { count: share, bytes: BYTES, tasks: 16, tell: false }).await?;
@@ -70,15 +60,34 @@ async fn start(count: usize) -> anyhow::Result<Processes> {
     Ok(cluster)
 }
 
-fn spent(clusters: &[Processes]) -> anyhow::Result<Vec<Vec<processor::Threads>>> {
-    clusters.iter().map(|cluster| cluster.nodes.iter().map(NodeProcess::threads).collect()).collect()
+/// What the nodes of each cluster take of a core within the same window, in percent, ascending.
+pub(crate) async fn percents(clusters: &[Processes], window: Duration) -> anyhow::Result<Vec<Vec<f64>>> {
+    let spent = || clusters.iter().map(Processes::threads).collect::<anyhow::Result<Vec<_>>>();
+    let before = spent()?;
+    let began = Instant::now();
+    tokio::time::sleep(window).await;
+    let after = spent()?;
+    let elapsed = began.elapsed();
+    let of_cluster = |(after, before): (&Vec<processor::Threads>, &Vec<processor::Threads>)| {
+        let nodes = after.iter().zip(before);
+        let percent = nodes.map(|(after, before)| after.since(before).as_secs_f64() / elapsed.as_secs_f64() * 100.0);
+        let mut percents: Vec<f64> = percent.collect();
+        percents.sort_by(f64::total_cmp);
+        percents
+    };
+    Ok(after.iter().zip(&before).map(of_cluster).collect())
+}
+
+/// What the node in the middle takes.
+pub(crate) fn median(percents: &[f64]) -> f64 {
+    let count = percents.len();
+    f64::midpoint(percents[(count - 1) / 2], percents[count / 2])
 }
 
 /// Notes what the nodes of one cluster took, ascending.
 fn note(figures: &mut Figures, percents: &[f64]) {
     let count = percents.len();
-    let median = f64::midpoint(percents[(count - 1) / 2], percents[count / 2]);
-    figures.add(format!("idle/{count}/median"), "percent", median);
+    figures.add(format!("idle/{count}/median"), "percent", median(percents));
     figures.add(format!("idle/{count}/maximum"), "percent", percents[count - 1]);
 }
 

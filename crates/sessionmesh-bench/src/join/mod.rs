@@ -1,11 +1,11 @@
 //! A newcomer: how long until it has all that it must hold, and what readers notice of it meanwhile.
 
 mod chapter;
-mod newcomer;
+pub(crate) mod newcomer;
 mod readers;
 
 use anyhow::ensure;
-use sessionmesh::Mode;
+use sessionmesh::{Mode, Secret};
 
 use self::newcomer::Joined;
 use self::readers::Readers;
@@ -15,12 +15,12 @@ use crate::report::{Chapter, Figures};
 use crate::run_args::RunArgs;
 
 /// Bytes of the value of each session.
-const BYTES: usize = 1 << 10;
+pub(crate) const BYTES: usize = 1 << 10;
 /// Tasks that make sessions, and how many are asked for at once.
 const TASKS: usize = 64;
 const MADE_AT_ONCE: usize = 50_000;
 /// How many sessions the nodes hold: usually, in a quick run, and once more in a usual one.
-const SESSIONS: usize = 100_000;
+pub(crate) const SESSIONS: usize = 100_000;
 const SESSIONS_QUICK: usize = 20_000;
 const SESSIONS_MANY: usize = 1_000_000;
 /// Rounds with many sessions.
@@ -28,7 +28,7 @@ const ROUNDS_MANY: u32 = 2;
 
 /// Who holds the sessions before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Donors {
+pub(crate) enum Donors {
     /// Two nodes, primary and backup: the newcomer is the third.
     Two,
     /// One node, all-to-all: the newcomer must get everything.
@@ -47,11 +47,16 @@ impl Donors {
 
     /// Starts them, and makes `count` sessions.
     async fn start(self, count: usize) -> anyhow::Result<Processes> {
+        self.start_with(count, None).await
+    }
+
+    /// The same with a secret, if there is one.
+    pub(crate) async fn start_with(self, count: usize, secret: Option<Secret>) -> anyhow::Result<Processes> {
         let (nodes, mode) = match self {
             Self::Two => (2, Mode::PrimaryBackup { backups: 1 }),
             Self::One => (1, Mode::AllToAll),
         };
-        let mut donors = Processes::start(nodes, mode, Threads::PerCore).await?;
+        let mut donors = Processes::start_with(nodes, mode, Threads::PerCore, secret).await?;
         for node in &mut donors.nodes {
             let mut left = count / nodes;
             while left > 0 {

@@ -20,29 +20,29 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(50);
 
 /// When things happened, in nanoseconds of the clock that all processes share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Joined {
+pub(crate) struct Joined {
     /// Its process was started.
-    pub(super) started_ns: u64,
+    pub(crate) started_ns: u64,
     /// The first donor had it in its view.
-    pub(super) seen_ns: u64,
+    pub(crate) seen_ns: u64,
     /// It said that it has all.
-    pub(super) ready_ns: u64,
+    pub(crate) ready_ns: u64,
     /// It was looked at, and had all, and no donor owed anybody anything.
-    pub(super) all_ns: u64,
+    pub(crate) all_ns: u64,
     /// What it must hold, and did.
-    pub(super) received: usize,
+    pub(crate) received: usize,
     /// Processor time of the donors for it, and of the newcomer itself, from its start until it said that it has all.
-    pub(super) donors_cpu: Duration,
-    pub(super) newcomer_cpu: Duration,
+    pub(crate) donors_cpu: Duration,
+    pub(crate) newcomer_cpu: Duration,
 }
 
 /// Starts a newcomer, on a certain core if one is given, and waits until it has all.
-pub(super) async fn joins(donors: &mut Processes, count: usize, core: Option<usize>) -> anyhow::Result<Joined> {
+pub(crate) async fn joins(donors: &mut Processes, count: usize, core: Option<usize>) -> anyhow::Result<Joined> {
     let expect = Command::Expect { member: NAME.to_owned() };
     for donor in &mut donors.nodes {
         donor.ask(&expect).await?;
     }
-    let before = donors.nodes.iter().map(NodeProcess::threads).collect::<anyhow::Result<Vec<_>>>()?;
+    let before = donors.threads()?;
     let started_ns = monotonic::now_ns();
     {
         // Held until its first line has come, though its threads have inherited the core before.
@@ -94,7 +94,7 @@ async fn must_hold(donors: &mut [NodeProcess], count: usize) -> anyhow::Result<u
 }
 
 /// Lets the newcomer leave, and waits until all is as it was.
-pub(super) async fn leaves(donors: &mut Processes, count: usize) -> anyhow::Result<()> {
+pub(crate) async fn leaves(donors: &mut Processes, count: usize) -> anyhow::Result<()> {
     let deadline_ms = u64::try_from(LEAVES_WITHIN.as_millis())?;
     let newcomer = donors.nodes.last_mut().filter(|node| node.name() == NAME).context("there is no newcomer")?;
     newcomer.ask(&Command::Leave { deadline_ms }).await?;

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::ParseIntError;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use sessionmesh::{Discovery, Mesh, MeshBuilder, Mode};
+use sessionmesh::{Discovery, Mesh, MeshBuilder, Mode, Secret};
 use tokio::runtime::{Builder, Runtime};
 
 /// A seed that nobody listens at keeps the first node from multicast.
@@ -34,9 +33,9 @@ pub(crate) struct NodeArgs {
     /// `per-core`, `current` (the runtime has no threads but its own), or how many.
     #[arg(long)]
     pub(crate) threads: Threads,
-    /// A file with the cluster secret; none: in clear.
-    #[arg(long)]
-    pub(crate) secret_file: Option<PathBuf>,
+    /// The cluster secret. Whoever lists processes sees it: it is made for one run, and guards nothing.
+    #[arg(long, value_parser = Secret::parse)]
+    pub(crate) secret: Option<Secret>,
 }
 
 /// The runtime of a node.
@@ -64,8 +63,8 @@ impl NodeArgs {
             Mode::PrimaryBackup { backups } => backups.to_string(),
         };
         words.extend(["--mode".to_owned(), mode, "--threads".to_owned(), self.threads.to_string()]);
-        if let Some(file) = &self.secret_file {
-            words.extend(["--secret-file".to_owned(), file.display().to_string()]);
+        if let Some(secret) = &self.secret {
+            words.extend(["--secret".to_owned(), secret.to_text().to_string()]);
         }
         words
     }
@@ -82,7 +81,7 @@ impl NodeArgs {
             .discovery_window(window)
             .mode(self.mode)
             .max_sessions(MAX_SESSIONS)
-            .secret_file(self.secret_file.clone())
+            .secret(Vec::from_iter(self.secret.clone()))
     }
 }
 
@@ -143,11 +142,13 @@ mod tests {
     fn arguments_arrive_as_they_were_sent() {
         let seeds = vec!["127.0.0.1:7".parse().unwrap(), "127.0.0.1:8".parse().unwrap()];
         let two = Mode::PrimaryBackup { backups: 2 };
-        for (mode, threads) in [(Mode::AllToAll, Threads::Current), (two, Threads::Many(3))] {
-            let (seeds, secret_file) = (seeds.clone(), Some("/tmp/secret".into()));
-            let sent = NodeArgs { name: "n".into(), cluster: "c".into(), seeds, mode, threads, secret_file };
+        let secret = Secret::generate();
+        for (mode, threads, secret) in [(Mode::AllToAll, Threads::Current, None), (two, Threads::Many(3), Some(secret))]
+        {
+            let sent = NodeArgs { name: "n".into(), cluster: "c".into(), seeds: seeds.clone(), mode, threads, secret };
             let args = Parsed::parse_from(sent.words()).args;
             assert_eq!(format!("{args:?}"), format!("{sent:?}"));
+            assert_eq!(args.secret, sent.secret);
         }
         assert!("0".parse::<Threads>().is_err());
         assert_eq!("per-core".parse::<Threads>().unwrap(), Threads::PerCore);

@@ -1,15 +1,15 @@
 //! Several node processes of one cluster.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
-use sessionmesh::Mode;
+use sessionmesh::{Mode, Secret};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{NodeArgs, NodeProcess, NodeStats, Threads};
+use crate::processor;
 
 /// How long a cluster may take to come together.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ pub(crate) struct Processes {
     cluster: String,
     mode: Mode,
     threads: Threads,
-    secret_file: Option<PathBuf>,
+    secret: Option<Secret>,
 }
 
 impl Processes {
@@ -30,17 +30,17 @@ impl Processes {
         Self::start_with(count, mode, threads, None).await
     }
 
-    /// The same with the secret in this file.
+    /// The same with a secret, if there is one.
     pub(crate) async fn start_with(
         count: usize,
         mode: Mode,
         threads: Threads,
-        secret_file: Option<PathBuf>,
+        secret: Option<Secret>,
     ) -> anyhow::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Ports are taken again by others, and gossip goes on for a while: no two clusters have the same name.
         let cluster = format!("bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut processes = Self { nodes: Vec::new(), cluster, mode, threads, secret_file };
+        let mut processes = Self { nodes: Vec::new(), cluster, mode, threads, secret };
         processes.add("n0".to_owned()).await?;
         // The others start at once: each takes a while to look for a node of its name.
         let mut starting = JoinSet::new();
@@ -74,7 +74,7 @@ impl Processes {
             seeds: self.nodes.iter().map(NodeProcess::addr).collect(),
             mode: self.mode,
             threads: self.threads,
-            secret_file: self.secret_file.clone(),
+            secret: self.secret.clone(),
         }
     }
 
@@ -90,6 +90,11 @@ impl Processes {
             ensure!(Instant::now() < until, "the nodes do not come together within {SETTLES_WITHIN:?}: {all:?}");
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// What the threads of each node have run so far.
+    pub(crate) fn threads(&self) -> anyhow::Result<Vec<processor::Threads>> {
+        self.nodes.iter().map(NodeProcess::threads).collect()
     }
 
     /// The figures of all nodes.

@@ -32,6 +32,15 @@ impl Figure {
         format!("{:.digits$} to {:.digits$}", self.minimum(), self.maximum())
     }
 
+    /// Where the middle half of them lies, with so many digits: for rounds of which a few are disturbed.
+    pub(crate) fn middle_half(&self, digits: usize) -> String {
+        let mut sorted = self.rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let quarter = sorted.len() / 4;
+        let at = |at: usize| sorted.get(at).copied().unwrap_or_default();
+        format!("{:.digits$} to {:.digits$}", at(quarter), at(sorted.len().saturating_sub(1 + quarter)))
+    }
+
     pub(crate) fn maximum(&self) -> f64 {
         self.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
@@ -60,9 +69,13 @@ impl Figures {
 
     /// The ratio of two figures: the median of the ratios of the rounds, since what disturbs a round disturbs both.
     pub(crate) fn ratio(&self, of: &str, to: &str) -> Option<f64> {
+        Some(self.ratios(of, to)?.median())
+    }
+
+    /// The ratio of two figures in each round.
+    pub(crate) fn ratios(&self, of: &str, to: &str) -> Option<Figure> {
         let (of, to) = (self.get(of)?, self.get(to)?);
-        let ratios: Vec<f64> = of.rounds.iter().zip(&to.rounds).map(|(of, to)| of / to).collect();
-        Some(median(&ratios))
+        Some(Figure { unit: "", rounds: of.rounds.iter().zip(&to.rounds).map(|(of, to)| of / to).collect() })
     }
 
     /// All figures for a program to read.
@@ -101,6 +114,14 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[]), 0.0);
+    }
+
+    #[test]
+    fn the_middle_half_leaves_out_a_quarter_on_each_side() {
+        let of = |rounds: &[f64]| Figure { unit: "", rounds: rounds.to_vec() }.middle_half(0);
+        assert_eq!(of(&[9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), "3 to 6");
+        assert_eq!(of(&[2.0, 1.0]), "1 to 2");
+        assert_eq!(of(&[]), "0 to 0");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::delta::{Applied, Content, Delta, SlotTombstones, WireAttribute, WireEnd};
-use sessionmesh_core::session::{DIGEST_VERSION, Successor};
+use sessionmesh_core::session::Successor;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::users::UserKey;
 use sessionmesh_core::wire::codec::{DECODED_BYTES_FACTOR, SMALL_BYTES, decode, encode, replies_to};
 use sessionmesh_core::wire::message::*;
+use sessionmesh_core::wire::version::{Version, Versions};
 
 use crate::{Outcome, Target, memory};
 
@@ -17,8 +18,8 @@ pub const TARGET: Target = Target { name: "message", check, seeds };
 fn check(bytes: &[u8]) -> Outcome {
     let replies = replies_to(bytes);
     let bound = DECODED_BYTES_FACTOR * bytes.len().max(SMALL_BYTES);
-    let Ok(message) = memory::within(bound, || decode(bytes)) else { return Outcome::Refused };
-    assert_eq!(encode(&message).expect("what was read is not too large"), bytes);
+    let Ok(message) = memory::within(bound, || decode(bytes, Version::NEWEST)) else { return Outcome::Refused };
+    assert_eq!(encode(&message, Version::NEWEST).expect("what was read is not too large"), bytes);
     assert_eq!(replies, question(&message), "the first bytes say to what it replies");
     match &message {
         Message::Batch(batch) => batch.deltas.iter().for_each(merges),
@@ -113,9 +114,8 @@ fn others() -> Vec<Message<'static>> {
     vec![
         Message::Hello(Hello {
             magic: MAGIC,
-            version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
-            digest_version: DIGEST_VERSION,
+            version_min: Versions::OURS.oldest(),
+            version_max: Versions::OURS.newest(),
             cluster: "shop",
             name: "web-1",
             incarnation: 1_700_000_000_000,
@@ -123,10 +123,9 @@ fn others() -> Vec<Message<'static>> {
             expects: 1,
             counter,
         }),
-        Message::Welcome(Welcome { version: VERSION_MAX, name: "web-2", incarnation: 3, counter }),
+        Message::Welcome(Welcome { version: Versions::OURS.newest(), name: "web-2", incarnation: 3, counter }),
         Message::Refused(Refused::Cluster),
         Message::Refused(Refused::Version { min: 1, max: 2 }),
-        Message::Refused(Refused::Digest { version: 1 }),
         Message::Refused(Refused::Stale { known: 4 }),
         Message::Ping(Ping { sent: 1, view, counter, leaving: false }),
         Message::Pong(Pong { sent: 1, view, counter, granted: true, clear: true }),
@@ -145,5 +144,5 @@ fn others() -> Vec<Message<'static>> {
 /// One of each kind.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let messages = changes().into_iter().chain(others());
-    messages.map(|message| encode(&message).expect("a small message")).collect()
+    messages.map(|message| encode(&message, Version::NEWEST).expect("a small message")).collect()
 }
