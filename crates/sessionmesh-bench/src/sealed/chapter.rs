@@ -38,7 +38,10 @@ fn over_http(what: &str, variant: &'static str) -> String {
     Workload::WRITE.figure(&System { name: variant, ..System::MESH_LAYER }, what)
 }
 
-fn ratio(figures: &Figures, name: fn(&'static str) -> String) -> Option<f64> {
+/// How a figure of a variant is named.
+type Name = fn(&'static str) -> String;
+
+fn ratio(figures: &Figures, name: Name) -> Option<f64> {
     let [without, with] = VARIANTS.map(name);
     figures.ratio(&with, &without)
 }
@@ -56,7 +59,7 @@ pub(super) fn of(figures: &Figures) -> Chapter {
         join::SESSIONS,
         join::BYTES,
     );
-    let rows: [(&str, &str, usize, fn(&'static str) -> String); 11] = [
+    let rows: [(&str, &str, usize, Name); 11] = [
         ("commits, 64 writers", "commits/s", 0, |variant| name("commits/64/rate", variant)),
         ("p50", "us", 1, |variant| name("commits/64/p50", variant)),
         ("CPU", "us", 2, |variant| name("commits/64/cpu", variant)),

@@ -44,7 +44,7 @@ fn secrets() -> [Option<Secret>; 2] {
 /// Both, with their names. Who is the first changes from round to round.
 fn turns<T>(round: u32, both: &mut [T; 2]) -> impl Iterator<Item = (&'static str, &mut T)> {
     let mut turns: Vec<_> = VARIANTS.into_iter().zip(both).collect();
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         turns.reverse();
     }
     turns.into_iter()
@@ -55,8 +55,9 @@ fn name(figure: &str, variant: &str) -> String {
     format!("sealed/{figure}/{variant}")
 }
 
+/// In many short windows: what disturbs one of two that follow each other seldom lasts for half of all.
 async fn commits(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
-    let (rounds, for_ms) = (args.rounds_or(30, 6), args.pick(400, 250));
+    let (rounds, for_ms) = (args.rounds_or(120, 24), 100);
     let start = |secret| Processes::start_with(2, Mode::PrimaryBackup { backups: 1 }, Threads::PerCore, secret);
     let [without, with] = secrets();
     let mut clusters = [start(without).await?, start(with).await?];
@@ -87,7 +88,7 @@ fn spent(cluster: &Processes, before: &[processor::Threads]) -> anyhow::Result<D
 }
 
 async fn http(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
-    let (rounds, window) = (args.rounds_or(30, 6), Duration::from_millis(args.pick(400, 250)));
+    let (rounds, window) = (args.rounds_or(60, 12), Duration::from_millis(200));
     let (peers, mut sites) = (Peers::default(), Vec::new());
     for (name, sealed) in VARIANTS.into_iter().zip([false, true]) {
         let mut running = Running::start(System { name, sealed, ..System::MESH_LAYER }, &peers).await?;
@@ -108,7 +109,7 @@ async fn http(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
 }
 
 async fn joins(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
-    let (rounds, count) = (args.rounds_or(12, 3), join::SESSIONS);
+    let (rounds, count) = (args.rounds_or(16, 4), join::SESSIONS);
     let [without, with] = secrets();
     let start = |secret| Donors::One.start_with(count, secret);
     let mut donors = [start(without).await?, start(with).await?];
