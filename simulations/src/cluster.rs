@@ -24,12 +24,14 @@ use crate::oracle::ObservedEvent;
 use crate::record::Recorder;
 use crate::scenario::Scenario;
 
+mod certificates;
 mod faults;
 mod life;
 mod links;
 mod look;
 mod settled;
 
+use certificates::CertificateFiles;
 use life::{Job, NodeState, NodeStates, live};
 
 /// Who does not answer for so long is taken for gone by reads, so a link on which answers take longer is a partition: 7/10
@@ -81,6 +83,7 @@ struct Shared {
     /// Nodes that left, and whether they could hand over all.
     left: Rc<RefCell<Vec<Departure>>>,
     observed: Rc<RefCell<Vec<ObservedEvent>>>,
+    certificates: Option<Rc<CertificateFiles>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -114,6 +117,7 @@ impl Cluster {
             recorder,
             left: Rc::default(),
             observed: Rc::default(),
+            certificates: scenario.certificates.then(|| Rc::new(CertificateFiles::new())),
         };
         let late: BTreeSet<usize> = (scenario.nodes - scenario.late..scenario.nodes).collect();
         for (node, name) in names.iter().enumerate() {

@@ -13,7 +13,7 @@ fn recording(recorder: &Recorder) -> Extras {
 
 /// Without a secret: what is sealed cannot be told.
 fn told(kind: Kind, seed: u64) -> Scenario {
-    Scenario { secret: false, ..Scenario::aimed(seed, kind, Mode::PrimaryBackup(1)) }
+    Scenario { secret: false, certificates: false, ..Scenario::aimed(seed, kind, Mode::PrimaryBackup(1)) }
 }
 
 fn recorded(kind: Kind, seed: u64) -> (Report, Timeline) {

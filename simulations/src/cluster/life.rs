@@ -141,11 +141,15 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
     };
     let (impairments, trace, recorder) = (shared.impairments.clone(), shared.trace.clone(), shared.recorder.clone());
     let host = Host { node, me: addrs[node], impairments, gate, seed, trace, recorder };
-    Mesh::builder()
+    let builder = match &shared.certificates {
+        Some(files) => files.give(Mesh::builder()),
+        None => Mesh::builder(),
+    };
+    builder
         .name(format!("n{node}"))
         .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))
         .advertise(SocketAddr::from((addrs[node], PORT)))
-        .insecure(!scenario.secret)
+        .insecure(!scenario.secret && !scenario.certificates)
         .secret(secret(scenario))
         .protocol_versions(versions(scenario, node, life))
         .mode(mode)

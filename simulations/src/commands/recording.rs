@@ -36,9 +36,9 @@ pub(super) struct Wanted {
 /// Plays `scenario`, with a bug planted if there is one, and writes what is wanted.
 pub(super) fn play_wanted(scenario: &Scenario, bug: Option<&Planted>, wanted: &Wanted) -> Result<Report, String> {
     let recorder = if wanted.trace || wanted.html.is_some() { Recorder::on() } else { Recorder::off() };
-    if scenario.secret && (wanted.trace || wanted.html.is_some()) {
+    if (scenario.secret || scenario.certificates) && (wanted.trace || wanted.html.is_some()) {
         say(
-            "these nodes have a secret, so what they say is sealed and not shown: replay a file without `secret: true`\n",
+            "what these nodes say is sealed and not shown: replay a file without `secret: true` and `certificates: true`\n",
         );
     }
     let extras = Extras { bug: bug.map(|planted| planted.bug), recorder: recorder.clone() };

@@ -72,6 +72,8 @@ impl Scenario {
             Kind::Mixed if rng.random_bool(0.2) => 1.min(nodes - 1),
             _ => 0,
         };
+        let discovery = pick(rng, &[Discovery::Multicast, Discovery::Multicast, Discovery::Seeds, Discovery::Names]);
+        let certificates = certificates(seed, discovery);
         Self {
             seed,
             kind,
@@ -79,14 +81,15 @@ impl Scenario {
             late,
             mode,
             later_mode: later_mode(seed, mode),
-            discovery: pick(rng, &[Discovery::Multicast, Discovery::Multicast, Discovery::Seeds, Discovery::Names]),
+            discovery,
             ack: match rng.random_range(0..20) {
                 0..3 => Ack::Copies(1),
                 3 => Ack::Local,
                 _ => Ack::Owners,
             },
             strict: rng.random_bool(0.1),
-            secret: secret(seed),
+            secret: secret(seed) && !certificates,
+            certificates,
             upgrade: upgrade(seed),
             network: network(rng),
             tick_ms: pick(rng, &[1, 3, 5, 8, 10, 10]),
@@ -103,6 +106,11 @@ impl Scenario {
 /// Half of the clusters have a secret. Drawn apart, so that all else of a seed stays as it is.
 fn secret(seed: u64) -> bool {
     StdRng::seed_from_u64(seed ^ 0x5ec2_e7ed).random_bool(0.5)
+}
+
+/// Some clusters have certificates; these do not protect beacons. Drawn apart, so that all else of a seed stays as it is.
+fn certificates(seed: u64, discovery: Discovery) -> bool {
+    StdRng::seed_from_u64(seed ^ 0xce27_f1e5).random_bool(0.3) && discovery != Discovery::Multicast
 }
 
 /// In some runs the nodes are of two versions. Drawn apart, so that all else of a seed stays as it is.

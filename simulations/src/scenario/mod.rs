@@ -220,6 +220,9 @@ pub struct Scenario {
     /// Whether the nodes have a cluster secret, so that all they say is sealed. What they say is then not in the trace.
     #[serde(default, skip_serializing_if = "is_false")]
     pub secret: bool,
+    /// Whether the nodes have certificates in place of a secret, so that all they say goes over links, gossip too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub certificates: bool,
     /// Whether the nodes have different versions of the library: every second one, and each from its second life on, speaks the
     /// next version of the protocol, too.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -169,6 +169,7 @@ fn settings(scenario: &Scenario) -> Vec<Scenario> {
         }),
         Box::new(|candidate| candidate.strict = false),
         Box::new(|candidate| candidate.secret = false),
+        Box::new(|candidate| candidate.certificates = false),
         Box::new(|candidate| candidate.upgrade = false),
         Box::new(|candidate| candidate.discovery = Discovery::Seeds),
         Box::new(|candidate| candidate.ack = Ack::Owners),
