@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use sessionmesh_testkit::processes::lan::Lan;
 use sessionmesh_testkit::waiting::{PATIENCE, check, eventually_blocking};

@@ -35,6 +35,10 @@ pub(crate) async fn reload(node: &Node) -> Result<usize, ConfigError> {
 
 async fn follow(node: &Node) {
     let Some(path) = &node.config.secret_file else { return };
+    if node.ports.is_seeded {
+        // Files do not keep to simulated time.
+        return;
+    }
     let mut file = Followed::new(vec![path], "`secret_file`").await;
     loop {
         file.changed().await;
