@@ -46,6 +46,7 @@ impl Proof {
             }
         };
         tokio::select! {
+            biased;
             () = retired => {}
             () = expired => {}
         }
