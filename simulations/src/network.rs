@@ -206,8 +206,13 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
+    /// How much is noted, not what: see [`note`].
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.inner().poll_write(cx, bytes)
+        let written = self.inner().poll_write(cx, bytes);
+        if let Poll::Ready(Ok(length)) = &written {
+            self.host.trace.note(format!("{} wrote {length}", self.number).as_bytes());
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
