@@ -14,7 +14,7 @@ use crate::{Outcome, Target, memory, public_secret};
 
 /// What accepts connections: with a secret nobody gets in by saying something that was not made for this connection, who
 /// does not speak TLS is told nothing, no more is read and written than a handshake takes, and memory is bounded; without a secret,
-/// or beside nodes that have none, the connection says what the stranger said. The first byte says at which door, the second
+/// or beside nodes that have none, the connection says what a stranger said who does not begin TLS. The first byte says at which door, the second
 /// one how many bytes come at a time.
 pub const TARGET: Target = Target { name: "link_accept", check, seeds };
 
@@ -42,7 +42,7 @@ fn check(bytes: &[u8]) -> Outcome {
     let accepted =
         memory::within(allowed, || door.accept(boxed)).expect("it never waits for a stranger who has closed");
     let begins_tls = said.starts_with(&TLS);
-    let is_plain = which == 2 || which == 1 && said.len() >= HEAD_BYTES && !begins_tls;
+    let is_plain = which != 0 && said.len() >= HEAD_BYTES && !begins_tls;
     match accepted {
         Ok(stream) => {
             assert!(is_plain, "a stranger got in");
