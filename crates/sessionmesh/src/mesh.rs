@@ -33,6 +33,7 @@ use crate::lock::lock;
 use crate::look_up::LookUp;
 use crate::membership::Membership;
 use crate::read_consistency::ReadConsistency;
+use crate::security::certificates::Certificates;
 use crate::session::Session;
 use crate::stats::Stats;
 
@@ -340,7 +341,7 @@ impl Mesh {
             late_ms: self.node.cluster.lateness.ms(),
             busy: self.node.cluster.lateness.is_busy(),
             insecure: self.is_insecure(),
-            certificate_remaining: security.of_certificate(|it| it.remaining(&it.validity)),
+            certificate_remaining: security.of_certificate(Certificates::remaining),
             refusals: security.refusals.counts(),
             bytes_decoded: security.refusals.decoded(),
             ..Stats::default()

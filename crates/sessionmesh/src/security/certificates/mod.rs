@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::RootCertStore;
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
+use rustls::{CertificateError, OtherError, RootCertStore};
 use tokio_util::sync::CancellationToken;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
@@ -23,6 +25,7 @@ use zeroize::Zeroizing;
 
 use self::names::AllowedNames;
 use super::secret_file::mode_of_others;
+use super::tls::verifier::End;
 use crate::clock::Clock;
 
 /// More than the certificates of all public authorities take.
@@ -140,8 +143,11 @@ impl Validity {
 #[derive(Clone)]
 pub(crate) struct Certificates {
     pub(super) certified: Arc<CertifiedKey>,
-    pub(super) roots: Arc<RootCertStore>,
-    pub(super) names: AllowedNames,
+    roots: Arc<RootCertStore>,
+    /// By the authorities alone, not by their names.
+    diallers: Arc<dyn ClientCertVerifier>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    names: AllowedNames,
     pub(super) cluster: String,
     /// When the certificate, or one that it depends on, may be used.
     pub(crate) validity: Validity,
@@ -182,17 +188,22 @@ impl Certificates {
         for authority in certificates(settings.ca)? {
             roots.add(authority).map_err(|error| not_pem(settings.ca, CERTIFICATE, &error))?;
         }
-        let roots = Arc::new(roots);
-        let certified =
-            CertifiedKey::from_der(chain, key, &provider::default_provider()).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => CertificateFileError::OtherKey,
-                error => not_pem(settings.key, KEY, &error),
-            })?;
+        let (roots, provider) = (Arc::new(roots), Arc::new(provider::default_provider()));
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => CertificateFileError::OtherKey,
+            error => not_pem(settings.key, KEY, &error),
+        })?;
+        let algorithms = provider.signature_verification_algorithms;
+        let diallers = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider)
+            .build()
+            .expect("there is an authority, and no list of revoked certificates");
         let validity = Validity::of_chain(&certified.cert)
             .ok_or_else(|| not_pem(settings.cert, CERTIFICATE, &"it is malformed"))?;
         Ok(Self {
             certified: Arc::new(certified),
             roots,
+            diallers,
+            algorithms,
             names: AllowedNames::new(settings.names),
             cluster: settings.cluster.to_owned(),
             validity,
@@ -201,9 +212,9 @@ impl Certificates {
         })
     }
 
-    /// How long a certificate with this validity may still be used.
-    pub(crate) fn remaining(&self, validity: &Validity) -> Duration {
-        validity.remaining(self.now())
+    /// How long it may still be used.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.validity.remaining(self.now())
     }
 
     /// The time of this node's clock.
@@ -232,47 +243,54 @@ impl Certificates {
         if !self.validity.contains(now) {
             return Err(CertificateFileError::NotValidNow { from, until });
         }
-        let refused = |reason: &dyn fmt::Display| CertificateFileError::Refused { reason: reason.to_string() };
-        let [first, others @ ..] = self.certified.cert.as_slice() else { return Err(refused(&"there is none")) };
-        let now = self.current_time().expect("there is a clock");
-        let as_dialler = self.client_verifier().verify_client_cert(first, others, now);
-        as_dialler.map_err(|error| refused(&explained(&error)))?;
-        self.verify_listener(first, others, now).map_err(|error| refused(&explained(&error)))?;
-        self.names.check(first).map_err(|names| refused(&format_args!("{names}, and `tls_names` allows none of them")))
+        let refused = |reason: String| CertificateFileError::Refused { reason };
+        let [first, others @ ..] = self.certified.cert.as_slice() else { return Err(refused("there is none".into())) };
+        let now = unix_time(now);
+        let verify = |end| self.verify(first, others, end, now).map_err(|error| refused(explained(&error)));
+        verify(End::Dialler).and_then(|()| verify(End::Listener))
     }
 
-    /// Verifies those that dial: by the authorities alone, not by their names.
-    pub(super) fn client_verifier(&self) -> Arc<dyn rustls::server::danger::ClientCertVerifier> {
-        let provider = Arc::new(provider::default_provider());
-        WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider)
-            .build()
-            .expect("there is an authority, and no list of revoked certificates")
-    }
-
-    /// The same for those that listen.
-    pub(super) fn verify_listener(
+    /// Verifies a certificate of the other side: an authority has signed it, it is valid, and a name of it is allowed.
+    pub(super) fn verify(
         &self,
         first: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
+        end: End,
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        let parsed = rustls::server::ParsedCertificate::try_from(first)?;
-        let algorithms = provider::default_provider().signature_verification_algorithms;
-        rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, others, now, algorithms.all)
+        match end {
+            End::Dialler => {
+                self.diallers.verify_client_cert(first, others, now)?;
+            }
+            End::Listener => {
+                let parsed = rustls::server::ParsedCertificate::try_from(first)?;
+                let all = self.algorithms.all;
+                rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, others, now, all)?;
+            }
+        }
+        let not_allowed = |names| CertificateError::Other(OtherError(Arc::new(names)));
+        self.names.check(first).map_err(|names| rustls::Error::InvalidCertificate(not_allowed(names)))
     }
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// For TLS.
 impl TimeProvider for Certificates {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.clock.wall_ms())))
+        Some(unix_time(self.now()))
     }
 }
 
 /// What a verifier means, in the words of the settings.
 fn explained(error: &rustls::Error) -> String {
-    use rustls::{CertificateError, Error};
+    use rustls::Error;
     match error {
+        Error::InvalidCertificate(CertificateError::Other(names)) => {
+            format!("{names}, and `tls_names` allows none of them")
+        }
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "no authority in `tls_ca` has signed it, nor the certificates behind it in `tls_cert`".to_owned()
         }

@@ -1,23 +1,22 @@
 //! TLS 1.3 between nodes, in which both sides must prove that they belong to the cluster: by the cluster secret
-//! ([`raw_keys`]), or by certificates ([`by_certificates`]).
+//! ([`raw_keys`]), or by certificates ([`by_certificates`]). [`verifier`] asks either of them.
 
 mod by_certificates;
 mod raw_keys;
+pub(super) mod verifier;
 
-use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::CertificateDer;
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
+use self::verifier::{Accepts, Verifier};
 use super::certificates::Certificates;
 use super::key_ring::KeyRing;
 use super::proof::Proof;
@@ -27,12 +26,7 @@ use super::proof::Proof;
 pub(super) struct TlsConfigs {
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
-    proves: Arc<dyn Proves>,
-}
-
-/// Tells how long it counts what the other side of a connection has presented, and proved to be its own.
-trait Proves: fmt::Debug + Send + Sync {
-    fn proof(&self, presented: &[CertificateDer<'_>]) -> Proof;
+    accepts: Arc<dyn Accepts>,
 }
 
 impl TlsConfigs {
@@ -46,22 +40,18 @@ impl TlsConfigs {
         by_certificates::configs(certificates, &Arc::new(crypto()))
     }
 
-    fn new<V, P>(
+    fn new<P: ResolvesClientCert + ResolvesServerCert + 'static>(
         crypto: &Arc<CryptoProvider>,
-        accepted: &Arc<V>,
+        accepts: Arc<dyn Accepts>,
         presented: &Arc<P>,
         protocols: Vec<Vec<u8>>,
-        proves: Arc<dyn Proves>,
-    ) -> Self
-    where
-        V: ServerCertVerifier + ClientCertVerifier + 'static,
-        P: ResolvesClientCert + ResolvesServerCert + 'static,
-    {
+    ) -> Self {
+        let verifier = Arc::new(Verifier(accepts.clone()));
         let mut client = ClientConfig::builder_with_provider(crypto.clone())
             .with_protocol_versions(&[&TLS13])
             .expect("the suites are of TLS 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(accepted.clone())
+            .with_custom_certificate_verifier(verifier.clone())
             .with_client_cert_resolver(presented.clone());
         client.alpn_protocols.clone_from(&protocols);
         client.enable_sni = false;
@@ -70,12 +60,12 @@ impl TlsConfigs {
         let mut server = ServerConfig::builder_with_provider(crypto.clone())
             .with_protocol_versions(&[&TLS13])
             .expect("the suites are of TLS 1.3")
-            .with_client_cert_verifier(accepted.clone())
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(presented.clone());
         server.alpn_protocols = protocols;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Self { client: Arc::new(client), server: Arc::new(server), proves }
+        Self { client: Arc::new(client), server: Arc::new(server), accepts }
     }
 
     /// Dates are compared with this clock.
@@ -87,7 +77,7 @@ impl TlsConfigs {
 
     /// How long it counts that the other side presented this.
     pub(super) fn proof(&self, presented: Option<&[CertificateDer<'_>]>) -> Proof {
-        self.proves.proof(presented.unwrap_or_default())
+        self.accepts.proof(presented.unwrap_or_default())
     }
 }
 

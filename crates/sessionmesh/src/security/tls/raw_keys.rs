@@ -8,16 +8,16 @@
 use std::sync::Arc;
 
 use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring as provider;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::{Proof, Proves, TlsConfigs, protocol};
+use super::verifier::{Accepts, End};
+use super::{Proof, TlsConfigs, protocol};
 use crate::security::key_ring::{Key, KeyRing};
 
 /// What an Ed25519 public key of 32 bytes has in front of it as a SubjectPublicKeyInfo (RFC 8410).
@@ -25,6 +25,7 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 /// What a seed of 32 bytes has in front of it as a PKCS #8 private key (RFC 8410).
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
 /// For nodes that have one of these keys.
 pub(super) fn configs(ring: &KeyRing, crypto: &Arc<CryptoProvider>) -> TlsConfigs {
     let identities: Arc<[Identity]> = ring.keys().iter().map(Identity::new).collect();
@@ -35,7 +36,7 @@ pub(super) fn configs(ring: &KeyRing, crypto: &Arc<CryptoProvider>) -> TlsConfig
     });
     let protocols = identities.iter().map(|identity| identity.protocol.clone()).collect();
     let presented = Arc::new(Presented { identities: identities.clone() });
-    TlsConfigs::new(crypto, &accepted, &presented, protocols, accepted.clone())
+    TlsConfigs::new(crypto, accepted, &presented, protocols)
 }
 
 /// A key as TLS presents it.
@@ -106,85 +107,42 @@ struct Accepted {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Accepted {
-    fn check(&self, presented: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
+impl Accepts for Accepted {
+    fn check(
+        &self,
+        presented: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        _end: End,
+        _now: UnixTime,
+    ) -> Result<(), Error> {
         let known = self.identities.iter().any(|identity| identity.is(presented));
         if known && more.is_empty() { Ok(()) } else { Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) }
     }
-}
 
-/// What the two traits of verifiers both ask for: only Ed25519, by raw public keys.
-macro_rules! signatures_by_raw_keys {
-    () => {
-        /// No node speaks TLS 1.2.
-        fn verify_tls12_signature(
-            &self,
-            _message: &[u8],
-            _spki: &CertificateDer<'_>,
-            _signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic))
-        }
+    fn check_signature(
+        &self,
+        message: &[u8],
+        presented: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let spki = SubjectPublicKeyInfoDer::from(presented.as_ref());
+        verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms)
+    }
 
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            spki: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let spki = SubjectPublicKeyInfoDer::from(spki.as_ref());
-            verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms)
-        }
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
 
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            vec![SignatureScheme::ED25519]
-        }
+    fn takes_raw_keys(&self) -> bool {
+        true
+    }
 
-        fn requires_raw_public_keys(&self) -> bool {
-            true
-        }
-    };
-}
+    fn hints(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
 
-impl Proves for Accepted {
     fn proof(&self, presented: &[CertificateDer<'_>]) -> Proof {
         let identity = presented.first().and_then(|spki| self.identities.iter().find(|identity| identity.is(spki)));
         Proof::until_retired(identity.map(|identity| identity.key.retired.clone()))
     }
-}
-
-impl ServerCertVerifier for Accepted {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.check(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
-    }
-
-    signatures_by_raw_keys!();
-}
-
-impl ClientCertVerifier for Accepted {
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
-    }
-
-    signatures_by_raw_keys!();
 }
