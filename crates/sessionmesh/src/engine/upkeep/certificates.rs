@@ -35,12 +35,8 @@ pub(crate) async fn reload(node: &Node) -> Result<(), ConfigError> {
 
 async fn follow(node: &Node) {
     let Some(settings) = node.config.certificates() else { return };
-    if node.ports.is_seeded {
-        // Files do not keep to simulated time.
-        return;
-    }
     let files = vec![settings.cert, settings.key, settings.ca];
-    let mut files = Followed::new(files, "`tls_cert`, `tls_key` or `tls_ca`").await;
+    let mut files = Followed::new(node, files, "`tls_cert`, `tls_key` or `tls_ca`").await;
     loop {
         files.changed().await;
         files.taken(take(node).await);

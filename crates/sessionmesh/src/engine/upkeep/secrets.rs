@@ -35,11 +35,7 @@ pub(crate) async fn reload(node: &Node) -> Result<usize, ConfigError> {
 
 async fn follow(node: &Node) {
     let Some(path) = &node.config.secret_file else { return };
-    if node.ports.is_seeded {
-        // Files do not keep to simulated time.
-        return;
-    }
-    let mut file = Followed::new(vec![path], "`secret_file`").await;
+    let mut file = Followed::new(node, vec![path], "`secret_file`").await;
     loop {
         file.changed().await;
         file.taken(read(path).await.map(|secrets| use_them(node, &secrets)));
