@@ -102,10 +102,14 @@ pub(super) fn refused(node: &Node, why: Refused) -> io::Error {
     io::Error::other(RefusedBy { why, text: refusal(&node.config.cluster, node.identity.versions, why) })
 }
 
+/// What the other side answered, if it is a node that does not take this one's links.
+pub(crate) fn refused_by(error: &io::Error) -> Option<&RefusedBy> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// Whether this is the answer of a node that speaks no version of this node's.
 pub(crate) fn is_other_version(error: &io::Error) -> bool {
-    let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
-    refused.is_some_and(|refused| matches!(refused.why, Refused::Version { .. }))
+    refused_by(error).is_some_and(|refused| matches!(refused.why, Refused::Version { .. }))
 }
 
 /// The other side is a node and does not take this one's links, and why: nothing that trying again would change. The source

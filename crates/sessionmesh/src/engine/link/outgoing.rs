@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use super::answers::on_answers;
 use super::batch;
 use super::frame::{self, FrameReader};
-use super::handshake::{HANDSHAKE_DEADLINES, RefusedBy, dial, is_other_version, refused};
+use super::handshake::{HANDSHAKE_DEADLINES, dial, is_other_version, refused, refused_by};
 use super::room::Room;
 use crate::engine::replication;
 use crate::engine::state::node::Node;
@@ -63,8 +63,7 @@ pub(crate) async fn run(node: Arc<Node>, peer: Arc<Peer>) {
                 node.refused(Refusal::Altered, peer.member.addr.ip(), &ended);
             }
         } else {
-            let refused = ended.get_ref().and_then(|error| error.downcast_ref::<RefusedBy>());
-            let refused = refused.map(|refused| refused.text.clone());
+            let refused = refused_by(&ended).map(|refused| refused.text.clone());
             match refused.or_else(|| refusal(&ended).map(|_| format!("the link could not be opened: {ended}"))) {
                 Some(text) if text != logged => {
                     warn!(peer = %peer.member.name, "{text}");

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::alone::{Alone, Outcome, Tried};
-use crate::engine::link::handshake::{RefusedBy, ask_who_is_at};
+use crate::engine::link::handshake::{RefusedBy, ask_who_is_at, refused_by};
 use crate::engine::state::node::Node;
 use crate::error::Failure;
 use crate::membership::{LookedUp, Membership, Named};
@@ -247,8 +247,7 @@ fn failed(error: &io::Error, ours: Versions) -> Outcome {
     if let Some(refusal) = refusal(error) {
         return Outcome::NotTrusted(refusal.to_string());
     }
-    let refused = error.get_ref().and_then(|source| source.downcast_ref::<RefusedBy>());
-    match (refused, error.kind()) {
+    match (refused_by(error), error.kind()) {
         (Some(RefusedBy { why: Refused::Cluster, .. }), _) => Outcome::AnotherCluster,
         (Some(RefusedBy { why: Refused::Version { min, max }, .. }), _) => {
             Outcome::OtherVersion { theirs: Versions::new(*min, *max), ours }
