@@ -11,7 +11,7 @@ use sessionmesh_testkit::cluster::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::secrets::{Load, SAID_WITHIN, node, seeds};
+use crate::secrets::{Load, SAID_WITHIN, finds_nobody_that_trusts_it, node, seeds};
 
 /// Has a node use these files, and accept the names of the shop.
 fn with(builder: MeshBuilder, files: &Files) -> MeshBuilder {
@@ -76,21 +76,13 @@ async fn certificates_and_their_authority_change_under_load_and_newcomers_get_in
             cluster.leave(&name).await;
         }
     }
-    let (failed, all) = writing.stop().await;
-    assert!(failed == 0 && all > 100, "{failed} of {all} requests failed");
-    for id in &ids {
-        for node in &nodes {
-            load(node, *id).await;
-        }
-    }
+    writing.lost_nothing(&nodes, &ids).await;
     // Who has a certificate of the old authority is out.
     let addrs: Vec<_> = nodes.iter().map(Mesh::addr).collect();
     let name = nodes[0].config().cluster.clone();
     let late =
         with(node(&name, "late"), &files(&old, &both)).discovery(seeds(&addrs)).start().await.expect("it starts");
-    timeout(PATIENCE, late.ready()).await.expect("alone");
-    let tried = late.alone().expect("it is alone").tried;
-    assert!(tried.iter().all(|tried| matches!(tried.outcome, Outcome::NotTrusted(_))), "{tried:?}");
+    finds_nobody_that_trusts_it(&late).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,6 +98,13 @@ async fn nodes_with_different_secrets_or_without_one_never_meet_and_both_learn_w
     }
 }
 
+/// Waits until this node is alone, since no node that it was told of trusts it.
+pub(crate) async fn finds_nobody_that_trusts_it(node: &Mesh) {
+    timeout(PATIENCE, node.ready()).await.expect("alone");
+    let tried = node.alone().expect("it is alone").tried;
+    assert!(tried.iter().all(|tried| matches!(tried.outcome, Outcome::NotTrusted(_))), "{tried:?}");
+}
+
 /// Writes and reads on all nodes until it is stopped. How many requests failed, of how many.
 pub(crate) struct Load(Arc<AtomicBool>, JoinHandle<(usize, usize)>);
 
@@ -122,9 +129,16 @@ impl Load {
         Self(stop, task)
     }
 
-    pub(crate) async fn stop(self) -> (usize, usize) {
+    /// Ends it. No request may have failed, and all sessions must be there on all nodes.
+    pub(crate) async fn lost_nothing(self, nodes: &[Mesh], ids: &[SessionId]) {
         self.0.store(true, Ordering::Relaxed);
-        self.1.await.expect("it ends when it is told to")
+        let (failed, all) = self.1.await.expect("it ends when it is told to");
+        assert!(failed == 0 && all > 100, "{failed} of {all} requests failed");
+        for id in ids {
+            for node in nodes {
+                load(node, *id).await;
+            }
+        }
     }
 }
 
@@ -155,20 +169,12 @@ async fn the_secret_of_a_running_cluster_changes_under_load_and_newcomers_with_a
             cluster.leave(&name).await;
         }
     }
-    let (failed, all) = writing.stop().await;
-    assert!(failed == 0 && all > 100, "{failed} of {all} requests failed");
-    for id in &ids {
-        for node in &nodes {
-            load(node, *id).await;
-        }
-    }
+    writing.lost_nothing(&nodes, &ids).await;
     // Who has the old one alone is out.
     let seed: Vec<SocketAddr> = nodes.iter().map(Mesh::addr).collect();
     let name = nodes[0].config().cluster.clone();
     let late = node(&name, "late").secret(old).discovery(seeds(&seed)).start().await.expect("it starts");
-    timeout(PATIENCE, late.ready()).await.expect("alone");
-    let tried = late.alone().expect("it is alone").tried;
-    assert!(tried.iter().all(|tried| matches!(tried.outcome, Outcome::NotTrusted(_))), "{tried:?}");
+    finds_nobody_that_trusts_it(&late).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
