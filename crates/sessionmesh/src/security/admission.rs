@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Refusal;
@@ -80,10 +82,19 @@ impl Admission {
 
 impl Host {
     fn refill(&mut self, now: Instant) {
-        let more = now.duration_since(self.since).as_millis() * u128::from(PER_SECOND) / 1_000;
-        if more > 0 {
-            self.room = u32::try_from(u128::from(self.room) + more).unwrap_or(BURST).min(BURST);
-            self.since = now;
+        let each = Duration::from_secs(1) / PER_SECOND;
+        let more = now.duration_since(self.since).as_nanos() / each.as_nanos();
+        let wanted = BURST - self.room;
+        match u32::try_from(more) {
+            // What is left of the time counts for the next one.
+            Ok(more) if more < wanted => {
+                self.room += more;
+                self.since += each * more;
+            }
+            _ => {
+                self.room = BURST;
+                self.since = now;
+            }
         }
     }
 }
@@ -98,8 +109,6 @@ fn host(from: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -143,6 +152,13 @@ mod tests {
             now += Duration::from_millis(4);
             assert_eq!(come(now), Ok(()), "a few are always let in");
         }
+        while come(now).is_ok() {}
+        let tries = (0..10_000).filter(|_| {
+            now += Duration::from_micros(700);
+            come(now).is_ok()
+        });
+        let admitted = tries.count() as u32;
+        assert_eq!(admitted, 7 * PER_SECOND, "no part of the time is lost, however often it tries");
     }
 
     #[test]
