@@ -12,6 +12,7 @@ pub(crate) mod datagrams;
 pub(crate) mod key_ring;
 pub(crate) mod links;
 mod opening;
+mod private_file;
 mod proof;
 pub(crate) mod refusal;
 pub(crate) mod secret;

@@ -1,11 +1,9 @@
 //! A file with the secrets, and changes of it.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
+use super::private_file::PrivateFile;
 use super::secret::{self, Secret, SecretError};
 
 /// Far more than eight secrets and their comments take.
@@ -25,11 +23,8 @@ pub enum SecretFileError {
         mode: u32,
     },
     /// It is no file of secrets.
-    #[error("it has {bytes} bytes; a file of secrets has one in each line")]
-    TooLarge {
-        /// Its length.
-        bytes: u64,
-    },
+    #[error("it has more than {} KiB; a file of secrets has one in each line", BYTES_MAX >> 10)]
+    TooLarge,
     /// There is no secret in it.
     #[error("there is no secret in it; `sessionmesh keygen` makes one")]
     Empty,
@@ -40,34 +35,19 @@ pub enum SecretFileError {
 
 /// The secrets in a file: one a line, the one in use first.
 pub(crate) fn read(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
-    let metadata = fs::metadata(path).map_err(SecretFileError::Unreadable)?;
-    if let Some(mode) = mode_of_others(&metadata) {
+    let file = PrivateFile::open(path).map_err(SecretFileError::Unreadable)?;
+    if let Some(mode) = file.mode_of_others() {
         return Err(SecretFileError::Exposed { mode });
     }
-    if metadata.len() > BYTES_MAX {
-        return Err(SecretFileError::TooLarge { bytes: metadata.len() });
-    }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(SecretFileError::Unreadable)?);
-    let secrets = secret::read_lines(&text)?;
+    let bytes = file.read(BYTES_MAX).map_err(SecretFileError::Unreadable)?.ok_or(SecretFileError::TooLarge)?;
+    let not_text = |_| SecretFileError::Unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not text"));
+    let secrets = secret::read_lines(std::str::from_utf8(&bytes).map_err(not_text)?)?;
     if secrets.is_empty() { Err(SecretFileError::Empty) } else { Ok(secrets) }
-}
-
-/// The permissions of a file that other users of this machine can do anything with.
-#[cfg(unix)]
-pub(super) fn mode_of_others(metadata: &fs::Metadata) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = metadata.permissions().mode() & 0o777;
-    (mode & 0o007 != 0).then_some(mode)
-}
-
-/// Elsewhere permissions are not numbers.
-#[cfg(not(unix))]
-pub(super) fn mode_of_others(_: &fs::Metadata) -> Option<u32> {
-    None
 }
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -96,7 +76,7 @@ mod tests {
         let says = |text: &str| read(file(text, 0o600).path()).unwrap_err().to_string();
         assert!(says("# nothing\n").contains("keygen"));
         assert!(says("swordfish").contains("keygen") && !says("swordfish").contains("swordfish"));
-        assert!(says(&"x".repeat(70_000)).contains("70000 bytes"));
+        assert!(says(&"x".repeat(70_000)).contains("64 KiB"));
         assert!(read(Path::new("/nowhere/at/all")).unwrap_err().to_string().contains("cannot read"));
     }
 }

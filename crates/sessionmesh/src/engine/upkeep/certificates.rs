@@ -1,5 +1,6 @@
 //! The files of certificates, as they change; and warnings before the certificate in use expires.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use tracing::{info, warn};
 use super::followed::Followed;
 use crate::config::ConfigError;
 use crate::engine::state::node::Node;
-use crate::security::certificates::{CertificateFileError, Certificates, Validity};
+use crate::security::certificates::{CertificateFileError, CertificateSettings, Certificates, Validity};
 
 /// How often the time that is left is looked at.
 const LOOKED_AT: Duration = Duration::from_secs(60);
@@ -45,9 +46,11 @@ async fn follow(node: &Node) {
 
 /// Tries what the files say, and then uses it.
 async fn take(node: &Node) -> Result<(), CertificateFileError> {
+    let Some(CertificateSettings { cert, .. }) = node.config.certificates() else { return Ok(()) };
     let (config, clock) = (node.config.clone(), node.ports.clock.clone());
     let load = move || config.certificates().map(|settings| Certificates::load(settings, &clock)).transpose();
-    let loaded = spawn_blocking(load).await.unwrap_or(Ok(None))?;
+    let failed = |failed| CertificateFileError::Unreadable { file: cert.to_owned(), reason: io::Error::other(failed) };
+    let loaded = spawn_blocking(load).await.unwrap_or_else(|error| Err(failed(error)))?;
     let Some(certificates) = loaded else { return Ok(()) };
     let until = humantime::format_rfc3339_seconds(certificates.validity.until);
     if node.ports.security.replace_certificates(certificates) {

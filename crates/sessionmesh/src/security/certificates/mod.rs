@@ -3,7 +3,6 @@
 pub(crate) mod names;
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
 use self::names::AllowedNames;
-use super::secret_file::mode_of_others;
+use super::private_file::PrivateFile;
 use super::tls::verifier::End;
 use crate::clock::Clock;
 
@@ -312,7 +311,7 @@ fn not_pem(file: &Path, what: &'static str, reason: &dyn fmt::Display) -> Certif
 
 /// All certificates of a file; at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
-    let text = read(file)?;
+    let text = read(file, open(file)?)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| not_pem(file, CERTIFICATE, &error))?;
@@ -323,10 +322,11 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Certificate
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateFileError> {
-    if let Some(mode) = fs::metadata(file).ok().as_ref().and_then(mode_of_others) {
+    let opened = open(file)?;
+    if let Some(mode) = opened.mode_of_others() {
         return Err(CertificateFileError::Exposed { file: file.to_owned(), mode });
     }
-    let text = read(file)?;
+    let text = read(file, opened)?;
     // No error of the parser: it could show a part of the key.
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| CertificateFileError::NotPem {
         file: file.to_owned(),
@@ -335,12 +335,17 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateFileErr
     })
 }
 
-fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateFileError> {
-    let unreadable = |reason| CertificateFileError::Unreadable { file: file.to_owned(), reason };
-    if fs::metadata(file).map_err(unreadable)?.len() > BYTES_MAX {
-        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 4 MiB")));
-    }
-    fs::read(file).map(Zeroizing::new).map_err(unreadable)
+fn open(file: &Path) -> Result<PrivateFile, CertificateFileError> {
+    PrivateFile::open(file).map_err(|reason| unreadable(file, reason))
+}
+
+fn read(file: &Path, opened: PrivateFile) -> Result<Zeroizing<Vec<u8>>, CertificateFileError> {
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 4 MiB");
+    opened.read(BYTES_MAX).and_then(|read| read.ok_or_else(too_large)).map_err(|reason| unreadable(file, reason))
+}
+
+fn unreadable(file: &Path, reason: io::Error) -> CertificateFileError {
+    CertificateFileError::Unreadable { file: file.to_owned(), reason }
 }
 
 #[cfg(all(test, unix))]

@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use sessionmesh_testkit::authority::{self, Authority, Files, LISTENERS_ONLY, Signed, Wanted};
