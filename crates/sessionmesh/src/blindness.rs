@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sessionmesh_core::id::SLOTS;
 use sessionmesh_core::membership::lost::Blind;
+use sessionmesh_core::moment::Moment;
 
+use crate::engine::state::node::Node;
 use crate::lock::lock;
 use crate::mesh::Mesh;
 
@@ -53,15 +55,20 @@ pub enum WhenUnsure {
     TreatAsNew,
 }
 
+/// What this node cannot know now.
+pub(crate) fn of(node: &Node) -> Option<Blindness> {
+    let now = node.now();
+    let lost = lock(&node.cluster.lost);
+    let Blind { since, until, missing, slots, cut_off } = lost.blind(node.topology().view.len(), now)?;
+    let between = |earlier, later: Moment| Duration::from_millis(later.ms_since(earlier));
+    Some(Blindness { since: between(since, now), at_most: between(now, until), missing, slots, cut_off })
+}
+
 impl Mesh {
     /// What this node cannot know because too many other nodes vanished. `None` in normal operation.
     #[must_use]
     pub fn blindness(&self) -> Option<Blindness> {
-        let now = self.node.now();
-        let lost = lock(&self.node.cluster.lost);
-        let Blind { since, until, missing, slots, cut_off } = lost.blind(self.node.topology().view.len(), now)?;
-        let between = |earlier, later: sessionmesh_core::moment::Moment| Duration::from_millis(later.ms_since(earlier));
-        Some(Blindness { since: between(since, now), at_most: between(now, until), missing, slots, cut_off })
+        of(&self.node)
     }
 
     /// Ends [`Mesh::blindness`] on this node: it gives the missing members up, and from now on an id that no node knows

@@ -179,10 +179,12 @@ impl CommitError {
 
 /// A configured limit would be exceeded.
 #[derive(Debug, thiserror::Error)]
-#[error("{found} {what}; the limit is {allowed}; nothing was changed")]
+#[error("{found} {what}; the limit is {allowed} (`{setting}`); nothing was changed")]
 pub struct LimitExceeded {
-    /// What is limited, and by which setting.
+    /// What is limited.
     pub what: &'static str,
+    /// The setting that limits it.
+    pub setting: &'static str,
     /// The amount that the change would have reached.
     pub found: u64,
     /// The limit.

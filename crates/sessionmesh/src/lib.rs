@@ -50,6 +50,7 @@ mod event;
 #[cfg(any(fuzzing, sessionmesh_simulation))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
 pub mod json;
 mod life;
 mod lock;
@@ -57,11 +58,14 @@ mod log_throttle;
 mod look_up;
 mod membership;
 mod mesh;
+mod metrics;
 pub mod network;
 mod read_consistency;
 pub mod record_store;
 mod security;
 mod session;
+mod session_copy;
+mod spans;
 mod start;
 mod stats;
 mod task;
@@ -80,6 +84,7 @@ pub use error::{
     ValueError,
 };
 pub use event::Event;
+pub use health::{Finding, Health, NodeState};
 pub use look_up::LookUp;
 pub use mesh::{Events, Mesh};
 pub use read_consistency::ReadConsistency;
@@ -88,6 +93,7 @@ pub use security::refusal::Refusals;
 pub use security::secret::{Secret, SecretError};
 pub use security::secret_file::SecretFileError;
 pub use session::{Commit, Session};
+pub use session_copy::{CopyContent, CopyState, SessionCopy};
 pub use sessionmesh_core::id::{InvalidSessionId, SessionId};
 pub use sessionmesh_core::placement::view::{Member, MemberState};
 pub use sessionmesh_core::replication::acks::Ack;
@@ -96,7 +102,7 @@ pub use sessionmesh_core::terms::{Difference, Mode, Terms};
 pub use sessionmesh_core::wire::version::Versions;
 #[doc(hidden)]
 pub use sessionmesh_core::{coverage, failpoint};
-pub use stats::Stats;
+pub use stats::{CommitOutcome, CommitsBy, PeerStats, Stats};
 #[cfg(sessionmesh_simulation)]
 #[doc(hidden)]
 pub use task::{Gate, Gated};

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sessionmesh_core::id::SessionId;
+use sessionmesh_core::id::{SessionId, Slot};
 use sessionmesh_core::moment::millis;
 use sessionmesh_core::placement::view::Member;
 use sessionmesh_core::session::Record;
@@ -22,20 +21,18 @@ use crate::engine::read::{self, Access, Found};
 use crate::engine::replication::Wait;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
-use crate::engine::state::store::Store;
-use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::upkeep::leave::{self, Leave};
 use crate::engine::upkeep::search::Search;
-use crate::engine::upkeep::{certificates, secrets};
+use crate::engine::upkeep::{certificates, figures, secrets};
 use crate::error::{CreateError, Failure, LeaveError, LoadError};
 use crate::event::Event;
+use crate::health::{self, Health};
 use crate::lock::lock;
 use crate::look_up::LookUp;
 use crate::membership::Membership;
 use crate::read_consistency::ReadConsistency;
-use crate::security::certificates::Certificates;
 use crate::session::Session;
-use crate::stats::Stats;
+use crate::stats::{Stats, collect};
 
 /// One node of the cluster. Clones are cheap and share the node. The node stops when the last clone is dropped, without
 /// a hand-over: see [`Mesh::leave`].
@@ -192,7 +189,7 @@ impl Mesh {
     /// Subscribes to all events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.node.telemetry.events.subscribe())
+        Events(self.node.telemetry.subscribe())
     }
 
     /// The members of the cluster in the view of this node, including itself, sorted by name.
@@ -279,6 +276,14 @@ impl Mesh {
         topology.slots.owners(id.slot()).iter().map(name).collect()
     }
 
+    /// The owners of each of the 4096 slots, the primary first, in the view of this node.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Vec<Arc<str>>> {
+        let topology = self.node.topology();
+        let name = |at: &u16| topology.view.members()[usize::from(*at)].name.clone();
+        Slot::all().map(|slot| topology.slots.owners(slot).iter().map(name).collect()).collect()
+    }
+
     /// Whether this node holds a copy of `id` now, live or ended.
     #[must_use]
     pub fn holds(&self, id: SessionId) -> bool {
@@ -316,38 +321,24 @@ impl Mesh {
         topology.peers().filter_map(spoken).collect()
     }
 
-    /// Statistics of this node. Counting the owned sessions walks the whole store.
+    /// Statistics of this node: what it holds and has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (topology, security) = (self.node.topology(), &self.node.ports.security);
-        let owned = |stripe| {
-            let sessions = self.node.store.scan(stripe, |id, _| topology.is_owner(id.slot()).then_some(())).len();
-            let slots = Store::slots_of(stripe).filter(|slot| topology.is_owner(*slot));
-            sessions + slots.map(|slot| self.node.store.tombstones.sum(slot).0).sum::<usize>()
-        };
-        let mut stats = Stats {
-            sessions: self.node.store.live(),
-            ended: self.node.store.ended(),
-            tombstones_forgotten: self.node.store.tombstones.forgotten(),
-            owned: Store::stripes().map(owned).sum(),
-            outbox: topology.peers().map(|peer| lock(&peer.outbox).len()).sum(),
-            in_flight: topology.peers().map(|peer| lock(&peer.outbox).batches_under_way()).sum(),
-            expiry_holds: self.node.replication.expiry_holds.len(),
-            waiting_commits: lock(&self.node.replication.acks).len(),
-            users_indexed: self.node.store.users().map_or(0, SessionsByUser::len),
-            renewals_in_progress: self.node.replication.renewals_followed.load(Ordering::Relaxed),
-            suspected: self.suspected(),
-            blindness: self.blindness(),
-            late_ms: self.node.cluster.lateness.ms(),
-            busy: self.node.cluster.lateness.is_busy(),
-            insecure: self.is_insecure(),
-            certificate_remaining: security.of_certificate(Certificates::remaining),
-            refusals: security.refusals.counts(),
-            bytes_decoded: security.refusals.decoded(),
-            ..Stats::default()
-        };
-        self.node.telemetry.counters.fill(&mut stats);
-        stats
+        collect::of(&self.node)
+    }
+
+    /// How this node is, in words: what it does, what hinders it, and what a person should know of.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        health::of(&self.node, self.is_ready(), self.alone())
+    }
+
+    /// Gives the metrics of this moment to the recorder of the `metrics` facade that the program has installed. The node does
+    /// so once a second; call this before a recorder is read, for figures that are not older than that.
+    ///
+    /// Install the recorder before the node starts: latencies go to the one that is installed then.
+    pub fn publish_metrics(&self) {
+        figures::publish(&self.node, self.is_ready(), self.alone().is_some());
     }
 
     /// Whether other machines can reach this node, and its traffic is neither encrypted nor authenticated: there is no secret, or

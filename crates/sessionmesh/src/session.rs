@@ -21,6 +21,7 @@ use crate::error::{CommitError, ValueError};
 use crate::json::{from_json, to_json};
 use crate::lock::lock;
 use crate::mesh::Mesh;
+use crate::spans;
 
 mod another_id;
 
@@ -186,6 +187,10 @@ impl Session {
     }
 
     async fn commit_waiting(&self, wait: Wait) -> Result<Commit, CommitError> {
+        spans::within(spans::commit(self), self.commit_on_latest(wait)).await
+    }
+
+    async fn commit_on_latest(&self, wait: Wait) -> Result<Commit, CommitError> {
         let mut looked = false;
         loop {
             let (id, record, change) = self.collected();

@@ -36,17 +36,19 @@ use crate::engine::state::evidence::{self, Reports};
 use crate::engine::state::lateness::Lateness;
 use crate::engine::state::lease_cache::LeaseCache;
 use crate::engine::state::node::Node;
-use crate::engine::state::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication, Telemetry};
+use crate::engine::state::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication};
 use crate::engine::state::store::Store;
 use crate::engine::state::store::user_index::SessionsByUser;
+use crate::engine::state::telemetry::Telemetry;
 use crate::engine::state::topology::Topology;
 use crate::engine::upkeep::search::Search;
 use crate::engine::upkeep::view_task::{STRANGERS_MAX, ViewTask};
-use crate::engine::upkeep::{anti_entropy, certificates, expire, monitor, ready, secrets};
+use crate::engine::upkeep::{anti_entropy, certificates, expire, figures, monitor, ready, secrets};
 use crate::error::{Failure, StartError};
 use crate::life::Life;
 use crate::membership::{Carried, GossipState, MemberInfo, Membership, MembershipConfig};
 use crate::mesh::Mesh;
+use crate::metrics::Latencies;
 use crate::network::{Listener, MulticastBind};
 use crate::security::certificates::Certificates;
 use crate::security::{Security, secret_file};
@@ -283,6 +285,9 @@ impl Attempt {
         life.spawn_core("expire", expire::run(node.clone()));
         life.spawn_core("ready", ready::run(node.clone(), membership.clone(), search.clone(), ready));
         life.spawn_core("search", search.clone().report(node.clone()));
+        if !node.ports.is_seeded {
+            life.spawn("figures", figures::run(node.clone(), search.clone(), is_ready.clone()));
+        }
         life.spawn("secrets", secrets::run(node.clone()));
         if node.config.certificates().is_some() {
             life.spawn("certificates", certificates::run(node.clone()));
@@ -408,7 +413,7 @@ fn new_node(
         },
         replication: Replication::new(hash),
         lifecycle: Lifecycle::new(life),
-        telemetry: Telemetry::default(),
+        telemetry: Telemetry::new(Latencies::of(&config.name)),
         bounds: Bounds::default(),
         config,
     }

@@ -1,5 +1,8 @@
 //! Statistics of a running node.
 
+pub(crate) mod collect;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 macro_rules! counters {
@@ -19,8 +22,14 @@ macro_rules! counters {
             /// Ended sessions that this node forgot before `tombstone_retention`, because there were more than
             /// `max_tombstones`.
             pub tombstones_forgotten: u64,
-            /// Sessions that this node holds and, in its view, owns.
+            /// Sessions that this node holds and, in its view, owns; ended ones, too.
             pub owned: usize,
+            /// Live sessions of which this node is the primary, in its view.
+            pub primary: usize,
+            /// Live sessions of which this node is a backup; with all-to-all, all but those of which it is the primary.
+            pub replica: usize,
+            /// Bytes of the keys and values of all sessions that this node holds. The memory that they take is larger.
+            pub bytes: u64,
             /// Sessions with changes that wait to be sent to a peer or are on their way to it, summed over peers.
             pub outbox: usize,
             /// Batches that were sent and are not yet acknowledged, summed over peers; at most 4 per peer.
@@ -30,6 +39,20 @@ macro_rules! counters {
             pub expiry_holds: usize,
             /// Commits that wait for acknowledgements.
             pub waiting_commits: usize,
+            /// Commits made on this node.
+            pub commits: u64,
+            /// Commits whose copies were not acknowledged before the deadline.
+            pub commit_timeouts: u64,
+            /// All commits, made and refused, by what they waited for and what came of them.
+            pub commits_by: Vec<CommitsBy>,
+            /// How often each [`Event`](crate::Event) was emitted, by its name; all names are there.
+            pub events: BTreeMap<&'static str, u64>,
+            /// What waits to be sent to each other member, and the state of its link, by name.
+            pub peers: BTreeMap<String, PeerStats>,
+            /// How many settings should be the same on all members and are not: see [`crate::Mesh::differences`].
+            pub settings_differ: usize,
+            /// Members in the view of this node, by their states.
+            pub members: BTreeMap<&'static str, usize>,
             /// Sessions held here whose user is in the user index; 0 without one.
             pub users_indexed: usize,
             /// Renewals that are not complete yet: late writes to the old id are still being copied to the new one, or
@@ -41,6 +64,13 @@ macro_rules! counters {
             /// The host is too busy: `late_ms` has passed a tenth of `commit_deadline` (50 ms), and has not fallen below
             /// half of that since. Requests are slow then, and may fail.
             pub busy: bool,
+            /// Reads that could not tell whether the session exists, and queries for a user's sessions that could not be
+            /// answered completely.
+            pub cannot_tell: u64,
+            /// Sessions that this node expired.
+            pub expired: u64,
+            /// Times that this node suspected a peer.
+            pub suspicions: u64,
             /// Suspected peers, which commits do not wait for.
             pub suspected: Vec<String>,
             /// What this node cannot know because too many other nodes vanished: see [`crate::Mesh::blindness`].
@@ -67,10 +97,6 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Commits made on this node.
-    commits,
-    /// Commits whose copies were not acknowledged before the deadline.
-    commit_timeouts,
     /// Deltas sent to peers. A session counts once for each peer and batch.
     deltas_sent,
     /// Deltas received from peers.
@@ -85,19 +111,72 @@ counters! {
     local_reads,
     /// Reads that asked other nodes.
     remote_reads,
-    /// Reads that could not tell whether the session exists, and queries for a user's sessions that could not be
-    /// answered completely.
-    cannot_tell,
     /// Queries for a user's sessions that began on this node.
     user_queries,
     /// Session ids that this node sent to other nodes, in answer to queries for a user's sessions.
     user_ids_told,
-    /// Sessions that this node expired.
-    expired,
-    /// Times that this node suspected a peer.
-    suspicions,
     /// Connections of other nodes that could not be accepted, for example for lack of file descriptors.
     accept_errors,
     /// Slots in which an anti-entropy comparison found a difference.
     audit_differences,
+    /// Sessions that were ended because their users had more than `max_sessions_per_user`.
+    user_limit_ended,
+}
+
+/// What came of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CommitOutcome {
+    /// It was made, with all the copies that it asked for and that could be had.
+    Acknowledged,
+    /// It was made, but not acknowledged in time: [`CommitError::TimedOut`](crate::CommitError::TimedOut).
+    TimedOut,
+    /// It was made, but `strict` asks for more copies than there can be.
+    TooFewCopies,
+    /// It was refused, for a limit or because the session or the node has ended. Nothing was changed.
+    Refused,
+}
+
+impl CommitOutcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Acknowledged, Self::TimedOut, Self::TooFewCopies, Self::Refused];
+
+    /// Its name in the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acknowledged",
+            Self::TimedOut => "timed_out",
+            Self::TooFewCopies => "too_few_copies",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Commits of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitsBy {
+    /// What they waited for: `local`, `copies` or `owners`.
+    pub ack: &'static str,
+    /// What came of them.
+    pub outcome: CommitOutcome,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// What this node knows of its link to another member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Whether the link to it is up.
+    pub connected: bool,
+    /// The version of the protocol that the link speaks, while it is up.
+    pub version: Option<u16>,
+    /// Whether this node suspects it: it does not answer in time.
+    pub suspected: bool,
+    /// Sessions with changes that wait to be sent to it or are on their way.
+    pub outbox: usize,
+    /// For how long the oldest of those that wait has waited, to the second.
+    pub oldest: std::time::Duration,
 }

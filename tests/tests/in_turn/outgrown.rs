@@ -49,7 +49,7 @@ async fn what_six_nodes_wrote_at_once_is_replicated_and_can_only_shrink() {
         seen.insert("one more", &1).expect("a number is JSON");
         let refused = seen.commit().await;
         assert!(
-            matches!(&refused, Err(CommitError::Limit(limit)) if limit.what.contains("max_session_bytes")),
+            matches!(&refused, Err(CommitError::Limit(limit)) if limit.setting == "max_session_bytes"),
             "{refused:?}"
         );
     }

@@ -115,7 +115,7 @@ async fn a_failed_node_is_gone(over: &'static str, task: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_views_have_died_is_gone() {
     let _turn = Turn::in_this_process().await;
-    a_failed_node_is_gone("engine::upkeep::view_task: member down", "views").await;
+    a_failed_node_is_gone("sessionmesh::event: member down", "views").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,7 +54,7 @@ async fn each_event_of_a_session_is_told_once_in_the_cluster() {
 }
 
 fn is_of_session(event: &Event) -> bool {
-    !matches!(event, Event::MemberUp { .. } | Event::MemberDown { .. })
+    event.session().is_some()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

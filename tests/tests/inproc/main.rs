@@ -4,6 +4,7 @@
 //! Tests that measure a time closely, or that take all of a small machine, are in `in_turn`; those that look at memory and
 //! panics of the process in `hostile`.
 
+mod admin;
 mod alone;
 mod axum_blind;
 mod axum_layer;
@@ -19,6 +20,7 @@ mod kubernetes_example;
 mod limits;
 mod lives;
 mod logout;
+mod metrics;
 mod moves;
 mod read_held;
 mod recorded;

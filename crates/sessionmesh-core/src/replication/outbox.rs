@@ -190,6 +190,14 @@ impl Outbox {
         self.marks.is_empty() && self.under_way.is_empty()
     }
 
+    /// The number of the oldest mark, and that of the latest one that was ever made. Marks are numbered as they are made; what
+    /// is marked again keeps its number, but not if it was under way when the link broke.
+    pub fn oldest_and_latest(&self) -> (Option<u64>, u64) {
+        let first = |lane| self.order.range((lane, 0)..).next().filter(|((of, _), _)| *of == lane);
+        let oldest = [Lane::Awaited, Lane::Usual, Lane::Bulk].into_iter().filter_map(first);
+        (oldest.map(|((_, ticket), _)| *ticket).min(), self.tickets)
+    }
+
     /// Whether something is dirty.
     pub fn has_marks(&self) -> bool {
         !self.marks.is_empty()

@@ -1,5 +1,6 @@
 //! Reading a session: from this node's own map, or by asking its owners.
 
+pub(crate) mod copies;
 mod unknown;
 pub(crate) mod user_query;
 
@@ -33,7 +34,9 @@ use super::state::node::Node;
 use super::state::peer::Peer;
 use super::state::topology::Topology;
 use crate::error::LoadError;
+use crate::event::Event;
 use crate::lock::lock;
+use crate::spans;
 
 /// Whether a read counts as an access of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +78,11 @@ pub(crate) async fn look_further(
     id: SessionId,
     access: Access,
 ) -> Result<(SessionId, Found), LoadError> {
-    follow(node, id, access, |found| match found {
+    let following = follow(node, id, access, |found| match found {
         Found::Moved(successor) => Some(*successor),
         _ => None,
-    })
-    .await
+    });
+    spans::within(spans::load(id), following).await
 }
 
 /// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
@@ -130,14 +133,19 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
     if is_weeded_out(node, id, deadline).await {
         return Ok(Found::Nothing);
     }
+    let began = Instant::now();
     loop {
         let Unclear { why, lasting, at_once } = match find_by_asking_once(node, id, access, deadline).await {
-            Ok(found) => return Ok(found),
+            Ok(found) => {
+                node.telemetry.latencies.remote_read.record(began.elapsed());
+                return Ok(found);
+            }
             Err(unclear) => unclear,
         };
         if at_once || Instant::now() >= deadline || node.lifecycle.stop.is_cancelled() {
             coverage::reached(Path::CannotTell);
-            node.telemetry.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
+            node.telemetry.latencies.remote_read.record(began.elapsed());
+            node.emit(Event::CannotTell { why });
             return Err(LoadError::CannotTell { id, why, lasting });
         }
         let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ASK_AGAIN))).await;

@@ -16,8 +16,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::state::node::Node;
+use super::state::telemetry::ack_number;
 use crate::error::CommitError;
+use crate::event::Event;
 use crate::lock::lock;
+use crate::stats::CommitOutcome;
 
 /// What a commit waits for, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +54,31 @@ pub(crate) struct Made {
 
 /// Marks a change of session `id` for all who must have it, and waits for the answers that `wait` asks for.
 pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait) -> Result<usize, CommitError> {
-    let Made { stamp, from, at } = made;
-    node.telemetry.counters.commits.fetch_add(1, Ordering::Relaxed);
+    let Made { from, at, .. } = made;
     if wait.ack == Ack::Local {
+        node.telemetry.committed(wait.ack, CommitOutcome::Acknowledged);
         mark_owners(node, id, from, Lane::Usual, at);
         return Ok(0);
     }
+    let copies = acknowledged(node, id, made, wait).await;
+    let outcome = match &copies {
+        Ok(_) => CommitOutcome::Acknowledged,
+        Err(CommitError::TimedOut { copies }) => {
+            node.emit(Event::CommitTimedOut { id, copies: *copies });
+            CommitOutcome::TimedOut
+        }
+        Err(_) => CommitOutcome::TooFewCopies,
+    };
+    node.telemetry.committed(wait.ack, outcome);
+    // Every wait begins a commit deadline before its end.
+    let took = (Instant::now() + node.config.commit_deadline).saturating_duration_since(wait.until);
+    node.telemetry.latencies.commit[ack_number(wait.ack)].record(took);
+    copies
+}
+
+/// Marks it, and waits.
+async fn acknowledged(node: &Node, id: SessionId, made: Made, wait: Wait) -> Result<usize, CommitError> {
+    let Made { stamp, from, at } = made;
     let (reply, mut answer) = oneshot::channel();
     let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
     mark_owners(node, id, from, Lane::Awaited, at);
@@ -73,7 +95,6 @@ pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait
             None => answer.try_recv().unwrap_or(0),
             Some(copies) => {
                 coverage::reached(Path::CommitTimedOut);
-                node.telemetry.counters.commit_timeouts.fetch_add(1, Ordering::Relaxed);
                 return Err(CommitError::TimedOut { copies });
             }
         },

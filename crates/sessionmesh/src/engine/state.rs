@@ -13,5 +13,6 @@ pub(crate) mod progress;
 pub(crate) mod served;
 pub(crate) mod spare_descriptors;
 pub(crate) mod store;
+pub(crate) mod telemetry;
 pub(crate) mod topology;
 pub(crate) mod unknown_ids;

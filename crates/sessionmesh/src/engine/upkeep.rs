@@ -5,6 +5,7 @@ pub(crate) mod anti_entropy;
 pub(crate) mod certificates;
 mod differences;
 pub(crate) mod expire;
+pub(crate) mod figures;
 mod followed;
 mod handoff_scan;
 pub(crate) mod leave;

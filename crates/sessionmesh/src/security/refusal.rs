@@ -8,7 +8,7 @@ use crate::log_throttle::LogThrottle;
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $reason:ident $field:ident $text:literal),* $(,)?) => {
-        /// Why a connection or datagram was refused. None of its bytes was decoded (but for `other_version`), and nothing was
+        /// Why a connection or datagram was refused. None of its bytes was decoded (but the first message of those that say who they are), and nothing was
         /// changed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
         pub(crate) enum Refusal {
@@ -34,6 +34,13 @@ macro_rules! refusals {
             #[must_use]
             pub fn by_reason(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($field), self.$field)),*]
+            }
+        }
+
+        impl Refusal {
+            /// Its name, as in [`Refusals::by_reason`].
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($field)),* }
             }
         }
 
@@ -65,7 +72,8 @@ refusals! {
     CertificateNotValidNow certificate_not_valid_now "its certificate has expired, or is not valid yet: renew it, or set the clocks",
     /// A connection of a node that did not accept what this one proved.
     ProofNotTaken proof_not_taken "it did not accept the proof of this node: see its log and, with certificates, its `tls_ca` and `tls_names`",
-    /// A connection of a node of another cluster, or of one that has the secret only where this one has certificates.
+    /// A connection of a node of another cluster, or of one that has the secret only where this one has certificates. Without a
+    /// secret it could say so, and the first message was decoded.
     OtherCluster other_cluster "it belongs to another cluster, or one of the two nodes has certificates and the other one the secret only",
     /// A handshake with more bytes than any that is honest.
     TooLong too_long "its handshake is longer than any that is honest",
@@ -80,6 +88,8 @@ refusals! {
     /// A node that speaks no version of the protocol that this node speaks. It could say so, and be told: of its connection
     /// the first message was decoded, and nothing else.
     OtherVersion other_version "it speaks no version of the protocol that this node speaks",
+    /// An earlier life of a node of which this node sees a later one. It could say so, like one of another version.
+    EarlierLife earlier_life "a later life of this node is a member already",
     /// A link of two nodes that had proved themselves, and on which something else came than was sent: it was closed, and what
     /// came was not decoded.
     Altered altered "what came was changed on its way, or is not of the other node",

@@ -26,6 +26,7 @@ use crate::engine::replication;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
 use crate::engine::state::spare_descriptors::is_want_of_descriptors;
+use crate::event::Event;
 use crate::lock::lock;
 use crate::network::ByteStream;
 use crate::security::Refusal;
@@ -141,9 +142,7 @@ async fn connect(node: &Node, peer: &Peer) -> io::Result<Box<dyn ByteStream>> {
         Ok(_) => node.bounds.spare.fill(),
         Err(error) if is_want_of_descriptors(error) => {
             node.bounds.spare.missed(node.now());
-            if let Some(unsaid) = lock(&node.bounds.starving).admit() {
-                warn!(%error, unsaid, "links to other nodes cannot be opened; allow more open files, or fewer visitors");
-            }
+            node.emit(Event::DescriptorsMissing);
         }
         Err(_) => {}
     }
@@ -194,6 +193,7 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result
 fn ping(node: &Node, peer: &Peer, version: Version) -> Vec<u8> {
     let now = node.now();
     lock(&peer.liveness).pinged(now);
+    *lock(&peer.pinged) = (now, node.ports.clock.elapsed());
     let topology = node.cluster.topology.load();
     let leaving = topology.view.members()[usize::from(topology.me)].state == MemberState::Leaving;
     let ping = Ping { sent: now.as_ms(), view: topology.hash().0, counter: node.replication.lamport.now(), leaving };
@@ -236,6 +236,10 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(
 fn ponged(node: &Node, peer: &Peer, pong: Pong) {
     node.replication.lamport.observe(pong.counter);
     let now = node.now();
+    let (pinged, exactly) = *lock(&peer.pinged);
+    if pinged == Moment::from_ms(pong.sent) {
+        node.telemetry.latencies.round_trip.record(node.ports.clock.elapsed().saturating_sub(exactly));
+    }
     let nothing_owed = lock(&peer.outbox).owed() == 0;
     let view = ViewHash(pong.view);
     let mine = node.cluster.topology.load().hash();
@@ -245,7 +249,7 @@ fn ponged(node: &Node, peer: &Peer, pong: Pong) {
         let mut liveness = lock(&peer.liveness);
         let before = liveness.view();
         if liveness.ponged(&seen, &node.timing, now) {
-            debug!(peer = %peer.member.name, "the peer is no longer suspected");
+            node.emit(Event::MemberReinstated { name: peer.member.name.clone() });
         }
         before != Some(view)
     };

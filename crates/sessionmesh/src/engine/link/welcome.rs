@@ -8,12 +8,11 @@ use sessionmesh_core::wire::codec::{self, HelloRead};
 use sessionmesh_core::wire::message::{Hello, MAGIC, Message, Refused, Welcome};
 use sessionmesh_core::wire::version::{Version, Versions};
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::frame::{self, FrameReader};
 use super::handshake::{HANDSHAKE_BYTES_MAX, HANDSHAKE_DEADLINES};
 use crate::engine::state::node::Node;
-use crate::lock::lock;
 use crate::network::ByteStream;
 use crate::security::Refusal;
 use crate::security::links::{Secured, refusal as security_refusal};
@@ -125,12 +124,12 @@ fn refusal(
 
 /// Whoever is refused comes again and again, and anybody can ask to be: the log says so now and then only.
 fn refused(node: &Node, why: Refused, from: IpAddr, text: String) -> io::Error {
-    if let Refused::Version { .. } = why {
-        node.ports.security.refusals.count(Refusal::OtherVersion);
-    }
-    if let Some(unsaid) = lock(&node.bounds.refusals).admit() {
-        warn!(%from, unsaid, "{text}");
-    }
+    let refusal = match why {
+        Refused::Version { .. } => Refusal::OtherVersion,
+        Refused::Cluster => Refusal::OtherCluster,
+        Refused::Stale { .. } => Refusal::EarlierLife,
+    };
+    node.refused(refusal, from, &text);
     io::Error::other(text)
 }
 

@@ -22,6 +22,7 @@ use crate::engine::state::peer::Peer;
 use crate::engine::state::store::user_index::SessionsByUser;
 use crate::engine::state::topology::Topology;
 use crate::error::UserError;
+use crate::event::Event;
 
 /// Sessions of one user that are listed at most. Somebody who has more is no user.
 const USER_SESSIONS_MAX: usize = 65_536;
@@ -73,7 +74,7 @@ async fn ids_of(node: &Arc<Node>, users: &SessionsByUser, user: UserKey) -> Resu
             Some(why) => why,
         };
         if Instant::now() >= deadline {
-            node.telemetry.counters.cannot_tell.fetch_add(1, Ordering::Relaxed);
+            node.emit(Event::CannotTell { why });
             return Err(UserError::CannotTell { why, ended: 0 });
         }
         let _ = node.lifecycle.stop.run_until_cancelled(sleep_until(deadline.min(Instant::now() + ASK_AGAIN))).await;

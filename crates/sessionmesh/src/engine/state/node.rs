@@ -17,11 +17,11 @@ use sessionmesh_core::placement::transition;
 use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::stamp::Stamp;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
-use tracing::warn;
 
-use super::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication, Telemetry};
+use super::parts::{Bounds, Cluster, Identity, Lifecycle, Ports, Replication};
 use super::peer::Peer;
 use super::store::Store;
+use super::telemetry::Telemetry;
 use super::topology::Topology;
 use crate::config::Config;
 use crate::error::Failure;
@@ -106,9 +106,8 @@ impl Node {
 
     /// A connection from this address was refused: counts it, and says so now and then.
     pub(crate) fn refused(&self, refusal: Refusal, from: IpAddr, why: &dyn std::fmt::Display) {
-        if let Some(unsaid) = self.ports.security.refusals.note(refusal) {
-            warn!(%from, unsaid, "refused a connection: {why}");
-        }
+        let unsaid = self.ports.security.refusals.note(refusal);
+        self.telemetry.emit_as(Event::Refused { reason: refusal.name(), text: format!("from {from}: {why}") }, unsaid);
     }
 
     /// Whether other machines can reach this node, and its traffic is not protected.
@@ -202,8 +201,8 @@ impl Node {
         }
     }
 
-    /// Tells whoever listens; nobody listening is no fault.
+    /// Counts an event, writes it into the log, and tells whoever listens.
     pub(crate) fn emit(&self, event: Event) {
-        let _ = self.telemetry.events.send(event);
+        self.telemetry.emit(event);
     }
 }

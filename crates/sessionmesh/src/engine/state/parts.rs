@@ -15,7 +15,7 @@ use sessionmesh_core::replication::release::HandoffConfirmations;
 use sessionmesh_core::stamp::LamportClock;
 use sessionmesh_core::terms::Terms;
 use sessionmesh_core::wire::version::Versions;
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,13 +30,10 @@ use super::spare_descriptors::SpareDescriptors;
 use super::topology::Topology;
 use super::unknown_ids::UnknownIds;
 use crate::clock::Clock;
-use crate::event::Event;
 use crate::life::Life;
-use crate::log_throttle::LogThrottle;
 use crate::membership::Carried;
 use crate::network::Network;
 use crate::security::Security;
-use crate::stats::Counters;
 
 /// Who this node is to others.
 #[derive(Debug)]
@@ -117,13 +114,6 @@ pub(crate) struct Lifecycle {
     pub(crate) rejoin: Notify,
 }
 
-/// What the application and operators get to see.
-#[derive(Debug)]
-pub(crate) struct Telemetry {
-    pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) counters: Counters,
-}
-
 /// What keeps the work that strangers and crowds can cause within limits.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
@@ -133,10 +123,6 @@ pub(crate) struct Bounds {
     pub(crate) spare: SpareDescriptors,
     /// Connections of each node.
     pub(crate) served: Served,
-    /// How often it was said that links cannot be opened for want of descriptors.
-    pub(crate) starving: Mutex<LogThrottle>,
-    /// How often the log said that a node was refused.
-    pub(crate) refusals: Mutex<LogThrottle>,
     /// Ids that nobody knew a moment ago.
     pub(crate) unknown: Mutex<UnknownIds>,
 }
@@ -166,14 +152,5 @@ impl Lifecycle {
             joins: AtomicU64::new(0),
             rejoin: Notify::new(),
         }
-    }
-}
-
-/// Events that may wait for a slow listener; older ones are dropped for it, and it is told how many.
-const EVENTS_MAX: usize = 4096;
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self { events: broadcast::Sender::new(EVENTS_MAX), counters: Counters::default() }
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::liveness::peer::PeerLiveness;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::view::Member;
+use sessionmesh_core::replication::backlog::Backlog;
 use sessionmesh_core::replication::outbox::{Item, Lane, Outbox};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::codec;
@@ -41,6 +43,10 @@ pub(crate) struct Peer {
     /// Audits with it, as they are wanted and done.
     pub(crate) audits: Rounds,
     was_left_out: AtomicBool,
+    /// The latest ping: when it left by the clock of pings, and exactly.
+    pub(crate) pinged: Mutex<(Moment, Duration)>,
+    /// Since when its marks wait.
+    pub(crate) backlog: Mutex<Backlog>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +72,8 @@ impl Peer {
             connected: AtomicBool::new(false),
             audits: Rounds::wanted(),
             was_left_out: AtomicBool::new(false),
+            pinged: Mutex::new((Moment::START, Duration::ZERO)),
+            backlog: Mutex::default(),
         }
     }
 

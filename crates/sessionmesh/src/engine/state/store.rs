@@ -44,6 +44,27 @@ impl Hasher for IdHasher {
     }
 }
 
+/// Sums over the sessions of one slot, without tombstones.
+#[derive(Debug, Default)]
+struct SlotSums {
+    digest: AtomicU64,
+    /// Bytes of keys and values.
+    bytes: AtomicU64,
+    live: AtomicUsize,
+    expired: AtomicUsize,
+}
+
+/// How much is held of one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SlotHeld {
+    /// Live sessions.
+    pub(crate) live: usize,
+    /// Expired sessions and tombstones.
+    pub(crate) ended: usize,
+    /// Bytes of keys and values.
+    pub(crate) bytes: u64,
+}
+
 /// The option takes no space, and lets a change own the entry while it works on it.
 type Map = DashMap<SessionId, Option<Entry>, BuildHasherDefault<IdHasher>>;
 
@@ -51,7 +72,7 @@ type Map = DashMap<SessionId, Option<Entry>, BuildHasherDefault<IdHasher>>;
 #[derive(Debug)]
 pub(crate) struct Store {
     stripes: Vec<Map>,
-    digests: Vec<AtomicU64>,
+    slots: Vec<SlotSums>,
     live: AtomicUsize,
     expired: AtomicUsize,
     pub(crate) tombstones: TombstoneStore,
@@ -66,7 +87,7 @@ impl Store {
             || DashMap::with_capacity_and_hasher_and_shard_amount(0, BuildHasherDefault::default(), SHARDS_PER_STRIPE);
         Self {
             stripes: (0..STRIPES).map(|_| map()).collect(),
-            digests: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            slots: (0..SLOTS).map(|_| SlotSums::default()).collect(),
             live: AtomicUsize::new(0),
             expired: AtomicUsize::new(0),
             tombstones: TombstoneStore::new(),
@@ -246,7 +267,18 @@ impl Store {
 
     /// The digest of all sessions that are held in a slot, without tombstones: 0 when there are none.
     pub(crate) fn slot_digest(&self, slot: Slot) -> u64 {
-        self.digests[slot.index()].load(Ordering::Acquire)
+        self.slots[slot.index()].digest.load(Ordering::Acquire)
+    }
+
+    /// How much is held of a slot.
+    pub(crate) fn held_of(&self, slot: Slot) -> SlotHeld {
+        let sums = &self.slots[slot.index()];
+        let count = |sum: &AtomicUsize| sum.load(Ordering::Relaxed);
+        SlotHeld {
+            live: count(&sums.live),
+            ended: count(&sums.expired) + self.tombstones.sum(slot).0,
+            bytes: sums.bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Whose the sessions are, if the node was given a rule that finds users.
@@ -269,11 +301,25 @@ impl Store {
     }
 
     fn weigh(&self, id: SessionId, before: Weight, after: Weight) {
-        if before.digest != after.digest {
-            self.digests[id.slot().index()].fetch_xor(before.digest ^ after.digest, Ordering::AcqRel);
+        if before == after {
+            return;
         }
-        shift(&self.live, before.live, after.live);
-        shift(&self.expired, before.expired, after.expired);
+        let slot = &self.slots[id.slot().index()];
+        if before.digest != after.digest {
+            slot.digest.fetch_xor(before.digest ^ after.digest, Ordering::AcqRel);
+        }
+        if before.bytes != after.bytes {
+            // Wraps around, and so subtracts what there was.
+            slot.bytes.fetch_add(after.bytes.wrapping_sub(before.bytes), Ordering::Relaxed);
+        }
+        if before.live != after.live {
+            self.live.fetch_add(shift(before.live, after.live), Ordering::Relaxed);
+            slot.live.fetch_add(shift(before.live, after.live), Ordering::Relaxed);
+        }
+        if before.expired != after.expired {
+            self.expired.fetch_add(shift(before.expired, after.expired), Ordering::Relaxed);
+            slot.expired.fetch_add(shift(before.expired, after.expired), Ordering::Relaxed);
+        }
     }
 }
 
@@ -298,9 +344,10 @@ pub(crate) enum Buried {
 }
 
 /// What one entry of the map adds to the sums over all.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Weight {
     digest: u64,
+    bytes: u64,
     live: bool,
     expired: bool,
 }
@@ -313,15 +360,13 @@ impl Weight {
                 return Self::default();
             }
             let expired = session.expired().is_some();
-            Self { digest: digest_in_slot(id, session.digest()), live: !expired, expired }
+            let digest = digest_in_slot(id, session.digest());
+            Self { digest, bytes: session.bytes() as u64, live: !expired, expired }
         })
     }
 }
 
-fn shift(sum: &AtomicUsize, before: bool, after: bool) {
-    match (before, after) {
-        (false, true) => drop(sum.fetch_add(1, Ordering::Relaxed)),
-        (true, false) => drop(sum.fetch_sub(1, Ordering::Relaxed)),
-        _ => {}
-    }
+/// What is added to a sum of those that are something, wrapping around.
+const fn shift(before: bool, after: bool) -> usize {
+    (after as usize).wrapping_sub(before as usize)
 }

@@ -11,13 +11,13 @@ use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::message::{Audit, AuditDiffers, Message, Want};
 use tokio::time::Instant;
-use tracing::debug;
 
 use crate::engine::request;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
 use crate::engine::state::store::Store;
 use crate::engine::state::topology::Topology;
+use crate::event::Event;
 use crate::lock::lock;
 
 /// Sessions listed in one answer. Slots that do not fit are asked for again.
@@ -97,7 +97,7 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
     if found > 0 {
         coverage::reached(Path::AuditDifference);
         node.telemetry.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
-        debug!(peer = %peer.member.name, found, "audit found differences");
+        node.emit(Event::AuditDiffers { name: peer.member.name.clone(), slots: found });
         repair(node, peer, &differs).await;
     }
     !differs.more

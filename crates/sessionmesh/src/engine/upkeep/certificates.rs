@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::followed::Followed;
 use crate::config::ConfigError;
 use crate::engine::state::node::Node;
+use crate::event::Event;
 use crate::security::certificates::{CertificateFileError, CertificateSettings, Certificates, Validity};
 
 /// How often the time that is left is looked at.
@@ -66,7 +67,7 @@ async fn warn_of_the_end(node: &Node) {
         match lasts.filter(|(validity, now)| validity.is_ending(*now)) {
             Some((validity, now)) if is_due(warned, &validity, now) => {
                 warned = Some(Instant::now());
-                say(&validity, now);
+                node.emit(Event::CertificateExpiring { left: validity.remaining(now) });
             }
             Some(_) => {}
             None => warned = None,
@@ -79,17 +80,4 @@ async fn warn_of_the_end(node: &Node) {
 fn is_due(warned: Option<Instant>, validity: &Validity, now: SystemTime) -> bool {
     let last_hour = validity.remaining(now) < WARNED_AGAIN;
     last_hour || warned.is_none_or(|at| at.elapsed() >= WARNED_AGAIN)
-}
-
-fn say(validity: &Validity, now: SystemTime) {
-    let until = humantime::format_rfc3339_seconds(validity.until);
-    match validity.remaining(now) {
-        Duration::ZERO => {
-            warn!(%until, "the certificate in `tls_cert` HAS EXPIRED: no other node accepts it; renew it")
-        }
-        left => {
-            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
-            warn!(%until, %left, "the certificate in `tls_cert` expires soon; renew it, the file is followed");
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::placement::view::View;
 use sessionmesh_core::terms::Difference;
-use tracing::{info, warn};
+
+use crate::event::Event;
 
 /// The differences that were told.
 #[derive(Debug, Default)]
@@ -11,14 +12,14 @@ pub(crate) struct Differences(Vec<Difference>);
 
 impl Differences {
     /// Tells what is different from now on or no longer.
-    pub(crate) fn look_at(&mut self, view: &View) {
+    pub(crate) fn look_at(&mut self, view: &View, emit: impl Fn(Event)) {
         let (begun, over) = self.change_to(Difference::all(view));
         coverage::reached_if(Path::SettingsDiffer, || !begun.is_empty());
         for difference in begun {
-            warn!(setting = difference.setting, "settings differ between nodes: {difference}");
+            emit(Event::SettingDiffers { setting: difference.setting, values: difference.to_string() });
         }
         for setting in over {
-            info!(setting, "this setting is the same on all nodes again");
+            emit(Event::SettingAgrees { setting });
         }
     }
 

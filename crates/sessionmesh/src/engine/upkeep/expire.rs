@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -16,7 +15,6 @@ use sessionmesh_core::session::Status;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::message::{ExpireAsk, ExpireItem, Message};
 use tokio::time::Instant;
-use tracing::warn;
 
 use crate::engine::replication::{self, Made, Wait, replicate};
 use crate::engine::request;
@@ -66,10 +64,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             node.store.tombstones.known_before(now.minus(node.config.commit_deadline * HEARD_OF_DEADLINES));
             let forgotten = node.store.tombstones.forgotten();
             if forgotten > told && too_many.admit().is_some() {
-                warn!(
-                    forgotten = forgotten - told,
-                    "more sessions ended than `max_tombstones` allows to remember; the earliest ends are forgotten"
-                );
+                node.emit(Event::TombstonesForgotten { count: forgotten - told });
                 told = forgotten;
             }
         }
@@ -157,7 +152,6 @@ fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
         ended.then(|| node.tick())
     });
     let Some(stamp) = stamp else { return };
-    node.telemetry.counters.expired.fetch_add(1, Ordering::Relaxed);
     let (node, id) = (node.clone(), item.id);
     node.lifecycle.life.clone().spawn("expiry", async move {
         // It goes on replicating after a time-out. The event is told either way, since the end stands.

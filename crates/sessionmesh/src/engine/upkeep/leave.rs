@@ -10,12 +10,13 @@ use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::placement::drain::{self, Drain};
 use sessionmesh_core::wire::message::Message;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{info, warn};
 
 use crate::engine::state::node::Node;
 use crate::error::LeaveError;
+use crate::event::Event;
 use crate::lock::lock;
 use crate::membership::{GossipState, Membership};
+use crate::spans;
 
 /// What happened to the sessions of a node that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +32,15 @@ const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Hands over within `deadline`, and stops in any case.
 pub(crate) async fn run(node: &Arc<Node>, membership: &Membership, deadline: Duration) -> Result<Leave, LeaveError> {
+    spans::within(spans::leave(&node.config.name), leave(node, membership, deadline)).await
+}
+
+async fn leave(node: &Arc<Node>, membership: &Membership, deadline: Duration) -> Result<Leave, LeaveError> {
     let start = Instant::now();
     let until = start + deadline;
     node.cluster.reports.found(Evidence::LeavingMyself).await;
     membership.set_state(GossipState::Leaving).await;
-    info!(sessions = node.store.live(), "leaving");
+    node.emit(Event::Leaving { sessions: node.store.live() });
     let handing_over = async {
         handed_over(node).await;
         // No commit comes after the last look; those that came before it are handed over, too.
@@ -52,9 +57,12 @@ pub(crate) async fn run(node: &Arc<Node>, membership: &Membership, deadline: Dur
         }
     };
     let handed_over = timeout_at(until, handing_over).await.unwrap_or(false);
+    if handed_over {
+        node.telemetry.latencies.handover.record(start.elapsed());
+    }
     let ended = if handed_over { node.store.live() } else { 0 };
     if ended > 0 {
-        warn!(sessions = ended, "no other node stays to take the sessions; they end with this node");
+        node.emit(Event::SessionsLost { sessions: ended });
     }
     node.lifecycle.closed.store(true, Ordering::SeqCst);
     say_goodbye(node, membership).await;

@@ -1,7 +1,6 @@
 //! The regular tick of a node: who makes no progress, and was it this node that did not run?
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
@@ -11,13 +10,13 @@ use sessionmesh_core::moment::{Moment, millis};
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::replication::targets::Targets;
 use sessionmesh_core::stamp::Stamp;
-use tracing::{info, warn};
 
 use crate::engine::replication;
 use crate::engine::state::lateness::Turn;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
 use crate::engine::state::topology::Topology;
+use crate::event::Event;
 use crate::lock::lock;
 
 /// Ticks until the node stops.
@@ -81,27 +80,22 @@ fn owes_a_sign(node: &Node, topology: &Topology, peer: &Peer, tick: Tick, now: M
 fn note_lateness(node: &Node, late_ms: u64, now: Moment) {
     // A long stall is one event, not a busy host.
     match node.cluster.lateness.note(late_ms.min(node.timing.stall_ms()), node.timing.withhold_ms, now) {
-        Some(Turn::Busy { late_ms }) => warn!(
-            late_ms,
-            "this host is too busy: the work of this node waits that many milliseconds for a processor. Requests are \
-             slow, and fail when this comes near commit_deadline. Give it more processor time, or raise commit_deadline"
-        ),
-        Some(Turn::Calm { late_ms }) => info!(late_ms, "this host is no longer too busy"),
+        Some(Turn::Busy { late_ms }) => node.emit(Event::HostBusy { late_ms }),
+        Some(Turn::Calm { late_ms }) => node.emit(Event::HostCalm { late_ms }),
         None => {}
     }
 }
 
 /// Stops waiting for a peer that makes no progress.
 pub(crate) fn suspect(node: &Node, peer: &Peer) {
-    warn!(peer = %peer.member.name, "suspected: the peer does not answer in time; commits stop waiting for it");
-    node.telemetry.counters.suspicions.fetch_add(1, Ordering::Relaxed);
+    node.emit(Event::MemberSuspected { name: peer.member.name.clone() });
     peer.suspect(&node.timing, node.now());
 }
 
 /// The last lease of a suspected peer has run out: the next-ranked members stand in for it in all commits that wait.
 fn left_out(node: &Node, peer: &Peer) {
     coverage::reached(Path::OwnerLeftOut);
-    info!(peer = %peer.member.name, "commits are acknowledged without this suspected peer");
+    node.emit(Event::MemberLeftOut { name: peer.member.name.clone() });
     let waiting = lock(&node.replication.acks).sessions();
     for id in waiting {
         let targets = replication::targets(node, id.slot());

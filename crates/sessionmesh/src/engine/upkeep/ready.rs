@@ -6,34 +6,41 @@ use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::membership::evidence::Evidence;
+use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::transition::{self, Donor};
 use sessionmesh_core::placement::view::MemberState;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::Instrument as _;
 
 use super::search::Search;
 use crate::engine::state::node::Node;
+use crate::engine::state::peer::Peer;
+use crate::engine::state::topology::Topology;
+use crate::event::Event;
 use crate::membership::{GossipState, Membership};
+use crate::spans;
 
 /// Says to the cluster and to `ready` when this node has all that it must hold; again if it has to join anew.
 pub(crate) async fn run(node: Arc<Node>, membership: Arc<Membership>, search: Arc<Search>, ready: watch::Sender<bool>) {
     let stop = node.lifecycle.stop.clone();
     let joining = async {
         loop {
+            let began = Instant::now();
             let join = node.lifecycle.joins.load(Ordering::Acquire);
             membership.set_state(GossipState::Joining).await;
             ready.send_replace(false);
-            let skipped = wait_for_all(&node, &membership, &search).await;
+            let span = spans::join(&node.config.name);
+            let skipped = wait_for_all(&node, &membership, &search).instrument(span).await;
             if join != node.lifecycle.joins.load(Ordering::Acquire) {
                 continue;
             }
             coverage::reached_if(Path::ReadyWithSessions, || node.store.live() > 0);
             if !skipped.is_empty() {
                 coverage::reached(Path::DonorSkipped);
-                warn!(nodes = ?skipped, "ready, but without what these nodes hold, because they were silent");
             }
-            info!(sessions = node.store.live(), "ready");
+            node.telemetry.latencies.join.record(began.elapsed());
+            node.emit(Event::Ready { sessions: node.store.live(), without: skipped });
             node.cluster.reports.found(Evidence::Ready(join)).await;
             membership.set_state(GossipState::Ready).await;
             ready.send_replace(true);
@@ -95,7 +102,7 @@ impl TooFewMembers {
         let waits = self.since.get_or_insert_with(Instant::now).elapsed() >= FEW_SAID_AFTER;
         if waits && self.said.is_none_or(|at| at.elapsed() >= FEW_SAID_AGAIN) {
             self.said = Some(Instant::now());
-            warn!(members, min_members = wanted, "not ready: there are fewer members than `min_members`");
+            node.emit(Event::MembersMissing { members, wanted });
         }
         true
     }
@@ -111,12 +118,24 @@ fn has_all(node: &Node) -> Option<Vec<String>> {
     }
     let mut skipped = Vec::new();
     for peer in topology.peers() {
-        let compared = !topology.is_co_owner(&peer.member.name) || peer.audits.due().is_none();
-        match transition::donor(node.status_of(peer, now), compared, topology.hash()) {
+        match donor(node, &topology, peer, now) {
             Donor::Gave => {}
             Donor::CutOff => skipped.push(peer.member.name.to_string()),
             Donor::Owes => return None,
         }
     }
     Some(skipped)
+}
+
+/// What this node, which joins, has of a member.
+fn donor(node: &Node, topology: &Topology, peer: &Peer, now: Moment) -> Donor {
+    let compared = !topology.is_co_owner(&peer.member.name) || peer.audits.due().is_none();
+    transition::donor(node.status_of(peer, now), compared, topology.hash())
+}
+
+/// The names of the members that this node, which joins, has not got everything from yet.
+pub(crate) fn owing(node: &Node) -> Vec<String> {
+    let (topology, now) = (node.topology(), node.now());
+    let owes = |peer: &&Arc<Peer>| matches!(donor(node, &topology, peer, now), Donor::Owes);
+    topology.peers().filter(owes).map(|peer| peer.member.name.to_string()).collect()
 }

@@ -14,12 +14,12 @@ use sessionmesh_core::wire::message::Refused;
 use sessionmesh_core::wire::version::Versions;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
 
 use crate::alone::{Alone, Outcome, Tried};
 use crate::engine::link::handshake::{RefusedBy, ask_who_is_at, refused_by};
 use crate::engine::state::node::Node;
 use crate::error::Failure;
+use crate::event::Event;
 use crate::membership::{LookedUp, Membership, Named};
 use crate::security::links::refusal;
 
@@ -173,15 +173,10 @@ impl Search {
                 match self.alone(&node) {
                     Some(alone) if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) => {
                         said = Some(Instant::now());
-                        if self.somebody_answers() {
-                            warn!(tried = %alone, "cut off: nodes of this cluster answer, but no gossip arrives from them; \
-                                is UDP blocked? This node is not ready until gossip arrives");
-                        } else {
-                            warn!(tried = %alone, lasts = ?alone.lasts, "alone: no other node of this cluster was found; \
-                                sessions have no copies, and sessions of other nodes are not found");
-                        }
+                        let (cut_off, tried) = (self.somebody_answers(), alone.to_string());
+                        node.emit(Event::Alone { cut_off, lasts: alone.lasts, tried });
                     }
-                    None if said.take().is_some() => info!("no longer alone"),
+                    None if said.take().is_some() => node.emit(Event::NotAlone),
                     _ => {}
                 }
                 let _ = timeout(SAID_AGAIN, changes.changed()).await;

@@ -18,7 +18,7 @@ use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, warn};
 
 use super::differences::Differences;
 use super::other_versions::OtherVersions;
@@ -31,6 +31,7 @@ use crate::engine::state::topology::Topology;
 use crate::event::Event;
 use crate::lock::lock;
 use crate::membership::Membership;
+use crate::spans;
 
 /// Addresses of strangers that wait to be introduced to gossip. More are dropped: gossip finds them by itself.
 pub(crate) const STRANGERS_MAX: usize = 64;
@@ -133,7 +134,7 @@ impl ViewTask {
         }
         if discard {
             coverage::reached(Path::CopiesDiscarded);
-            warn!("this node was cut off for longer than tombstones are kept; it discards its copies and joins again");
+            node.emit(Event::CopiesDiscarded);
             node.store.clear();
             node.lifecycle.joins.fetch_add(1, Ordering::AcqRel);
             node.lifecycle.rejoin.notify_one();
@@ -203,8 +204,9 @@ impl ViewTask {
             self.node.cluster.topology.store(topology.clone());
         }
         announce(&self.node, &changes);
+        self.node.emit(Event::ViewChanged { members: topology.view.len() });
         self.node.store.tombstones.bound(topology.view.in_force().max_tombstones);
-        self.differences.look_at(&topology.view);
+        self.differences.look_at(&topology.view, |event| self.node.emit(event));
         if moved {
             self.owners_changed(before, &topology);
         }
@@ -243,9 +245,9 @@ impl ViewTask {
         self.scan.cancel();
         self.scan = node.lifecycle.stop.child_token();
         let scan = handoff_scan::scan(node.clone(), before.clone(), topology.clone(), self.members.known());
-        let stop = self.scan.clone();
+        let (stop, span) = (self.scan.clone(), spans::handover(&node.config.name, topology.view.len()));
         node.lifecycle.life.spawn("handoff", async move {
-            stop.run_until_cancelled(scan).await;
+            stop.run_until_cancelled(scan.instrument(span)).await;
         });
     }
 
@@ -272,20 +274,15 @@ impl ViewTask {
     }
 }
 
-/// Tells the application and the log who came and who is gone.
+/// Tells who came and who is gone.
 fn announce(node: &Node, changes: &[Change<'_>]) {
     for change in changes {
         match *change {
             Change::Up(member) => {
-                info!(name = %member.name, addr = %member.addr, "member up");
                 node.emit(Event::MemberUp { name: member.name.clone() });
             }
             Change::Restarted { .. } => {}
             Change::Down { member, planned, .. } => {
-                match planned {
-                    true => info!(name = %member.name, "member left"),
-                    false => warn!(name = %member.name, "member down"),
-                }
                 node.emit(Event::MemberDown { name: member.name.clone(), planned });
             }
         }

@@ -53,7 +53,8 @@ pub(crate) async fn commit(
     wait: Wait,
 ) -> Result<Committed, CommitError> {
     let attempt = |id, base: Option<&Record>| write(node, id, base, change);
-    let (id, written) = on_latest(node, id, base, wait.until, attempt).await?;
+    let written = on_latest(node, id, base, wait.until, attempt).await;
+    let (id, written) = written.inspect_err(|error| node.telemetry.refused(wait.ack, error))?;
     let (stamp, record) = match written {
         Written::Nothing(record) => return Ok(Committed { id, record, copies: Ok(0), changed: false }),
         Written::New(stamp, record) => {
@@ -144,7 +145,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         if known.is_none() && !change.replaces {
             // Checked at creation, too; but several may have been created before the first was committed.
             let (found, allowed) = (node.store.live() as u64 + 1, node.config.max_sessions);
-            exceeded("sessions (max_sessions)", found, allowed)?;
+            exceeded(["sessions", "max_sessions"], found, allowed)?;
         }
         let (mut record, stamp) = match known {
             Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => {
@@ -206,7 +207,8 @@ pub(crate) async fn update<R>(
             Ok(Attempt::Done((stamp, hold(held, record, now), result)))
         })
     };
-    let (id, (stamp, record, result)) = on_latest(node, id, base, wait.until, attempt).await?;
+    let changed = on_latest(node, id, base, wait.until, attempt).await;
+    let (id, (stamp, record, result)) = changed.inspect_err(|error| node.telemetry.refused(wait.ack, error))?;
     let copies = replicate(node, id, Made { stamp, from: stamp, at: record.access }, wait).await;
     Ok((Committed { id, record, copies, changed: true }, result))
 }
@@ -259,9 +261,9 @@ fn check_limits(
     let size = |key: &str, value: &ValueBytes| key.len() + value.len();
     let (mut more, mut less) = ((0, 0), (0, 0));
     for (key, value) in puts {
-        exceeded("bytes of a key (max_key_bytes)", key.len(), |limits| limits.max_key_bytes)?;
+        exceeded(["bytes of a key", "max_key_bytes"], key.len(), |limits| limits.max_key_bytes)?;
         if let Some(value) = value {
-            exceeded("bytes of a value (max_value_bytes)", value.len(), |limits| limits.max_value_bytes)?;
+            exceeded(["bytes of a value", "max_value_bytes"], value.len(), |limits| limits.max_value_bytes)?;
             more = (more.0 + 1, more.1 + size(key, value));
         }
         if let Some(before) = session.and_then(|session| session.get(key)) {
@@ -271,15 +273,17 @@ fn check_limits(
     // Writes of several nodes at once may add up to more than a limit. Such a session may not grow, but shrink.
     let live = || session.into_iter().flat_map(Session::live);
     if more.0 > less.0 {
-        exceeded("attributes (max_attributes)", live().count() + more.0 - less.0, |limits| limits.max_attributes)?;
+        exceeded(["attributes", "max_attributes"], live().count() + more.0 - less.0, |limits| limits.max_attributes)?;
     }
     if more.1 > less.1 {
         let bytes: usize = live().map(|(key, value)| size(key, value)).sum();
-        exceeded("bytes of a session (max_session_bytes)", bytes + more.1 - less.1, |limits| limits.max_session_bytes)?;
+        exceeded(["bytes of a session", "max_session_bytes"], bytes + more.1 - less.1, |limits| {
+            limits.max_session_bytes
+        })?;
     }
     Ok(())
 }
 
-fn exceeded(what: &'static str, found: u64, allowed: u64) -> Result<(), CommitError> {
-    if found > allowed { Err(CommitError::Limit(LimitExceeded { what, found, allowed })) } else { Ok(()) }
+fn exceeded([what, setting]: [&'static str; 2], found: u64, allowed: u64) -> Result<(), CommitError> {
+    if found > allowed { Err(CommitError::Limit(LimitExceeded { what, setting, found, allowed })) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -178,7 +179,8 @@ impl Login {
         }
         let allowed = usize::try_from(node.config.max_sessions_per_user).unwrap_or(usize::MAX);
         let chosen = surplus(others, since, allowed);
-        let surplus = found.into_iter().filter(|(id, _)| chosen.contains(id)).collect();
+        let surplus: Vec<_> = found.into_iter().filter(|(id, _)| chosen.contains(id)).collect();
+        node.telemetry.counters.user_limit_ended.fetch_add(surplus.len() as u64, Ordering::Relaxed);
         let ended = end_each(node, surplus, || Wait::for_owners(node)).await;
         if !ended.unconfirmed.is_empty() {
             warn!(sessions = ?ended.unconfirmed, "ended by the limit on the sessions of a user, not acknowledged everywhere");
