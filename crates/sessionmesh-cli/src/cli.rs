@@ -14,6 +14,7 @@ use crate::log::Log;
 use crate::multicast_arguments::MulticastArgs;
 use crate::multicast_check;
 use crate::node::{self, NodeArgs};
+use crate::operator::{self, EndArgs, OperatorArgs, SessionArgs, UserArgs};
 use crate::terminal;
 
 const EXIT_CODES: &str = "\
@@ -23,6 +24,16 @@ Exit codes:
      datagrams did not arrive
   2  wrong usage or configuration: an unknown option or key, an address or a
      node name that is in use";
+
+const OPERATOR_HELP: &str = "\
+It asks a running node that was started with --admin. On the machine of that node\n\
+no token is needed; elsewhere it is SESSIONMESH_ADMIN_TOKEN. --admin may also be\n\
+SESSIONMESH_ADMIN.
+
+Exit codes:
+  0  done; for `status`: the node is ready
+  1  the answer is no: not ready, no such session or user
+  2  wrong usage, the node cannot be reached, or it refuses";
 
 /// Sessions that survive their server, without a session server.
 #[derive(Debug, Parser)]
@@ -75,6 +86,24 @@ enum Command {
         "  2  wrong usage"
     ))]
     Keygen(KeygenArgs),
+    /// How a node is: ready or why not, what it holds, and what a person should know of
+    #[command(after_help = OPERATOR_HELP)]
+    Status(OperatorArgs),
+    /// The members of the cluster, and the link to each
+    #[command(after_help = OPERATOR_HELP)]
+    Members(OperatorArgs),
+    /// One session: its owners, and whether their copies are equal
+    #[command(after_help = OPERATOR_HELP)]
+    Session(SessionArgs),
+    /// The sessions of a user, on whatever nodes they are
+    #[command(after_help = OPERATOR_HELP)]
+    User(UserArgs),
+    /// End one session, or all sessions of a user
+    #[command(after_help = OPERATOR_HELP)]
+    End(EndArgs),
+    /// Have a node hand over all it holds and stop, as SIGTERM does
+    #[command(after_help = OPERATOR_HELP)]
+    Drain(OperatorArgs),
     /// Check whether multicast datagrams arrive, before you use them for discovery
     #[command(after_help = concat!(
         "Without --send and --listen, each interface sends to itself, and so does the\n",
@@ -129,6 +158,12 @@ fn run(cli: Cli, log: &Log) -> Result<(), Failure> {
             Command::Demo(args) => demo::run(&args, cli.log).await,
             Command::Node(args) => node::run(&args, log).await,
             Command::Keygen(args) => keygen::run(&args),
+            Command::Status(args) => operator::status(&args).await,
+            Command::Members(args) => operator::members(&args).await,
+            Command::Session(args) => operator::session(&args).await,
+            Command::User(args) => operator::user(&args).await,
+            Command::End(args) => operator::end(&args).await,
+            Command::Drain(args) => operator::drain(&args).await,
             Command::MulticastCheck(args) => multicast_check::run(&args).await,
         }
     });

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::arguments::{DemoArgs, Discovery, Mode};
 use super::child::Node;
-use super::http::ask;
 use crate::failure::Failure;
+use crate::http_client::ask;
 use crate::node::ReadyLine;
 use crate::probe;
 use crate::terminal::{BOLD, FAINT, ODD, millis};
@@ -233,7 +233,7 @@ fn introduce(args: &DemoArgs, discovery: Discovery) {
 
 fn show(node: &Node) {
     let (bold, faint) = (BOLD, FAINT);
-    let ReadyLine { name, http, replication } = &node.ready;
+    let ReadyLine { name, http, replication, .. } = &node.ready;
     let time = millis(node.started_in);
     let pid = node.pid().map_or_else(String::new, |pid| pid.to_string());
     anstream::println!(

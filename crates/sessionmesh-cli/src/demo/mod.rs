@@ -3,8 +3,7 @@
 mod arguments;
 mod child;
 mod cluster;
-pub(crate) mod http;
-mod play;
+pub(crate) mod play;
 
 use std::time::Duration;
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cluster::{AGAIN, Cluster};
-use super::http::ask;
 use crate::failure::Failure;
+use crate::http_client::ask;
 use crate::terminal::{BAD, FAINT, GOOD, begin, millis};
 
 /// How long a node may answer "come again" before the play counts as failed.

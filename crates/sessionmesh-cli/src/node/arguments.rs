@@ -1,5 +1,6 @@
 //! What `node` takes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ pub(crate) struct NodeArgs {
     /// Configuration file; without it, only environment variables are used
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Serve metrics, health and the admin API at this address, for example 127.0.0.1:7777
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
     /// How long a stop waits for the hand-over
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,

@@ -1,5 +1,6 @@
 //! `sessionmesh node`: one node with the example application, from its configuration to its orderly end.
 
+mod admin;
 mod app;
 mod arguments;
 mod port;
@@ -9,15 +10,17 @@ mod visitors;
 
 use std::future::pending;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sessionmesh::{Failure as NodeFailure, Mesh};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use self::admin::AdminPort;
 use self::app::App;
 pub(crate) use self::arguments::NodeArgs;
 use self::port::Port;
@@ -45,6 +48,11 @@ pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     // The HTTP port first: if it is taken, no other node ever hears of this one.
     let port = Port::take(settings.http).map_err(Failure::Refused)?;
+    // Before the node starts: its latencies go to the recorder that is installed then.
+    let admin = match args.admin.or(settings.admin.at) {
+        Some(at) => Some(AdminPort::take(at, settings.admin).await.map_err(Failure::Refused)?),
+        None => None,
+    };
     let starting = Mesh::builder().config(settings.mesh).start();
     let mesh = tokio::select! {
         started = starting => started.map_err(|error| Failure::Refused(error.to_string()))?,
@@ -60,9 +68,14 @@ pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
         let _ = closed.await;
     });
     let door = Door { close, serving: tokio::spawn(async move { serving.await }) };
+    let (admin_at, drain) = (admin.as_ref().and_then(AdminPort::at), Arc::new(Notify::new()));
+    if let Some(admin) = admin {
+        admin.serve(mesh.clone(), drain.clone());
+    }
     tokio::select! {
-        () = say_when_ready(&mesh, http) => {}
+        () = say_when_ready(&mesh, http, admin_at) => {}
         () = stop.asked() => {}
+        () = drain.notified() => {}
         failure = mesh.failed() => return Err(died(failure, &stopping, door).await),
     }
     tokio::select! {
@@ -86,10 +99,10 @@ impl Door {
 }
 
 /// Never ends.
-async fn say_when_ready(mesh: &Mesh, http: std::net::SocketAddr) {
+async fn say_when_ready(mesh: &Mesh, http: SocketAddr, admin: Option<SocketAddr>) {
     mesh.ready().await;
     if mesh.is_ready() {
-        say(&ReadyLine { name: mesh.name().to_owned(), http, replication: mesh.addr() });
+        say(&ReadyLine { name: mesh.name().to_owned(), http, replication: mesh.addr(), admin });
     }
     pending().await
 }

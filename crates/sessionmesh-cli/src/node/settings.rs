@@ -1,5 +1,6 @@
 //! The settings of `sessionmesh node`: those of the library, and those of the application.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -13,6 +14,10 @@ use super::app::COOKIE;
 const HTTP: &str = "http";
 /// The key of the name of a cookie that names the node to balancers.
 const ROUTE_COOKIE: &str = "route_cookie";
+/// The keys of the admin address: where it is, what lets others than this machine in, and whether values may be shown.
+const ADMIN: &str = "admin";
+const ADMIN_TOKEN: &str = "admin_token";
+const ADMIN_REVEAL: &str = "admin_reveal";
 /// The longest name of that cookie.
 const ROUTE_COOKIE_CHARS_MAX: usize = 64;
 
@@ -23,8 +28,28 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     /// The name of the cookie that names this node to balancers; none: there is no such cookie.
     pub(crate) route_cookie: Option<String>,
+    /// Where operators ask.
+    pub(crate) admin: AdminSettings,
     /// All else.
     pub(crate) mesh: Config,
+}
+
+/// How the admin address is served.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct AdminSettings {
+    /// The address; none: it is not served.
+    pub(crate) at: Option<SocketAddr>,
+    /// Lets others than this machine in.
+    pub(crate) token: Option<String>,
+    /// Whether what is in sessions may be shown.
+    pub(crate) reveal: bool,
+}
+
+/// Without the token.
+impl fmt::Debug for AdminSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminSettings").field("at", &self.at).field("reveal", &self.reveal).finish_non_exhaustive()
+    }
 }
 
 /// Reads `file`, if there is one, and `variables` over it.
@@ -71,25 +96,36 @@ fn read(path: &Path) -> Result<Table, String> {
 
 /// Takes out what is ours; the library refuses keys that it does not know.
 fn split(mut table: Table, origin: &Origin) -> Result<Settings, String> {
-    let http = match table.remove(HTTP) {
-        Some(toml::Value::String(text)) => address(&text, origin)?,
-        Some(other) => address(&format!("a TOML {}", other.type_str()), origin)?,
+    let mut text_of = |key| {
+        Some(match table.remove(key)? {
+            toml::Value::String(text) => text,
+            other => format!("a TOML {}", other.type_str()),
+        })
+    };
+    let http = match text_of(HTTP) {
+        Some(text) => address(HTTP, &text, origin)?,
         None => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
     };
-    let route_cookie = match table.remove(ROUTE_COOKIE) {
-        Some(toml::Value::String(text)) => Some(cookie_name(text, origin)?),
-        Some(other) => Some(cookie_name(format!("a TOML {}", other.type_str()), origin)?),
-        None => None,
+    let route_cookie = text_of(ROUTE_COOKIE).map(|text| cookie_name(text, origin)).transpose()?;
+    let at = text_of(ADMIN).map(|text| address(ADMIN, &text, origin)).transpose()?;
+    let token = text_of(ADMIN_TOKEN);
+    let reveal = match table.remove(ADMIN_REVEAL) {
+        Some(toml::Value::Boolean(reveal)) => reveal,
+        Some(other) => flag(&format!("a TOML {}", other.type_str()), origin)?,
+        None => false,
     };
     let mesh = Config::from_table(&table, origin).map_err(|error| error.to_string())?;
-    Ok(Settings { http, route_cookie, mesh })
+    Ok(Settings { http, route_cookie, admin: AdminSettings { at, token, reveal }, mesh })
 }
 
 fn overlay(mut settings: Settings, variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, String> {
     let mut theirs = Vec::new();
     for (name, value) in variables {
         match name.strip_prefix(ENV_PREFIX).map(str::to_ascii_lowercase).as_deref() {
-            Some(HTTP) => settings.http = address(&value, &Origin::Variable(name))?,
+            Some(HTTP) => settings.http = address(HTTP, &value, &Origin::Variable(name))?,
+            Some(ADMIN) => settings.admin.at = Some(address(ADMIN, &value, &Origin::Variable(name))?),
+            Some(ADMIN_TOKEN) => settings.admin.token = Some(value),
+            Some(ADMIN_REVEAL) => settings.admin.reveal = flag(&value, &Origin::Variable(name))?,
             Some(ROUTE_COOKIE) => settings.route_cookie = Some(cookie_name(value, &Origin::Variable(name))?),
             _ => theirs.push((name, value)),
         }
@@ -98,10 +134,14 @@ fn overlay(mut settings: Settings, variables: impl IntoIterator<Item = (String, 
     Ok(settings)
 }
 
-fn address(text: &str, origin: &Origin) -> Result<SocketAddr, String> {
+fn address(key: &str, text: &str, origin: &Origin) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("`http` cannot be {text} (from {origin}); allowed is an address with a port, such as 127.0.0.1:8080")
+        format!("`{key}` cannot be {text} (from {origin}); allowed is an address with a port, such as 127.0.0.1:8080")
     })
+}
+
+fn flag(text: &str, origin: &Origin) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("`{ADMIN_REVEAL}` cannot be {text} (from {origin}); allowed is true or false"))
 }
 
 /// What is certainly a name that browsers take and balancers can be told.
@@ -159,6 +199,21 @@ mod tests {
             let error = from_text(&format!("route_cookie = {wrong}"), &[]).unwrap_err();
             assert!(error.starts_with("`route_cookie` cannot be "), "{error}");
         }
+    }
+
+    #[test]
+    fn the_admin_address_is_off_until_it_is_given_and_its_token_is_not_shown() {
+        assert_eq!(from_text("", &[]).unwrap().admin, AdminSettings::default());
+        let text = "admin = '127.0.0.1:7'\nadmin_token = 'swordfish'\nadmin_reveal = true";
+        let admin = from_text(text, &[("SESSIONMESH_ADMIN", "127.0.0.1:8")]).unwrap().admin;
+        assert_eq!(
+            (admin.at.map(|at| at.port()), admin.token.as_deref(), admin.reveal),
+            (Some(8), Some("swordfish"), true)
+        );
+        assert!(!format!("{admin:?}").contains("swordfish"));
+        let variables = [("SESSIONMESH_ADMIN_REVEAL", "yes")];
+        assert!(from_text("", &variables).unwrap_err().starts_with("`admin_reveal` cannot be yes"));
+        assert!(from_text("admin = 7", &[]).unwrap_err().starts_with("`admin` cannot be a TOML integer"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sessionmesh::Discovery;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::demo::http::{Answer, ask};
+use crate::http_client::{Answer, ask};
 use crate::node::port::Port;
 
 const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";

@@ -1,4 +1,4 @@
-//! One HTTP request to a node, as a browser or a balancer would send it.
+//! One HTTP request to a node, as a browser, a balancer or an operator would send it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
+use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, SET_COOKIE};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -47,10 +47,25 @@ pub(crate) async fn ask(
     cookie: Option<&str>,
     body: Option<&Value>,
 ) -> Result<Answer, String> {
+    ask_with(to, method, path, cookie.map(|cookie| (COOKIE, cookie)), body).await
+}
+
+/// [`ask`] with any header in place of a cookie.
+///
+/// # Errors
+///
+/// As [`ask`].
+pub(crate) async fn ask_with(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    header: Option<(HeaderName, &str)>,
+    body: Option<&Value>,
+) -> Result<Answer, String> {
     let exchange = async {
         let mut request = Request::builder().method(method).uri(path).header(HOST, to.to_string());
-        if let Some(cookie) = cookie {
-            request = request.header(COOKIE, cookie);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
