@@ -17,8 +17,8 @@ use crate::stamp::Stamp;
 use crate::terms::{Mode, Terms};
 use crate::users::UserKey;
 use crate::wire::message::{
-    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Gossip, Held, Hello, Message, Ping, Pong,
-    ReadQuery, ReadReply, Refused, UserQuery, UserReply, Want, Welcome,
+    Answers, Audit, AuditDiffers, Batch, ExpireAsk, ExpireItem, ExpireVotes, Figures, FiguresQuery, FiguresReply,
+    Gossip, Held, Hello, Message, Ping, Pong, ReadQuery, ReadReply, Refused, UserQuery, UserReply, Want, Welcome,
 };
 
 /// When the nodes of a generated history look at their clocks: after all that happened in it.
@@ -318,6 +318,28 @@ fn upkeep() -> impl Strategy<Value = Message<'static>> {
                 ids,
                 more
             })
+        ),
+        num().prop_map(|request| Message::FiguresQuery(FiguresQuery { request })),
+        (num(), [num(), num(), num(), num(), num()], [num(), num(), num(), num(), num()]).prop_map(
+            |(
+                request,
+                [primary, replica, ended, bytes, waiting],
+                [commits, local_reads, remote_reads, cannot_tell, late_ms],
+            )| {
+                let figures = Figures {
+                    primary,
+                    replica,
+                    ended,
+                    bytes,
+                    waiting,
+                    commits,
+                    local_reads,
+                    remote_reads,
+                    cannot_tell,
+                    late_ms,
+                };
+                Message::FiguresReply(FiguresReply { request, figures })
+            }
         ),
     ]
 }

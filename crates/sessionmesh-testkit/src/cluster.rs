@@ -197,6 +197,12 @@ impl Ears {
         self.0.iter().flat_map(told).collect()
     }
 
+    /// Who came and who went so far, with the node that told it.
+    pub fn of_members(&mut self) -> Vec<(String, Event)> {
+        let is_of_members = |event: &Event| matches!(event, Event::MemberUp { .. } | Event::MemberDown { .. });
+        self.heard().into_iter().filter(|(_, event)| is_of_members(event)).collect()
+    }
+
     /// How many nodes told of `event`, and how often in all.
     pub fn count(&mut self, event: &Event) -> usize {
         self.heard().iter().filter(|(_, heard)| heard == event).count()

@@ -99,6 +99,7 @@ pub use sessionmesh_core::placement::view::{Member, MemberState};
 pub use sessionmesh_core::replication::acks::Ack;
 pub use sessionmesh_core::session::ValueBytes;
 pub use sessionmesh_core::terms::{Difference, Mode, Terms};
+pub use sessionmesh_core::wire::message::Figures;
 pub use sessionmesh_core::wire::version::Versions;
 #[doc(hidden)]
 pub use sessionmesh_core::{coverage, failpoint};

@@ -10,6 +10,7 @@ use sessionmesh_core::moment::millis;
 use sessionmesh_core::placement::view::Member;
 use sessionmesh_core::session::Record;
 use sessionmesh_core::terms::{Difference, Terms};
+use sessionmesh_core::wire::message::Figures;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
@@ -17,7 +18,7 @@ use tokio_util::sync::DropGuard;
 use crate::alone::Alone;
 use crate::builder::MeshBuilder;
 use crate::config::{Config, ConfigError};
-use crate::engine::read::{self, Access, Found};
+use crate::engine::read::{self, Access, Found, figures_of_members};
 use crate::engine::replication::Wait;
 use crate::engine::state::node::Node;
 use crate::engine::state::peer::Peer;
@@ -210,6 +211,11 @@ impl Mesh {
         *self.running.ready.borrow() && !self.node.lifecycle.stop.is_cancelled()
     }
 
+    /// Waits until this node has stopped, after [`Mesh::leave`] or by itself.
+    pub async fn stopped(&self) {
+        self.node.lifecycle.stop.cancelled().await;
+    }
+
     /// Why this node stopped by itself; `None` while it runs, and after [`Mesh::leave`].
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
@@ -325,6 +331,12 @@ impl Mesh {
     #[must_use]
     pub fn stats(&self) -> Stats {
         collect::of(&self.node)
+    }
+
+    /// What each member holds and has done, each by its own word, by name; nothing of a member that does not answer within
+    /// `read_deadline`.
+    pub async fn figures(&self) -> Vec<(Arc<str>, Option<Figures>)> {
+        figures_of_members::of(&self.node).await
     }
 
     /// How this node is, in words: what it does, what hinders it, and what a person should know of.

@@ -96,6 +96,8 @@ impl Describer {
                 let ids = listed(&told.ids, SESSIONS_MAX, ", ", ToString::to_string);
                 (Topic::Question, format!("tells {}: {ids}{current}", told.request))
             }
+            Message::FiguresQuery(ask) => (Topic::Background, format!("asks {}: figures?", ask.request)),
+            Message::FiguresReply(told) => (Topic::Background, format!("tells {}: its figures", told.request)),
             Message::Gossip(gossip) => (Topic::Background, format!("gossip, {} bytes", gossip.bytes.len())),
         }
     }

@@ -257,7 +257,7 @@ async fn who_speaks_no_version_of_a_member_stays_out_both_sides_say_why_and_nobo
     visitors.serve(50).await;
     let (_, served) = visitors.stop().await;
     println!("FIGURE {served} requests served beside it, none failed");
-    assert_eq!(ears.heard(), [], "no member came or went");
+    assert_eq!(ears.of_members(), [], "no member came or went");
     cluster.settled().await;
 
     // As soon as the last one is gone that it does not fit, it comes in, and finds what the others hold.

@@ -152,8 +152,9 @@ struct ReplyHead {
 /// Whether the rest of it is well-formed shows when it is decoded.
 #[must_use]
 pub fn replies_to(bytes: &[u8]) -> Option<u64> {
-    /// [`Message::ReadReply`], [`Message::ExpireVotes`], [`Message::AuditDiffers`] and [`Message::UserReply`].
-    const REPLIES: [u32; 4] = [8, 10, 12, 16];
+    /// [`Message::ReadReply`], [`Message::ExpireVotes`], [`Message::AuditDiffers`], [`Message::UserReply`] and
+    /// [`Message::FiguresReply`].
+    const REPLIES: [u32; 5] = [8, 10, 12, 16, 19];
     let head: ReplyHead = wincode::config::deserialize(bytes, format::<{ EXPANSION_MAX * SMALL_BYTES }>()).ok()?;
     REPLIES.contains(&head.variant).then_some(head.request)
 }

@@ -58,6 +58,10 @@ pub enum Message<'a> {
     /// A message of the gossip, on a connection of its own, because datagrams do not pass.
     #[serde(borrow)]
     Gossip(Gossip<'a>),
+    /// "What do you hold, and what have you done?", for operators.
+    FiguresQuery(FiguresQuery),
+    /// The answer to [`Message::FiguresQuery`].
+    FiguresReply(FiguresReply),
 }
 
 /// Who dials, and whom it expects. Every version must understand it as it is here: later ones add fields at its end, and
@@ -359,6 +363,47 @@ pub struct Gossip<'a> {
     pub addr: &'a str,
     /// The message, in the bytes of the gossip library.
     pub bytes: &'a [u8],
+}
+
+/// Asks a member for its figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct FiguresQuery {
+    /// Number of the question on this link.
+    pub request: u64,
+}
+
+/// The figures of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct FiguresReply {
+    /// Number of the question.
+    pub request: u64,
+    /// What it holds and has done.
+    pub figures: Figures,
+}
+
+/// What a node holds, and what it has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Figures {
+    /// Live sessions of which it is the primary.
+    pub primary: u64,
+    /// Live sessions of which it is another owner.
+    pub replica: u64,
+    /// Tombstones and expired sessions that it holds.
+    pub ended: u64,
+    /// Bytes of the keys and values of all sessions that it holds.
+    pub bytes: u64,
+    /// Sessions with changes that wait to be sent to other nodes, or are on their way.
+    pub waiting: u64,
+    /// Commits that were made on it.
+    pub commits: u64,
+    /// Reads that it answered from its own memory.
+    pub local_reads: u64,
+    /// Reads for which it asked others.
+    pub remote_reads: u64,
+    /// Reads that could not tell whether there is a session.
+    pub cannot_tell: u64,
+    /// How late it does its work, in milliseconds.
+    pub late_ms: u64,
 }
 
 /// What to send.

@@ -1,6 +1,7 @@
 //! Reading a session: from this node's own map, or by asking its owners.
 
 pub(crate) mod copies;
+pub(crate) mod figures_of_members;
 mod unknown;
 pub(crate) mod user_query;
 

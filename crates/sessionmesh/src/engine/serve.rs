@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 use super::link::frame::{self, FrameReader};
 use super::link::room::Room;
 use super::link::welcome::{Dialler, greet, later_life, reachable};
-use super::read::{self, user_query};
+use super::read::{self, figures_of_members, user_query};
 use super::state::node::Node;
 use super::upkeep::{anti_entropy, expire};
 use super::write::apply;
@@ -155,6 +155,10 @@ async fn reading<R: AsyncRead + Unpin>(
     // The other side pings several times in each deadline.
     let silence = node.config.commit_deadline * SILENT_DEADLINES;
     while let Some(bytes) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+        if node.lifecycle.stop.is_cancelled() {
+            // It has stopped, though this task has not yet: what it holds is gone for everybody.
+            break;
+        }
         node.ports.security.refusals.decoding(bytes.len());
         let message =
             codec::decode(&bytes, from.version).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -191,6 +195,10 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
         Message::ExpireAsk(ask) => encode(Message::ExpireVotes(expire::vote(node, from, &ask))),
         Message::Audit(asked) => encode(Message::AuditDiffers(anti_entropy::compare(node, from, &asked))),
         Message::UserQuery(ask) => encode(Message::UserReply(user_query::answer(node, from, &ask))),
+        Message::FiguresQuery(ask) => match figures_of_members::answer(node, from, ask) {
+            Some(reply) => encode(Message::FiguresReply(reply)),
+            None => return Ok(None),
+        },
         Message::Want(want) => {
             anti_entropy::send_wanted(node, from, &want);
             return Ok(None);

@@ -35,6 +35,7 @@ proptest! {
             Message::ExpireVotes(votes) => Some(votes.request),
             Message::AuditDiffers(differs) => Some(differs.request),
             Message::UserReply(told) => Some(told.request),
+            Message::FiguresReply(told) => Some(told.request),
             _ => None,
         };
         prop_assert_eq!(replies_to(&encode(&message).unwrap()), question);

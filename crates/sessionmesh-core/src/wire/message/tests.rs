@@ -88,6 +88,8 @@ fn kinds(message: &Message<'_>) -> Vec<&'static str> {
         Message::UserQuery(UserQuery { after: Some(_), .. }) => vec!["ask user for more"],
         Message::UserReply(_) => vec!["told user"],
         Message::Gossip(_) => vec!["gossip"],
+        Message::FiguresQuery(_) => vec!["ask figures"],
+        Message::FiguresReply(_) => vec!["told figures"],
     }
 }
 
@@ -101,7 +103,7 @@ const fn content_kind(content: &Content<'_>) -> &'static str {
     }
 }
 
-const KINDS: usize = 30;
+const KINDS: usize = 32;
 
 const fn hello() -> Message<'static> {
     Message::Hello(Hello {
@@ -207,6 +209,18 @@ fn golden_changes() -> Vec<(Message<'static>, &'static str)> {
 
 fn golden_questions() -> Vec<(Message<'static>, &'static str)> {
     let user = UserKey::from_bytes([0xcc; 16]);
+    let figures = Figures {
+        primary: 2,
+        replica: 3,
+        ended: 4,
+        bytes: 5,
+        waiting: 6,
+        commits: 7,
+        local_reads: 8,
+        remote_reads: 9,
+        cannot_tell: 10,
+        late_ms: 11,
+    };
     let item = ExpireItem { id: id(0xaa), revision: stamp(2, 3), age_ms: 4 };
     let differs = AuditDiffers {
         request: 1,
@@ -277,6 +291,12 @@ fn golden_questions() -> Vec<(Message<'static>, &'static str)> {
         (
             Message::Gossip(Gossip { addr: "ab", bytes: b"cde" }),
             "11000000 02000000 00000000 61620300 00000000 00006364 65",
+        ),
+        (Message::FiguresQuery(FiguresQuery { request: 1 }), "12000000 01000000 00000000"),
+        (
+            Message::FiguresReply(FiguresReply { request: 1, figures }),
+            "13000000 01000000 00000000 02000000 00000000 03000000 00000000 04000000 00000000 05000000 00000000 \
+            06000000 00000000 07000000 00000000 08000000 00000000 09000000 00000000 0a000000 00000000 0b000000 00000000",
         ),
     ]
 }

@@ -40,6 +40,7 @@ const fn question(message: &Message<'_>) -> Option<u64> {
         Message::ExpireVotes(votes) => Some(votes.request),
         Message::AuditDiffers(differs) => Some(differs.request),
         Message::UserReply(told) => Some(told.request),
+        Message::FiguresReply(told) => Some(told.request),
         _ => None,
     }
 }
@@ -137,6 +138,8 @@ fn others() -> Vec<Message<'static>> {
         Message::Bye,
         Message::UserQuery(UserQuery { request, rule: 5, user: UserKey::of("ada"), after: Some(ID) }),
         Message::UserReply(UserReply { request, view, counter, current: true, ids: vec![ID, ID.heir()], more: true }),
+        Message::FiguresQuery(FiguresQuery { request }),
+        Message::FiguresReply(FiguresReply { request, figures: Figures::default() }),
         Message::Gossip(Gossip { addr: "10.0.0.1:7700", bytes: b"\x53\xb0\x00\x03" }),
     ]
 }
