@@ -14,11 +14,14 @@
 //! # }
 //! ```
 
+use std::convert::Infallible;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, PayloadConfig};
 use actix_web::{HttpRequest, HttpResponse, Scope, web};
+use futures::StreamExt as _;
 
-use crate::{Admin, BODY_BYTES_MAX, Request};
+use crate::{Admin, BODY_BYTES_MAX, Body, Request};
 
 /// All paths of the API below `path`.
 pub fn scope(path: &str, admin: Admin) -> Scope {
@@ -39,14 +42,19 @@ async fn answer(request: HttpRequest, body: Bytes, admin: Data<Admin>) -> HttpRe
     for (name, value) in answer.headers() {
         response.insert_header((name.as_str(), value.as_bytes()));
     }
-    response.body(answer.into_body())
+    match answer.into_body() {
+        Body::Whole(bytes) => response.body(bytes),
+        Body::Events(stream) => response.streaming(stream.map(Ok::<_, Infallible>)),
+    }
 }
 
 /// actix-web has types of its own for this.
 fn parts(request: &HttpRequest) -> Option<http::request::Parts> {
     let rest = request.match_info().unprocessed();
     let path = if rest.is_empty() { "/" } else { rest };
-    let mut built = http::Request::builder().method(request.method().as_str()).uri(path);
+    let query = request.query_string();
+    let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let mut built = http::Request::builder().method(request.method().as_str()).uri(uri);
     for (name, value) in request.headers() {
         built = built.header(name.as_str(), value.as_bytes());
     }

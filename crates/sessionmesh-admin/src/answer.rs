@@ -10,7 +10,8 @@ use sessionmesh::{SessionId, UserError};
 use tracing::info;
 
 use crate::access::{self, Caller, Denied};
-use crate::{Admin, Request, show};
+use crate::events::{STREAMS_MAX, Wanted};
+use crate::{Admin, Body, Request, page, show};
 
 /// What goes wrong with a request. The text says what to do.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Problem {
     text: String,
 }
 
-type Answer = Result<Response<Bytes>, Problem>;
+type Answer = Result<Response<Body>, Problem>;
 
 /// A session, by its id as the cookie has it.
 #[derive(Deserialize)]
@@ -50,6 +51,7 @@ pub(crate) const PATHS: &[(&str, Method)] = &[
     ("/v1/slots", Method::GET),
     ("/v1/stats", Method::GET),
     ("/v1/config", Method::GET),
+    ("/v1/events", Method::GET),
     ("/v1/sessions/find", Method::POST),
     ("/v1/sessions/end", Method::POST),
     ("/v1/users/find", Method::POST),
@@ -59,7 +61,7 @@ pub(crate) const PATHS: &[(&str, Method)] = &[
 
 impl Admin {
     /// Answers a request. Its path is the one below where this is mounted: `/v1/members`.
-    pub async fn answer(&self, request: &Request) -> Response<Bytes> {
+    pub async fn answer(&self, request: &Request) -> Response<Body> {
         let mut response = match self.try_answer(request).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
@@ -72,6 +74,14 @@ impl Admin {
 
     async fn try_answer(&self, request: &Request) -> Answer {
         let path = request.parts.uri.path();
+        if let Some((kind, content)) =
+            page::file(path).filter(|_| matches!(request.parts.method, Method::GET | Method::HEAD))
+        {
+            let mut response = answer(kind, content);
+            let (name, policy) = page::POLICY;
+            response.headers_mut().insert(name, policy);
+            return Ok(response);
+        }
         let Some((path, method)) = PATHS.iter().find(|(known, _)| *known == path) else {
             return Err(Problem::new(
                 StatusCode::NOT_FOUND,
@@ -96,10 +106,12 @@ impl Admin {
             "/metrics" => self.metrics_text(),
             "/openapi.json" => Ok(answer("application/json", Bytes::from_static(OPENAPI.as_bytes()))),
             "/v1/health" => Ok(json_answer(&show::health(&self.0.mesh))),
-            "/v1/members" => Ok(json_answer(&show::members(&self.0.mesh))),
+            "/v1/members" => Ok(json_answer(&show::members(&self.0.mesh).await)),
             "/v1/slots" => Ok(json_answer(&show::slots(&self.0.mesh))),
             "/v1/stats" => Ok(json_answer(&show::stats(&self.0.mesh))),
             "/v1/config" => Ok(json_answer(&show::config(&self.0.mesh))),
+            "/v1/events" if reads => Ok(answer("text/event-stream", Bytes::new())),
+            "/v1/events" => self.events(Wanted::of(parts.uri.query())),
             "/v1/drain" => self.begin_drain(caller),
             _ => self.of_sessions(path, request, caller).await,
         }
@@ -115,6 +127,18 @@ impl Admin {
         };
         self.0.mesh.publish_metrics();
         Ok(answer("text/plain; version=0.0.4; charset=utf-8", Bytes::from(render())))
+    }
+
+    fn events(&self, wanted: Wanted) -> Answer {
+        let Some(stream) = self.0.open.stream(&self.0.mesh, wanted) else {
+            let text = format!("{STREAMS_MAX} streams of events are open already; close one");
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", text));
+        };
+        let mut response = answer("text/event-stream", Bytes::new());
+        *response.body_mut() = Body::Events(stream);
+        // Proxies would wait until they have much.
+        response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        Ok(response)
     }
 
     fn begin_drain(&self, caller: Caller) -> Answer {
@@ -196,7 +220,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot_tell", error.to_string())
     }
 
-    fn into_response(self) -> Response<Bytes> {
+    fn into_response(self) -> Response<Body> {
         let mut response = json_answer(&json!({ "error": self.error, "text": self.text }));
         *response.status_mut() = self.status;
         if self.status == StatusCode::UNAUTHORIZED {
@@ -238,7 +262,7 @@ fn session_id(text: &str) -> Result<SessionId, Problem> {
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "malformed", "`id` is no session id, as the cookie has it"))
 }
 
-fn wrong_method(allowed: &Method) -> Response<Bytes> {
+fn wrong_method(allowed: &Method) -> Response<Body> {
     let text = format!("only {allowed} is possible here");
     let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", text).into_response();
     let allowed = if *allowed == Method::GET { "GET, HEAD" } else { "POST" };
@@ -246,7 +270,7 @@ fn wrong_method(allowed: &Method) -> Response<Bytes> {
     response
 }
 
-fn probe(is_well: bool, text: &str) -> Response<Bytes> {
+fn probe(is_well: bool, text: &str) -> Response<Body> {
     let mut response = answer("text/plain; charset=utf-8", Bytes::from(format!("{text}\n")));
     if !is_well {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -254,14 +278,14 @@ fn probe(is_well: bool, text: &str) -> Response<Bytes> {
     response
 }
 
-fn json_answer(value: &Value) -> Response<Bytes> {
+fn json_answer(value: &Value) -> Response<Body> {
     let mut text = value.to_string();
     text.push('\n');
     answer("application/json", Bytes::from(text))
 }
 
-fn answer(kind: &'static str, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
+fn answer(kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

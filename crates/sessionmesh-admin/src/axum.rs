@@ -16,22 +16,25 @@
 //! # }
 //! ```
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use ::axum::Router;
-use ::axum::body::{Body, to_bytes};
+use ::axum::body::{Body as AxumBody, to_bytes};
 use ::axum::extract::ConnectInfo;
 use ::axum::response::{IntoResponse as _, Response};
 use ::axum::routing::any;
+use futures::StreamExt as _;
 use http::StatusCode;
 
 use crate::answer::PATHS;
-use crate::{Admin, BODY_BYTES_MAX, Request};
+use crate::{Admin, BODY_BYTES_MAX, Body, Request, page};
 
 /// All paths of the API. Mount it where you want, with `nest` or `merge`.
 pub fn router<S: Clone + Send + Sync + 'static>(admin: &Admin) -> Router<S> {
     let mut router = Router::new();
-    for (path, _) in PATHS {
+    let paths = PATHS.iter().map(|(path, _)| *path);
+    for path in paths.chain(page::FILES.iter().map(|(path, ..)| *path)) {
         let admin = admin.clone();
         router = router.route(path, any(move |request| answer(admin.clone(), request)));
     }
@@ -44,5 +47,8 @@ async fn answer(admin: Admin, request: ::axum::extract::Request) -> Response {
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
         return (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or did not arrive\n").into_response();
     };
-    admin.answer(&Request { parts, body, from }).await.map(Body::from)
+    admin.answer(&Request { parts, body, from }).await.map(|body| match body {
+        Body::Whole(bytes) => AxumBody::from(bytes),
+        Body::Events(stream) => AxumBody::from_stream(stream.map(Ok::<_, Infallible>)),
+    })
 }

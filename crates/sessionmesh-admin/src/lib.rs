@@ -26,6 +26,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | `GET /page` | a page for people: members, slots, rates, a session, what happened; it works offline |
 //! | `GET /livez` | 200 while the process is of use; 503: start it again |
 //! | `GET /readyz` | 200 while visitors should be sent here, else 503 with the reason in words |
 //! | `GET /metrics` | for Prometheus, if [`Admin::metrics`] was given a recorder |
@@ -35,6 +36,7 @@
 //! | `GET /v1/slots` | the owners of all 4096 slots |
 //! | `GET /v1/stats` | what this node holds and has done |
 //! | `GET /v1/config` | the settings of this node and what is in force; secrets are hidden |
+//! | `GET /v1/events` | events as they come, for `EventSource`: `?figures=true` adds stats and members once a second, `?sessions=true` the events of single sessions |
 //! | `POST /v1/sessions/find` | one session: its owners, and the copy of each member |
 //! | `POST /v1/sessions/end` | ends it |
 //! | `POST /v1/users/find`, `POST /v1/users/end` | the sessions of a user |
@@ -49,6 +51,8 @@ pub mod actix;
 mod answer;
 #[cfg(feature = "axum")]
 pub mod axum;
+mod events;
+mod page;
 mod show;
 
 use std::fmt;
@@ -60,6 +64,8 @@ use http::request::Parts;
 use sessionmesh::Mesh;
 
 pub use access::{Token, WeakToken};
+pub use events::EventStream;
+use events::Open;
 
 /// Answers requests about one node. Clones are cheap.
 #[derive(Clone)]
@@ -72,6 +78,17 @@ struct Inner {
     reveal: bool,
     metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     drain: Option<Arc<dyn Fn() + Send + Sync>>,
+    open: Arc<Open>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// It comes bit by bit, until the node stops or nobody listens any more.
+    Events(EventStream),
 }
 
 /// A request, as the server got it.
@@ -101,7 +118,7 @@ impl Admin {
     /// Answers this machine only, shows no values of sessions, and has neither metrics nor a way to drain.
     #[must_use]
     pub fn new(mesh: Mesh) -> Self {
-        Self(Arc::new(Inner { mesh, token: None, reveal: false, metrics: None, drain: None }))
+        Self(Arc::new(Inner { mesh, token: None, reveal: false, metrics: None, drain: None, open: Arc::default() }))
     }
 
     /// Answers whoever has this token, too.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sessionmesh::{CopyContent, CopyState, MemberState, Mesh, Session, SessionCopy, SessionId, UserSession};
+use sessionmesh::{CopyContent, CopyState, Figures, MemberState, Mesh, Session, SessionCopy, SessionId, UserSession};
 
 pub(crate) fn health(mesh: &Mesh) -> Value {
     let health = mesh.health();
@@ -20,8 +20,9 @@ pub(crate) fn health(mesh: &Mesh) -> Value {
     })
 }
 
-pub(crate) fn members(mesh: &Mesh) -> Value {
+pub(crate) async fn members(mesh: &Mesh) -> Value {
     let stats = mesh.stats();
+    let all: BTreeMap<_, _> = mesh.figures().await.into_iter().collect();
     let slots = primaries(mesh);
     let member = |member: sessionmesh::Member| {
         let peer = stats.peers.get(&*member.name);
@@ -34,6 +35,7 @@ pub(crate) fn members(mesh: &Mesh) -> Value {
             "this": *member.name == *mesh.name(),
             "primary_of_slots": slots.get(&*member.name).copied().unwrap_or_default(),
             "suspected": peer.is_some_and(|peer| peer.suspected),
+            "figures": all.get(&member.name).copied().flatten().map(|figures| figures_of(&figures)),
             "link": peer.map(|peer| json!({
                 "up": peer.connected,
                 "version": peer.version,
@@ -43,6 +45,22 @@ pub(crate) fn members(mesh: &Mesh) -> Value {
         })
     };
     json!({ "node": mesh.name(), "members": mesh.members().into_iter().map(member).collect::<Vec<_>>() })
+}
+
+/// What a member says of itself.
+fn figures_of(figures: &Figures) -> Value {
+    json!({
+        "primary": figures.primary,
+        "replica": figures.replica,
+        "ended": figures.ended,
+        "bytes": figures.bytes,
+        "waiting": figures.waiting,
+        "commits": figures.commits,
+        "local_reads": figures.local_reads,
+        "remote_reads": figures.remote_reads,
+        "cannot_tell": figures.cannot_tell,
+        "late_ms": figures.late_ms,
+    })
 }
 
 /// Of how many slots each member is the primary.

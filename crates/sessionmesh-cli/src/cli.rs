@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::ColorChoice;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::config_check::{self, ConfigArgs};
 use crate::demo::{self, DemoArgs};
 use crate::failure::Failure;
 use crate::keygen::{self, KeygenArgs};
@@ -14,7 +15,8 @@ use crate::log::Log;
 use crate::multicast_arguments::MulticastArgs;
 use crate::multicast_check;
 use crate::node::{self, NodeArgs};
-use crate::operator::{self, EndArgs, OperatorArgs, SessionArgs, UserArgs};
+use crate::operator::{self, EndArgs, OperatorArgs, SessionArgs, UserArgs, WatchArgs};
+use crate::shell::{self, CompletionsArgs, ManArgs};
 use crate::terminal;
 
 const EXIT_CODES: &str = "\
@@ -101,9 +103,27 @@ enum Command {
     /// End one session, or all sessions of a user
     #[command(after_help = OPERATOR_HELP)]
     End(EndArgs),
+    /// What a node does, drawn as it happens: rates, members, events
+    #[command(after_help = OPERATOR_HELP)]
+    Top(OperatorArgs),
+    /// What happens, as it happens: a line for each event, until the node stops
+    #[command(after_help = OPERATOR_HELP)]
+    Watch(WatchArgs),
     /// Have a node hand over all it holds and stop, as SIGTERM does
     #[command(after_help = OPERATOR_HELP)]
     Drain(OperatorArgs),
+    /// Check settings, and compare them with those of a running node
+    #[command(after_help = concat!(
+        "Exit codes:\n",
+        "  0  valid; with --against: as on the running node\n",
+        "  1  valid, but another one than on the running node\n",
+        "  2  not valid, wrong usage, or the node cannot be reached"
+    ))]
+    Config(ConfigArgs),
+    /// Print a script that completes commands in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them into a folder
+    Man(ManArgs),
     /// Check whether multicast datagrams arrive, before you use them for discovery
     #[command(after_help = concat!(
         "Without --send and --listen, each interface sends to itself, and so does the\n",
@@ -163,6 +183,11 @@ fn run(cli: Cli, log: &Log) -> Result<(), Failure> {
             Command::Session(args) => operator::session(&args).await,
             Command::User(args) => operator::user(&args).await,
             Command::End(args) => operator::end(&args).await,
+            Command::Config(args) => config_check::run(&args).await,
+            Command::Completions(args) => shell::completions(&args, Cli::command()),
+            Command::Man(args) => shell::man(&args, Cli::command()),
+            Command::Top(args) => operator::top::run(&args).await,
+            Command::Watch(args) => operator::watch(&args).await,
             Command::Drain(args) => operator::drain(&args).await,
             Command::MulticastCheck(args) => multicast_check::run(&args).await,
         }
@@ -199,8 +224,6 @@ fn start_log(wanted: Option<&str>, log: &Log, colours: bool) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

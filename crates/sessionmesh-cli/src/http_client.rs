@@ -80,6 +80,65 @@ pub(crate) async fn ask_with(
     }
 }
 
+/// Reads an answer that has no end, as it comes, and gives each line of it to `each`. Returns when it ends, or
+/// breaks.
+///
+/// # Errors
+///
+/// No answer, or another one than 200: what it says.
+pub(crate) async fn follow(
+    to: SocketAddr,
+    path: &str,
+    header: Option<(HeaderName, &str)>,
+    mut each: impl FnMut(&str),
+) -> Result<(), Refusal> {
+    let failed = |error: &dyn std::fmt::Display| Refusal::NoAnswer(format!("no answer from {to}: {error}"));
+    let mut request = Request::get(path).header(HOST, to.to_string());
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let request = request.body(Full::<Bytes>::default()).map_err(|error| failed(&error))?;
+    let opening = async {
+        let stream = TokioNetwork.connect(to).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok::<_, Trouble>(sender.send_request(request).await?)
+    };
+    let response = timeout(PATIENCE, opening).await.map_err(|late| failed(&late))?.map_err(|error| failed(&error))?;
+    let (head, mut body) = response.into_parts();
+    if head.status != StatusCode::OK {
+        let body = body.collect().await.map_err(|error| failed(&error))?.to_bytes();
+        return Err(Refusal::Answered(head.status, serde_json::from_slice(&body).unwrap_or_default()));
+    }
+    let mut line = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // A process that stops may break the connection.
+        let Ok(frame) = frame else { break };
+        let Some(bytes) = frame.into_data().ok() else { continue };
+        for byte in bytes {
+            if byte == b'\n' {
+                each(&String::from_utf8_lossy(&line));
+                line.clear();
+            } else if line.len() < LINE_BYTES_MAX {
+                line.push(byte);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is longer of a line is cut off.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Why nothing could be followed.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There was no answer.
+    NoAnswer(String),
+    /// There was another one than wanted.
+    Answered(StatusCode, Value),
+}
+
 async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, Trouble> {
     let stream = TokioNetwork.connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

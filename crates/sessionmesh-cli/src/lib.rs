@@ -9,6 +9,7 @@
 //!   `open_files` the limit on them.
 
 mod cli;
+mod config_check;
 mod demo;
 mod failure;
 mod http_client;
@@ -20,6 +21,7 @@ mod node;
 mod open_files;
 mod operator;
 mod probe;
+mod shell;
 mod stop;
 mod terminal;
 

@@ -1,13 +1,15 @@
 //! The admin API: what it shows of a cluster, what it changes, and whom it answers.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sessionmesh::{Mesh, MeshBuilder, Mode, UserIndex};
-use sessionmesh_admin::{Admin, Request, Token};
+use sessionmesh_admin::{Admin, Body, EventStream, Request, Token};
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, log_in};
+use tokio::time::timeout;
 
 const TOKEN: &str = "a-token-of-this-test-only";
 
@@ -32,8 +34,37 @@ async fn send(
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let from = from.map(|from| from.parse::<IpAddr>().expect("an address"));
     let answer = admin.answer(&Request { parts, body: body.into(), from }).await;
-    let text = String::from_utf8_lossy(answer.body()).into_owned();
-    (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    let Body::Whole(body) = answer.body() else { panic!("{path} has no end") };
+    let text = String::from_utf8_lossy(body).into_owned();
+    let (status, shown) = (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)));
+    is_as_described(method, path, status, &shown);
+    (status, shown)
+}
+
+/// Holds an answer against the description of the API.
+fn is_as_described(method: &str, path: &str, status: u16, shown: &Value) {
+    static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+        let text = include_str!("../../../crates/sessionmesh-admin/src/openapi.json");
+        serde_json::from_str(text).expect("it is JSON")
+    });
+    let path = path.split('?').next().unwrap_or_default();
+    let described = &DESCRIPTION["paths"][path];
+    let Some(operation) = described.get(method.to_lowercase()) else {
+        assert!([404, 405].contains(&status), "{method} {path} is not described and gives {status}");
+        return;
+    };
+    let answer = &operation["responses"][status.to_string()];
+    assert!(answer.is_object(), "{method} {path} may not give {status}: {shown}");
+    let Some(schema) = answer["content"]["application/json"].get("schema") else {
+        assert!(shown.is_string(), "{method} {path} gives text");
+        return;
+    };
+    let mut schema = schema.clone();
+    schema["components"] = DESCRIPTION["components"].clone();
+    let validator = jsonschema::validator_for(&schema).expect("it is a schema");
+    let faults: Vec<_> =
+        validator.iter_errors(shown).map(|fault| format!("{fault} at {}", fault.instance_path())).collect();
+    assert!(faults.is_empty(), "{method} {path}: {faults:?} in {shown}");
 }
 
 async fn get(admin: &Admin, path: &str) -> Value {
@@ -74,6 +105,8 @@ async fn it_shows_members_slots_and_what_a_node_holds() {
         let count = |role: &str| stats["sessions"][role].as_u64().expect("a number");
         (count("primary"), count("replica"))
     };
+    let told: u64 = members.iter().map(|member| member["figures"]["primary"].as_u64().expect("each answers")).sum();
+    assert_eq!(told, 30, "each says what it holds itself");
     let mut sum = (0, 0);
     for node in cluster.nodes() {
         let (primary, replica) = held(node).await;
@@ -176,6 +209,7 @@ async fn who_may_not_ask_gets_no_answer_and_changes_nothing() {
         ("POST", "/v1/drain", Value::Null),
         ("GET", "/v1/members", Value::Null),
         ("GET", "/v1/config", Value::Null),
+        ("GET", "/v1/events", Value::Null),
         ("GET", "/metrics", Value::Null),
         ("GET", "/openapi.json", Value::Null),
     ];
@@ -208,6 +242,67 @@ async fn who_may_not_ask_gets_no_answer_and_changes_nothing() {
             "probes have no token"
         );
     }
+}
+
+/// A stream of events of this node.
+async fn stream(admin: &Admin, query: &str) -> Result<EventStream, u16> {
+    let uri = format!("/v1/events{query}");
+    let (parts, ()) =
+        http::Request::get(uri).header("host", "localhost").body(()).expect("it is well-formed").into_parts();
+    let from = Some("127.0.0.1".parse().expect("an address"));
+    let answer = admin.answer(&Request { parts, body: Vec::new().into(), from }).await;
+    let status = answer.status().as_u16();
+    match answer.into_body() {
+        Body::Events(stream) => Ok(stream),
+        _ => Err(status),
+    }
+}
+
+/// Reads until something with each of `words` comes.
+async fn told(stream: &mut EventStream, words: &[&str]) -> String {
+    let reading = async {
+        loop {
+            let bytes = stream.next().await.expect("the node runs");
+            let text = String::from_utf8(bytes.to_vec()).expect("text");
+            if words.iter().all(|word| text.contains(word)) {
+                return text;
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{words:?} does not come"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_tells_of_events_and_figures_as_they_come() {
+    let mut cluster = Cluster::start_with(2, indexed).await;
+    let admin = Admin::new(cluster[0].clone());
+    let mut events = stream(&admin, "").await.expect("there is room");
+    let mut all = stream(&admin, "?sessions=true&figures=true").await.expect("there is room");
+    log_in(&cluster[0], "ada").await;
+    let figures = told(&mut all, &["event: figures", "\"n0\"", "\"n1\""]).await;
+    assert!(figures.ends_with("\n\n"), "{figures}");
+    cluster.crash("n1");
+    let down = told(&mut events, &["event: event", "member_down"]).await;
+    assert!(down.contains("member down: n1") && !down.contains("session_created"), "{down}");
+    let session = cluster[0].create().await.expect("far from full");
+    session.commit().await.expect("it is alone");
+    told(&mut all, &["session_created"]).await;
+
+    drop((events, all));
+    let mut open = Vec::new();
+    let refused = loop {
+        match stream(&admin, "").await {
+            Ok(stream) => open.push(stream),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((open.len(), refused), (64, 503), "and not more");
+    open.pop();
+    let mut last = stream(&admin, "").await.expect("one was closed");
+    drop((admin, session));
+    cluster.leave("n0").await;
+    let ends = async { while last.next().await.is_some() {} };
+    timeout(PATIENCE, ends).await.expect("it ends with the node");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

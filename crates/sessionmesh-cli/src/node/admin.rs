@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::Redirect;
+use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use sessionmesh::Mesh;
@@ -72,7 +74,9 @@ impl AdminPort {
         if let Some(token) = token {
             admin = admin.token(token);
         }
-        let app = sessionmesh_admin::axum::router::<()>(&admin).into_make_service_with_connect_info::<SocketAddr>();
+        // Who types the address wants the page.
+        let app = sessionmesh_admin::axum::router::<()>(&admin).route("/", get(async || Redirect::temporary("/page")));
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move {
             let keeping = async {
                 let mut ticks = interval(UPKEEP);

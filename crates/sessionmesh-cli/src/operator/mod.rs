@@ -1,6 +1,7 @@
 //! What operators ask a running node, by its admin address.
 
 mod show;
+pub(crate) mod top;
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use hyper::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::http_client::ask_with;
+use crate::http_client::{Refusal, ask_with, follow};
 
 /// Where a node is asked, if nothing else is said.
 const USUAL: &str = "127.0.0.1:7777";
@@ -48,6 +49,16 @@ pub(crate) struct UserArgs {
     /// The user, as the application names them
     #[arg(value_name = "NAME")]
     user: String,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// What `watch` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The events of single sessions, too: there may be thousands a second
+    #[arg(long)]
+    sessions: bool,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -118,6 +129,16 @@ pub(crate) async fn end(args: &EndArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `sessionmesh watch`.
+pub(crate) async fn watch(args: &WatchArgs) -> Result<(), Failure> {
+    let path = if args.sessions { "/v1/events?sessions=true" } else { "/v1/events" };
+    let json = args.operator.json;
+    let each = |event: &Value| if json { say(&event.to_string()) } else { show::event(event) };
+    Node::of(&args.operator)?.follow(path, each).await?;
+    anstream::eprintln!("the node has stopped, or the connection to it broke");
+    Ok(())
+}
+
 /// `sessionmesh drain`.
 pub(crate) async fn drain(args: &OperatorArgs) -> Result<(), Failure> {
     let accepted = Node::of(args)?.post("/v1/drain", &Value::Null).await?;
@@ -127,7 +148,17 @@ pub(crate) async fn drain(args: &OperatorArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The settings of the running node, by name.
+pub(crate) async fn running_settings(args: &OperatorArgs) -> Result<Value, Failure> {
+    Ok(Node::of(args)?.get("/v1/config").await?["settings"].take())
+}
+
 impl OperatorArgs {
+    /// Whether JSON is wanted.
+    pub(crate) const fn json(&self) -> bool {
+        self.json
+    }
+
     fn print(&self, answer: &Value, show: impl FnOnce(&Value)) {
         if self.json { say(&answer.to_string()) } else { show(answer) }
     }
@@ -179,24 +210,45 @@ impl Node {
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let bearer = self.bearer();
         let header = bearer.as_deref().map(|bearer| (AUTHORIZATION, bearer));
-        let answer = ask_with(self.at, method, path, header, body).await.map_err(|error| {
-            Failure::Refused(format!(
-                "{error}\nis the node started with `--admin {}`? Name another one with --admin or {ADMIN}",
-                self.at
-            ))
-        })?;
-        if answer.status.is_success() {
-            return Ok(answer.body);
-        }
-        let text =
-            answer.body["text"].as_str().unwrap_or("this is no admin address of a node of Sessionmesh").to_owned();
-        match answer.status {
-            StatusCode::UNAUTHORIZED => Err(Failure::Refused(format!("{text} (set {TOKEN})"))),
-            StatusCode::NOT_FOUND if answer.body["error"] == "no_such_session" => Err(Failure::Failed(Some(text))),
-            StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Failed(Some(text))),
-            _ => Err(Failure::Refused(text)),
-        }
+        let answer = ask_with(self.at, method, path, header, body).await.map_err(|error| self.unreachable(&error))?;
+        if answer.status.is_success() { Ok(answer.body) } else { Err(refused(answer.status, &answer.body)) }
+    }
+
+    /// Gives the data of each server-sent event to `each`, until the node stops.
+    async fn follow(&self, path: &str, mut each: impl FnMut(&Value)) -> Result<(), Failure> {
+        let bearer = self.bearer();
+        let header = bearer.as_deref().map(|bearer| (AUTHORIZATION, bearer));
+        let line = |line: &str| {
+            if let Some(data) = line.strip_prefix("data: ") {
+                each(&serde_json::from_str(data).unwrap_or_default());
+            }
+        };
+        follow(self.at, path, header, line).await.map_err(|refusal| match refusal {
+            Refusal::NoAnswer(error) => self.unreachable(&error),
+            Refusal::Answered(status, body) => refused(status, &body),
+        })
+    }
+
+    fn bearer(&self) -> Option<String> {
+        self.token.as_ref().map(|token| format!("Bearer {token}"))
+    }
+
+    fn unreachable(&self, error: &str) -> Failure {
+        Failure::Refused(format!(
+            "{error}\nis the node started with `--admin {}`? Name another one with --admin or {ADMIN}",
+            self.at
+        ))
+    }
+}
+
+fn refused(status: StatusCode, body: &Value) -> Failure {
+    let text = body["text"].as_str().unwrap_or("this is no admin address of a node of Sessionmesh").to_owned();
+    match status {
+        StatusCode::UNAUTHORIZED => Failure::Refused(format!("{text} (set {TOKEN})")),
+        StatusCode::NOT_FOUND if body["error"] == "no_such_session" => Failure::Failed(Some(text)),
+        StatusCode::SERVICE_UNAVAILABLE => Failure::Failed(Some(text)),
+        _ => Failure::Refused(text),
     }
 }

@@ -1,6 +1,6 @@
 //! What a node answered, for people.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -72,10 +72,8 @@ fn row(name: &str, text: &str) {
 pub(super) fn members(answer: &Value) {
     let faint = FAINT;
     let widest = list(&answer["members"]).map(|member| text(&member["name"]).len()).max().unwrap_or_default().max(4);
-    say(&format!(
-        "{faint}{:<widest$}  {:<8} {:<8} {:<22} {:>7}  link{faint:#}",
-        "name", "state", "zone", "address", "slots"
-    ));
+    let head = format!("{:<widest$}  {:<8} {:<8} {:<22}", "name", "state", "zone", "address");
+    say(&format!("{faint}{head} {:>9} {:>9} {:>7}  link{faint:#}", "primary", "replica", "slots"));
     for member in list(&answer["members"]) {
         let style = match (text(&member["state"]), member["suspected"] == true) {
             ("ready", false) => GOOD,
@@ -84,23 +82,33 @@ pub(super) fn members(answer: &Value) {
         };
         let state = if member["suspected"] == true { "suspect" } else { text(&member["state"]) };
         say(&format!(
-            "{:<widest$}  {style}{state:<8}{style:#} {:<8} {:<22} {:>7}  {}",
+            "{:<widest$}  {style}{state:<8}{style:#} {:<8} {:<22} {:>9} {:>9} {:>7}  {}",
             text(&member["name"]),
             text(&member["zone"]),
             text(&member["addr"]),
+            own(member, "primary"),
+            own(member, "replica"),
             count(&member["primary_of_slots"]),
             link(&member["link"]),
         ));
     }
 }
 
-fn link(link: &Value) -> String {
+/// What a member says of itself, if it answers.
+pub(super) fn own(member: &Value, name: &str) -> String {
+    match member["figures"][name].as_u64() {
+        Some(number) => grouped(number),
+        None => "?".to_owned(),
+    }
+}
+
+pub(super) fn link(link: &Value) -> String {
     if link.is_null() {
         return "(this node)".to_owned();
     }
     let waiting = match link["waiting_sessions"].as_u64() {
         Some(0) | None => String::new(),
-        Some(waiting) => format!(", {} sessions wait, since {}", grouped(waiting), age(&link["oldest_ms"])),
+        Some(waiting) => format!(", {} wait for {}", grouped(waiting), age(&link["oldest_ms"])),
     };
     format!("{}{waiting}", if link["up"] == true { "up" } else { "down" })
 }
@@ -161,6 +169,14 @@ pub(super) fn user(answer: &Value) {
     }
 }
 
+/// A line: when, what, and in words.
+pub(super) fn event(event: &Value) {
+    let (bold, faint) = (BOLD, FAINT);
+    let at = UNIX_EPOCH + Duration::from_millis(event["at_ms"].as_u64().unwrap_or_default());
+    let at = humantime::format_rfc3339_millis(at);
+    say(&format!("{faint}{at}{faint:#} {bold}{:<20}{bold:#} {}", text(&event["name"]), text(&event["text"])));
+}
+
 pub(super) fn ended(answer: &Value) {
     let unconfirmed =
         answer["confirmed"] == false || answer["unconfirmed"].as_u64().is_some_and(|unconfirmed| unconfirmed > 0);
@@ -169,11 +185,11 @@ pub(super) fn ended(answer: &Value) {
     say(&format!("ended {ended}{more}"));
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -188,7 +204,7 @@ fn several(number: &Value, what: &str) -> String {
 }
 
 /// With a comma at each thousand.
-fn grouped(count: u64) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -200,7 +216,7 @@ fn grouped(count: u64) -> String {
     text
 }
 
-fn bytes(value: &Value) -> String {
+pub(super) fn bytes(value: &Value) -> String {
     let bytes = value.as_u64().unwrap_or_default();
     match bytes {
         0..10_240 => format!("{} B", grouped(bytes)),
@@ -234,7 +250,7 @@ mod tests {
         assert_eq!(link(&json!({ "up": true, "waiting_sessions": 0, "oldest_ms": 0 })), "up");
         assert_eq!(
             link(&json!({ "up": false, "waiting_sessions": 1200, "oldest_ms": 3000 })),
-            "down, 1,200 sessions wait, since 3s"
+            "down, 1,200 wait for 3s"
         );
     }
 }

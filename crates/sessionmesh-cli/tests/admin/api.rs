@@ -25,6 +25,10 @@ async fn it_serves_probes_metrics_and_the_api_and_drains() {
         assert!(text.contains(line), "{line} is in\n{text}");
     }
     assert!(text.contains("sessionmesh_join_duration_seconds_bucket{node=\"web-1\",le=\"+Inf\"} 1"), "{text}");
+    let (status, text) = ask(&at, "GET", "/page", &[("host", "web-1.example")], "").await;
+    assert!(status == StatusCode::OK && text.contains("page/page.js"), "the page itself holds no data: {text}");
+    assert_eq!(ask(&at, "GET", "/page/page.js", &[], "").await.0, StatusCode::OK);
+    assert_eq!(ask(&at, "GET", "/", &[], "").await.0, StatusCode::TEMPORARY_REDIRECT);
     let (status, text) = ask(&at, "GET", "/v1/members", &[], "").await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains("\"name\":\"web-1\""), "{text}");

@@ -42,6 +42,16 @@ async fn the_rules_are_valid_and_alert_when_they_should() {
     }
 }
 
+#[test]
+fn each_alert_has_its_line_in_the_guide_for_operators() {
+    let read = |file: &str| std::fs::read_to_string(Path::new(RULES).join(file)).unwrap();
+    let (rules, guide) = (read("alerts.yaml"), read("../operations.md"));
+    let named: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let explained: Vec<&str> =
+        guide.lines().filter_map(|line| line.strip_prefix("| Sessionmesh")?.split(' ').next()).collect();
+    assert_eq!(named, explained.iter().map(|name| format!("Sessionmesh{name}")).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn the_metrics_are_as_prometheus_wants_them() {
     let (_child, line) = started(node(&["--admin", "127.0.0.1:0"])).await;
@@ -163,6 +173,29 @@ impl Prometheus {
         println!("FIGURE {name} fired");
     }
 
+    /// Each question of the dashboard is one that it understands and, but for those that only trouble answers, has an answer to.
+    async fn answers_all_of_the_dashboard(&self) {
+        let text = std::fs::read_to_string(Path::new(RULES).join("dashboard.json")).unwrap();
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+        let expressions: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+        assert!(expressions.len() > 20, "{expressions:?}");
+        for expression in expressions {
+            let asked = expression.replace("$node", ".*").replace("$__rate_interval", "1m").replace("$__range", "1m");
+            let encoded: String = asked.bytes().fold(String::new(), |mut encoded, byte| {
+                write!(encoded, "%{byte:02X}").unwrap();
+                encoded
+            });
+            let only_in_trouble = expression.ends_with("> 0") || expression.contains("remote_read");
+            let is_answered = |data: &Value| {
+                let series = data["result"].as_array().map_or(0, Vec::len);
+                data["resultType"] == "vector" && (series > 0 || only_in_trouble)
+            };
+            self.until(&format!("/api/v1/query?query={encoded}"), expression, is_answered).await;
+        }
+    }
+
     /// Waits until it has scraped so many nodes that are ready.
     async fn sees_ready(&self, count: usize) {
         let seen = |data: &Value| {
@@ -189,6 +222,7 @@ async fn prometheus_scrapes_three_nodes_and_alerts_of_what_happens_to_them() {
     prometheus.scrape(&[&first, &second, &third]);
     prometheus.sees_ready(3).await;
     prometheus.alerts("SessionmeshSettingsDiffer").await;
+    prometheus.answers_all_of_the_dashboard().await;
 
     // Strangers, who speak in clear.
     for _ in 0..20 {

@@ -1,0 +1,53 @@
+//! The page for people, as files in the program. There are no data in them, so anybody may have them; what they show the page asks
+//! for like any other program.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName};
+
+/// Paths, kinds and contents.
+pub(crate) const FILES: &[(&str, &str, &[u8])] = &[
+    ("/page", "text/html; charset=utf-8", include_bytes!("page/page.html")),
+    ("/page/page.css", "text/css; charset=utf-8", include_bytes!("page/page.css")),
+    ("/page/page.js", "text/javascript; charset=utf-8", include_bytes!("page/page.js")),
+    ("/page/uPlot.css", "text/css; charset=utf-8", include_bytes!("page/uplot/uPlot.min.css")),
+    ("/page/uPlot.js", "text/javascript; charset=utf-8", include_bytes!("page/uplot/uPlot.min.js")),
+];
+
+/// What a browser may do with the page: nothing but these files, and questions to where they come from.
+pub(crate) const POLICY: (HeaderName, HeaderValue) = (
+    CONTENT_SECURITY_POLICY,
+    HeaderValue::from_static(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+    ),
+);
+
+/// The kind and the content of the file at this path.
+pub(crate) fn file(path: &str) -> Option<(&'static str, Bytes)> {
+    let (_, kind, content) = FILES.iter().find(|(known, ..)| *known == path)?;
+    Some((kind, Bytes::from_static(content)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_small_and_asks_nobody_else() {
+        let bytes: usize = FILES.iter().map(|(_, _, content)| content.len()).sum();
+        assert!(bytes < 150_000, "{bytes}");
+        for (path, _, content) in FILES {
+            let text = std::str::from_utf8(content).unwrap();
+            let foreign =
+                text.match_indices("http").filter(|(at, _)| !text[*at..].starts_with("http://www.w3.org")).count();
+            assert!(foreign == 0 || *path == "/page/uPlot.js", "{path} names an address elsewhere");
+        }
+        let html = std::str::from_utf8(FILES[0].2).unwrap();
+        let referred = html.split(['"']).filter(|part| part.starts_with("page/"));
+        for path in referred {
+            assert!(file(&format!("/{path}")).is_some(), "{path} is there");
+        }
+        assert!(file("/page/other.js").is_none());
+    }
+}

@@ -1,0 +1,161 @@
+//! `sessionmesh config check`: whether the settings are valid, where each comes from, and what a running node has instead.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sessionmesh::config::{ENV_PREFIX, KEYS};
+
+use crate::failure::Failure;
+use crate::node::settings;
+use crate::operator::{self, OperatorArgs};
+use crate::terminal::{BOLD, FAINT, GOOD, ODD};
+
+/// What `config` takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the settings of a file and of this environment, and say where each comes from
+    Check(CheckArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+struct CheckArgs {
+    /// Configuration file; without it, only environment variables are used
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say what would change on the running node at the admin address
+    #[arg(long)]
+    against: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// One setting.
+#[derive(Debug, PartialEq, Serialize)]
+struct Row {
+    setting: &'static str,
+    value: Value,
+    /// The variable or the file, or `default`.
+    origin: String,
+    /// What the running node has, if that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<Value>,
+}
+
+pub(crate) async fn run(args: &ConfigArgs) -> Result<(), Failure> {
+    let ConfigCommand::Check(args) = &args.command;
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let variables: Vec<(String, String)> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    let settings = settings::load(args.config.as_deref(), variables.clone()).map_err(Failure::Refused)?;
+    let values = as_object(serde_json::to_value(&settings.mesh).unwrap_or_default());
+    let in_file = args.config.as_deref().map(keys_of).unwrap_or_default();
+    let running = match args.against {
+        true => Some(as_object(operator::running_settings(&args.operator).await?)),
+        false => None,
+    };
+    let rows = rows(&values, &variables, args.config.as_deref(), &in_file, running.as_ref());
+    let changes = rows.iter().filter(|row| row.running.is_some()).count();
+    if args.operator.json() {
+        anstream::println!("{}", json!({ "valid": true, "settings": rows }));
+    } else {
+        show(&rows, running.is_some());
+    }
+    if changes == 0 { Ok(()) } else { Err(Failure::Failed(None)) }
+}
+
+fn as_object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// The keys that a file has. It was read before, so it can be read.
+fn keys_of(path: &Path) -> Vec<String> {
+    let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn rows(
+    values: &Map<String, Value>,
+    variables: &[(String, String)],
+    file: Option<&Path>,
+    in_file: &[String],
+    running: Option<&Map<String, Value>>,
+) -> Vec<Row> {
+    let origin = |key: &str| {
+        let variable = format!("{ENV_PREFIX}{}", key.to_ascii_uppercase());
+        match file.filter(|_| in_file.iter().any(|known| known == key)) {
+            _ if variables.iter().any(|(name, _)| *name == variable) => variable,
+            Some(file) => file.display().to_string(),
+            None => "default".to_owned(),
+        }
+    };
+    let row = |&(setting, _): &(&'static str, _)| {
+        let hidden = setting == "secret";
+        let value = if hidden { json!("(hidden)") } else { values.get(setting).cloned().unwrap_or_default() };
+        let differs = |running: &&Value| !hidden && **running != value;
+        let there = running.map(|running| running.get(setting).unwrap_or(&Value::Null));
+        let running = there.filter(differs).cloned();
+        Row { setting, value, origin: origin(setting), running }
+    };
+    KEYS.iter().map(row).collect()
+}
+
+fn show(rows: &[Row], compared: bool) {
+    let (bold, faint, good, odd) = (BOLD, FAINT, GOOD, ODD);
+    for Row { setting, value, origin, running } in rows {
+        let shown = if value.is_null() { "-".to_owned() } else { text(value) };
+        let given = if origin == "default" { FAINT } else { bold };
+        anstream::println!("{given}{setting:<22}{given:#} {shown:<28} {faint}{origin}{faint:#}");
+        if let Some(running) = running {
+            anstream::println!("{:<22} {odd}{}{odd:#} {faint}on the running node{faint:#}", "", text(running));
+        }
+    }
+    let changes = rows.iter().filter(|row| row.running.is_some()).count();
+    match (compared, changes) {
+        (false, _) => anstream::println!("{good}valid{good:#}"),
+        (true, 0) => anstream::println!("{good}valid{good:#}, and as on the running node"),
+        (true, _) => anstream::println!("{good}valid{good:#}; {changes} of them would change on the running node"),
+    }
+}
+
+/// Without quotes where they say nothing.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_says_where_it_comes_from_and_no_secret_is_shown() {
+        let mut config = sessionmesh::Config::default();
+        config.name = "web-1".into();
+        config.secret = sessionmesh::Secret::generate().into();
+        let values = as_object(serde_json::to_value(&config).unwrap());
+        let variables = [("SESSIONMESH_BACKUPS".to_owned(), "2".to_owned())];
+        let running = as_object(json!({ "name": "web-1", "cluster": "other" }));
+        let file = Path::new("node.toml");
+        let rows = rows(&values, &variables, Some(file), &["name".into(), "backups".into()], Some(&running));
+        assert_eq!(rows.len(), KEYS.len());
+        let row = |setting: &str| rows.iter().find(|row| row.setting == setting).unwrap();
+        assert_eq!((row("name").origin.as_str(), &row("name").running), ("node.toml", &None));
+        assert_eq!(row("backups").origin, "SESSIONMESH_BACKUPS", "a variable is over the file");
+        assert_eq!((row("cluster").origin.as_str(), &row("cluster").running), ("default", &Some(json!("other"))));
+        let secret = config.secret[0].to_text().to_string();
+        assert!(!serde_json::to_string(&rows).unwrap().contains(&secret));
+    }
+}
