@@ -70,10 +70,10 @@ function chart(id, names) {
   const grid = () => getComputedStyle(document.documentElement).getPropertyValue('--line');
   const options = {
     width: $(id).clientWidth, height: 150, legend: { live: true }, cursor: { y: false },
-    scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+    scales: { y: { range: (_, low, high) => [0, Math.max(4, high * 1.1)] } },
     axes: [
       { stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false } },
-      { stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 56, values: (_, all) => all.map(count) },
+      { stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 56, incrs: [1, 2, 5].flatMap((step) => [...Array(9).keys()].map((power) => step * 10 ** power)).sort((one, other) => one - other), values: (_, all) => all.map(count) },
     ],
     series: [{ value: (_, at) => (at ? new Date(at * 1000).toLocaleTimeString() : '') },
       ...names.map((label, at) => ({ label, stroke: () => colour(at), width: 2, points: { show: false }, value: (_, value) => (value === null ? '' : count(value)) }))],
@@ -166,16 +166,16 @@ async function slots() {
 
 function drawRing() {
   const context = $('ring').getContext('2d');
-  const [centre, outer, inner] = [180, 172, 118];
-  context.clearRect(0, 0, 360, 360);
-  const step = (2 * Math.PI) / 4096;
+  const [centre, outer, width, each] = [360, 356, 15, 256];
+  context.clearRect(0, 0, 720, 720);
+  context.lineWidth = width - 2;
+  const step = (2 * Math.PI) / each;
   owners.forEach((owner, slot) => {
-    const from = slot * step - Math.PI / 2;
+    const from = (slot % each) * step - Math.PI / 2;
     context.beginPath();
-    context.arc(centre, centre, outer, from, from + step * 1.15);
-    context.arc(centre, centre, inner, from + step * 1.15, from, true);
-    context.fillStyle = owner === undefined || owner === null ? 'gray' : colour(owner);
-    context.fill();
+    context.arc(centre, centre, outer - width / 2 - Math.floor(slot / each) * width, from, from + step);
+    context.strokeStyle = owner === undefined || owner === null ? 'gray' : colour(owner);
+    context.stroke();
   });
 }
 
@@ -192,6 +192,7 @@ function state(name) {
 }
 
 function happened({ name, at_ms: at, text }) {
+  $('quiet').hidden = true;
   const line = element('li');
   const time = element('time', new Date(at).toLocaleTimeString());
   time.dateTime = new Date(at).toISOString();
