@@ -70,17 +70,22 @@ impl fmt::Display for Caller {
 
 /// Why somebody may not ask. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
+#[non_exhaustive]
+pub enum Denied {
+    /// There is no token, and it does not come from this machine.
     #[error(
         "a token is needed here, as `Authorization: Bearer TOKEN`; without one, ask from the machine of the node itself"
     )]
     NoToken,
+    /// There is another one.
     #[error("this is not the token of this node")]
     WrongToken,
+    /// It comes under a name that is not this machine's.
     #[error(
         "without the token, ask for `localhost` or `127.0.0.1`: the name in `Host` could be that of a foreign page"
     )]
     ForeignHost,
+    /// A page of another site asks through a browser of this machine.
     #[error("a page of another site may not ask")]
     ForeignOrigin,
 }
@@ -109,6 +114,16 @@ pub(crate) fn check(
             _ => Err(Denied::WrongToken),
         };
     }
+    is_this_machine(headers, uri, from).map(|()| Caller::Local)
+}
+
+/// Whether a request comes from a program or an own page of this machine: for other addresses than the admin's that only they may
+/// use.
+///
+/// # Errors
+///
+/// Why not.
+pub fn is_this_machine(headers: &HeaderMap, uri: &Uri, from: Option<IpAddr>) -> Result<(), Denied> {
     let is_local = from.is_some_and(|ip| ip.to_canonical().is_loopback());
     if !is_local || is_passed_on(headers) {
         return Err(Denied::NoToken);
@@ -116,7 +131,7 @@ pub(crate) fn check(
     let host = host(headers, uri).filter(|host| is_local_name(host.host())).ok_or(Denied::ForeignHost)?;
     match headers.get(ORIGIN) {
         Some(origin) if !is_of(origin.to_str().unwrap_or_default(), &host) => Err(Denied::ForeignOrigin),
-        _ => Ok(Caller::Local),
+        _ => Ok(()),
     }
 }
 

@@ -63,9 +63,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use sessionmesh::Mesh;
 
-pub use access::{Token, WeakToken};
+pub use access::{Denied, Token, WeakToken, is_this_machine};
 pub use events::EventStream;
 use events::Open;
+pub use page::page_file;
 
 /// Answers requests about one node. Clones are cheap.
 #[derive(Clone)]

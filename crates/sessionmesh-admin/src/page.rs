@@ -2,8 +2,8 @@
 //! for like any other program.
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderName};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Response};
 
 /// Paths, kinds and contents.
 pub(crate) const FILES: &[(&str, &str, &[u8])] = &[
@@ -22,6 +22,17 @@ pub(crate) const POLICY: (HeaderName, HeaderValue) = (
          form-action 'none'; frame-ancestors 'none'",
     ),
 );
+
+/// The file of the page at this path (`/page`, `/page/page.js`, ...), for programs that serve the page at another address beside
+/// the paths that it asks.
+#[must_use]
+pub fn page_file(path: &str) -> Option<Response<Bytes>> {
+    let (kind, content) = file(path)?;
+    let mut response = Response::new(content);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(POLICY.0, POLICY.1);
+    Some(response)
+}
 
 /// The kind and the content of the file at this path.
 pub(crate) fn file(path: &str) -> Option<(&'static str, Bytes)> {

@@ -34,6 +34,7 @@ function element(name, text, className) {
 
 async function ask(path, body) {
   const headers = token ? { authorization: `Bearer ${token}` } : {};
+  if (body) headers['content-type'] = 'application/json';
   const options = body ? { method: 'POST', headers, body: JSON.stringify(body) } : { headers };
   const answer = await fetch(new URL(path, base), options);
   if (answer.status === 401) { wantToken(); throw new Error('a token is needed'); }
@@ -57,12 +58,22 @@ $('token').addEventListener('submit', (event) => {
 
 // Charts: a line for each series, the last five minutes.
 const times = Array.from({ length: SECONDS }, (_, at) => Date.now() / 1000 - SECONDS + at);
-const charts = {
-  commits: chart('chart-commits', ['acknowledged', 'late or refused']),
-  reads: chart('chart-reads', ['own memory', 'asked others', 'could not tell']),
-  ends: chart('chart-ends', ['begun', 'ended', 'expired']),
-  repairs: chart('chart-repairs', ['slots repaired', 'sessions waiting']),
-};
+let charts = {};
+
+// Once there is something to see: the library of the charts is the largest part of the page.
+function loadCharts() {
+  const script = element('script');
+  script.src = new URL('uPlot.js', import.meta.url);
+  script.addEventListener('load', () => {
+    charts = {
+      commits: chart('chart-commits', ['acknowledged', 'late or refused']),
+      reads: chart('chart-reads', ['own memory', 'asked others', 'could not tell']),
+      ends: chart('chart-ends', ['begun', 'ended', 'expired']),
+      repairs: chart('chart-repairs', ['slots repaired', 'sessions waiting']),
+    };
+  });
+  document.head.append(script);
+}
 
 function chart(id, names) {
   const series = names.map(() => new Array(SECONDS).fill(null));
@@ -122,6 +133,7 @@ function figures({ stats, members: all }) {
   }, []));
   drawMembers();
   const seen = members.map((member) => `${member.name} ${member.state} ${member.incarnation}`).join();
+  if (!performance.getEntriesByName('first-data').length) { performance.mark('first-data'); loadCharts(); }
   if (seen !== view) { view = seen; slots(); health(); }
 }
 
@@ -220,6 +232,63 @@ $('find').addEventListener('submit', async (event) => {
     found.replaceChildren(element('p', `No answer: ${error.message}`));
   }
 });
+
+// In the demo: buttons, and visitors.
+const BUTTONS = {
+  running: ['kill', 'freeze', 'cut', 'drain'], frozen: ['thaw', 'kill'], cut: ['heal', 'kill'], draining: ['kill'], starting: [], dead: ['start'],
+};
+const WORDS = { kill: 'Kill', freeze: 'Freeze', thaw: 'Thaw', cut: 'Cut off', heal: 'Heal', drain: 'Drain', start: 'Start' };
+
+async function press(path, body) {
+  const answer = await ask(path, body);
+  const said = await answer.json();
+  $('said').textContent = answer.ok ? '' : said.text;
+  if (answer.ok) drawStage(said);
+}
+
+const places = new Map();
+function drawStage({ nodes, load }) {
+  for (const node of nodes) {
+    const before = places.get(node.name);
+    if (before?.state === node.state && before.pid === node.pid) continue;
+    const place = before?.place ?? element('li');
+    place.className = node.state;
+    const title = element('p');
+    title.append(element('strong', node.name), ` ${node.state}`, element('small', node.pid ? `http://${node.http}, process ${node.pid}` : ''));
+    const buttons = BUTTONS[node.state].map((what) => {
+      const button = element('button', WORDS[what]);
+      button.type = 'button';
+      button.setAttribute('aria-label', `${WORDS[what]} ${node.name}`);
+      button.addEventListener('click', () => press(`stage/${what}`, { node: node.name }));
+      return button;
+    });
+    const focused = place.contains(document.activeElement);
+    place.replaceChildren(title, ...buttons);
+    if (focused) place.querySelector('button')?.focus();
+    if (!before) $('places').append(place);
+    places.set(node.name, { place, ...node });
+  }
+  $('load').textContent = load.on ? 'Send visitors away' : `Let ${load.rate} visitors a second come`;
+  $('load').setAttribute('aria-pressed', load.on);
+  const counts = [['requests', load.requests], ['failed requests', load.failed], ['acknowledged writes', load.acknowledged], ['of them lost', load.lost]];
+  $('visits').replaceChildren(...counts.map(([name, value]) => {
+    const pair = element('div');
+    pair.append(element('dt', name), element('dd', count(value)));
+    return pair;
+  }));
+}
+
+$('load').addEventListener('click', () => press('stage/load', { on: $('load').getAttribute('aria-pressed') !== 'true' }));
+
+async function stage() {
+  const there = await fetch(new URL('stage', base)).catch(() => null);
+  if (!there?.ok || !there.headers.get('content-type')?.startsWith('application/json')) return;
+  $('stage').hidden = false;
+  drawStage(await there.json());
+  const source = new EventSource(new URL('stage/events', base));
+  source.addEventListener('stage', (event) => drawStage(JSON.parse(event.data)));
+}
+stage();
 
 let following = false;
 async function follow() {

@@ -1,5 +1,7 @@
 //! What `demo` takes.
 
+use std::net::SocketAddr;
+
 use clap::{Args, ValueEnum};
 
 /// What `demo` takes.
@@ -20,6 +22,15 @@ pub(crate) struct DemoArgs {
     /// HTTP port of the first node; the others use the next ports; 0 uses any free ports
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(crate) http_port: u16,
+    /// Where the page is served on which nodes can be killed, frozen, cut off and started; port 0 is any free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) page: SocketAddr,
+    /// Open the page in a browser
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) open: bool,
+    /// Switch on visitors: so many requests a second
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u32).range(1..=5000), conflicts_with = "once")]
+    pub(crate) load: Option<u32>,
     /// Stop after the demonstration instead of running until Ctrl-C
     #[arg(long)]
     pub(crate) once: bool,

@@ -5,14 +5,16 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process};
 use sessionmesh::config::ENV_PREFIX;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::failure::Failure;
-use crate::node::ReadyLine;
+use crate::node::{PULL, ReadyLine};
 use crate::terminal::FAINT;
 
 /// How long a node may take to become ready.
@@ -28,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) ready: ReadyLine,
     pub(crate) started_in: Duration,
     process: Child,
+    stdin: Option<ChildStdin>,
     stderr: Stderr,
 }
 
@@ -44,7 +47,10 @@ impl Node {
         let mut stderr = Stderr::read(&name, process.stderr.take(), log.is_some());
         let stdout = process.stdout.take().map(|stdout| BufReader::new(stdout).lines());
         match timeout(READY, ready_line(stdout)).await {
-            Ok(Some(ready)) => Ok(Self { ready, started_in: start.elapsed(), process, stderr }),
+            Ok(Some(ready)) => {
+                let stdin = process.stdin.take();
+                Ok(Self { ready, started_in: start.elapsed(), process, stdin, stderr })
+            }
             Ok(None) => {
                 let status = process.wait().await.map_err(failed)?;
                 let words = stderr.last_words().await;
@@ -66,6 +72,23 @@ impl Node {
     /// Ends it as a crash would (SIGKILL), and waits until it is gone.
     pub(crate) async fn kill(&mut self) -> Result<(), String> {
         self.process.kill().await.map_err(|error| format!("cannot kill {}: {error}", self.ready.name))
+    }
+
+    /// Pulls its cable, or plugs it in again.
+    pub(crate) async fn pull(&mut self, pulled: bool) -> Result<(), String> {
+        let line = if pulled { PULL } else { "plug in" };
+        let failed = |why: String| format!("cannot reach {}: {why}", self.ready.name);
+        let stdin = self.stdin.as_mut().ok_or_else(|| failed("it has ended".to_owned()))?;
+        stdin.write_all(format!("{line}\n").as_bytes()).await.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Sends it a signal.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), String> {
+        let failed = |why: String| format!("cannot signal {}: {why}", self.ready.name);
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| failed("it has ended".to_owned()))?;
+        kill_process(pid, signal).map_err(|error| failed(error.to_string()))
     }
 
     /// How it ended, if it has.

@@ -67,10 +67,11 @@ impl Cluster {
     }
 
     async fn start_nodes(&mut self, which: std::ops::Range<u16>, http_port: u16) -> Result<(), Failure> {
+        let others: Vec<SocketAddr> = self.nodes.iter().map(|node| node.ready.replication).collect();
         let starting: Vec<_> = which
             .map(|at| {
                 let port = if http_port == 0 { 0 } else { http_port + at };
-                let settings = self.settings(local(0), local(port), None);
+                let settings = self.settings(local(0), local(port), &others);
                 Starting(tokio::spawn(Node::start(format!("node-{}", at + 1), settings, self.log.clone())))
             })
             .collect();
@@ -84,24 +85,29 @@ impl Cluster {
 
     /// Starts a killed node again, with the addresses that it had.
     pub(crate) async fn restart(&mut self, at: usize) -> Result<(), String> {
-        let before = self.nodes[at].ready.clone();
-        let settings = self.settings(before.replication, before.http, Some(at));
-        let node = Node::start(before.name, settings, self.log.clone()).await.map_err(|failure| match failure {
-            Failure::Failed(message) => message.unwrap_or_default(),
-            Failure::Refused(message) | Failure::Died(message) | Failure::NobodyStayed(message) => message,
-        })?;
-        self.nodes[at] = node;
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
+        let others: Vec<SocketAddr> = others.map(|(_, node)| node.ready.replication).collect();
+        self.nodes[at] = self.start_again(&self.nodes[at].ready, &others).await?;
         Ok(())
     }
 
-    /// What one node is started with. It is introduced to all others that run, if seeds are the way.
-    fn settings(&self, bind: SocketAddr, http: SocketAddr, me: Option<usize>) -> BTreeMap<&'static str, String> {
+    /// Starts a node with the name and the addresses that it had, and introduces it to these others.
+    pub(crate) async fn start_again(&self, before: &ReadyLine, others: &[SocketAddr]) -> Result<Node, String> {
+        let settings = self.settings(before.replication, before.http, others);
+        let started = Node::start(before.name.clone(), settings, self.log.clone()).await;
+        started.map_err(|failure| match failure {
+            Failure::Failed(message) => message.unwrap_or_default(),
+            Failure::Refused(message) | Failure::Died(message) | Failure::NobodyStayed(message) => message,
+        })
+    }
+
+    /// What one node is started with. It is introduced to these others, if seeds are the way.
+    fn settings(&self, bind: SocketAddr, http: SocketAddr, others: &[SocketAddr]) -> BTreeMap<&'static str, String> {
         let mut settings = self.common.clone();
         settings.insert("bind", bind.to_string());
         settings.insert("http", http.to_string());
         if self.discovery == Discovery::Seeds {
-            let others = self.nodes.iter().enumerate().filter(|(at, _)| Some(*at) != me);
-            let seeds: Vec<_> = others.map(|(_, node)| node.ready.replication.to_string()).collect();
+            let seeds: Vec<_> = others.iter().map(ToString::to_string).collect();
             settings.insert("seeds", seeds.join(","));
         }
         settings
@@ -212,6 +218,8 @@ fn common(args: &DemoArgs, discovery: Discovery) -> BTreeMap<&'static str, Strin
         ("multicast", (discovery == Discovery::Multicast).to_string()),
         ("multicast_interface", multicast.interface.to_string()),
         ("multicast_ttl", multicast.ttl.to_string()),
+        ("admin", local(0).to_string()),
+        ("user_attribute", "user".to_owned()),
         // Nobody else gets to see it: it lives as long as the demo.
         ("secret", Secret::generate().to_text().to_string()),
     ])

@@ -4,19 +4,20 @@ mod arguments;
 mod child;
 mod cluster;
 pub(crate) mod play;
+mod stage;
 
-use std::time::Duration;
-
-use tokio::time::sleep;
+use std::net::SocketAddr;
+use std::process::Stdio;
 
 pub(crate) use self::arguments::DemoArgs;
 use self::cluster::Cluster;
+use self::stage::Stage;
 use crate::failure::Failure;
 use crate::stop::Stop;
-use crate::terminal::{BOLD, FAINT, ODD};
+use crate::terminal::{BOLD, FAINT};
 
-/// Time between two looks at whether all nodes still run.
-const LOOK: Duration = Duration::from_millis(200);
+/// Requests a second of the visitors that the page can switch on, if nothing else is said.
+const LOAD: u32 = 100;
 
 /// Runs the demo. However it ends, its nodes end with it.
 pub(crate) async fn run(args: &DemoArgs, log: Option<String>) -> Result<(), Failure> {
@@ -38,14 +39,21 @@ async fn act(args: &DemoArgs, cluster: &mut Cluster, stop: &mut Stop) -> Result<
     if args.once {
         return Ok(());
     }
-    invite(cluster);
-    tokio::select! {
-        () = watch(cluster) => Err(Failure::Failed(Some("no node is left".to_owned()))),
-        () = stop.asked() => {
-            anstream::println!();
-            Ok(())
-        }
+    let first = cluster.nodes.first().map(|node| node.ready.http);
+    let mut stage = Stage::open(cluster, args.page, args.load.unwrap_or(LOAD)).await?;
+    invite(&stage, first);
+    if args.load.is_some() {
+        stage.load().switch(true);
     }
+    if args.open {
+        browse(stage.at());
+    }
+    tokio::select! {
+        () = stage.run(cluster) => {}
+        () = stop.asked() => anstream::println!(),
+    }
+    stage.end().await;
+    Ok(())
 }
 
 async fn start_and_play(args: &DemoArgs, cluster: &mut Cluster) -> Result<(), Failure> {
@@ -60,28 +68,31 @@ async fn start_and_play(args: &DemoArgs, cluster: &mut Cluster) -> Result<(), Fa
 }
 
 /// Says what can be done with the running cluster.
-fn invite(cluster: &Cluster) {
-    let [first, second, ..] = cluster.nodes.as_slice() else { return };
+fn invite(stage: &Stage, first: Option<SocketAddr>) {
     let (bold, faint) = (BOLD, FAINT);
-    let (from, to) = (first.ready.http, second.ready.http);
-    let pid = first.pid().unwrap_or_default();
+    let shop =
+        first.map_or_else(String::new, |http| format!("\n{faint}The shop on the first node: http://{http}{faint:#}"));
     anstream::println!(
         "
-The cluster keeps running. Open http://{from} in a browser, log in, then:
+The cluster keeps running. Kill, freeze and cut off nodes, and watch:
 
-  {bold}kill -9 {pid}{bold:#}  {faint}and open http://{to}: you are still logged in{faint:#}
-
-{faint}Ctrl-C ends all nodes.{faint:#}"
+  {bold}http://{}/{bold:#}
+{shop}
+{faint}Ctrl-C ends all nodes.{faint:#}",
+        stage.at()
     );
 }
 
-/// Tells of nodes that end; returns when none is left.
-async fn watch(cluster: &mut Cluster) {
-    while !cluster.nodes.is_empty() {
-        for ended in cluster.ended().await {
-            let odd = ODD;
-            anstream::println!("{odd}{ended}{odd:#}");
-        }
-        sleep(LOOK).await;
+/// Opens the page in the browser of this desktop, if there is one.
+fn browse(at: SocketAddr) {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let opened = std::process::Command::new(program)
+        .arg(format!("http://{at}/"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if let Err(error) = opened {
+        anstream::eprintln!("no browser could be opened ({program}: {error})");
     }
 }

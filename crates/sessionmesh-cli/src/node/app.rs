@@ -1,6 +1,6 @@
 //! The example application: a small shop, with what a site with logins needs of its sessions.
 
-mod account;
+pub(crate) mod account;
 mod cart;
 mod origin;
 mod page;
@@ -52,6 +52,7 @@ pub(crate) fn router(app: App, route_cookie: Option<String>) -> Result<Router, C
         .route("/cart/remove", post(shop::remove))
         .route("/login", post(account::login))
         .route("/session", get(account::visit))
+        .route("/note", post(account::note))
         .route("/logout", post(account::logout))
         .route("/healthz", get(health))
         .layer(sessions)

@@ -1,8 +1,9 @@
 //! `sessionmesh node`: one node with the example application, from its configuration to its orderly end.
 
 mod admin;
-mod app;
+pub(crate) mod app;
 mod arguments;
+mod cuttable;
 mod port;
 mod ready_line;
 pub(crate) mod settings;
@@ -15,6 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use sessionmesh::{Failure as NodeFailure, Mesh};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -23,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use self::admin::AdminPort;
 use self::app::App;
 pub(crate) use self::arguments::NodeArgs;
+use self::cuttable::{Cable, Cuttable};
 use self::port::Port;
 pub(crate) use self::ready_line::ReadyLine;
 use self::visitors::{Visitors, visitors_max};
@@ -31,6 +37,8 @@ use crate::log::Log;
 use crate::open_files;
 use crate::stop::Stop;
 
+/// What the demo says to a node that is to be cut off. Every other line plugs it in again.
+pub(crate) const PULL: &str = "pull";
 /// How long requests that are under way may take, once the port is closed.
 const REQUESTS_END: Duration = Duration::from_secs(5);
 /// The same when the node has failed, and each request is answered at once that something is wrong.
@@ -38,8 +46,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs the node until it is told to stop.
 pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
+    let cable = Cable::default();
     if args.until_stdin_closes {
-        end_with_stdin();
+        follow_stdin(cable.clone());
     }
     let visitors_max = visitors_max(open_files::allow_all());
     let variables =
@@ -53,7 +62,11 @@ pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
         Some(at) => Some(AdminPort::take(at, settings.admin).await.map_err(Failure::Refused)?),
         None => None,
     };
-    let starting = Mesh::builder().config(settings.mesh).start();
+    let mut builder = Mesh::builder().config(settings.mesh);
+    if args.until_stdin_closes {
+        builder = builder.network(Arc::new(Cuttable(cable.clone())));
+    }
+    let starting = builder.start();
     let mesh = tokio::select! {
         started = starting => started.map_err(|error| Failure::Refused(error.to_string()))?,
         () = stop.asked() => return Ok(()),
@@ -62,6 +75,7 @@ pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
     let app = App { mesh: mesh.clone(), stopping: Arc::default(), lost_lines: log.lost() };
     let stopping = app.stopping.clone();
     let router = app::router(app, settings.route_cookie).map_err(|error| Failure::Refused(error.to_string()))?;
+    let router = if args.until_stdin_closes { router.layer(from_fn_with_state(cable, over)) } else { router };
     let (close, closed) = oneshot::channel::<()>();
     let serving = axum::serve(Visitors::new(listener, visitors_max), router).with_graceful_shutdown(async {
         // Dropped without a word is as good as asked to end.
@@ -82,6 +96,17 @@ pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
         left = hand_over(&mesh, &stopping, door, args) => left,
         () = stop.asked() => Err(Failure::Failed(Some("stopped at once; nothing more was handed over".to_owned()))),
     }
+}
+
+/// Visitors come over the same cable: while it is pulled they get no answer, also those whose requests came before.
+async fn over(State(cable): State<Cable>, request: Request, next: Next) -> Response {
+    cable.plugged_in().await;
+    let response = next.run(request).await;
+    if cable.is_pulled() {
+        cable.plugged_in().await;
+        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    }
+    response
 }
 
 /// The way in for visitors.
@@ -144,10 +169,12 @@ fn say(line: &ReadyLine) {
     });
 }
 
-/// Ends this process when its stdin is closed, also if the parent was killed.
-fn end_with_stdin() {
-    std::thread::spawn(|| {
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+/// Does what the demo says by stdin, and ends this process when that is closed, also if the parent was killed.
+fn follow_stdin(cable: Cable) {
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            cable.pull(line == PULL);
+        }
         std::process::exit(0);
     });
 }

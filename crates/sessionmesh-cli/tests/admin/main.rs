@@ -4,5 +4,6 @@
 
 mod api;
 mod commands;
+mod demo;
 mod node;
 mod prometheus;

@@ -66,6 +66,26 @@ pub(super) async fn visit(State(app): State<App>, session: Session) -> Result<Re
     Ok(Json(answer).into_response())
 }
 
+/// So many of the latest notes are kept, each in an attribute of its own.
+pub(crate) const NOTES: usize = 32;
+
+/// What a visitor of the demo notes.
+#[derive(Debug, Deserialize)]
+pub(super) struct Note {
+    number: u64,
+}
+
+/// Notes a number, and tells all that are kept. Since each has an attribute of its own, two requests never overwrite each other's,
+/// wherever they are served: the visitors of the demo count by this whether anything was lost.
+pub(super) async fn note(session: Session, Json(Note { number }): Json<Note>) -> Result<Response, Problem> {
+    session.id().ok_or(Problem::NotLoggedIn)?;
+    let key = |place: u64| format!("note-{place}");
+    session.insert(&key(number % NOTES as u64), &number)?;
+    session.commit().await?;
+    let notes = (0..NOTES as u64).map(|place| session.get::<u64>(&key(place))).collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(json!({ "notes": notes })).into_response())
+}
+
 pub(super) async fn logout(State(app): State<App>, session: Session, headers: HeaderMap) -> Result<Response, Problem> {
     session.invalidate().await?;
     if is_form(&headers) {
