@@ -2,7 +2,7 @@
 
 use sessionmesh_core::id::SessionId;
 use tracing::field::Empty;
-use tracing::{Instrument as _, Span, debug_span};
+use tracing::{Instrument as _, Level, Span, debug_span, enabled};
 
 use crate::error::{CommitError, LeaveError, LoadError};
 use crate::session::Session;
@@ -11,6 +11,11 @@ use crate::session::Session;
 pub(crate) trait ErrorType {
     /// It.
     fn error_type(&self) -> &'static str;
+}
+
+/// Whether anybody wants spans.
+pub(crate) fn are_wanted() -> bool {
+    enabled!(Level::DEBUG)
 }
 
 /// Of a commit of this session, whose id is shown as a short hash.
