@@ -14,7 +14,9 @@ pub const TARGET: Target = Target { name: "fragments", check, seeds };
 
 const MESSAGES_MAX: usize = 32;
 /// More say nothing new, and each may be a message of 65 KB.
-const STEPS_MAX: usize = 48;
+const STEPS_MAX: usize = 16;
+/// From this kind of a step on a message may have as many parts as there can be.
+const MANY_PARTS_FROM: u8 = 248;
 /// What the gossip library makes at most.
 const MESSAGE_BYTES_MAX: usize = 65_510;
 /// A datagram is not longer, unsealed.
@@ -93,7 +95,9 @@ fn step(script: &mut Script<'_>) -> Option<Step> {
         }
         _ => {
             let (length, first) = (script.number()?, script.byte()?);
-            let length = usize::from(length) % MESSAGE_BYTES_MAX;
+            // Most have a few parts: what is cut into many takes long, and says little more.
+            let most = if kind >= MANY_PARTS_FROM { MESSAGE_BYTES_MAX } else { 5 * PART_BYTES_MAX };
+            let length = usize::from(length) % most;
             Some(Step::Message { length, first: first.into(), without_last: kind % 4 == 3 })
         }
     }
@@ -105,6 +109,8 @@ fn seeds() -> Vec<Vec<u8>> {
         vec![2, 0xb8, 0x0b, 1, 2, 5, 0, 0, 3, 0xb8, 0x0b, 0],
         // Two parts that somebody made, the second one first, between others; and a datagram that is no part.
         vec![1, 1, 1, 1, 2, 4, 0, 0, 1, 3, 9, 8, 7, 1, 1, 1, 0, 2, 4, 0, 2, 0xff, 0xff, 40],
+        // A message of as many parts as there can be.
+        vec![250, 0xe5, 0xff, 7],
         // Parts that do not fit each other.
         vec![1, 1, 1, 0, 3, 9, 0, 1, 1, 1, 2, 2, 9, 0, 1, 1, 1, 200, 255, 9, 0, 2, 1, 0, 0],
     ]
