@@ -19,8 +19,9 @@
 //! # Who may ask
 //!
 //! Programs and pages of the machine itself, by `localhost` or a loopback address, and whoever has the token
-//! (`Authorization: Bearer TOKEN`). `/livez` and `/readyz` answer everybody, since probes come from elsewhere and have no token;
-//! they say one word and, where the node is not ready, why. Every change is logged with who asked for it.
+//! (`Authorization: Bearer TOKEN`). `/livez` and `/readyz` answer everybody, since probes come from elsewhere and have no token: they
+//! say in words how the node is, with names of nodes and numbers of sessions, and nothing of any session. Nor are there data in the
+//! files of the page. Every change is logged with who asked for it.
 //!
 //! # What there is
 //!
