@@ -41,6 +41,11 @@ async function ask(path, body) {
   return answer;
 }
 
+// The node may go at any moment; the stream of events notices, and comes again.
+function calmly(asking) {
+  asking.catch((error) => console.warn(error));
+}
+
 function wantToken() {
   $('token').hidden = false;
   $('token-wrong').textContent = token ? 'This is not the token of this node.' : '';
@@ -134,7 +139,7 @@ function figures({ stats, members: all }) {
   drawMembers();
   const seen = members.map((member) => `${member.name} ${member.state} ${member.incarnation}`).join();
   if (!performance.getEntriesByName('first-data').length) { performance.mark('first-data'); loadCharts(); }
-  if (seen !== view) { view = seen; slots(); health(); }
+  if (seen !== view) { view = seen; calmly(slots()); calmly(health()); }
 }
 
 function drawMembers() {
@@ -211,7 +216,7 @@ function happened({ name, at_ms: at, text }) {
   line.append(time, element('strong', name), element('span', text));
   $('log').prepend(line);
   while ($('log').childElementCount > 200) $('log').lastElementChild.remove();
-  health();
+  calmly(health());
 }
 
 $('find').addEventListener('submit', async (event) => {
@@ -259,7 +264,7 @@ function drawStage({ nodes, load }) {
       const button = element('button', WORDS[what]);
       button.type = 'button';
       button.setAttribute('aria-label', `${WORDS[what]} ${node.name}`);
-      button.addEventListener('click', () => press(`stage/${what}`, { node: node.name }));
+      button.addEventListener('click', () => calmly(press(`stage/${what}`, { node: node.name })));
       return button;
     });
     const focused = place.contains(document.activeElement);
@@ -278,7 +283,7 @@ function drawStage({ nodes, load }) {
   }));
 }
 
-$('load').addEventListener('click', () => press('stage/load', { on: $('load').getAttribute('aria-pressed') !== 'true' }));
+$('load').addEventListener('click', () => calmly(press('stage/load', { on: $('load').getAttribute('aria-pressed') !== 'true' })));
 
 async function stage() {
   const there = await fetch(new URL('stage', base)).catch(() => null);
@@ -288,14 +293,14 @@ async function stage() {
   const source = new EventSource(new URL('stage/events', base));
   source.addEventListener('stage', (event) => drawStage(JSON.parse(event.data)));
 }
-stage();
+calmly(stage());
 
 let following = false;
 async function follow() {
   if (following) return;
   following = true;
   try {
-    health();
+    calmly(health());
     const answer = await ask('v1/events?figures=true');
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
