@@ -375,6 +375,15 @@ impl fmt::Display for Event {
             Self::MemberLeftOut { name } => write!(f, "commits are acknowledged without {name}, which is suspected"),
             Self::MemberReinstated { name } => write!(f, "{name} is no longer suspected"),
             Self::ViewChanged { members } => write!(f, "another view, of {members} members"),
+            other => other.fmt_of_this_node(f),
+        }
+    }
+}
+
+impl Event {
+    /// The text of an event that is about this node, and not about sessions or members.
+    fn fmt_of_this_node(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Ready { sessions, without } if without.is_empty() => write!(f, "ready, with {sessions} sessions"),
             Self::Ready { sessions, without } => write!(
                 f,
@@ -433,6 +442,8 @@ impl fmt::Display for Event {
             Self::DescriptorsMissing => {
                 f.write_str("links to other nodes cannot be opened; allow more open files, or fewer visitors")
             }
+            // The others have their text above.
+            other => f.write_str(other.name()),
         }
     }
 }
