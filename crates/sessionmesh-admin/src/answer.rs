@@ -6,7 +6,7 @@ use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sessionmesh::{SessionId, UserError};
+use sessionmesh::{Health, SessionId, UserError};
 use tracing::info;
 
 use crate::access::{self, Caller, Denied};
@@ -74,13 +74,10 @@ impl Admin {
 
     async fn try_answer(&self, request: &Request) -> Answer {
         let path = request.parts.uri.path();
-        if let Some((kind, content)) =
-            page::file(path).filter(|_| matches!(request.parts.method, Method::GET | Method::HEAD))
+        if matches!(request.parts.method, Method::GET | Method::HEAD)
+            && let Some(file) = page::page_file(path)
         {
-            let mut response = answer(kind, content);
-            let (name, policy) = page::POLICY;
-            response.headers_mut().insert(name, policy);
-            return Ok(response);
+            return Ok(file.map(Body::Whole));
         }
         let Some((path, method)) = PATHS.iter().find(|(known, _)| *known == path) else {
             return Err(Problem::new(
@@ -93,11 +90,10 @@ impl Admin {
         if request.parts.method != *method && !reads {
             return Ok(wrong_method(method));
         }
-        let health = || self.0.mesh.health();
         // Probes have no token.
         match *path {
-            "/livez" => return Ok(probe(health().is_live(), &health().to_string())),
-            "/readyz" => return Ok(probe(health().is_ready(), &health().to_string())),
+            "/livez" => return Ok(probe(&self.0.mesh.health(), Health::is_live)),
+            "/readyz" => return Ok(probe(&self.0.mesh.health(), Health::is_ready)),
             _ => {}
         }
         let Request { parts, from, .. } = request;
@@ -270,9 +266,9 @@ fn wrong_method(allowed: &Method) -> Response<Body> {
     response
 }
 
-fn probe(is_well: bool, text: &str) -> Response<Body> {
-    let mut response = answer("text/plain; charset=utf-8", Bytes::from(format!("{text}\n")));
-    if !is_well {
+fn probe(health: &Health, is_well: impl Fn(&Health) -> bool) -> Response<Body> {
+    let mut response = answer("text/plain; charset=utf-8", Bytes::from(format!("{health}\n")));
+    if !is_well(health) {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response

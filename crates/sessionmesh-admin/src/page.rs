@@ -15,7 +15,7 @@ pub(crate) const FILES: &[(&str, &str, &[u8])] = &[
 ];
 
 /// What a browser may do with the page: nothing but these files, and questions to where they come from.
-pub(crate) const POLICY: (HeaderName, HeaderValue) = (
+const POLICY: (HeaderName, HeaderValue) = (
     CONTENT_SECURITY_POLICY,
     HeaderValue::from_static(
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -27,17 +27,11 @@ pub(crate) const POLICY: (HeaderName, HeaderValue) = (
 /// the paths that it asks.
 #[must_use]
 pub fn page_file(path: &str) -> Option<Response<Bytes>> {
-    let (kind, content) = file(path)?;
-    let mut response = Response::new(content);
+    let (_, kind, content) = FILES.iter().find(|(known, ..)| *known == path)?;
+    let mut response = Response::new(Bytes::from_static(content));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(POLICY.0, POLICY.1);
     Some(response)
-}
-
-/// The kind and the content of the file at this path.
-pub(crate) fn file(path: &str) -> Option<(&'static str, Bytes)> {
-    let (_, kind, content) = FILES.iter().find(|(known, ..)| *known == path)?;
-    Some((kind, Bytes::from_static(content)))
 }
 
 #[cfg(test)]
@@ -61,8 +55,8 @@ mod tests {
         let html = std::str::from_utf8(FILES[0].2).unwrap();
         let referred = html.split(['"']).filter(|part| part.starts_with("page/"));
         for path in referred {
-            assert!(file(&format!("/{path}")).is_some(), "{path} is there");
+            assert!(page_file(&format!("/{path}")).is_some(), "{path} is there");
         }
-        assert!(file("/page/other.js").is_none());
+        assert!(page_file("/page/other.js").is_none());
     }
 }
