@@ -65,7 +65,7 @@ pub(crate) async fn run(args: &ConfigArgs) -> Result<(), Failure> {
     if args.operator.json() {
         anstream::println!("{}", json!({ "valid": true, "settings": rows }));
     } else {
-        show(&rows, running.is_some());
+        show(&rows, running.is_some().then_some(changes));
     }
     if changes == 0 { Ok(()) } else { Err(Failure::Failed(None)) }
 }
@@ -109,21 +109,21 @@ fn rows(
     KEYS.iter().map(row).collect()
 }
 
-fn show(rows: &[Row], compared: bool) {
+/// The settings, and how many of them would change, if they were compared.
+fn show(rows: &[Row], changes: Option<usize>) {
     let (bold, faint, good, odd) = (BOLD, FAINT, GOOD, ODD);
     for Row { setting, value, origin, running } in rows {
-        let shown = if value.is_null() { "-".to_owned() } else { text(value) };
+        let shown = text(value);
         let given = if origin == "default" { FAINT } else { bold };
         anstream::println!("{given}{setting:<22}{given:#} {shown:<28} {faint}{origin}{faint:#}");
         if let Some(running) = running {
             anstream::println!("{:<22} {odd}{}{odd:#} {faint}on the running node{faint:#}", "", text(running));
         }
     }
-    let changes = rows.iter().filter(|row| row.running.is_some()).count();
-    match (compared, changes) {
-        (false, _) => anstream::println!("{good}valid{good:#}"),
-        (true, 0) => anstream::println!("{good}valid{good:#}, and as on the running node"),
-        (true, _) => anstream::println!("{good}valid{good:#}; {changes} of them would change on the running node"),
+    match changes {
+        None => anstream::println!("{good}valid{good:#}"),
+        Some(0) => anstream::println!("{good}valid{good:#}, and as on the running node"),
+        Some(changes) => anstream::println!("{good}valid{good:#}; {changes} of them would change on the running node"),
     }
 }
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, SET_COOKIE};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sessionmesh::network::{Network as _, TokioNetwork};
@@ -33,7 +33,8 @@ impl Answer {
     }
 }
 
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
+/// Why no answer came.
+pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sends `method path` with the visitor's cookie and, if there is one, a JSON body.
 ///
@@ -63,15 +64,11 @@ pub(crate) async fn ask_with(
     body: Option<&Value>,
 ) -> Result<Answer, String> {
     let exchange = async {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, to.to_string());
-        if let Some((name, value)) = header {
-            request = request.header(name, value);
-        }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let body = body.map(Value::to_string).unwrap_or_default();
-        exchange(to, request.body(Full::from(body))?).await
+        let response = sent(to, request_for(to, method, path, header, body)?).await?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        Ok::<_, Trouble>(Answer { status: head.status, headers: head.headers, body })
     };
     match timeout(PATIENCE, exchange).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -93,18 +90,9 @@ pub(crate) async fn follow(
     mut each: impl FnMut(&str),
 ) -> Result<(), Refusal> {
     let failed = |error: &dyn std::fmt::Display| Refusal::NoAnswer(format!("no answer from {to}: {error}"));
-    let mut request = Request::get(path).header(HOST, to.to_string());
-    if let Some((name, value)) = header {
-        request = request.header(name, value);
-    }
-    let request = request.body(Full::<Bytes>::default()).map_err(|error| failed(&error))?;
-    let opening = async {
-        let stream = TokioNetwork.connect(to).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok::<_, Trouble>(sender.send_request(request).await?)
-    };
-    let response = timeout(PATIENCE, opening).await.map_err(|late| failed(&late))?.map_err(|error| failed(&error))?;
+    let request = request_for(to, "GET", path, header, None).map_err(|error| failed(&error))?;
+    let opening = timeout(PATIENCE, sent(to, request)).await;
+    let response = opening.map_err(|late| failed(&late))?.map_err(|error| failed(&error))?;
     let (head, mut body) = response.into_parts();
     if head.status != StatusCode::OK {
         let body = body.collect().await.map_err(|error| failed(&error))?.to_bytes();
@@ -139,13 +127,32 @@ pub(crate) enum Refusal {
     Answered(StatusCode, Value),
 }
 
-async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, Trouble> {
+fn request_for(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    header: Option<(HeaderName, &str)>,
+    body: Option<&Value>,
+) -> hyper::http::Result<Request<Full<Bytes>>> {
+    let mut request = Request::builder().method(method).uri(path).header(HOST, to.to_string());
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    request.body(Full::from(body.map(Value::to_string).unwrap_or_default()))
+}
+
+/// Sends a request over a connection of its own, and gives the answer as soon as its head is there.
+///
+/// # Errors
+///
+/// The connection was refused or broke.
+pub(crate) async fn sent(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Trouble> {
     let stream = TokioNetwork.connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with the sender, and its errors come back through it.
+    // It ends with the sender and the answer, and its errors come back through them.
     tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
-    let (head, body) = response.into_parts();
-    let body = body.collect().await?.to_bytes();
-    Ok(Answer { status: head.status, headers: head.headers, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Ok(sender.send_request(request).await?)
 }

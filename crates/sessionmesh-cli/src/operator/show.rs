@@ -75,12 +75,12 @@ pub(super) fn members(answer: &Value) {
     let head = format!("{:<widest$}  {:<8} {:<8} {:<22}", "name", "state", "zone", "address");
     say(&format!("{faint}{head} {:>9} {:>9} {:>7}  link{faint:#}", "primary", "replica", "slots"));
     for member in list(&answer["members"]) {
-        let style = match (text(&member["state"]), member["suspected"] == true) {
-            ("ready", false) => GOOD,
-            (_, true) => BAD,
+        let state = state(member);
+        let style = match state {
+            "ready" => GOOD,
+            SUSPECT => BAD,
             _ => ODD,
         };
-        let state = if member["suspected"] == true { "suspect" } else { text(&member["state"]) };
         say(&format!(
             "{:<widest$}  {style}{state:<8}{style:#} {:<8} {:<22} {:>9} {:>9} {:>7}  {}",
             text(&member["name"]),
@@ -92,6 +92,14 @@ pub(super) fn members(answer: &Value) {
             link(&member["link"]),
         ));
     }
+}
+
+/// The state of a member that nobody hears.
+pub(super) const SUSPECT: &str = "suspect";
+
+/// The state that a member tells of itself, or [`SUSPECT`].
+pub(super) fn state(member: &Value) -> &str {
+    if member["suspected"] == true { SUSPECT } else { text(&member["state"]) }
 }
 
 /// What a member says of itself, if it answers.

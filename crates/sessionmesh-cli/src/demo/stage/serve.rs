@@ -17,16 +17,14 @@ use axum::{Json, Router};
 use futures::stream::{Stream, unfold};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sessionmesh::network::{Network as _, TokioNetwork};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, interval};
 
 use super::{Act, Load, Shown, What};
+use crate::http_client;
 
 /// The largest body of a question to a node.
 const BODY_BYTES_MAX: usize = sessionmesh_admin::BODY_BYTES_MAX;
@@ -147,14 +145,12 @@ async fn through_a_node(Shared(parts): Shared<Parts>, request: Request) -> Respo
     })
 }
 
-async fn passed_on(admin: SocketAddr, request: Request) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+async fn passed_on(admin: SocketAddr, request: Request) -> Result<Response, http_client::Trouble> {
     let (mut parts, body) = request.into_parts();
     let body = Full::<Bytes>::new(to_bytes(body, BODY_BYTES_MAX).await?);
     // It asks in its own name.
     parts.headers.clear();
     parts.headers.insert(HOST, HeaderValue::from_str(&admin.to_string())?);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(TokioNetwork.connect(admin).await?)).await?;
-    tokio::spawn(connection);
-    let answer = sender.send_request(hyper::Request::from_parts(parts, body)).await?;
+    let answer = http_client::sent(admin, Request::from_parts(parts, body)).await?;
     Ok(answer.map(Body::new))
 }

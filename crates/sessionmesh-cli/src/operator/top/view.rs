@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, List, Paragraph, Row, Sparkline, Table};
 use serde_json::Value;
 
-use crate::operator::show::{bytes, grouped, link, list, own, text};
+use crate::operator::show::{SUSPECT, bytes, grouped, link, list, own, state, text};
 
 /// Seconds of which rates are kept: as many as a wide terminal has columns.
 const SECONDS_MAX: usize = 240;
@@ -119,11 +119,10 @@ impl View {
 
     fn draw_members(&self, frame: &mut Frame<'_>, area: Rect) {
         let row = |member: &Value| {
-            let suspected = member["suspected"] == true;
-            let state = if suspected { "suspect" } else { text(&member["state"]) };
-            let colour = match (state, suspected) {
-                (_, true) => Color::Red,
-                ("ready", _) => Color::Green,
+            let state = state(member);
+            let colour = match state {
+                "ready" => Color::Green,
+                SUSPECT => Color::Red,
                 _ => Color::Yellow,
             };
             let slots = grouped(member["primary_of_slots"].as_u64().unwrap_or_default());
