@@ -93,7 +93,7 @@ impl Admin {
         // Probes have no token.
         match *path {
             "/livez" => return Ok(probe(&self.0.mesh.health(), Health::is_live)),
-            "/readyz" => return Ok(probe(&self.0.mesh.health(), Health::is_ready)),
+            "/readyz" => return Ok(probe(&self.0.mesh.health_with_progress().await, Health::is_ready)),
             _ => {}
         }
         let Request { parts, from, .. } = request;
@@ -101,7 +101,7 @@ impl Admin {
         match *path {
             "/metrics" => self.metrics_text(),
             "/openapi.json" => Ok(answer("application/json", Bytes::from_static(OPENAPI.as_bytes()))),
-            "/v1/health" => Ok(json_answer(&show::health(&self.0.mesh))),
+            "/v1/health" => Ok(json_answer(&show::health(&self.0.mesh).await)),
             "/v1/members" => Ok(json_answer(&show::members(&self.0.mesh).await)),
             "/v1/slots" => Ok(json_answer(&show::slots(&self.0.mesh))),
             "/v1/stats" => Ok(json_answer(&show::stats(&self.0.mesh))),

@@ -36,7 +36,7 @@
 //! | `GET /v1/members` | the members, and the link to each |
 //! | `GET /v1/slots` | the owners of all 4096 slots |
 //! | `GET /v1/stats` | what this node holds and has done |
-//! | `GET /v1/config` | the settings of this node and what is in force; secrets are hidden |
+//! | `GET /v1/config` | the settings of this node, where each comes from, and what is in force; secrets are hidden |
 //! | `GET /v1/events` | events as they come, for `EventSource`: `?figures=true` adds stats and members once a second, `?sessions=true` the events of single sessions |
 //! | `POST /v1/sessions/find` | one session: its owners, and the copy of each member |
 //! | `POST /v1/sessions/end` | ends it |

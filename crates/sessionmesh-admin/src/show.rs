@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sessionmesh::{CopyContent, CopyState, Figures, MemberState, Mesh, Session, SessionCopy, SessionId, UserSession};
 
-pub(crate) fn health(mesh: &Mesh) -> Value {
-    let health = mesh.health();
+pub(crate) async fn health(mesh: &Mesh) -> Value {
+    let health = mesh.health_with_progress().await;
     let finding = |finding: &sessionmesh::Finding| json!({ "name": finding.name, "hinders": finding.hinders, "text": finding.text });
     json!({
         "node": mesh.name(),
@@ -110,6 +110,7 @@ pub(crate) fn config(mesh: &Mesh) -> Value {
     json!({
         "node": mesh.name(),
         "settings": serde_json::to_value(mesh.config()).unwrap_or_default(),
+        "origins": mesh.config().origins().into_iter().map(|(key, origin)| (key, origin.to_string())).collect::<BTreeMap<_, _>>(),
         "in_force": { "mode": terms.mode.to_string(), "max_inactive_ms": terms.max_inactive_ms },
         "differences": mesh.differences().iter().map(difference).collect::<Vec<_>>(),
     })

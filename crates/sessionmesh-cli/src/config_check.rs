@@ -1,11 +1,12 @@
 //! `sessionmesh config check`: whether the settings are valid, where each comes from, and what a running node has instead.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sessionmesh::config::{ENV_PREFIX, KEYS};
+use sessionmesh::Config;
+use sessionmesh::config::{KEYS, Origin};
 
 use crate::failure::Failure;
 use crate::node::settings;
@@ -42,8 +43,9 @@ struct CheckArgs {
 struct Row {
     setting: &'static str,
     value: Value,
-    /// The variable or the file, or `default`.
     origin: String,
+    #[serde(skip)]
+    is_default: bool,
     /// What the running node has, if that is something else.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<Value>,
@@ -51,16 +53,12 @@ struct Row {
 
 pub(crate) async fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let ConfigCommand::Check(args) = &args.command;
-    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let variables: Vec<(String, String)> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-    let settings = settings::load(args.config.as_deref(), variables.clone()).map_err(Failure::Refused)?;
-    let values = as_object(serde_json::to_value(&settings.mesh).unwrap_or_default());
-    let in_file = args.config.as_deref().map(keys_of).unwrap_or_default();
+    let config = settings::load(args.config.as_deref()).map_err(Failure::Refused)?.mesh;
     let running = match args.against {
         true => Some(as_object(operator::running_settings(&args.operator).await?)),
         false => None,
     };
-    let rows = rows(&values, &variables, args.config.as_deref(), &in_file, running.as_ref());
+    let rows = rows(&config, running.as_ref());
     let changes = rows.iter().filter(|row| row.running.is_some()).count();
     if args.operator.json() {
         anstream::println!("{}", json!({ "valid": true, "settings": rows }));
@@ -77,44 +75,26 @@ fn as_object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// The keys that a file has. It was read before, so it can be read.
-fn keys_of(path: &Path) -> Vec<String> {
-    let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
-    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
-}
-
-fn rows(
-    values: &Map<String, Value>,
-    variables: &[(String, String)],
-    file: Option<&Path>,
-    in_file: &[String],
-    running: Option<&Map<String, Value>>,
-) -> Vec<Row> {
-    let origin = |key: &str| {
-        let variable = format!("{ENV_PREFIX}{}", key.to_ascii_uppercase());
-        match file.filter(|_| in_file.iter().any(|known| known == key)) {
-            _ if variables.iter().any(|(name, _)| *name == variable) => variable,
-            Some(file) => file.display().to_string(),
-            None => "default".to_owned(),
-        }
-    };
-    let row = |&(setting, _): &(&'static str, _)| {
+fn rows(config: &Config, running: Option<&Map<String, Value>>) -> Vec<Row> {
+    let (values, mut origins) = (as_object(serde_json::to_value(config).unwrap_or_default()), config.origins());
+    let mut row = |&(setting, _): &(&'static str, _)| {
         let hidden = setting == "secret";
         let value = if hidden { json!("(hidden)") } else { values.get(setting).cloned().unwrap_or_default() };
         let differs = |running: &&Value| !hidden && **running != value;
         let there = running.map(|running| running.get(setting).unwrap_or(&Value::Null));
         let running = there.filter(differs).cloned();
-        Row { setting, value, origin: origin(setting), running }
+        let origin = origins.remove(setting).unwrap_or(Origin::Default);
+        Row { setting, value, is_default: origin == Origin::Default, origin: origin.to_string(), running }
     };
-    KEYS.iter().map(row).collect()
+    KEYS.iter().map(&mut row).collect()
 }
 
 /// The settings, and how many of them would change, if they were compared.
 fn show(rows: &[Row], changes: Option<usize>) {
     let (bold, faint, good, odd) = (BOLD, FAINT, GOOD, ODD);
-    for Row { setting, value, origin, running } in rows {
+    for Row { setting, value, origin, is_default, running } in rows {
         let shown = text(value);
-        let given = if origin == "default" { FAINT } else { bold };
+        let given = if *is_default { FAINT } else { bold };
         anstream::println!("{given}{setting:<22}{given:#} {shown:<28} {faint}{origin}{faint:#}");
         if let Some(running) = running {
             anstream::println!("{:<22} {odd}{}{odd:#} {faint}on the running node{faint:#}", "", text(running));
@@ -142,19 +122,14 @@ mod tests {
 
     #[test]
     fn each_setting_says_where_it_comes_from_and_no_secret_is_shown() {
-        let mut config = sessionmesh::Config::default();
-        config.name = "web-1".into();
+        let mut config = Config::from_toml("name = 'web-1'\nbackups = 2").unwrap();
         config.secret = sessionmesh::Secret::generate().into();
-        let values = as_object(serde_json::to_value(&config).unwrap());
-        let variables = [("SESSIONMESH_BACKUPS".to_owned(), "2".to_owned())];
         let running = as_object(json!({ "name": "web-1", "cluster": "other" }));
-        let file = Path::new("node.toml");
-        let rows = rows(&values, &variables, Some(file), &["name".into(), "backups".into()], Some(&running));
+        let rows = rows(&config, Some(&running));
         assert_eq!(rows.len(), KEYS.len());
         let row = |setting: &str| rows.iter().find(|row| row.setting == setting).unwrap();
-        assert_eq!((row("name").origin.as_str(), &row("name").running), ("node.toml", &None));
-        assert_eq!(row("backups").origin, "SESSIONMESH_BACKUPS", "a variable is over the file");
-        assert_eq!((row("cluster").origin.as_str(), &row("cluster").running), ("default", &Some(json!("other"))));
+        assert_eq!((row("name").origin.as_str(), &row("name").running), ("the given TOML text", &None));
+        assert_eq!((row("cluster").origin.as_str(), &row("cluster").running), ("the default", &Some(json!("other"))));
         let secret = config.secret[0].to_text().to_string();
         assert!(!serde_json::to_string(&rows).unwrap().contains(&secret));
     }

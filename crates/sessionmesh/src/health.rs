@@ -1,13 +1,18 @@
 //! How a node is, in words: for probes, pages and people.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sessionmesh_core::placement::view::MemberState;
+use tokio::time::Instant;
 
 use crate::alone::Alone;
+use crate::engine::read::figures_of_members;
 use crate::engine::state::node::Node;
+use crate::engine::state::parts::Expected;
 use crate::engine::upkeep::ready;
+use crate::lock::lock;
 use crate::stats::{Stats, collect};
 
 /// How a node is: see [`Mesh::health`](crate::Mesh::health).
@@ -135,13 +140,43 @@ fn joining(node: &Node, stats: &Stats, find: &mut impl FnMut(&'static str, bool,
     if present < wanted {
         find("members_missing", true, format!("there are {present} members, and `min_members` is {wanted}"));
     }
+    let expected = lock(&node.lifecycle.expected).map(|expected| expected.sessions);
+    find("joining", true, progress(stats.sessions, expected, &ready::owing(node)));
+}
+
+/// How far a node that joins has come. `owing`: those who have not given all.
+fn progress(sessions: usize, expected: Option<usize>, owing: &[String]) -> String {
+    if owing.is_empty() {
+        return format!("{sessions} sessions received; waiting for the view to settle");
+    }
+    let of = expected.filter(|expected| *expected > sessions).map(|expected| format!(" of about {expected}"));
+    format!("{sessions}{} sessions received; more are to come from {}", of.unwrap_or_default(), owing.join(", "))
+}
+
+/// The least time between two rounds of questions about what is to come, whoever wants to know.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Asks those who have not given all how much they still have to send.
+pub(crate) async fn ask_for_progress(node: &Arc<Node>) {
+    if ready::owing(node).is_empty() {
+        return;
+    }
+    let now = Instant::now();
+    {
+        let mut expected = lock(&node.lifecycle.expected);
+        let before = *expected;
+        if before.is_some_and(|before| now.duration_since(before.asked) < ASK_EVERY) {
+            return;
+        }
+        *expected = Some(Expected { asked: now, sessions: before.map_or(0, |before| before.sessions) });
+    }
+    let all = figures_of_members::of(node).await;
     let owing = ready::owing(node);
-    let sessions = stats.sessions;
-    let text = match owing.as_slice() {
-        [] => format!("{sessions} sessions received; waiting for the view to settle"),
-        owing => format!("{sessions} sessions received; more are to come from {}", owing.join(", ")),
-    };
-    find("joining", true, text);
+    let owes = |name: &str| owing.iter().any(|owing| owing == name);
+    let to_come: u64 =
+        all.iter().filter(|(name, _)| owes(name)).filter_map(|(_, figures)| Some(figures.as_ref()?.waiting)).sum();
+    let sessions = collect::of(node).sessions + usize::try_from(to_come).unwrap_or(usize::MAX >> 1);
+    *lock(&node.lifecycle.expected) = Some(Expected { asked: now, sessions });
 }
 
 /// What does not hinder, but should not last.
@@ -178,3 +213,19 @@ fn note_states(stats: &Stats, find: &mut impl FnMut(&'static str, bool, String))
 
 /// A certificate that is valid for less than this is a finding, however long it was valid in all.
 const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_joins_says_how_many_sessions_of_how_many_it_has() {
+        let owing = ["web-1".to_owned(), "web-2".to_owned()];
+        let text = progress(300, Some(1000), &owing);
+        assert_eq!(text, "300 of about 1000 sessions received; more are to come from web-1, web-2");
+        let unknown = "300 sessions received; more are to come from web-1, web-2";
+        assert_eq!(progress(300, None, &owing), unknown);
+        assert_eq!(progress(300, Some(200), &owing), unknown, "what was said is old");
+        assert_eq!(progress(300, Some(1000), &[]), "300 sessions received; waiting for the view to settle");
+    }
+}

@@ -40,8 +40,13 @@ async fn a_joiner_has_all_that_it_owns_when_it_is_ready_and_nobody_waited_for_it
         let start = Instant::now();
         let joiner = cluster.launch("joiner", |builder| builder).await;
         let started = start.elapsed();
-        let ready = tokio::time::timeout(Duration::from_secs(60), joiner.ready()).await;
+        let ready = tokio::time::timeout(Duration::from_secs(60), joiner.ready());
+        let (ready, said) = tokio::join!(ready, said_while_joining(&joiner));
         let took = start.elapsed();
+        for (received, expected) in said {
+            // Each of two owners may have a session for it.
+            assert!(received < expected && expected <= 2 * ids.len(), "{mode:?}: {received} of about {expected}");
+        }
         assert!(ready.is_ok(), "{mode:?}: not ready after a minute: {:?}", joiner.stats());
         let members = joiner.members().len();
         let owned: Vec<SessionId> =
@@ -61,6 +66,22 @@ async fn a_joiner_has_all_that_it_owns_when_it_is_ready_and_nobody_waited_for_it
         assert!(served > 20, "{mode:?}: {served}");
         cluster.settled().await;
         settled_and_exact(&cluster.all(), &ids).await;
+    }
+}
+
+/// How many sessions of how many it has received, by what a node says of its health until it is ready. Who is quick says neither.
+async fn said_while_joining(node: &Mesh) -> Vec<(usize, usize)> {
+    let mut said = Vec::new();
+    loop {
+        let health = node.health_with_progress().await;
+        if health.is_ready() {
+            return said;
+        }
+        let text = health.to_string();
+        let parts = text.strip_prefix("joining: ").and_then(|text| text.split_once(" of about "));
+        let number = |text: &str| text.split(' ').next().unwrap_or_default().parse().expect("a number");
+        said.extend(parts.map(|(received, expected)| (number(received), number(expected))));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -117,6 +117,10 @@ async fn it_shows_members_slots_and_what_a_node_holds() {
     let config = get(&admin, "/v1/config").await;
     assert_eq!(config["settings"]["name"], "n1");
     assert!(config["settings"]["secret"].is_null(), "secrets are hidden: {config}");
+    assert_eq!(
+        (&config["origins"]["name"], &config["origins"]["zone"]),
+        (&json!("the program"), &json!("the default"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 //! panics of the process in `hostile`.
 
 mod admin;
+mod admin_servers;
 mod alone;
 mod axum_blind;
 mod axum_layer;

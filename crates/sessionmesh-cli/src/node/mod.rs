@@ -51,9 +51,7 @@ pub(crate) async fn run(args: &NodeArgs, log: &Log) -> Result<(), Failure> {
         follow_stdin(cable.clone());
     }
     let visitors_max = visitors_max(open_files::allow_all());
-    let variables =
-        std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
-    let settings = settings::load(args.config.as_deref(), variables).map_err(Failure::Refused)?;
+    let settings = settings::load(args.config.as_deref()).map_err(Failure::Refused)?;
     let mut stop = Stop::listen()?;
     // The HTTP port first: if it is taken, no other node ever hears of this one.
     let port = Port::take(settings.http).map_err(Failure::Refused)?;

@@ -52,37 +52,29 @@ impl fmt::Debug for AdminSettings {
     }
 }
 
-/// Reads `file`, if there is one, and `variables` over it.
+/// Reads `file`, if there is one, and the variables of this process over it.
 ///
 /// # Errors
 ///
 /// A line that says what to change, and where.
-pub(crate) fn load(
-    file: Option<&Path>,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Settings, String> {
-    let settings = given(file, variables)?;
+pub(crate) fn load(file: Option<&Path>) -> Result<Settings, String> {
+    let settings = unchecked(file)?;
     settings.mesh.validate().map_err(|error| error.to_string())?;
     Ok(settings)
 }
 
-/// As [`load`], with the variables of this process, for whom no complete settings are needed: there may be no name.
+/// As [`load`], for whom no complete settings are needed: there may be no name.
 ///
 /// # Errors
 ///
 /// A line that says what to change, and where.
 pub(crate) fn unchecked(file: Option<&Path>) -> Result<Settings, String> {
-    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    given(file, std::env::vars_os().map(|(name, value)| (text(name), text(value))))
-}
-
-fn given(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, String> {
     let (table, origin) = match file {
         Some(path) => (read(path)?, Origin::File(path.to_owned())),
         None => (Table::new(), Origin::Program),
     };
-    let settings = split(table, &origin)?;
-    overlay(settings, variables)
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    overlay(split(table, &origin)?, std::env::vars_os().map(|(name, value)| (text(name), text(value))))
 }
 
 fn read(path: &Path) -> Result<Table, String> {

@@ -13,6 +13,8 @@ use crate::security::secret_file::SecretFileError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
+    /// Nobody set it.
+    Default,
     /// A field that the program set.
     Program,
     /// TOML text that the program passed.
@@ -32,6 +34,7 @@ impl From<&Path> for Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Default => f.write_str("the default"),
             Self::Program => f.write_str("the program"),
             Self::Text => f.write_str("the given TOML text"),
             Self::File(path) => write!(f, "file {}", path.display()),

@@ -3,9 +3,11 @@
 use super::Config;
 use super::error::{ConfigError, Origin, SyntaxError};
 use super::keys::{self, Allowed, ENV_PREFIX, KEYS};
+use super::origins::{self, Origins};
 use crate::security::secret::SecretError;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How alike (0 to 1, Jaro-Winkler) a name must be to be suggested.
@@ -27,12 +29,12 @@ impl Config {
         file: Option<&Path>,
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut values = to_values(&Self::default());
+        let mut layers = Layers::on(&Self::default());
         if let Some(path) = file {
-            lay_over(&mut values, read(path)?, &Origin::from(path))?;
+            layers.lay(read(path)?, &Origin::from(path))?;
         }
-        lay_variables_over(&mut values, vars)?;
-        Ok(from_values(values))
+        layers.lay_variables(vars)?;
+        Ok(layers.into_config())
     }
 
     /// Reads a TOML file. Settings that it does not contain have their defaults.
@@ -62,9 +64,9 @@ impl Config {
     /// in `self` must be in range too, except that the name may still be missing.
     pub fn from_env_over(self, vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         check_each(&self)?;
-        let mut values = to_values(&self);
-        lay_variables_over(&mut values, vars)?;
-        Ok(from_values(values))
+        let mut layers = Layers::on(&self);
+        layers.lay_variables(vars)?;
+        Ok(layers.into_config())
     }
 }
 
@@ -82,43 +84,66 @@ fn parse(text: &str, origin: &Origin) -> Result<Map<String, Value>, ConfigError>
 }
 
 fn over_defaults(given: Map<String, Value>, origin: &Origin) -> Result<Config, ConfigError> {
-    let mut values = to_values(&Config::default());
-    lay_over(&mut values, given, origin)?;
-    Ok(from_values(values))
+    let mut layers = Layers::on(&Config::default());
+    layers.lay(given, origin)?;
+    Ok(layers.into_config())
 }
 
-/// Replaces what is given under the names of settings.
-fn lay_over(values: &mut Map<String, Value>, given: Map<String, Value>, origin: &Origin) -> Result<(), ConfigError> {
-    for (key, value) in given {
-        let known = KEYS.iter().find(|(name, _)| *name == key);
-        let &(key, allowed) =
-            known.ok_or_else(|| ConfigError::UnknownKey { nearest: nearest(&key), key, origin: origin.clone() })?;
-        let refused = || impossible(key, &value, allowed, origin);
-        allowed.admits(&value).then_some(()).ok_or_else(refused)?;
-        values.insert(key.to_owned(), value);
-    }
-    Ok(())
+/// Settings of one source laid over those of others.
+struct Layers {
+    values: Map<String, Value>,
+    origins: BTreeMap<&'static str, Origin>,
 }
 
-/// Replaces what environment variables give.
-fn lay_variables_over(
-    values: &mut Map<String, Value>,
-    vars: impl IntoIterator<Item = (String, String)>,
-) -> Result<(), ConfigError> {
-    for (variable, text) in vars {
-        let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
-            continue;
-        };
-        let Some(&(key, allowed)) = KEYS.iter().find(|(name, _)| name.to_ascii_uppercase() == rest) else {
-            return Err(unknown_variable(variable));
-        };
-        let parsed = allowed.parse(&text);
-        // What is wrong with one of several secrets is not said of all of them together.
-        let given = parsed.clone().filter(|_| allowed == Allowed::Secrets).unwrap_or_else(|| Value::from(text));
-        let refused = || impossible(key, &given, allowed, &Origin::Variable(variable));
-        values.insert(key.to_owned(), parsed.filter(|value| allowed.admits(value)).ok_or_else(refused)?);
+impl Layers {
+    fn on(config: &Config) -> Self {
+        Self { values: to_values(config), origins: config.origins.still(&origins::shown(config)) }
     }
-    Ok(())
+
+    /// Replaces what is given under the names of settings.
+    fn lay(&mut self, given: Map<String, Value>, origin: &Origin) -> Result<(), ConfigError> {
+        for (key, value) in given {
+            let known = KEYS.iter().find(|(name, _)| *name == key);
+            let &(key, allowed) =
+                known.ok_or_else(|| ConfigError::UnknownKey { nearest: nearest(&key), key, origin: origin.clone() })?;
+            let refused = || impossible(key, &value, allowed, origin);
+            allowed.admits(&value).then_some(()).ok_or_else(refused)?;
+            self.set(key, value, origin.clone());
+        }
+        Ok(())
+    }
+
+    /// Replaces what environment variables give.
+    fn lay_variables(&mut self, vars: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
+        for (variable, text) in vars {
+            let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
+            let Some(&(key, allowed)) = KEYS.iter().find(|(name, _)| name.to_ascii_uppercase() == rest) else {
+                return Err(unknown_variable(variable));
+            };
+            let origin = Origin::Variable(variable);
+            let parsed = allowed.parse(&text);
+            // What is wrong with one of several secrets is not said of all of them together.
+            let given = parsed.clone().filter(|_| allowed == Allowed::Secrets).unwrap_or_else(|| Value::from(text));
+            let refused = || impossible(key, &given, allowed, &origin);
+            let value = parsed.filter(|value| allowed.admits(value)).ok_or_else(refused)?;
+            self.set(key, value, origin);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &'static str, value: Value, origin: Origin) {
+        self.values.insert(key.to_owned(), value);
+        self.origins.insert(key, origin);
+    }
+
+    fn into_config(self) -> Config {
+        let values = serde_json::from_value(Value::Object(self.values));
+        let mut config: Config = values.expect("values that KEYS admits are values of Config");
+        config.origins = Origins::of(self.origins, &origins::shown(&config));
+        config
+    }
 }
 
 /// Checks every value by itself, for settings that the program made. A missing name is left to
@@ -134,7 +159,7 @@ pub(super) fn check_each(config: &Config) -> Result<(), ConfigError> {
 }
 
 /// The settings by name, in the neutral form in which sources are laid over each other. Those that are `None` are absent.
-fn to_values(config: &Config) -> Map<String, Value> {
+pub(super) fn to_values(config: &Config) -> Map<String, Value> {
     match serde_json::to_value(config) {
         Ok(Value::Object(mut values)) => {
             // What serializes does not show them.
@@ -144,10 +169,6 @@ fn to_values(config: &Config) -> Map<String, Value> {
         }
         other => unreachable!("a struct of plain values is an object: {other:?}"),
     }
-}
-
-fn from_values(values: Map<String, Value>) -> Config {
-    serde_json::from_value(Value::Object(values)).expect("values that KEYS admits are values of Config")
 }
 
 fn impossible(key: &'static str, value: &Value, allowed: Allowed, origin: &Origin) -> ConfigError {

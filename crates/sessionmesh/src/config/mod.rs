@@ -25,6 +25,7 @@
 mod error;
 mod keys;
 mod load;
+mod origins;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::origins::Origins;
 use crate::security::certificates::CertificateSettings;
 use crate::security::secret::Secret;
 
@@ -237,6 +239,9 @@ pub struct Config {
     /// which every machine is trusted. The node says so at its start, and [`crate::Stats::insecure`] does. Without effect
     /// if there is a secret or a certificate.
     pub insecure: bool,
+    /// Where the settings come from that were read.
+    #[serde(skip)]
+    origins: Origins,
 }
 
 impl Default for Config {
@@ -283,6 +288,7 @@ impl Default for Config {
             tls_names: Vec::new(),
             accept_plaintext: false,
             insecure: false,
+            origins: Origins::default(),
         }
     }
 }

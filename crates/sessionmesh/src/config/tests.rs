@@ -261,6 +261,31 @@ fn a_file_with_a_typing_error_does_not_show_its_secret() {
 }
 
 #[test]
+fn each_setting_says_where_it_comes_from() {
+    let file = Origin::File("node.toml".into());
+    let table: toml::Table = "name = 'web-1'\nbackups = 2\nmax_inactive = '30min'\nack_copies = 2".parse().unwrap();
+    let secret = Secret::generate().to_text().to_string();
+    let variables = [("SESSIONMESH_BACKUPS", "3"), ("SESSIONMESH_SECRET", &secret)];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut config = Config::from_table(&table, &file).unwrap().from_env_over(variables).unwrap();
+    config.zone = "east".into();
+    config.max_sessions = 7;
+    let origins = config.origins();
+    assert_eq!(origins.len(), KEYS.len());
+    assert_eq!(origins["name"], file);
+    assert_eq!(origins["max_inactive"], file, "though it is the default");
+    assert_eq!(origins["backups"], Origin::Variable("SESSIONMESH_BACKUPS".into()), "a variable is over the file");
+    assert_eq!(origins["secret"], Origin::Variable("SESSIONMESH_SECRET".into()));
+    assert_eq!((&origins["zone"], &origins["max_sessions"]), (&Origin::Program, &Origin::Program));
+    assert_eq!(origins["cluster"], Origin::Default);
+    config.name = "web-2".into();
+    assert_eq!(config.origins()["name"], Origin::Program, "what was read was replaced");
+    let by_program = named(|config| config.secret = Secret::generate().into());
+    assert_eq!(by_program.origins()["secret"], Origin::Program);
+    assert!(!format!("{config:?}").contains(&secret));
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     for config in [Config::default(), everything()] {
         let mut config = config;

@@ -112,6 +112,17 @@ pub(crate) struct Lifecycle {
     pub(crate) joins: AtomicU64,
     /// It has done so just now.
     pub(crate) rejoin: Notify,
+    /// What the others said, when they were asked last, of how much this node will have when it is ready.
+    pub(crate) expected: Mutex<Option<Expected>>,
+}
+
+/// About how many sessions a node that joins will have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    /// When the others were asked.
+    pub(crate) asked: Instant,
+    /// As many.
+    pub(crate) sessions: usize,
 }
 
 /// What keeps the work that strangers and crowds can cause within limits.
@@ -151,6 +162,7 @@ impl Lifecycle {
             changed: Notify::new(),
             joins: AtomicU64::new(0),
             rejoin: Notify::new(),
+            expected: Mutex::default(),
         }
     }
 }

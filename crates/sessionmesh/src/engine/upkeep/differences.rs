@@ -55,7 +55,11 @@ mod tests {
 
     /// A view of nodes by their numbers of backups.
     fn view(backups: &[u8]) -> View {
-        let terms = |backups| Config { mode: Mode::PrimaryBackup { backups }, ..Config::default() }.terms(0);
+        let terms = |backups| {
+            let mut config = Config::default();
+            config.mode = Mode::PrimaryBackup { backups };
+            config.terms(0)
+        };
         View::new(backups.iter().enumerate().map(|(at, backups)| member(at, terms(*backups))))
     }
 
