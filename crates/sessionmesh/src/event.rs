@@ -57,7 +57,7 @@ pub enum Event {
         /// Other nodes that acknowledged it in time.
         copies: usize,
     },
-    /// A commit would have exceeded a limit of the settings, and changed nothing.
+    /// A commit or a new session would have exceeded a limit of the settings, and nothing was changed.
     LimitReached {
         /// The setting.
         limit: &'static str,

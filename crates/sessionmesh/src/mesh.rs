@@ -88,6 +88,7 @@ impl Mesh {
     pub async fn create(&self) -> Result<Session, CreateError> {
         let limit = self.node.config.max_sessions;
         if self.node.store.live() as u64 >= limit {
+            self.node.emit(Event::LimitReached { limit: "max_sessions" });
             return Err(CreateError::Full { limit });
         }
         Ok(Session::fresh(self.clone(), self.node.mint()))
