@@ -161,7 +161,7 @@ pub enum Event {
         /// For how long the work of this node waits now, in milliseconds.
         late_ms: u64,
     },
-    /// An anti-entropy comparison found copies that differ, and repairs them. In calm it never should.
+    /// An anti-entropy comparison found copies that differ, and repairs them. While members stay it never should.
     AuditDiffers {
         /// The member that it was made with.
         name: Arc<str>,

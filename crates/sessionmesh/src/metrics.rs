@@ -95,7 +95,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (
         "sessionmesh_audit_differences_total",
         Kind::Counter,
-        "Slots in which an anti-entropy comparison found a difference.",
+        "Slots in which an anti-entropy comparison found a difference that was no change on its way.",
     ),
     (
         "sessionmesh_evictions_total",

@@ -117,7 +117,7 @@ counters! {
     user_ids_told,
     /// Connections of other nodes that could not be accepted, for example for lack of file descriptors.
     accept_errors,
-    /// Slots in which an anti-entropy comparison found a difference.
+    /// Slots in which an anti-entropy comparison found a difference that was no change on its way.
     audit_differences,
     /// Sessions that were ended because their users had more than `max_sessions_per_user`.
     user_limit_ended,

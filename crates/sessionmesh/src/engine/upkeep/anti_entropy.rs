@@ -1,5 +1,6 @@
 //! Anti-entropy: pairs of owners compare what they hold, and send each other what is missing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::wire::message::{Audit, AuditDiffers, Message, Want};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::engine::request;
 use crate::engine::state::node::Node;
@@ -79,28 +80,65 @@ fn starts(node: &Node, topology: &Topology, peer: &Peer) -> bool {
 
 /// One comparison. Whether that was all there is to compare.
 async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
-    let slots: Vec<(u16, u64, u64)> = Slot::all()
-        .filter(|slot| common(topology, peer.node, *slot))
-        .map(|slot| (slot.number(), node.store.slot_digest(slot), node.store.tombstones.sum(slot).1))
-        .collect();
-    let view = topology.hash().0;
-    let deadline = Instant::now() + node.config.commit_deadline * 2;
-    let Some(request) = request::ask(peer, |request| Message::Audit(Audit { request, view, slots })) else {
-        return false;
-    };
-    let Some(reply) = request.reply(node, deadline).await else { return false };
-    let Some(Message::AuditDiffers(differs)) = reply.message() else { return false };
-    if !differs.comparable || node.cluster.topology.load().epoch != topology.epoch {
-        return false;
-    }
-    let found = differs.slots.len() + differs.tombstones.len();
-    if found > 0 {
+    let slots: Vec<SlotSums> =
+        Slot::all().filter(|slot| common(topology, peer.node, *slot)).map(|slot| sums(node, slot)).collect();
+    let Some(differs) = ask(node, topology, peer, slots.clone()).await else { return false };
+    if !(differs.slots.is_empty() && differs.tombstones.is_empty()) {
         coverage::reached(Path::AuditDifference);
-        node.telemetry.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
-        node.emit(Event::AuditDiffers { name: peer.member.name.clone(), slots: found });
+        let Some(found) = lasting(node, topology, peer, &slots, &differs).await else { return false };
+        if found > 0 {
+            node.telemetry.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
+            node.emit(Event::AuditDiffers { name: peer.member.name.clone(), slots: found });
+        }
         repair(node, peer, &differs).await;
     }
     !differs.more
+}
+
+/// A slot, with the digests of its sessions and of its tombstones.
+type SlotSums = (u16, u64, u64);
+
+fn sums(node: &Node, slot: Slot) -> SlotSums {
+    (slot.number(), node.store.slot_digest(slot), node.store.tombstones.sum(slot).1)
+}
+
+/// What the other has differently in these slots; `None` if that cannot be told under this view.
+async fn ask(node: &Node, topology: &Topology, peer: &Arc<Peer>, slots: Vec<SlotSums>) -> Option<AuditDiffers> {
+    let view = topology.hash().0;
+    let deadline = Instant::now() + node.config.commit_deadline * 2;
+    let request = request::ask(peer, |request| Message::Audit(Audit { request, view, slots }))?;
+    let reply = request.reply(node, deadline).await?;
+    let Some(Message::AuditDiffers(differs)) = reply.message() else { return None };
+    (differs.comparable && node.cluster.topology.load().epoch == topology.epoch).then_some(differs)
+}
+
+/// How many of the slots that differed still do, though neither side has changed them for a commit deadline. A slot that is
+/// in use differs whenever a change is on its way, and nothing is wrong with that. `None` if it cannot be told any more.
+async fn lasting(
+    node: &Node,
+    topology: &Topology,
+    peer: &Arc<Peer>,
+    asked: &[SlotSums],
+    first: &AuditDiffers,
+) -> Option<usize> {
+    if topology.is_joining(topology.me) {
+        // It must not wait, and what it lacks is no riddle.
+        return Some(first.slots.len() + first.tombstones.len());
+    }
+    node.lifecycle.stop.run_until_cancelled(sleep(node.config.commit_deadline)).await?;
+    let [slots, tombstones] = [&first.slots, &first.tombstones].map(|all| all.iter().copied().collect::<BTreeSet<_>>());
+    let differed = |slot: &u16| slots.contains(slot) || tombstones.contains(slot);
+    let unchanged = |before: &SlotSums| Slot::new(before.0).is_some_and(|slot| sums(node, slot) == *before);
+    let again: Vec<SlotSums> =
+        asked.iter().filter(|before| differed(&before.0) && unchanged(before)).copied().collect();
+    if again.is_empty() {
+        return Some(0);
+    }
+    let second = ask(node, topology, peer, again).await?;
+    let [before, now] = [first, &second].map(|differs| differs.held.iter().copied().collect::<BTreeSet<_>>());
+    let changed: BTreeSet<u16> = before.symmetric_difference(&now).map(|(id, _)| id.slot().number()).collect();
+    let last = second.slots.iter().filter(|slot| slots.contains(slot) && !changed.contains(slot)).count();
+    Some(last + second.tombstones.iter().filter(|slot| tombstones.contains(slot)).count())
 }
 
 /// Sends what the other lacks, and asks for what this node lacks. What both have differently is sent: if the other has
