@@ -4,9 +4,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sessionmesh::network::{Network as _, TokioNetwork};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -50,9 +50,6 @@ pub(crate) async fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> (StatusCode, String) {
-    let stream = TokioNetwork.connect(at.parse().unwrap()).await.unwrap();
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path);
     if !headers.iter().any(|(name, _)| *name == "host") {
         request = request.header("host", at);
@@ -60,22 +57,35 @@ pub(crate) async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-    let answer = timeout(PATIENCE, sender.send_request(request)).await.expect("it answers").unwrap();
-    let status = answer.status();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    let answer = send(at, request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await;
+    (answer.status(), text(answer).await)
 }
 
 /// The cookie and the id of a visitor who logs in.
 pub(crate) async fn log_in(http: &str, user: &str) -> String {
+    let (status, cookie, body) = try_log_in(http, user).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    cookie.unwrap()
+}
+
+/// What is answered to a visitor who tries to log in: also the cookie, if one is set.
+pub(crate) async fn try_log_in(http: &str, user: &str) -> (StatusCode, Option<String>, String) {
     let body = format!("{{\"user\":\"{user}\"}}");
-    let stream = TokioNetwork.connect(http.parse().unwrap()).await.unwrap();
+    let request = Request::post("/login").header("host", http).header("content-type", "application/json");
+    let answer = send(http, request.body(Full::new(Bytes::from(body))).unwrap()).await;
+    let cookie = answer.headers().get("set-cookie").map(|cookie| cookie.to_str().unwrap());
+    let cookie = cookie.map(|cookie| cookie.split(['=', ';']).nth(1).unwrap().to_owned());
+    (answer.status(), cookie, text(answer).await)
+}
+
+async fn send(at: &str, request: Request<Full<Bytes>>) -> Response<Incoming> {
+    let stream = TokioNetwork.connect(at.parse().unwrap()).await.unwrap();
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::post("/login").header("host", http).header("content-type", "application/json");
-    let answer = sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
-    cookie.split(['=', ';']).nth(1).unwrap().to_owned()
+    timeout(PATIENCE, sender.send_request(request)).await.expect("it answers").unwrap()
+}
+
+async fn text(answer: Response<Incoming>) -> String {
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
 }
