@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-use sessionmesh::{Mesh, MeshBuilder, Mode, UserIndex};
+use sessionmesh::{Mesh, MeshBuilder, Mode, SessionId, UserIndex};
 use sessionmesh_admin::{Admin, Body, EventStream, Request, Token};
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, create_sessions, eventually_async, log_in};
 use tokio::time::timeout;
@@ -41,12 +41,14 @@ async fn send(
     (status, shown)
 }
 
-/// Holds an answer against the description of the API.
+/// The description of the API.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+    let text = include_str!("../../../crates/sessionmesh-admin/src/openapi.json");
+    serde_json::from_str(text).expect("it is JSON")
+});
+
+/// Holds an answer against the description.
 fn is_as_described(method: &str, path: &str, status: u16, shown: &Value) {
-    static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
-        let text = include_str!("../../../crates/sessionmesh-admin/src/openapi.json");
-        serde_json::from_str(text).expect("it is JSON")
-    });
     let path = path.split('?').next().unwrap_or_default();
     let described = &DESCRIPTION["paths"][path];
     let Some(operation) = described.get(method.to_lowercase()) else {
@@ -327,6 +329,23 @@ async fn mistakes_get_a_word_and_a_sentence() {
         let (got, shown) = ask(&admin, method, path, body).await;
         assert_eq!((got, shown["error"].as_str()), (status, Some(error)), "{method} {path}: {shown}");
         assert!(shown["text"].as_str().is_some_and(|text| text.len() > 15), "{shown}");
+    }
+}
+
+#[test]
+fn the_description_calls_session_ids_what_the_api_takes_for_them() {
+    for path in ["/v1/sessions/find", "/v1/sessions/end"] {
+        let schema = &DESCRIPTION["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let validator = jsonschema::validator_for(schema).expect("it is a schema");
+        let is_one = |id: &str| {
+            let decoded = SessionId::decode(id).is_ok();
+            assert_eq!(validator.is_valid(&json!({ "id": id })), decoded, "{path}: {id:?}");
+            decoded
+        };
+        // 22 characters hold four bits more than an id has, and these are zero.
+        let last = (0..128_u8).map(char::from).filter(|last| is_one(&format!("{}{last}", "z".repeat(21)))).count();
+        assert_eq!(last, 4, "so there are four that it may end with");
+        assert!(!is_one("") && !is_one(&"A".repeat(21)) && !is_one(&"A".repeat(23)) && is_one(&"A".repeat(22)));
     }
 }
 
