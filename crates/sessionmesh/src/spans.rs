@@ -20,12 +20,12 @@ pub(crate) fn are_wanted() -> bool {
 
 /// Of a commit of this session, whose id is shown as a short hash.
 pub(crate) fn commit(session: &Session) -> Span {
-    debug_span!("commit", "otel.kind" = "internal", "session.id" = %session.id(), "error.type" = Empty)
+    debug_span!("commit", "otel.kind" = "internal", "session.id" = %session.id(), "error.type" = Empty, "otel.status_code" = Empty)
 }
 
 /// Of a read of this session that asks other nodes.
 pub(crate) fn load(id: SessionId) -> Span {
-    debug_span!("load", "otel.kind" = "client", "session.id" = %id, "error.type" = Empty)
+    debug_span!("load", "otel.kind" = "client", "session.id" = %id, "error.type" = Empty, "otel.status_code" = Empty)
 }
 
 /// From joining to ready.
@@ -40,7 +40,13 @@ pub(crate) fn handover(node: &str, members: usize) -> Span {
 
 /// Of a node that leaves.
 pub(crate) fn leave(node: &str) -> Span {
-    debug_span!("leave", "otel.kind" = "internal", "service.instance.id" = node, "error.type" = Empty)
+    debug_span!(
+        "leave",
+        "otel.kind" = "internal",
+        "service.instance.id" = node,
+        "error.type" = Empty,
+        "otel.status_code" = Empty
+    )
 }
 
 /// Does `work` in `span`, and notes there how it failed, if it did.
@@ -48,7 +54,7 @@ pub(crate) async fn within<T, E: ErrorType>(span: Span, work: impl Future<Output
     let noting = async {
         let done = work.await;
         if let Err(error) = &done {
-            Span::current().record("error.type", error.error_type());
+            Span::current().record("error.type", error.error_type()).record("otel.status_code", "ERROR");
         }
         done
     };
