@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Chapter, Figures, Machine, Page};
 use crate::run_args::RunArgs;
-use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node, sealed};
+use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node, observed, sealed};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Idle(RunArgs),
     /// What a secret costs: commits, writes over HTTP, joins and idle nodes with one and without, in turns
     Sealed(RunArgs),
+    /// What it costs to be looked at: requests with the page open and metrics scraped each second, and without, in turns
+    Observed(RunArgs),
     /// What visitors notice of a flood of forged ids, and what each costs
     Flood(RunArgs),
     /// What it costs that nodes compare their copies, where nothing differs
@@ -66,7 +68,7 @@ struct AllArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 11] = [
+const ALL: [(&str, Measure); 12] = [
     ("http", http::run),
     ("engine", engine::run),
     ("failover", failover::run),
@@ -74,6 +76,7 @@ const ALL: [(&str, Measure); 11] = [
     ("memory", footprint::run),
     ("idle", idle::run),
     ("sealed", sealed::run),
+    ("observed", observed::run),
     ("flood", flood::run),
     ("micro", micro::run),
     ("audit", audit::run),
@@ -93,6 +96,7 @@ impl Cli {
             Command::Join(args) => single(join::run, &args),
             Command::Idle(args) => single(idle::run, &args),
             Command::Sealed(args) => single(sealed::run, &args),
+            Command::Observed(args) => single(observed::run, &args),
             Command::Flood(args) => single(flood::run, &args),
             Command::Audit(args) => single(audit::run, &args),
             Command::Growth(args) => single(growth::run, &args),

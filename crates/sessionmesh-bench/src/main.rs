@@ -16,6 +16,7 @@ mod memory;
 mod micro;
 mod monotonic;
 mod node;
+mod observed;
 mod payload;
 mod pinned;
 mod processor;

@@ -93,20 +93,20 @@ pub(crate) struct Sites {
 impl Sites {
     /// Starts so many servers of the variant, a cluster if it can be one.
     pub(crate) async fn start(variant: Variant, nodes: usize, redis: Option<&Redis>) -> anyhow::Result<Self> {
-        Self::start_with(variant, nodes, redis, None).await
+        Self::start_with(variant, nodes, redis, Extras::default()).await
     }
 
-    /// The same with a secret, if there is one.
+    /// The same with what not every cluster has.
     pub(crate) async fn start_with(
         variant: Variant,
         nodes: usize,
         redis: Option<&Redis>,
-        secret: Option<&Secret>,
+        extras: Extras<'_>,
     ) -> anyhow::Result<Self> {
         let mut sites = Self::default();
         let mut seed = None;
         for number in 0..nodes {
-            let (process, ready) = start_one(variant, &format!("n{number}"), seed, redis, secret).await?;
+            let (process, ready) = start_one(variant, &format!("n{number}"), seed, redis, extras).await?;
             sites.add(process, ready.http, None);
             seed = seed.or(ready.replication);
         }
@@ -193,6 +193,14 @@ impl Sites {
     }
 }
 
+/// What not every cluster has.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extras<'a> {
+    pub(crate) secret: Option<&'a Secret>,
+    /// Metrics and the admin API.
+    pub(crate) observed: bool,
+}
+
 struct Ready {
     http: SocketAddr,
     replication: Option<SocketAddr>,
@@ -203,7 +211,7 @@ async fn start_one(
     name: &str,
     seed: Option<SocketAddr>,
     redis: Option<&Redis>,
-    secret: Option<&Secret>,
+    extras: Extras<'_>,
 ) -> anyhow::Result<(Child, Ready)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["site", variant.name(), "--name", name, "--attended"]);
@@ -213,8 +221,11 @@ async fn start_one(
     if let Some(redis) = redis {
         command.args(["--redis", &format!("redis://127.0.0.1:{}", redis.port)]);
     }
-    if let Some(secret) = secret {
+    if let Some(secret) = extras.secret {
         command.args(["--secret", &secret.to_text()]);
+    }
+    if extras.observed {
+        command.arg("--observed");
     }
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let output = process.stdout.take().context("no standard output")?;

@@ -7,7 +7,7 @@ use sessionmesh::Secret;
 
 use super::connection::make_sessions;
 use super::load::{Done, Load};
-use super::peers::{Redis, Sites};
+use super::peers::{Extras, Redis, Sites};
 use super::site::Variant;
 use super::system::{Server, System};
 use super::tomcat::Tomcat;
@@ -53,7 +53,8 @@ impl Running {
         let sites = match system.server {
             Server::Axum(variant) => {
                 let secret = system.sealed.then(Secret::generate);
-                Sites::start_with(variant, system.nodes, peers.redis.as_ref(), secret.as_ref()).await?
+                let extras = Extras { secret: secret.as_ref(), observed: system.observed };
+                Sites::start_with(variant, system.nodes, peers.redis.as_ref(), extras).await?
             }
             Server::Tomcat(manager) => {
                 peers.tomcat.as_ref().context("there is no Tomcat")?.start(manager, system.nodes).await?

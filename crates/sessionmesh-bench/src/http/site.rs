@@ -12,7 +12,9 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use clap::{Args, ValueEnum};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sessionmesh::{Ack, Discovery, Mesh, Secret};
+use sessionmesh_admin::{Admin, Token};
 use sessionmesh_axum::{MeshStore, SessionCookie, SessionLayer};
 use tokio::net::TcpListener;
 use tower_sessions::cookie::time;
@@ -26,6 +28,10 @@ use crate::cluster;
 const REDIS_POOL: usize = 6;
 /// The attribute that is read and written.
 const KEY: &str = "a";
+/// Who has it may use the admin API. It guards nothing.
+pub(crate) const TOKEN: &str = "a-token-for-measuring-only";
+/// The buckets of latencies, in seconds, as many as `sessionmesh node` has.
+const BUCKETS: [f64; 11] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 5.0];
 /// No session ends during a run.
 const IDLE: Duration = Duration::from_secs(7_200);
 
@@ -71,6 +77,9 @@ pub(crate) struct SiteArgs {
     /// The cluster secret. Whoever lists processes sees it: it is made for one run, and guards nothing.
     #[arg(long, value_parser = Secret::parse)]
     secret: Option<Secret>,
+    /// Count for Prometheus, and serve the admin API.
+    #[arg(long)]
+    observed: bool,
     /// End when standard input does: so it never outlives who started it.
     #[arg(long)]
     attended: bool,
@@ -86,12 +95,15 @@ pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut ready = format!("ready {}", listener.local_addr()?);
+    let metrics =
+        args.observed.then(|| PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()).transpose()?;
     let mut mesh = None;
     if matches!(args.variant, Variant::MeshStore | Variant::MeshLayer) {
         let started = start_mesh(&args).await?;
         let _ = write!(ready, " {}", started.addr());
         mesh = Some(started);
     }
+    let admin = mesh.clone().zip(metrics).map(|(mesh, metrics)| admin(mesh, metrics)).transpose()?;
     let app = match (args.variant, mesh) {
         (Variant::Bare, _) => bare(),
         (Variant::Memory, _) => tower(MemoryStore::default()),
@@ -105,6 +117,7 @@ pub(crate) async fn serve(args: SiteArgs) -> anyhow::Result<()> {
         (Variant::MeshLayer, Some(mesh)) => own(mesh.clone())?.merge(members(mesh)),
         (Variant::MeshStore | Variant::MeshLayer, None) => unreachable!("it was started above"),
     };
+    let app = app.merge(admin.unwrap_or_default());
     println!("{ready}");
     let listener = listener.tap_io(|stream| {
         // Without it small answers wait for acknowledgements.
@@ -164,6 +177,12 @@ type Failed = (StatusCode, String);
 
 fn failed(error: impl std::fmt::Display) -> Failed {
     (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+/// Metrics, the page and the admin API, for who has [`TOKEN`].
+fn admin(mesh: Mesh, metrics: PrometheusHandle) -> anyhow::Result<Router> {
+    let admin = Admin::new(mesh).token(Token::new(TOKEN.to_owned())?).metrics(move || metrics.render());
+    Ok(sessionmesh_admin::axum::router(&admin))
 }
 
 /// How many members a node sees, for who waits until all have come together.

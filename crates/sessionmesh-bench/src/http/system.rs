@@ -15,6 +15,8 @@ pub(crate) struct System {
     pub(crate) server: Server,
     /// Whether its nodes have a secret.
     pub(crate) sealed: bool,
+    /// Whether its nodes count for Prometheus and serve the admin API.
+    pub(crate) observed: bool,
 }
 
 /// What serves.
@@ -65,11 +67,11 @@ impl System {
     ];
 
     const fn axum(what: &'static str, nodes: usize, variant: Variant) -> Self {
-        Self { name: variant.name(), what, nodes, server: Server::Axum(variant), sealed: false }
+        Self { name: variant.name(), what, nodes, server: Server::Axum(variant), sealed: false, observed: false }
     }
 
     const fn tomcat(name: &'static str, what: &'static str, nodes: usize, manager: Manager) -> Self {
-        Self { name, what, nodes, server: Server::Tomcat(manager), sealed: false }
+        Self { name, what, nodes, server: Server::Tomcat(manager), sealed: false, observed: false }
     }
 
     pub(crate) const fn is_tomcat(&self) -> bool {
