@@ -9,7 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::{Chapter, Figures, Machine, Page};
 use crate::run_args::RunArgs;
-use crate::{audit, engine, failover, flood, footprint, growth, http, idle, join, micro, node, observed, sealed};
+use crate::{
+    audit, calls, counts, engine, failover, flood, footprint, growth, http, idle, join, micro, node, observed, sealed,
+};
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 #[derive(Debug, Parser)]
@@ -45,7 +47,11 @@ enum Command {
     Growth(RunArgs),
     /// Single operations: time and allocations
     Micro(RunArgs),
-    /// All of them; writes docs/performance.md with its plots
+    /// Instructions and allocations of single operations, counted by valgrind: compared with those that are noted
+    Counts(counts::CountsArgs),
+    /// System calls and context switches for each request over HTTP, as perf sees them
+    Calls(RunArgs),
+    /// All of them but `counts`; writes docs/performance.md with its plots
     All(AllArgs),
     /// Serves one variant, for `http`, which starts it
     #[command(hide = true)]
@@ -53,6 +59,9 @@ enum Command {
     /// Runs one node, for parts that kill it
     #[command(hide = true)]
     Node(node::NodeArgs),
+    /// Performs one operation, for `counts`, which has it counted
+    #[command(hide = true)]
+    Counted { operation: String },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -68,7 +77,7 @@ struct AllArgs {
 type Measure = fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>;
 
 /// What `all` measures, in this order.
-const ALL: [(&str, Measure); 12] = [
+const ALL: [(&str, Measure); 13] = [
     ("http", http::run),
     ("engine", engine::run),
     ("failover", failover::run),
@@ -79,13 +88,14 @@ const ALL: [(&str, Measure); 12] = [
     ("observed", observed::run),
     ("flood", flood::run),
     ("micro", micro::run),
+    ("calls", calls::run),
     ("audit", audit::run),
     ("growth", growth::run),
 ];
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        if !matches!(self.command, Command::Node(_) | Command::Site(_)) {
+        if !matches!(self.command, Command::Node(_) | Command::Site(_) | Command::Counted { .. }) {
             end_on_signals()?;
         }
         match self.command {
@@ -101,6 +111,9 @@ impl Cli {
             Command::Audit(args) => single(audit::run, &args),
             Command::Growth(args) => single(growth::run, &args),
             Command::Micro(args) => single(micro::run, &args),
+            Command::Calls(args) => single(calls::run, &args),
+            Command::Counts(args) => counts::run(&args),
+            Command::Counted { operation } => counts::perform(&operation),
             Command::All(args) => all(&args),
             Command::Node(args) => node::serve(&args),
             Command::Site(args) => {

@@ -1,8 +1,10 @@
 //! Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 
 mod audit;
+mod calls;
 mod cluster;
 mod commands;
+mod counts;
 mod engine;
 mod failover;
 mod flood;

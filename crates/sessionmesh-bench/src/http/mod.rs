@@ -4,7 +4,7 @@ mod chapter;
 pub(crate) mod connection;
 mod goals;
 mod lag;
-mod load;
+pub(crate) mod load;
 pub(crate) mod peers;
 mod request;
 pub(crate) mod running;

@@ -118,6 +118,11 @@ impl Sites {
         self.processes.first()?.id()
     }
 
+    /// All its processes that run, the one that gets the load first.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().filter_map(Child::id).collect()
+    }
+
     /// Adds a node that answers.
     pub(crate) fn add(&mut self, process: Child, addr: SocketAddr, folder: Option<TempDir>) {
         self.processes.push(process);

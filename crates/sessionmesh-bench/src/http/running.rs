@@ -91,7 +91,8 @@ impl Running {
         self.sites.rest().await
     }
 
-    async fn load(&mut self, workload: &Workload, window: Duration) -> anyhow::Result<Done> {
+    /// One window of load. Fails if requests do, unless it is Tomcat that fails some of them.
+    pub(crate) async fn load(&mut self, workload: &Workload, window: Duration) -> anyhow::Result<Done> {
         let load = Load { addr: self.sites.addr(), connections: workload.connections, window };
         let done = load.run(&workload.requests(&self.cookies)).await?;
         if workload.operation == Operation::New {

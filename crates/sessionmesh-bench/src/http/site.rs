@@ -27,7 +27,7 @@ use crate::cluster;
 /// Connections to Redis.
 const REDIS_POOL: usize = 6;
 /// The attribute that is read and written.
-const KEY: &str = "a";
+pub(crate) const KEY: &str = "a";
 /// Who has it may use the admin API. It guards nothing.
 pub(crate) const TOKEN: &str = "a-token-for-measuring-only";
 /// The buckets of latencies, in seconds, as many as `sessionmesh node` has.
@@ -143,14 +143,15 @@ async fn start_mesh(args: &SiteArgs) -> anyhow::Result<Mesh> {
     Ok(mesh)
 }
 
+/// What a write asks for: a value of so many bytes.
 #[derive(serde::Deserialize)]
-struct Wanted {
+pub(crate) struct Wanted {
     n: usize,
 }
 
 impl Wanted {
     /// Another value each time, and its number: nobody gets away with writing nothing.
-    fn value(&self) -> (u64, String) {
+    pub(crate) fn value(&self) -> (u64, String) {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut value = String::with_capacity(self.n + 20);
@@ -207,7 +208,7 @@ fn bare() -> Router {
     Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write))
 }
 
-fn tower<S: SessionStore + Clone>(store: S) -> Router {
+pub(crate) fn tower<S: SessionStore + Clone>(store: S) -> Router {
     use tower_sessions::Session;
 
     async fn read(session: Session) -> Result<(StatusCode, String), Failed> {
@@ -223,7 +224,7 @@ fn tower<S: SessionStore + Clone>(store: S) -> Router {
     Router::new().route("/read", get(read)).route("/write", get(write)).route("/new", get(write)).layer(layer)
 }
 
-fn own(mesh: Mesh) -> anyhow::Result<Router> {
+pub(crate) fn own(mesh: Mesh) -> anyhow::Result<Router> {
     use sessionmesh_axum::Session;
 
     async fn read(session: Session) -> Result<(StatusCode, String), Failed> {

@@ -1,7 +1,7 @@
 //! Single operations: how long they take, and what they allocate.
 
 mod mesh;
-mod pure;
+pub(crate) mod pure;
 mod timing;
 
 use std::time::Duration;

@@ -22,7 +22,7 @@ use sessionmesh_core::wire::version::Version;
 use super::timing::Timer;
 
 /// Attributes of a session.
-const ATTRIBUTES: usize = 8;
+pub(crate) const ATTRIBUTES: usize = 8;
 /// Bytes of each.
 const BYTES: usize = 256;
 /// Sessions that are marked and taken.
@@ -75,7 +75,7 @@ fn attribute(number: usize, counter: u64) -> Attribute {
 }
 
 /// A session of which so many attributes were written again.
-fn session(attributes: usize, rewritten: usize) -> Session {
+pub(crate) fn session(attributes: usize, rewritten: usize) -> Session {
     let mut session = Session::new(1, IdleLimit { stamp: Stamp::ZERO, ms: 1_800_000 });
     for number in 0..attributes {
         session.put(attribute(number, if number < rewritten { 2 } else { 1 }));
@@ -103,11 +103,20 @@ fn digests(timer: &mut Timer<'_>) {
     timer.time("put", next, |attribute| attribute.take().map(|attribute| held.put(attribute)));
 }
 
-fn codec(timer: &mut Timer<'_>, rng: &mut StdRng, count: usize) -> anyhow::Result<()> {
-    let records: Vec<(SessionId, Record)> =
-        (0..count).map(|_| (any_id(rng), Record::new(session(1, 0), Moment::START))).collect();
+/// So many sessions of one attribute each.
+pub(crate) fn records(rng: &mut StdRng, count: usize) -> Vec<(SessionId, Record)> {
+    (0..count).map(|_| (any_id(rng), Record::new(session(1, 0), Moment::START))).collect()
+}
+
+/// A batch with all of them.
+pub(crate) fn batch(records: &[(SessionId, Record)]) -> Message<'_> {
     let deltas = records.iter().map(|(id, record)| Delta::since(*id, record, stamp(1), Moment::START)).collect();
-    let message = Message::Batch(Batch { seq: 1, counter: 1, deltas, tombstones: Vec::new() });
+    Message::Batch(Batch { seq: 1, counter: 1, deltas, tombstones: Vec::new() })
+}
+
+fn codec(timer: &mut Timer<'_>, rng: &mut StdRng, count: usize) -> anyhow::Result<()> {
+    let records = records(rng, count);
+    let message = batch(&records);
     let bytes = codec::encode(&message, Version::NEWEST).context("a batch cannot be encoded")?;
     anyhow::ensure!(
         codec::decode(&bytes, Version::NEWEST).is_ok_and(|decoded| decoded == message),

@@ -20,6 +20,7 @@ pub(crate) struct Page<'a> {
 }
 
 /// What lies between these lines belongs to the program; the text around it is ours.
+const MARKS: [&str; 2] = [BEGIN, END];
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
@@ -31,13 +32,19 @@ impl Page<'_> {
         for plot in self.chapters.iter().flat_map(|chapter| &chapter.plots) {
             plot.draw(&plots)?;
         }
+        Self::replace(docs, MARKS, &self.markdown())
+    }
+
+    /// Writes what lies between two lines of `docs/performance.md`. A page that is not there is begun.
+    pub(crate) fn replace(docs: &Path, marks: [&str; 2], text: &str) -> anyhow::Result<()> {
+        let [begin, end] = marks;
         let file = docs.join("performance.md");
         let before = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => format!("# Performance\n\n{BEGIN}\n{END}\n"),
+            Err(error) if error.kind() == ErrorKind::NotFound => format!("# Performance\n\n{begin}\n{end}\n"),
             read => read.with_context(|| format!("cannot read {}", file.display()))?,
         };
-        let text = replace(&before, &self.markdown())
-            .with_context(|| format!("{} has no lines {BEGIN} and {END}", file.display()))?;
+        let text = replace(&before, marks, text)
+            .with_context(|| format!("{} has no lines {begin} and {end}", file.display()))?;
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 
@@ -58,10 +65,10 @@ impl Page<'_> {
 }
 
 /// `page` with everything between the two marks replaced.
-fn replace(page: &str, measured: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{measured}{END}{after}"))
+fn replace(page: &str, [begin, end]: [&str; 2], text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{text}{end}{after}"))
 }
 
 #[cfg(test)]
@@ -85,9 +92,9 @@ mod tests {
     #[test]
     fn only_what_was_measured_is_replaced() {
         let page = format!("ours\n{BEGIN}\nold\n{END}\nours, too\n");
-        let new = replace(&page, "new\n").unwrap();
+        let new = replace(&page, MARKS, "new\n").unwrap();
         assert_eq!(new, format!("ours\n{BEGIN}\nnew\n{END}\nours, too\n"));
-        assert_eq!(replace(&new, "new\n").as_deref(), Some(new.as_str()));
-        assert_eq!(replace("no marks", "new"), None);
+        assert_eq!(replace(&new, MARKS, "new\n").as_deref(), Some(new.as_str()));
+        assert_eq!(replace("no marks", MARKS, "new"), None);
     }
 }
