@@ -19,19 +19,19 @@ const LARGE_BYTES: usize = 8 << 10;
 
 /// What was written to all streams of a network.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub(super) struct Written {
     bytes: AtomicU64,
     large: AtomicU64,
 }
 
 impl Written {
     /// Bytes, and large writes.
-    pub(crate) fn now(&self) -> (u64, u64) {
+    pub(super) fn now(&self) -> (u64, u64) {
         (self.bytes.load(Ordering::Relaxed), self.large.load(Ordering::Relaxed))
     }
 
     /// Waits until there were so many large writes more.
-    pub(crate) async fn wait_for_large(&self, more: u64, patience: Duration) -> anyhow::Result<()> {
+    pub(super) async fn wait_for_large(&self, more: u64, patience: Duration) -> anyhow::Result<()> {
         let (until, enough) = (Instant::now() + patience, self.now().1 + more);
         while self.now().1 < enough {
             ensure!(Instant::now() < until, "no large write within {patience:?}");
@@ -42,7 +42,7 @@ impl Written {
 }
 
 /// The network of the operating system, with a count.
-pub(crate) fn network(written: &Arc<Written>) -> TestNetwork {
+pub(super) fn network(written: &Arc<Written>) -> TestNetwork {
     let written = written.clone();
     TestNetwork::default().wrapping(move |stream| Stream::counted(stream, &written))
 }

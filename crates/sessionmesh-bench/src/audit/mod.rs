@@ -1,6 +1,6 @@
 //! Anti-entropy where nothing differs: what it costs that two nodes compare what they hold.
 
-pub(crate) mod counted;
+mod counted;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

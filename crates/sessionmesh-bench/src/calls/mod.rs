@@ -15,6 +15,8 @@ use crate::run_args::RunArgs;
 
 /// Numbers of connections: a visitor alone, who waits for each answer, and some at a time.
 const CONNECTIONS: [u16; 2] = [1, 16];
+/// Windows of load before anything is counted.
+const WARM_UP: Duration = Duration::from_millis(200);
 /// What is asked of whom, and what to call it.
 const LOADS: [(System, Workload, &str); 4] = [
     (System::BARE, Workload::READ, "no session"),
@@ -42,7 +44,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for system in [System::BARE, System::MESH_LAYER] {
         let mut running = Running::start(system, &peers).await?;
-        running.warm_up(Duration::from_millis(50)).await?;
+        running.warm_up(WARM_UP).await?;
         all.push(running);
     }
     for round in 1..=rounds {

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use sessionmesh::{Ack, Clock, Discovery, Mesh, MeshBuilder, SessionId};
+use sessionmesh::{Ack, Clock, Discovery, Mesh, SessionId};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};
 
 use super::operations::Work;
-use crate::audit::counted::{Written, network};
 use crate::cluster;
 
 /// Attributes of a session that is read.
@@ -23,11 +22,6 @@ const BYTES: usize = 256;
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it does so in a run.
 const SWEEPS: u32 = 4;
-/// In a run without audits, the next one is so far away.
-const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
-/// The shortest time between two audits that the library admits.
-const OFTEN: Duration = Duration::from_secs(1);
-
 /// The time of a runtime. The system's own clock, which nodes read otherwise, cannot be read under valgrind.
 #[derive(Debug)]
 struct RuntimeClock(Instant);
@@ -43,20 +37,17 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// A runtime whose time stands still while it works.
+/// A runtime of one thread, whose time stands still while it works.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().start_paused(true).build()?)
-}
-
-/// What all nodes here have: the runtime's time, and the same random numbers in each run.
-fn adjusted(builder: MeshBuilder, seed: u64) -> MeshBuilder {
-    builder.clock(Arc::new(RuntimeClock(Instant::now()))).seed(seed)
 }
 
 /// A node alone, to be started on [`runtime`].
 pub(super) async fn alone() -> anyhow::Result<Mesh> {
     let builder = Mesh::builder().cluster("bench").name("n0").discovery(Discovery::seeds([cluster::NOBODY]));
-    let node = adjusted(builder.discovery_window(Duration::ZERO), 1).ack(Ack::Local).start().await?;
+    // The same random numbers in each run.
+    let builder = builder.discovery_window(Duration::ZERO).clock(Arc::new(RuntimeClock(Instant::now()))).seed(1);
+    let node = builder.ack(Ack::Local).start().await?;
     node.ready().await;
     Ok(node)
 }
@@ -127,33 +118,5 @@ pub(super) fn sweep(sessions: u32) -> anyhow::Result<Work> {
         runtime.block_on(async { sleep(SWEEP * SWEEPS).await });
         ensure!(node.stats().owned == sessions as usize, "sessions are gone");
         Ok(u64::from(sessions) * u64::from(SWEEPS))
-    }))
-}
-
-/// About so many comparisons of two nodes that hold the same. The time is the same for any number, and so is what else the
-/// nodes do in it.
-pub(super) fn audit(about: u32) -> anyhow::Result<Work> {
-    const WINDOW: Duration = Duration::from_secs(20);
-    let runtime = runtime()?;
-    let written = Arc::<Written>::default();
-    let interval = if about == 0 { NEVER } else { (WINDOW / about).max(OFTEN) };
-    let nodes = runtime.block_on(async {
-        let shared = Arc::new(network(&written));
-        let adjust = |builder: MeshBuilder| adjusted(builder.audit_interval(interval).network(shared.clone()), 1);
-        let nodes = cluster::start(2, adjust).await?;
-        for _ in 0..100 {
-            session(&nodes[0], 1).await?;
-        }
-        cluster::settled(&nodes).await?;
-        // Those for the newcomer are over.
-        sleep(OFTEN * 3).await;
-        anyhow::Ok(nodes)
-    })?;
-    Ok(Box::new(move || {
-        let differed = || nodes.iter().map(|node| node.stats().audit_differences).sum::<u64>();
-        let before = (written.now().1, differed());
-        runtime.block_on(async { sleep(WINDOW).await });
-        ensure!(differed() == before.1, "slots differed, so not the cost of agreement was counted");
-        Ok(written.now().1 - before.0)
     }))
 }

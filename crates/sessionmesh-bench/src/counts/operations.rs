@@ -5,9 +5,11 @@ use std::hint::black_box;
 use anyhow::{Context as _, ensure};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use sessionmesh_core::id::Slot;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::Record;
 use sessionmesh_core::wire::codec;
+use sessionmesh_core::wire::message::{Audit, Message};
 use sessionmesh_core::wire::version::Version;
 
 use super::{layers, nodes};
@@ -32,7 +34,7 @@ pub(super) struct Operation {
 const HASHED: [u32; 2] = [250, 3_250];
 
 /// All of them, in the order of the table.
-pub(super) const OPERATIONS: [Operation; 16] = [
+pub(super) const OPERATIONS: [Operation; 17] = [
     Operation {
         name: "read",
         what: "`Mesh::load`, local, and `Session::get`, a short text of 8 attributes",
@@ -52,10 +54,16 @@ pub(super) const OPERATIONS: [Operation; 16] = [
         prepare: nodes::sweep,
     },
     Operation {
-        name: "audit",
-        what: "compare the slots of two equal nodes, both nodes and their link",
-        times: [0, 20],
-        prepare: nodes::audit,
+        name: "audit-question",
+        what: "encode and decode the question of an audit, 4096 slots",
+        times: [10, 20],
+        prepare: audit_question,
+    },
+    Operation {
+        name: "digest",
+        what: "digest of 8 attributes of 256 B from scratch",
+        times: [500, 1_000],
+        prepare: digest,
     },
     Operation {
         name: "merge-1-of-8",
@@ -83,16 +91,11 @@ pub(super) const OPERATIONS: [Operation; 16] = [
         prepare: |times| encode(times, 100),
     },
     Operation { name: "decode-100", what: "decode it", times: [50, 100], prepare: |times| decode(times, 100) },
-    Operation {
-        name: "axum-read",
-        what: "request that reads, own layer",
-        times: [500, 1_000],
-        prepare: layers::axum_read,
-    },
+    Operation { name: "axum-read", what: "request that reads, own layer", times: HASHED, prepare: layers::axum_read },
     Operation {
         name: "axum-write",
         what: "request that writes 256 B, own layer",
-        times: [500, 1_000],
+        times: HASHED,
         prepare: layers::axum_write,
     },
     Operation {
@@ -120,6 +123,31 @@ pub(super) const OPERATIONS: [Operation; 16] = [
         prepare: layers::actix_write,
     },
 ];
+
+/// What two nodes that hold the same say to each other is this question, and that nothing differs. Whole audits are not counted:
+/// beside what the two nodes say to each other anyway, they drown.
+fn audit_question(times: u32) -> anyhow::Result<Work> {
+    let slots = Slot::all().map(|slot| (slot.number(), u64::from(slot.number()) << 32, 0)).collect();
+    let question = Message::Audit(Audit { request: 1, view: 1, slots });
+    Ok(Box::new(move || {
+        for _ in 0..times {
+            let bytes = codec::encode(black_box(&question), Version::NEWEST).context("it cannot be encoded")?;
+            let is_read = black_box(codec::decode(&bytes, Version::NEWEST)).is_ok();
+            ensure!(is_read, "it cannot be decoded");
+        }
+        Ok(times.into())
+    }))
+}
+
+fn digest(times: u32) -> anyhow::Result<Work> {
+    let session = session(ATTRIBUTES, 0);
+    Ok(Box::new(move || {
+        for _ in 0..times {
+            black_box(black_box(&session).computed_digest());
+        }
+        Ok(times.into())
+    }))
+}
 
 fn merge(times: u32, rewritten: usize) -> anyhow::Result<Work> {
     let other = Record::new(session(ATTRIBUTES, rewritten), Moment::START.plus_ms(1));
