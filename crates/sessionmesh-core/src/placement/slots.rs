@@ -10,19 +10,17 @@
 //! - When one member joins, it is the only new owner any slot gets. When one leaves, only its own slots get a new one.
 //! - More backups are more owners besides those that a slot had, and the primary stays the same.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
+use self::weights::{best, best_across_zones, member_of, name_hash, sort, weight};
 use super::view::{MemberState, View, ViewHash};
 use crate::id::{SLOTS, Slot};
 use crate::terms::Mode;
 
+mod weights;
+
 #[cfg(test)]
 mod tests;
-
-/// The seed of all placement hashes. Part of the protocol.
-const PLACEMENT_SEED: u64 = u64::from_be_bytes(*b"sessmesh");
 
 /// The owners of every slot under one view. Members appear as their index in [`View::members`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,28 +40,35 @@ impl Slots {
     #[must_use]
     pub fn new(view: &View, mode: Mode) -> Self {
         let name_hashes: Vec<u64> = view.members().iter().map(|member| name_hash(&member.name)).collect();
-        let eligible = eligible(view);
+        let eligible: Vec<_> = eligible(view).into_iter().map(|at| (at, name_hashes[usize::from(at)])).collect();
         let (owners_per_slot, zones) = match mode {
             Mode::AllToAll => (eligible.len(), None),
             Mode::PrimaryBackup { backups } => (eligible.len().min(usize::from(backups) + 1), zones(view)),
         };
+        let zones_used = zones.as_ref().map_or(0, |zones| {
+            let used: BTreeSet<u16> = eligible.iter().map(|(member, _)| zones[usize::from(*member)]).collect();
+            used.len().min(owners_per_slot)
+        });
         let mut owners = Vec::with_capacity(SLOTS * owners_per_slot);
-        let mut weighed = Vec::with_capacity(eligible.len());
+        let (mut keys, mut chosen, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for slot in Slot::all() {
-            weighed.clear();
-            weighed.extend(weigh(&name_hashes, slot, eligible.iter().copied()));
-            // With zones, the best of a zone may come anywhere in the order.
-            let first = if zones.is_some() { weighed.len() } else { owners_per_slot };
-            if first < weighed.len() {
-                weighed.select_nth_unstable(first);
-                weighed.truncate(first);
+            let weighed = || eligible.iter().map(move |&(member, name_hash)| (weight(slot, name_hash), member));
+            if mode == Mode::AllToAll {
+                sort(weighed(), |member| weight(slot, name_hashes[usize::from(member)]), &mut keys);
+                owners.extend(keys.iter().copied().map(member_of));
+                continue;
             }
-            weighed.sort_unstable();
-            let ranked = weighed.iter().map(|(_, member)| *member);
-            match &zones {
-                Some(zones) => choose_across_zones(&mut owners, &ranked.collect::<Vec<_>>(), zones, owners_per_slot),
-                None => owners.extend(ranked),
+            chosen.clear();
+            if let Some(zones) = &zones {
+                best_across_zones(weighed(), zones, zones_used, &mut chosen);
             }
+            if chosen.len() < owners_per_slot {
+                // The best of all are enough of them, even if all that were chosen are among them.
+                best(weighed(), owners_per_slot, &mut rest);
+                rest.retain(|member| !chosen.contains(member));
+                chosen.extend_from_slice(&rest[..owners_per_slot - chosen.len()]);
+            }
+            owners.extend(chosen.iter().map(|(_, member)| *member));
         }
         Self { view: view.hash(), name_hashes, owners, owners_per_slot }
     }
@@ -96,12 +101,19 @@ impl Slots {
     pub fn ranking(&self, view: &View, slot: Slot) -> Vec<u16> {
         assert_eq!(self.view, view.hash(), "a table of slots is used with the view that it was computed from");
         let owners = self.owners(slot);
-        let others = indices(view).filter(|member| !owners.contains(member));
-        let mut weighed: Vec<_> = weigh(&self.name_hashes, slot, others).collect();
-        weighed.sort_unstable();
-        let mut others: Vec<u16> = weighed.into_iter().map(|(_, member)| member).collect();
-        others.sort_by_key(|&member| is_leaving(view, member));
-        [owners, &others].concat()
+        let mut is_other = vec![true; view.len()];
+        for owner in owners {
+            is_other[usize::from(*owner)] = false;
+        }
+        let (mut ranking, mut keys) = (owners.to_vec(), Vec::new());
+        for leaving in [false, true] {
+            let others =
+                indices(view).filter(|&member| is_other[usize::from(member)] && is_leaving(view, member) == leaving);
+            let weight = |member: u16| weight(slot, self.name_hashes[usize::from(member)]);
+            sort(others.map(|member| (weight(member), member)), weight, &mut keys);
+            ranking.extend(keys.iter().copied().map(member_of));
+        }
+        ranking
     }
 
     /// The other members, ascending, that own a slot together with `member`.
@@ -145,42 +157,4 @@ fn zones(view: &View) -> Option<Vec<u16>> {
     });
     let zones = zones.collect();
     (!first_in_zone.is_empty()).then_some(zones)
-}
-
-/// Appends `count` of `ranked`: the best of each zone first, then the best of the rest.
-fn choose_across_zones(owners: &mut Vec<u16>, ranked: &[u16], zones: &[u16], count: usize) {
-    let zone = |member: u16| zones[usize::from(member)];
-    let start = owners.len();
-    for &member in ranked {
-        if owners.len() - start < count && owners[start..].iter().all(|&chosen| zone(chosen) != zone(member)) {
-            owners.push(member);
-        }
-    }
-    for &member in ranked {
-        if owners.len() - start < count && !owners[start..].contains(&member) {
-            owners.push(member);
-        }
-    }
-}
-
-/// `members` with their weights for `slot`. Sorted, the highest weight comes first; equal weights in the order of names,
-/// which is that of indices.
-fn weigh(
-    name_hashes: &[u64],
-    slot: Slot,
-    members: impl Iterator<Item = u16>,
-) -> impl Iterator<Item = (Reverse<u64>, u16)> {
-    members.map(move |member| (Reverse(weight(slot, name_hashes[usize::from(member)])), member))
-}
-
-fn name_hash(name: &str) -> u64 {
-    xxh3_64_with_seed(name.as_bytes(), PLACEMENT_SEED)
-}
-
-/// The hash of the slot (2 bytes) and the hash of the name (8 bytes), both little-endian.
-fn weight(slot: Slot, name_hash: u64) -> u64 {
-    let mut bytes = [0; 10];
-    bytes[..2].copy_from_slice(&slot.number().to_le_bytes());
-    bytes[2..].copy_from_slice(&name_hash.to_le_bytes());
-    xxh3_64_with_seed(&bytes, PLACEMENT_SEED)
 }

@@ -7,6 +7,8 @@ use super::*;
 use crate::id::SessionId;
 use crate::placement::view::Member;
 
+mod plain;
+
 fn member(name: &str, zone: &str) -> Member {
     Member {
         name: name.into(),
@@ -53,17 +55,7 @@ fn primaries(view: &View) -> Vec<usize> {
     counts
 }
 
-/// Computed with the reference implementation of xxHash (Python package `xxhash`), like the owners below.
-#[test]
-fn the_weights_are_part_of_the_protocol() {
-    assert_eq!(PLACEMENT_SEED, 0x7365_7373_6d65_7368);
-    assert_eq!(name_hash("app-1"), 0xcd69_aa8f_18d8_946a);
-    assert_eq!(name_hash(""), 0x4310_007f_da07_4d7b);
-    assert_eq!(weight(slot(0), name_hash("app-1")), 0xa665_1275_e2d8_260d);
-    assert_eq!(weight(slot(4095), name_hash("app-1")), 0xeb7b_398f_9fab_87eb);
-    assert_eq!(weight(slot(0x0102), 0x0102_0304_0506_0708), 0xcb16_3669_5b7c_7b75);
-}
-
+/// Computed with the reference implementation of xxHash (Python package `xxhash`).
 #[test]
 fn the_owners_are_part_of_the_protocol() {
     let view = app_view(5);
@@ -312,7 +304,8 @@ proptest! {
             let leading = owners.len().min(all.len());
             let used: BTreeSet<u16> = owners[..leading].iter().map(|&owner| zones[usize::from(owner)]).collect();
             prop_assert_eq!(used.len(), leading);
-            prop_assert_eq!(Some(owners[0]), weigh(&slots.name_hashes, slot, indices(&view)).min().map(|(_, member)| member));
+            let highest = indices(&view).max_by_key(|&member| weight(slot, slots.name_hashes[usize::from(member)]));
+            prop_assert_eq!(Some(owners[0]), highest);
         }
     }
 
