@@ -11,38 +11,67 @@ use crate::stamp::Stamp;
 /// whether the receiver has them.
 pub type Plan = Vec<(NodeHash, Stamp)>;
 
-/// To whom the sessions of `slot` go. `known` are those that were in the view once, and so may hold what they held then.
-///
-/// A node that is no owner (any more) sends to all owners, since it will let go. Among the owners one sends to those
-/// that are new: nobody if a displaced owner does it, else the first that was an owner before. The others rely on the
-/// audit that follows every change of the view.
-#[must_use]
-pub fn plan(before: &Placement, after: &Placement, slot: Slot, known: &BTreeSet<NodeHash>) -> Plan {
-    if failpoint::planted(Bug::NoScan) {
-        return Plan::new();
+/// A change from one placement to the next, as one node sees it.
+#[derive(Clone, Debug)]
+pub struct Handoff<'a> {
+    before: &'a Placement,
+    after: &'a Placement,
+    /// The index in the view now, by the index in the view before: none for members that are gone.
+    now: Vec<Option<u16>>,
+    /// By the index in the view now: whether the member was in the view once, and so may hold what it held then.
+    known: Vec<bool>,
+}
+
+impl<'a> Handoff<'a> {
+    /// `known` are those that were in the view once, and so may hold what they held then.
+    #[must_use]
+    pub fn new(before: &'a Placement, after: &'a Placement, known: &BTreeSet<NodeHash>) -> Self {
+        let now = before.view.members().iter().zip(before.nodes.iter());
+        // Another incarnation is another node.
+        let now = now.map(|(member, node)| {
+            after.view.index_of(&member.name).filter(|at| after.nodes[usize::from(*at)] == *node)
+        });
+        let (now, known) = (now.collect(), after.nodes.iter().map(|node| known.contains(node)).collect());
+        Self { before, after, now, known }
     }
-    let old = before.owner_nodes(slot);
-    let whole_or_digest = |node: NodeHash| {
-        if known.contains(&node) { Stamp::DIGEST_ONLY } else { Stamp::ZERO }
-    };
-    let is_new = |node: NodeHash| !old.contains(&node);
-    if !after.is_owner(slot) {
-        let from = |node| if is_new(node) { whole_or_digest(node) } else { Stamp::DIGEST_ONLY };
-        return after.owners(slot).map(|node| (node, from(node))).collect();
-    }
-    let me = after.node();
-    if is_new(me) {
-        return after.owners(slot).map(|node| (node, Stamp::DIGEST_ONLY)).collect();
-    }
-    let new = after.owner_nodes(slot);
-    if new.iter().find(|node| old.contains(node) && !after.is_newcomer(**node)) != Some(&me) {
-        return Plan::new();
-    }
-    let displaced = old.iter().any(|node| !new.contains(node) && after.is_other(*node));
-    after
-        .owners(slot)
+
+    /// To whom the sessions of `slot` go.
+    ///
+    /// A node that is no owner (any more) sends to all owners, since it will let go. Among the owners one sends to those
+    /// that are new: nobody if a displaced owner does it, else the first that was an owner before. The others rely on the
+    /// audit that follows every change of the view.
+    #[must_use]
+    pub fn plan(&self, slot: Slot) -> Plan {
+        let (after, me) = (self.after, self.after.me);
+        if failpoint::planted(Bug::NoScan) {
+            return Plan::new();
+        }
+        let new = after.slots.owners(slot);
+        let old = || self.before.slots.owners(slot).iter().filter_map(|&at| self.now[usize::from(at)]);
+        // In a list of its own, since in a large cluster every member may be an owner: to search the owners for each is slow.
+        let mut was_owner = vec![false; after.nodes.len()];
+        old().for_each(|at| was_owner[usize::from(at)] = true);
+        let was_owner = |at: u16| was_owner[usize::from(at)];
+        let whole_or_digest = |at: u16| {
+            if was_owner(at) || self.known[usize::from(at)] { Stamp::DIGEST_ONLY } else { Stamp::ZERO }
+        };
+        let to = |wanted: &dyn Fn(u16) -> bool, from: &dyn Fn(u16) -> Stamp| -> Plan {
+            let others = new.iter().copied().filter(|&at| at != me && wanted(at));
+            others.map(|at| (after.nodes[usize::from(at)], from(at))).collect()
+        };
+        if !after.is_owner(slot) {
+            return to(&|_| true, &whole_or_digest);
+        }
+        if !was_owner(me) {
+            return to(&|_| true, &|_| Stamp::DIGEST_ONLY);
+        }
+        let is_newcomer = |at: u16| at != me && after.is_joining(at);
+        if new.iter().copied().find(|&at| was_owner(at) && !is_newcomer(at)) != Some(me) {
+            return Plan::new();
+        }
+        // Somebody was an owner, is still there, and is none any more.
+        let displaced = old().count() > new.iter().filter(|&&at| was_owner(at)).count();
         // What a displaced owner sends need not come twice; should it fail, a newcomer's audits ask for it.
-        .filter(|node| if is_new(*node) { !displaced } else { after.is_newcomer(*node) })
-        .map(|node| (node, if is_new(node) { whole_or_digest(node) } else { Stamp::DIGEST_ONLY }))
-        .collect()
+        to(&|at| if was_owner(at) { is_newcomer(at) } else { !displaced }, &whole_or_digest)
+    }
 }

@@ -3,10 +3,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::drain::{self, Drain};
-use super::handoff::plan;
+use super::handoff::Handoff;
 use super::*;
 use crate::arbitrary::placement;
 use crate::replication::targets::targets;
+
+mod plain;
 
 const TIMING: Timing = Timing::new(500);
 const NOW: Moment = Moment::START.plus_ms(100_000);
@@ -164,7 +166,7 @@ proptest! {
         let known: BTreeSet<NodeHash> = bare(&old).iter().map(|name| node(name)).collect();
         let plans: Vec<(NodeHash, handoff::Plan)> = stayed
             .iter()
-            .map(|me| (node(me), plan(&seen_by(me, &old), &seen_by(me, &new), slot, &known)))
+            .map(|me| (node(me), Handoff::new(&seen_by(me, &old), &seen_by(me, &new), &known).plan(slot)))
             .collect();
         let (before, after) = (seen_by("a", &old), seen_by("a", &new));
         let had: Vec<NodeHash> = before.owner_nodes(slot);

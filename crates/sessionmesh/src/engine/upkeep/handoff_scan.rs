@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
-use sessionmesh_core::placement::handoff::{Plan, plan};
+use sessionmesh_core::placement::handoff::{Handoff, Plan};
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
 use tracing::debug;
@@ -18,11 +18,12 @@ use crate::lock::lock;
 
 /// Scans the store, stripe by stripe, and marks what other owners may lack.
 pub(crate) async fn scan(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topology>, known: BTreeSet<NodeHash>) {
+    let handoff = Handoff::new(&before, &after, &known);
     let mut marked = 0_usize;
     for stripe in Store::stripes() {
         let with_peers =
             |plan: Plan| plan.into_iter().filter_map(|(node, from)| Some((after.peer(node)?, from))).collect();
-        let plan_of = |slot| with_peers(plan(&before, &after, slot, &known));
+        let plan_of = |slot| with_peers(handoff.plan(slot));
         let plans: BTreeMap<Slot, Vec<(&Arc<Peer>, Stamp)>> =
             Store::slots_of(stripe).map(|slot| (slot, plan_of(slot))).collect();
         let concerned = |id: SessionId| !plans[&id.slot()].is_empty();
