@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Placement;
 use crate::failpoint::{self, Bug};
 use crate::id::{NodeHash, Slot};
+use crate::placement::view::MEMBERS_MAX;
 use crate::stamp::Stamp;
 
 /// To whom the sessions of a slot go, and from which stamp on: [`Stamp::ZERO`] for whole, [`Stamp::DIGEST_ONLY`] for a question
@@ -48,10 +49,10 @@ impl<'a> Handoff<'a> {
         }
         let new = after.slots.owners(slot);
         let old = || self.before.slots.owners(slot).iter().filter_map(|&at| self.now[usize::from(at)]);
-        // In a list of its own, since in a large cluster every member may be an owner: to search the owners for each is slow.
-        let mut was_owner = vec![false; after.nodes.len()];
-        old().for_each(|at| was_owner[usize::from(at)] = true);
-        let was_owner = |at: u16| was_owner[usize::from(at)];
+        // One bit for each member, since in a large cluster all may be owners: to search the list of them for each is slow.
+        let mut owned = [0_u64; MEMBERS_MAX / 64];
+        old().for_each(|at| owned[usize::from(at / 64)] |= 1 << (at % 64));
+        let was_owner = |at: u16| owned[usize::from(at / 64)] >> (at % 64) & 1 == 1;
         let whole_or_digest = |at: u16| {
             if was_owner(at) || self.known[usize::from(at)] { Stamp::DIGEST_ONLY } else { Stamp::ZERO }
         };
