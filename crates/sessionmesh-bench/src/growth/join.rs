@@ -1,6 +1,6 @@
 //! What a join costs each node of a cluster of 1,000: with the library's pure parts, without the nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sessionmesh_core::id::{NodeHash, SLOTS, SessionId, Slot};
 use sessionmesh_core::moment::Moment;
+use sessionmesh_core::placement::Placement;
+use sessionmesh_core::placement::handoff::{Handoff, Plan};
 use sessionmesh_core::placement::slots::Slots;
 use sessionmesh_core::placement::view::{Member, MemberState, View};
 use sessionmesh_core::replication::outbox::{Lane, Outbox};
@@ -32,7 +34,7 @@ const STRIPES: usize = 64;
 /// A view and its owners.
 struct Placed {
     view: View,
-    slots: Slots,
+    slots: Arc<Slots>,
 }
 
 /// What a node does on hearing of the newcomer.
@@ -55,7 +57,7 @@ pub(super) fn measure(args: &RunArgs, figures: &mut Figures) {
             let before = Placed::new(view(MEMBERS[2], 0), mode);
             let joined = view(MEMBERS[2], 1);
             let (slots, time) = timed(|| Slots::new(black_box(&joined), mode));
-            let after = Placed { view: joined, slots };
+            let after = Placed { view: joined, slots: slots.into() };
             let moved = |changed: fn(&[u16], &[u16]) -> bool| {
                 let slots = Slot::all().filter(|&slot| changed(before.slots.owners(slot), after.slots.owners(slot)));
                 slots.count() as f64 / SLOTS as f64 * 100.0
@@ -116,42 +118,27 @@ fn slots_bytes(members: u16, mode: Mode) -> f64 {
 
 impl Placed {
     fn new(view: View, mode: Mode) -> Self {
-        let slots = Slots::new(&view, mode);
+        let slots = Slots::new(&view, mode).into();
         Self { view, slots }
     }
 
-    /// As the library's topology tells them.
-    fn owner_nodes(&self, slot: Slot) -> Vec<NodeHash> {
-        self.slots.owners(slot).iter().map(|&at| self.view.members()[usize::from(at)].node()).collect()
+    /// As `me` sees it.
+    fn seen_by(&self, me: u16) -> Placement {
+        Placement::new(1, self.view.clone(), self.slots.clone(), &self.view.members()[usize::from(me)].name)
     }
 }
 
-/// Whom the sessions of a slot are sent to, and from which stamp.
-type Plan = Vec<(u16, Stamp)>;
-
-/// The library's plan for the case that one member joins (`walk.rs`): `me` knows all others.
-fn plan(before: &Placed, after: &Placed, me: u16, slot: Slot) -> Plan {
-    let (old, members) = (before.owner_nodes(slot), after.view.members());
-    let node = |at: u16| members[usize::from(at)].node();
-    let is_joining = |at: u16| members[usize::from(at)].state == MemberState::Joining;
-    let from = |at: u16| if old.contains(&node(at)) { Stamp::DIGEST_ONLY } else { Stamp::ZERO };
-    let others = || after.slots.owners(slot).iter().copied().filter(|&at| at != me);
-    if !after.slots.owners(slot).contains(&me) {
-        return others().map(|at| (at, from(at))).collect();
-    }
-    let new = after.owner_nodes(slot);
-    let displaced = old.iter().any(|node| !new.contains(node));
-    let first = (0..).zip(&new).find(|(rank, node)| {
-        let at: u16 = after.slots.owners(slot)[*rank];
-        old.contains(node) && !is_joining(at)
-    });
-    if first.map(|(_, first)| *first) != Some(node(me)) {
-        return Plan::new();
-    }
-    others().filter(|&at| (!old.contains(&node(at)) && !displaced) || is_joining(at)).map(|at| (at, from(at))).collect()
+/// The plans of `me`, which knows all members but the newcomer.
+fn plans(before: &Placed, after: &Placed, me: u16) -> (Vec<Plan>, Duration) {
+    let known: BTreeSet<NodeHash> = before.view.members().iter().map(Member::node).collect();
+    let (before, after) = (before.seen_by(me), after.seen_by(me));
+    timed(|| {
+        let handoff = Handoff::new(&before, &after, &known);
+        Slot::all().map(|slot| handoff.plan(slot)).collect()
+    })
 }
 
-/// The member with the most slots to tell of: those that it loses, and those of which it is the first that stays.
+/// The member with the most slots to tell of: those that it loses, and those that nobody loses and of which it is the first.
 fn busiest(before: &Placed, after: &Placed) -> u16 {
     let mut told = BTreeMap::<u16, usize>::new();
     for slot in Slot::all() {
@@ -161,8 +148,8 @@ fn busiest(before: &Placed, after: &Placed) -> u16 {
         }
         // Nobody is displaced where there is room for one more.
         let lost = old.iter().filter(|owner| new.len() == old.len() && !new.contains(owner));
-        let first = new.iter().find(|owner| old.contains(owner));
-        for &member in lost.chain(first) {
+        // What one that is displaced sends, no other one does.
+        if let Some(&member) = lost.chain(new.iter().filter(|owner| old.contains(owner))).next() {
             *told.entry(member).or_default() += 1;
         }
     }
@@ -184,10 +171,9 @@ fn store(before: &Placed, me: u16, seed: u64) -> Vec<HashMap<SessionId, Record>>
 fn walk(before: &Placed, after: &Placed, seed: u64) -> Walk {
     let me = busiest(before, after);
     let store = store(before, me, seed);
-    let began = Instant::now();
-    let plans: Vec<Plan> = Slot::all().map(|slot| plan(before, after, me, slot)).collect();
+    let (plans, plan) = plans(before, after, me);
     let planned = Instant::now();
-    let mut outboxes = BTreeMap::<u16, Outbox>::new();
+    let mut outboxes = BTreeMap::<NodeHash, Outbox>::new();
     for stripe in &store {
         let concerned = |id: &&SessionId| !plans[id.slot().index()].is_empty();
         let found: Vec<SessionId> = stripe.keys().filter(concerned).copied().collect();
@@ -206,7 +192,7 @@ fn walk(before: &Placed, after: &Placed, seed: u64) -> Walk {
             marked += 1;
         }
     }
-    Walk { plan: planned - began, mark: walked - planned, take: walked.elapsed(), marked }
+    Walk { plan, mark: walked - planned, take: walked.elapsed(), marked }
 }
 
 /// Adds the tables.
@@ -262,12 +248,14 @@ mod tests {
         for (_, mode) in MODES {
             let before = Placed::new(view(5, 0), mode);
             let after = Placed::new(view(5, 1), mode);
+            let newcomer = after.view.members()[5].node();
+            let plans: Vec<Vec<Plan>> = (0..5).map(|me| plans(&before, &after, me).0).collect();
             for slot in Slot::all() {
-                let plans = (0..5).filter(|me| before.slots.owners(slot).contains(me));
-                let whole = plans.flat_map(|me| plan(&before, &after, me, slot)).filter(|mark| mark.1 == Stamp::ZERO);
-                let told: Vec<u16> = whole.map(|(peer, _)| peer).collect();
+                let owners = before.slots.owners(slot).iter().map(|me| &plans[usize::from(*me)][slot.index()]);
+                let told: Vec<NodeHash> =
+                    owners.flatten().filter(|mark| mark.1 == Stamp::ZERO).map(|(peer, _)| *peer).collect();
                 assert_eq!(!told.is_empty(), after.slots.owners(slot).contains(&5), "{slot}");
-                assert!(told.iter().all(|peer| *peer == 5), "{slot}: {told:?}");
+                assert!(told.iter().all(|peer| *peer == newcomer), "{slot}: {told:?}");
             }
         }
     }
