@@ -1,16 +1,16 @@
 //! Watching a process by perf.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 
 /// What is counted, by perf's names.
 const CALLS: &str = "raw_syscalls:sys_enter";
 const SWITCHES: &str = "context-switches";
-/// How often perf tells what it has counted, in milliseconds: so it also tells that it has begun.
-const EVERY_MS: &str = "100";
+/// How often perf tells what it has counted since it told last.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// What a process did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,20 +23,19 @@ pub(super) struct Seen {
 pub(super) struct Watch {
     perf: Child,
     output: BufReader<ChildStderr>,
+    /// When perf had told of a first while, by its clock and by ours.
+    began: (Duration, Instant),
 }
 
-/// Whether perf is there and may count system calls.
+/// Whether perf is there and may count system calls. It fails where it may not.
 pub(super) fn is_allowed() -> bool {
-    let output = perf().args(["--", "true"]).output();
-    output.is_ok_and(|output| {
-        let told = String::from_utf8_lossy(&output.stderr);
-        output.status.success() && seen(&told).is_ok_and(|seen| seen.calls > 0)
-    })
+    perf().args(["--", "true"]).output().is_ok_and(|output| output.status.success())
 }
 
 fn perf() -> Command {
     let mut perf = Command::new("perf");
-    perf.args(["stat", "--field-separator=,", "--interval-print", EVERY_MS, "--event", CALLS, "--event", SWITCHES]);
+    perf.args(["stat", "--field-separator=,", "--event", CALLS, "--event", SWITCHES]);
+    perf.arg("--interval-print").arg(EVERY.as_millis().to_string());
     perf
 }
 
@@ -45,43 +44,52 @@ impl Watch {
     pub(super) fn start(pid: u32) -> anyhow::Result<Self> {
         let mut perf = perf().arg("--pid").arg(pid.to_string()).stderr(Stdio::piped()).spawn()?;
         let mut output = BufReader::new(perf.stderr.take().context("perf has no standard error")?);
-        let mut line = String::new();
-        while !line.contains(SWITCHES) {
-            line.clear();
-            ensure!(output.read_line(&mut line)? > 0, "perf ended before it had counted anything");
-        }
-        Ok(Self { perf, output })
+        let (told, _) = next(&mut output)?;
+        Ok(Self { perf, output, began: (told, Instant::now()) })
     }
 
-    /// What the process did since.
+    /// What the process did since. Perf is ended only when it has told of a while that began later than now: of the last
+    /// one before a signal it tells or not, as the signal finds it.
     pub(super) fn end(mut self) -> anyhow::Result<Seen> {
-        let pid = i32::try_from(self.perf.id()).ok().and_then(Pid::from_raw).context("perf has no process id")?;
-        kill_process(pid, Signal::INT)?;
-        let mut told = String::new();
-        self.output.read_to_string(&mut told)?;
+        let until = self.began.0 + self.began.1.elapsed() + EVERY;
+        let mut all = Seen::default();
+        loop {
+            let (told, seen) = next(&mut self.output)?;
+            all.calls += seen.calls;
+            all.switches += seen.switches;
+            if told >= until {
+                break;
+            }
+        }
+        self.perf.kill()?;
         self.perf.wait()?;
-        seen(&told)
+        Ok(all)
     }
 }
 
-/// Adds up what perf told: `seconds,count,unit,event,...` in each line.
-fn seen(told: &str) -> anyhow::Result<Seen> {
+/// What perf tells of the next while, and when that ended: `seconds,count,unit,event,...` in a line for each event.
+fn next(output: &mut impl BufRead) -> anyhow::Result<(Duration, Seen)> {
     let mut seen = Seen::default();
-    for line in told.lines() {
+    loop {
+        let mut line = String::new();
+        ensure!(output.read_line(&mut line)? > 0, "perf ended before it had told what it counted");
         let fields: Vec<&str> = line.trim().split(',').collect();
-        let [_, count, _, event, ..] = fields[..] else { continue };
-        let sum = match event {
-            CALLS => &mut seen.calls,
-            SWITCHES => &mut seen.switches,
-            _ => continue,
-        };
-        *sum += match count {
+        let [seconds, count, _, event, ..] = fields[..] else { continue };
+        let count = || match count {
             // Nothing happened in all that time.
-            "<not counted>" => 0,
-            count => count.parse().with_context(|| format!("perf tells of {count:?} {event}"))?,
+            "<not counted>" => Ok(0),
+            count => count.parse().with_context(|| format!("perf tells of {count:?} {event}")),
         };
+        match event {
+            CALLS => seen.calls = count()?,
+            // The last one of a while.
+            SWITCHES => {
+                seen.switches = count()?;
+                return Ok((Duration::try_from_secs_f64(seconds.parse()?)?, seen));
+            }
+            _ => {}
+        }
     }
-    Ok(seen)
 }
 
 #[cfg(test)]
@@ -89,12 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_of_all_whiles_are_added_up() {
-        let told = "     0.10,12,,raw_syscalls:sys_enter,0,100.00,,\n     0.10,<not counted>,,context-switches,0,100.00,,\n\
-                    \n     0.20,30,,raw_syscalls:sys_enter,9,100.00,,\n     0.20,4,,context-switches,9,100.00,,\n";
-        assert_eq!(seen(told).unwrap(), Seen { calls: 42, switches: 4 });
-        assert!(seen("     0.10,<not supported>,,context-switches,0,100.00,,\n").is_err());
-        assert_eq!(seen("perf says something else").unwrap(), Seen::default());
+    fn each_while_is_told_with_its_end_and_what_is_missing_is_no_zero() {
+        let whiles = "     0.10,12,,raw_syscalls:sys_enter,0,100.00,,\n     0.10,<not counted>,,context-switches,0,100.00,,\n\
+                      \n     0.25,30,,raw_syscalls:sys_enter,9,100.00,,\n     0.25,4,,context-switches,9,100.00,,\n";
+        let mut told = whiles.as_bytes();
+        let at = Duration::from_millis;
+        assert_eq!(next(&mut told).unwrap(), (at(100), Seen { calls: 12, switches: 0 }));
+        assert_eq!(next(&mut told).unwrap(), (at(250), Seen { calls: 30, switches: 4 }));
+        assert!(next(&mut told).is_err(), "perf has ended");
+        assert!(next(&mut whiles.replace("12", "<not supported>").as_bytes()).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::setting::Setting;
 
-/// A count may grow or fall by so much before anything is said: some three times what chance does to it.
+/// A count may grow or fall by so much before anything is said: about twice what chance does to the one that wavers most.
 pub(super) const GROWTH_MAX: f64 = 0.03;
 /// Fractions of an allocation that are no change, where there are hardly any.
 const ALLOCATIONS_APART: f64 = 0.02;
