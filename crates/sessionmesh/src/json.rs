@@ -19,9 +19,7 @@ pub const JSON_DEPTH_MAX: usize = 127;
 /// [`JSON_DEPTH_MAX`].
 pub fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<ValueBytes, ValueError> {
     let bytes = serde_json::to_vec(value).map_err(|error| refused(key, "written", error))?;
-    if bytes.len() > JSON_DEPTH_MAX {
-        check_depth(key, &bytes)?;
-    }
+    check_depth(key, &bytes)?;
     Ok(ValueBytes::from(bytes))
 }
 
@@ -36,6 +34,11 @@ pub fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Valu
 
 /// Refuses JSON text that could not be read again.
 pub(crate) fn check_depth(key: &str, json: &[u8]) -> Result<(), ValueError> {
+    // What opens so few cannot lie deeper, and counting them is many times as fast as following them.
+    let opened = json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if opened <= JSON_DEPTH_MAX {
+        return Ok(());
+    }
     let depth = depth(json);
     if depth <= JSON_DEPTH_MAX {
         return Ok(());
