@@ -142,23 +142,37 @@ function figures({ stats, members: all }) {
   if (seen !== view) { view = seen; calmly(slots()); calmly(health()); }
 }
 
+// Rows stay, and only what has changed is written: with many members all else would take the browser much longer.
 function drawMembers() {
-  $('members').replaceChildren(...members.map((member, at) => {
-    const row = element('tr');
-    const name = element('th', undefined);
-    name.scope = 'row';
-    const swatch = element('span', undefined, 'swatch');
-    swatch.style.background = colour(at);
-    name.append(swatch, member.this ? `${member.name} (this node)` : member.name);
+  const body = $('members');
+  while (body.rows.length > members.length) body.deleteRow(-1);
+  members.forEach((member, at) => {
+    const row = body.rows[at] ?? body.appendChild(emptyRow(at));
     const state = member.suspected ? 'suspected' : member.state;
     const link = member.link === null ? '' : member.link.up ? `up, version ${member.link.version}` : 'down';
     const waiting = member.link?.waiting_sessions ? `${count(member.link.waiting_sessions)}, ${Math.round(member.link.oldest_ms / 1000)} s` : '0';
     const own = (name) => (member.figures ? count(member.figures[name]) : '?');
-    row.append(name, element('td', state, state), element('td', member.zone || '-'), element('td', own('primary'), 'number'),
-      element('td', own('replica'), 'number'), element('td', commitRate(member), 'number'), element('td', count(member.primary_of_slots), 'number'),
-      element('td', link), element('td', member.link === null ? '' : waiting, 'number'));
-    return row;
-  }));
+    const texts = [member.this ? `${member.name} (this node)` : member.name, state, member.zone || '-', own('primary'), own('replica'),
+      commitRate(member), count(member.primary_of_slots), link, member.link === null ? '' : waiting];
+    texts.forEach((text, column) => {
+      const shown = row.cells[column].lastChild;
+      if (shown.data !== text) shown.data = text;
+    });
+    if (row.cells[1].className !== state) row.cells[1].className = state;
+  });
+}
+
+function emptyRow(at) {
+  const row = element('tr');
+  const name = element('th');
+  name.scope = 'row';
+  const swatch = element('span', undefined, 'swatch');
+  swatch.style.background = colour(at);
+  name.append(swatch);
+  const classes = ['', '', 'number', 'number', 'number', 'number', '', 'number'];
+  row.append(name, ...classes.map((kind) => element('td', undefined, kind)));
+  for (const cell of row.cells) cell.append(document.createTextNode(''));
+  return row;
 }
 
 // Commits of each member, a second ago and now.
