@@ -11,7 +11,7 @@ pub struct Timing {
     pub suspect_ms: u64,
     /// A suspected peer must answer a ping within this to be reinstated.
     pub prompt_ms: u64,
-    /// How often a lease is asked for in calm. A third of a lease is left then for a late answer.
+    /// How often a lease is asked for.
     pub ping_ms: u64,
 }
 
@@ -23,7 +23,7 @@ impl Timing {
             withhold_ms: deadline_ms / 10,
             suspect_ms: deadline_ms * 7 / 10,
             prompt_ms: deadline_ms / 2,
-            ping_ms: deadline_ms * 2 / 5,
+            ping_ms: deadline_ms / 5,
         }
     }
 

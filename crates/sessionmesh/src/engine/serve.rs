@@ -233,10 +233,6 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
     let topology = node.cluster.topology.load();
     let (mut granted, mut clear) = (false, false);
     if let Some(peer) = topology.peer(from) {
-        if ping.view == topology.hash().0 && lock(&peer.liveness).view() != Some(topology.hash()) {
-            // It goes by this view since just now, and can let this node read under it.
-            peer.ping_now();
-        }
         clear = lock(&peer.outbox).is_clear();
         granted = node.mark_caught_up(&topology, peer)
             && lock(&peer.liveness).grant(clear, topology.hash(), &node.timing, node.now());

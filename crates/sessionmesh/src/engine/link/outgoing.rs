@@ -158,7 +158,7 @@ async fn transmit(node: &Node, peer: &Peer, version: Version, write: &mut (impl 
         for message in peer.take_control() {
             frame::append(&mut buffer, &message);
         }
-        if pings.tick().now_or_never().is_some() | peer.is_to_be_pinged() {
+        if pings.tick().now_or_never().is_some() {
             frame::append(&mut buffer, &ping(node, peer, version));
         }
         if lock(&peer.outbox).is_crowded() {

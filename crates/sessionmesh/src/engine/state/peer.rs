@@ -43,8 +43,6 @@ pub(crate) struct Peer {
     /// Audits with it, as they are wanted and done.
     pub(crate) audits: Rounds,
     was_left_out: AtomicBool,
-    /// It is to be pinged without waiting for the time of pings.
-    ping_now: AtomicBool,
     /// The latest ping: when it left by the clock of pings, and exactly.
     pub(crate) pinged: Mutex<(Moment, Duration)>,
     /// Since when its marks wait.
@@ -74,7 +72,6 @@ impl Peer {
             connected: AtomicBool::new(false),
             audits: Rounds::wanted(),
             was_left_out: AtomicBool::new(false),
-            ping_now: AtomicBool::new(false),
             pinged: Mutex::new((Moment::START, Duration::ZERO)),
             backlog: Mutex::default(),
         }
@@ -121,17 +118,6 @@ impl Peer {
         let left_out = lock(&self.liveness).is_left_out(now);
         let before = self.was_left_out.swap(left_out, Ordering::AcqRel);
         left_out && !before
-    }
-
-    /// Asks it for a lease at once: what it said before is of another view.
-    pub(crate) fn ping_now(&self) {
-        self.ping_now.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    /// Whether it is to be pinged at once, since this was asked last.
-    pub(crate) fn is_to_be_pinged(&self) -> bool {
-        self.ping_now.load(Ordering::Acquire) && self.ping_now.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the link is up.

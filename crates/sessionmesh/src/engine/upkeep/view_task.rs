@@ -233,7 +233,7 @@ impl ViewTask {
         for peer in topology.peers() {
             lock(&peer.outbox).unpark();
             peer.audits.want();
-            peer.ping_now();
+            peer.wake.notify_one();
         }
         let waiting = lock(&node.replication.acks).sessions();
         for id in waiting {
