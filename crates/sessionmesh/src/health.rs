@@ -13,6 +13,7 @@ use crate::engine::state::node::Node;
 use crate::engine::state::parts::Expected;
 use crate::engine::upkeep::ready;
 use crate::lock::lock;
+use crate::mesh::Mesh;
 use crate::stats::{Stats, collect};
 
 /// How a node is: see [`Mesh::health`](crate::Mesh::health).
@@ -91,6 +92,17 @@ impl fmt::Display for Health {
             before = "; ";
         }
         Ok(())
+    }
+}
+
+impl Mesh {
+    /// As [`Mesh::health`]. A node that joins asks the members before, at most five times a second, how much they have for it; so it can
+    /// say how many sessions it has of how many. That takes at most `read_deadline`.
+    pub async fn health_with_progress(&self) -> Health {
+        if !self.is_ready() {
+            ask_for_progress(&self.node).await;
+        }
+        self.health()
     }
 }
 

@@ -346,15 +346,6 @@ impl Mesh {
         health::of(&self.node, self.is_ready(), self.alone())
     }
 
-    /// As [`Mesh::health`]. A node that joins asks the members before, at most five times a second, how much they have for it; so it can
-    /// say how many sessions it has of how many. That takes at most `read_deadline`.
-    pub async fn health_with_progress(&self) -> Health {
-        if !self.is_ready() {
-            health::ask_for_progress(&self.node).await;
-        }
-        self.health()
-    }
-
     /// Gives the metrics of this moment to the recorder of the `metrics` facade that the program has installed. The node does
     /// so once a second; call this before a recorder is read, for figures that are not older than that.
     ///
