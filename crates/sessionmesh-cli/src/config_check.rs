@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use sessionmesh::Config;
 use sessionmesh::config::{KEYS, Origin};
@@ -43,9 +43,8 @@ struct CheckArgs {
 struct Row {
     setting: &'static str,
     value: Value,
-    origin: String,
-    #[serde(skip)]
-    is_default: bool,
+    #[serde(serialize_with = "in_words")]
+    origin: Origin,
     /// What the running node has, if that is something else.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<Value>,
@@ -75,26 +74,29 @@ fn as_object(value: Value) -> Map<String, Value> {
     }
 }
 
+fn in_words<S: Serializer>(origin: &Origin, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(origin)
+}
+
 fn rows(config: &Config, running: Option<&Map<String, Value>>) -> Vec<Row> {
-    let (values, mut origins) = (as_object(serde_json::to_value(config).unwrap_or_default()), config.origins());
-    let mut row = |&(setting, _): &(&'static str, _)| {
+    let (values, origins) = (as_object(serde_json::to_value(config).unwrap_or_default()), config.origins());
+    let row = |&(setting, _): &(&'static str, _)| {
         let hidden = setting == "secret";
         let value = if hidden { json!("(hidden)") } else { values.get(setting).cloned().unwrap_or_default() };
         let differs = |running: &&Value| !hidden && **running != value;
         let there = running.map(|running| running.get(setting).unwrap_or(&Value::Null));
         let running = there.filter(differs).cloned();
-        let origin = origins.remove(setting).unwrap_or(Origin::Default);
-        Row { setting, value, is_default: origin == Origin::Default, origin: origin.to_string(), running }
+        Row { setting, value, origin: origins[setting].clone(), running }
     };
-    KEYS.iter().map(&mut row).collect()
+    KEYS.iter().map(row).collect()
 }
 
 /// The settings, and how many of them would change, if they were compared.
 fn show(rows: &[Row], changes: Option<usize>) {
     let (bold, faint, good, odd) = (BOLD, FAINT, GOOD, ODD);
-    for Row { setting, value, origin, is_default, running } in rows {
+    for Row { setting, value, origin, running } in rows {
         let shown = text(value);
-        let given = if *is_default { FAINT } else { bold };
+        let given = if *origin == Origin::Default { FAINT } else { bold };
         anstream::println!("{given}{setting:<22}{given:#} {shown:<28} {faint}{origin}{faint:#}");
         if let Some(running) = running {
             anstream::println!("{:<22} {odd}{}{odd:#} {faint}on the running node{faint:#}", "", text(running));
@@ -128,8 +130,11 @@ mod tests {
         let rows = rows(&config, Some(&running));
         assert_eq!(rows.len(), KEYS.len());
         let row = |setting: &str| rows.iter().find(|row| row.setting == setting).unwrap();
-        assert_eq!((row("name").origin.as_str(), &row("name").running), ("the given TOML text", &None));
-        assert_eq!((row("cluster").origin.as_str(), &row("cluster").running), ("the default", &Some(json!("other"))));
+        assert_eq!((&*row("name").origin.to_string(), &row("name").running), ("the given TOML text", &None));
+        assert_eq!(
+            (&*row("cluster").origin.to_string(), &row("cluster").running),
+            ("the default", &Some(json!("other")))
+        );
         let secret = config.secret[0].to_text().to_string();
         assert!(!serde_json::to_string(&rows).unwrap().contains(&secret));
     }

@@ -169,25 +169,25 @@ fn progress(sessions: usize, expected: Option<usize>, owing: &[String]) -> Strin
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks those who have not given all how much they still have to send.
-pub(crate) async fn ask_for_progress(node: &Arc<Node>) {
+async fn ask_for_progress(node: &Arc<Node>) {
     if ready::owing(node).is_empty() {
         return;
     }
     let now = Instant::now();
     {
         let mut expected = lock(&node.lifecycle.expected);
-        let before = *expected;
-        if before.is_some_and(|before| now.duration_since(before.asked) < ASK_EVERY) {
+        if expected.is_some_and(|before| now.duration_since(before.asked) < ASK_EVERY) {
             return;
         }
-        *expected = Some(Expected { asked: now, sessions: before.map_or(0, |before| before.sessions) });
+        // Until they have answered, what they said before holds.
+        expected.get_or_insert(Expected { asked: now, sessions: 0 }).asked = now;
     }
     let all = figures_of_members::of(node).await;
     let owing = ready::owing(node);
     let owes = |name: &str| owing.iter().any(|owing| owing == name);
     let to_come: u64 =
         all.iter().filter(|(name, _)| owes(name)).filter_map(|(_, figures)| Some(figures.as_ref()?.waiting)).sum();
-    let sessions = collect::of(node).sessions + usize::try_from(to_come).unwrap_or(usize::MAX >> 1);
+    let sessions = node.store.live().saturating_add(usize::try_from(to_come).unwrap_or(usize::MAX));
     *lock(&node.lifecycle.expected) = Some(Expected { asked: now, sessions });
 }
 

@@ -3,7 +3,7 @@
 use super::Config;
 use super::error::{ConfigError, Origin, SyntaxError};
 use super::keys::{self, Allowed, ENV_PREFIX, KEYS};
-use super::origins::{self, Origins};
+use super::origins::Origins;
 use crate::security::secret::SecretError;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -97,7 +97,8 @@ struct Layers {
 
 impl Layers {
     fn on(config: &Config) -> Self {
-        Self { values: to_values(config), origins: config.origins.still(&origins::shown(config)) }
+        let shown = shown_values(config);
+        Self { origins: config.origins.still(&shown), values: with_secrets(shown, config) }
     }
 
     /// Replaces what is given under the names of settings.
@@ -141,7 +142,7 @@ impl Layers {
     fn into_config(self) -> Config {
         let values = serde_json::from_value(Value::Object(self.values));
         let mut config: Config = values.expect("values that KEYS admits are values of Config");
-        config.origins = Origins::of(self.origins, &origins::shown(&config));
+        config.origins = Origins::of(self.origins, &shown_values(&config));
         config
     }
 }
@@ -149,7 +150,7 @@ impl Layers {
 /// Checks every value by itself, for settings that the program made. A missing name is left to
 /// [`validate`](Config::validate).
 pub(super) fn check_each(config: &Config) -> Result<(), ConfigError> {
-    let values = to_values(config);
+    let values = with_secrets(shown_values(config), config);
     let refused = KEYS.iter().find_map(|&(key, allowed)| {
         let value = values.get(key)?;
         let unnamed = key == "name" && config.name.is_empty();
@@ -158,17 +159,20 @@ pub(super) fn check_each(config: &Config) -> Result<(), ConfigError> {
     refused.map_or(Ok(()), Err)
 }
 
-/// The settings by name, in the neutral form in which sources are laid over each other. Those that are `None` are absent.
-pub(super) fn to_values(config: &Config) -> Map<String, Value> {
+/// The settings by name, in the neutral form in which sources are laid over each other, without secrets. Those that are `None` are
+/// absent.
+pub(super) fn shown_values(config: &Config) -> Map<String, Value> {
     match serde_json::to_value(config) {
-        Ok(Value::Object(mut values)) => {
-            // What serializes does not show them.
-            let secrets = config.secret.iter().map(|secret| Value::from(secret.to_text().as_str())).collect();
-            values.insert("secret".to_owned(), secrets);
-            values
-        }
+        Ok(Value::Object(values)) => values,
         other => unreachable!("a struct of plain values is an object: {other:?}"),
     }
+}
+
+/// The same with the secrets, which what serializes does not show.
+fn with_secrets(mut shown: Map<String, Value>, config: &Config) -> Map<String, Value> {
+    let secrets = config.secret.iter().map(|secret| Value::from(secret.to_text().as_str())).collect();
+    shown.insert("secret".to_owned(), secrets);
+    shown
 }
 
 fn impossible(key: &'static str, value: &Value, allowed: Allowed, origin: &Origin) -> ConfigError {

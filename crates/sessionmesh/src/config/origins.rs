@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Config;
 use super::error::Origin;
 use super::keys::KEYS;
-use super::load::to_values;
+use super::load::shown_values;
 
 /// The origins of the settings that were read, each with the value that was read: a program may set another one later.
 /// Secrets are not repeated.
@@ -45,7 +45,7 @@ impl Config {
     /// read comes from the program.
     #[must_use]
     pub fn origins(&self) -> BTreeMap<&'static str, Origin> {
-        let (values, defaults) = (shown(self), shown(&Self::default()));
+        let (values, defaults) = (shown_values(self), shown_values(&Self::default()));
         let mut origins = self.origins.still(&values);
         for &(key, _) in KEYS {
             // The values of secrets are not among the others.
@@ -55,11 +55,4 @@ impl Config {
         }
         origins
     }
-}
-
-/// The values of settings but for secrets.
-pub(super) fn shown(config: &Config) -> Map<String, Value> {
-    let mut values = to_values(config);
-    values.remove("secret");
-    values
 }
