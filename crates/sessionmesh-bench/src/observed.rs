@@ -129,18 +129,7 @@ fn chapter(figures: &Figures) -> Chapter {
         for (row, unit, figure, digits) in
             [(what, "requests/s", "rate", 0), ("CPU", "us", "cpu", 2), ("p99", "us", "p99", 0)]
         {
-            let [without, with] = VARIANTS.map(|variant| name(&workload, variant, figure));
-            let Some(ratios) = figures.ratios(&with, &without) else { continue };
-            let median =
-                |name: &str| figures.median(name).map_or_else(String::new, |value| format!("{value:.digits$}"));
-            table.rows.push(vec![
-                row.to_owned(),
-                unit.to_owned(),
-                median(&without),
-                median(&with),
-                format!("{:.3}", ratios.median()),
-                ratios.middle_half(3),
-            ]);
+            table.compare(figures, [row, unit], digits, VARIANTS.map(|variant| name(&workload, variant, figure)));
         }
     }
     Chapter {

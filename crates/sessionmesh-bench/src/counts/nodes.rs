@@ -13,15 +13,15 @@ use tokio::time::{Instant, sleep};
 
 use super::operations::Work;
 use crate::cluster;
+use crate::micro::pure::ATTRIBUTES;
 
-/// Attributes of a session that is read.
-const ATTRIBUTES: usize = 8;
 /// Bytes of a value that is written.
 const BYTES: usize = 256;
 /// Every so often a node looks at all sessions.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it does so in a run.
 const SWEEPS: u32 = 4;
+
 /// The time of a runtime. The system's own clock, which nodes read otherwise, cannot be read under valgrind.
 #[derive(Debug)]
 struct RuntimeClock(Instant);

@@ -65,6 +65,16 @@ impl Table {
         Self { title: title.into(), head, rows: Vec::new() }
     }
 
+    /// Adds a row about two figures of the same rounds, if both were measured: what and its unit, the median of each, the median of
+    /// the ratios of the second to the first, and where the middle half of these lies.
+    pub(crate) fn compare(&mut self, figures: &Figures, head: [&str; 2], digits: usize, [first, second]: [String; 2]) {
+        let Some(ratios) = figures.ratios(&second, &first) else { return };
+        let median = |name: &str| figures.median(name).map_or_else(String::new, |value| format!("{value:.digits$}"));
+        let [what, unit] = head.map(ToOwned::to_owned);
+        let ratio = format!("{:.3}", ratios.median());
+        self.rows.push(vec![what, unit, median(&first), median(&second), ratio, ratios.middle_half(3)]);
+    }
+
     /// Markdown that also reads well on a terminal: the columns are aligned.
     pub(crate) fn markdown(&self) -> String {
         let mut widths: Vec<usize> = self.head.iter().map(|cell| cell.chars().count()).collect();

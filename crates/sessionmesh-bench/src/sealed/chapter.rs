@@ -75,17 +75,7 @@ pub(super) fn of(figures: &Figures) -> Chapter {
     let head = ["", "unit", "without a secret", "with", "ratio", "middle half"];
     let mut table = Table::new("", &head);
     for (what, unit, digits, name) in rows {
-        let [without, with] = VARIANTS.map(name);
-        let Some(ratios) = figures.ratios(&with, &without) else { continue };
-        let median = |name: &str| figures.median(name).map_or_else(String::new, |value| format!("{value:.digits$}"));
-        table.rows.push(vec![
-            what.to_owned(),
-            unit.to_owned(),
-            median(&without),
-            median(&with),
-            format!("{:.3}", ratios.median()),
-            ratios.middle_half(3),
-        ]);
+        table.compare(figures, [what, unit], digits, VARIANTS.map(name));
     }
     Chapter { title: "What a secret costs", how, goals: GOALS.to_vec(), tables: vec![table], ..Chapter::default() }
 }
