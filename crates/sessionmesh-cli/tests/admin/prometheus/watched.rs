@@ -1,13 +1,11 @@
 //! Nodes that a Prometheus looks at, and what becomes of them.
 
 use serde_json::Value;
+use sessionmesh_testkit::waiting::{check, eventually_async};
 use tokio::process::{Child, Command};
-use tokio::time::{Duration, Instant, sleep};
 
 use crate::node::{PATIENCE, ask, node, started, try_log_in};
 
-/// How often a node is asked whether something has happened.
-const LOOK: Duration = Duration::from_millis(50);
 /// Where nobody is.
 pub(super) const NOBODY: &str = "127.0.0.1:1";
 
@@ -61,25 +59,22 @@ impl Node {
 
     /// Waits until none of the others is suspected.
     pub(super) async fn trusts_all(&self) {
-        let start = Instant::now();
-        loop {
+        eventually_async(PATIENCE, async || {
             let (_, text) = ask(&self.admin, "GET", "/metrics", &[], "").await;
             let mut suspected = text.lines().filter(|line| line.starts_with("sessionmesh_peer_suspected{"));
-            if suspected.all(|line| line.ends_with(" 0")) {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "{} suspects others: {text}", self.name);
-            sleep(LOOK).await;
-        }
+            let trusts = suspected.all(|line| line.ends_with(" 0"));
+            check(trusts, || format!("{} suspects others: {text}", self.name))
+        })
+        .await;
     }
 
     async fn sees_ready(&self, members: usize) {
-        let start = Instant::now();
         let ready = format!("sessionmesh_members{{node=\"{}\",state=\"ready\"}}", self.name);
-        while self.metric(&ready).await != members.to_string() {
-            assert!(start.elapsed() < PATIENCE, "{} does not see {members} members", self.name);
-            sleep(LOOK).await;
-        }
+        eventually_async(PATIENCE, async || {
+            let seen = self.metric(&ready).await;
+            check(seen == members.to_string(), || format!("{} sees {seen} of {members} members", self.name))
+        })
+        .await;
     }
 
     /// The value of the first of its metrics that begins like this.
