@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::entry::Entry;
 use crate::failpoint::{self, Bug};
 use crate::id::SessionId;
 use crate::moment::Moment;
@@ -37,7 +38,11 @@ pub enum Due {
 
 /// What is to be done with session `id` now, if anything.
 #[must_use]
-pub fn due(id: SessionId, record: &Record, role: Role, now: Moment) -> Option<Due> {
+pub fn due(id: SessionId, held: &Entry, role: Role, now: Moment) -> Option<Due> {
+    if role != Role::Stranger && held.is_fresh(now) {
+        return None;
+    }
+    let record = held.record();
     if is_spent(record, role, now) {
         return Some(Due::Drop);
     }
@@ -147,10 +152,11 @@ mod tests {
     #[test]
     fn the_primary_asks_once_the_limit_has_passed_and_who_is_no_owner_passes_on() {
         let over = record(60_001);
-        assert!(matches!(due(id(1), &over, Role::Primary, NOW), Some(Due::Ask(item)) if item == asked_of(&over)));
-        assert_eq!(due(id(1), &over, Role::Backup, NOW), None);
-        assert_eq!(due(id(1), &record(59_000), Role::Primary, NOW), None);
-        assert_eq!(due(id(1), &record(0), Role::Stranger, NOW), Some(Due::PassOn));
+        let due = |record: &Record, role| due(id(1), &Entry::new(record.clone()), role, NOW);
+        assert!(matches!(due(&over, Role::Primary), Some(Due::Ask(item)) if item == asked_of(&over)));
+        assert_eq!(due(&over, Role::Backup), None);
+        assert_eq!(due(&record(60_000), Role::Primary), None);
+        assert_eq!(due(&record(0), Role::Stranger), Some(Due::PassOn));
     }
 
     #[test]

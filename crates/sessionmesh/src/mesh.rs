@@ -302,13 +302,13 @@ impl Mesh {
     #[must_use]
     pub fn holds_live(&self, id: SessionId) -> bool {
         let now = self.node.now();
-        self.node.store.read(id, |held| held.is_some_and(|entry| entry.record.is_usable(now)))
+        self.node.store.read(id, |held| held.is_some_and(|entry| entry.record().is_usable(now)))
     }
 
     /// The digest of the copy that this node holds. Two nodes with equal digests hold equal copies.
     #[must_use]
     pub fn digest(&self, id: SessionId) -> Option<u64> {
-        self.node.store.read(id, |held| held.map(|entry| entry.record.session.digest()))
+        self.node.store.read(id, |held| held.map(|entry| entry.record().session.digest()))
     }
 
     /// The members that this node suspects: they did not answer in time, and commits do not wait for them.

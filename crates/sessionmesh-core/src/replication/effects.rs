@@ -24,7 +24,7 @@ impl Snapshot {
     /// Of what is held.
     #[must_use]
     pub fn of(entry: Option<&Entry>) -> Self {
-        Self { status: entry.map(|entry| entry.record.status()), access: entry.map(|entry| entry.record.access) }
+        Self { status: entry.map(|entry| entry.record().status()), access: entry.map(|entry| entry.record().access) }
     }
 
     /// The end for good, and what it was for, if it has ended so.

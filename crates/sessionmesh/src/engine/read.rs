@@ -179,7 +179,7 @@ async fn find_by_asking_once(
     let owner = topology.is_owner(id.slot());
     let noted = round.all_replied() && !owner;
     if let Some(entry) = node.store.get(id) {
-        round.on_own_copy(entry.record, owner);
+        round.on_own_copy(entry.into_record(), owner);
     }
     match round.verdict(node.now()) {
         Verdict::Live(record) => {
@@ -225,9 +225,9 @@ fn without_asking(node: &Node, id: SessionId, access: Access) -> Option<Found> {
 /// What this node can say by its own copy; `None` if it must ask.
 fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let now = node.now();
-    by_own_copy(node, id, now, |entry| match entry.record.status() {
+    by_own_copy(node, id, now, |entry| match entry.record().status() {
         Status::Live => live_in(entry, access, now).map(|(record, propagate)| (Found::Live(record), propagate)),
-        Status::Expired | Status::Invalidated { .. } => Some((Found::ended(&entry.record, now), false)),
+        Status::Expired | Status::Invalidated { .. } => Some((Found::ended(entry.record(), now), false)),
     })
 }
 
@@ -238,8 +238,8 @@ pub(crate) fn live_here(node: &Node, id: SessionId, access: Access, now: Moment)
 
 /// The session as it was before this access, unless it is past its limit; and whether the access must be propagated.
 fn live_in(entry: &mut Entry, access: Access, now: Moment) -> Option<(Record, bool)> {
-    let is_usable = entry.record.is_usable(now);
-    is_usable.then(|| (entry.record.clone(), access == Access::Note && entry.access(now)))
+    let is_usable = entry.record().is_usable(now);
+    is_usable.then(|| (entry.record().clone(), access == Access::Note && entry.access(now)))
 }
 
 /// What `look` finds in this node's own copy, if it may answer for it. It also says whether an access must be propagated.
@@ -278,7 +278,7 @@ fn may_answer(node: &Node, id: SessionId, now: Moment) -> bool {
 /// come to rest, so it notes no access before it would have to be told.
 pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
     let now = node.now();
-    let record = node.store.get(id)?.record;
+    let record = node.store.get(id)?.into_record();
     if !record.is_usable(now) || node.lifecycle.stop.is_cancelled() || node.replication.expiry_holds.holds(id, now) {
         return None;
     }
@@ -294,9 +294,9 @@ pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
 fn keep(node: &Node, id: SessionId, record: &Record) {
     node.store.update(id, |held| {
         if let Some(entry) = held
-            && entry.record.session.digest() != record.session.digest()
+            && entry.record().session.digest() != record.session.digest()
         {
-            entry.record.merge(record);
+            entry.change(|mine| mine.merge(record));
         }
     });
 }
@@ -315,7 +315,7 @@ fn note(node: &Node, id: SessionId) {
 pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, propagated: &mut Moment) {
     let now = node.now();
     let held_here = node.cluster.topology.load().is_owner(id.slot()) && !node.replication.expiry_holds.holds(id, now);
-    let look = |entry: &mut Entry| entry.record.is_usable(now).then(|| entry.access(now));
+    let look = |entry: &mut Entry| entry.record().is_usable(now).then(|| entry.access(now));
     let noted = if held_here { node.store.visit(id, look).flatten() } else { None };
     match noted {
         Some(true) => replication::propagate_access(node, id, now),
@@ -344,7 +344,7 @@ async fn ask_all(node: &Arc<Node>, id: SessionId, access: Access, deadline: Inst
     let now = node.now();
     let hides = |lost: &LostMembers, topology: &Topology| lost.hides(id.slot(), topology.view.len(), now);
     let (topology, is_blind) = with_topology(node, hides);
-    let held = node.store.get(id).map(|entry| entry.record);
+    let held = node.store.get(id).map(Entry::into_record);
     let digest = held.as_ref().map_or(0, |record| record.session.digest());
     let is_awake = node.is_awake(now);
     let mut round = ReadRound::new(Asker {
@@ -412,14 +412,14 @@ pub(crate) fn answer(node: &Node, ask: &ReadQuery, version: Version) -> Result<V
         None if topology.is_joining(topology.me) => Held::Abstains,
         None => Held::Nothing,
         Some(entry) => {
-            if ask.access && entry.record.is_usable(now) && !on_hold {
+            if ask.access && entry.record().is_usable(now) && !on_hold {
                 // All owners were asked, so nobody needs to be told.
                 node.store.access_silently(ask.id, node.arrived_at(now));
             }
-            if entry.record.session.digest() == ask.digest && entry.record.status() == Status::Live {
-                Held::Same { age_ms: entry.record.idle_ms(now) }
+            if entry.record().session.digest() == ask.digest && entry.record().status() == Status::Live {
+                Held::Same { age_ms: entry.record().idle_ms(now) }
             } else {
-                Held::This(Delta::since(ask.id, &entry.record, Stamp::ZERO, now))
+                Held::This(Delta::since(ask.id, entry.record(), Stamp::ZERO, now))
             }
         }
     };

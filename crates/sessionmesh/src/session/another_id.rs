@@ -86,7 +86,7 @@ impl Session {
 
     /// Where the session has moved since this handle was made, as far as this node knows.
     pub(super) fn moved_to(&self) -> Option<SessionId> {
-        self.mesh.node.store.read(self.id(), |held| match held?.record.session.invalidated()?.successor? {
+        self.mesh.node.store.read(self.id(), |held| match held?.record().session.invalidated()?.successor? {
             Successor::Moved(to) => Some(to),
             Successor::Renewed(_) => None,
         })
@@ -121,7 +121,7 @@ impl Session {
     ) -> Result<Commit, CommitError> {
         let (node, wait) = (&self.mesh.node, self.mesh.wait());
         // The newest content that is known here goes along, also what other requests wrote meanwhile.
-        let held = node.store.get(id).map(|entry| entry.record);
+        let held = node.store.get(id).map(|entry| entry.into_record());
         if held.is_none() && record.is_past_limit(node.now()) {
             // A handle that was kept for longer than the session may be idle proves nothing.
             return Err(CommitError::Unknown);

@@ -93,7 +93,7 @@ impl Taken {
 
     fn session(&mut self, node: &Node, id: SessionId, sent: impl FnOnce(Version, u64) -> Sent) -> bool {
         let read = |held: Option<&Entry>| {
-            held.map(|entry| (entry.record.clone(), entry.version(), node.replication.lamport.now()))
+            held.map(|entry| (entry.record().clone(), entry.version(), node.replication.lamport.now()))
         };
         let Some((record, version, counter)) = node.store.read(id, read) else {
             self.gone.push(id);

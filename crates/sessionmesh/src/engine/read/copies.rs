@@ -18,7 +18,7 @@ use crate::session_copy::{CopyContent, CopyState, SessionCopy};
 pub(crate) async fn of(node: &Arc<Node>, id: SessionId) -> Vec<SessionCopy> {
     let topology = node.topology();
     let deadline = Instant::now() + node.config.read_deadline;
-    let mine = node.store.get(id).map(|entry| entry.record);
+    let mine = node.store.get(id).map(|entry| entry.into_record());
     let digest = mine.as_ref().map_or(0, |record| record.session.digest());
     let ask = async |peer: &Arc<Peer>| {
         let question = |request| Message::ReadQuery(ReadQuery { request, id, digest, access: false });

@@ -123,10 +123,7 @@ impl Store {
 
     /// Notes an access of which all owners were told by the node that had it.
     pub(crate) fn access_silently(&self, id: SessionId, now: Moment) {
-        self.visit(id, |entry| {
-            entry.record.access = entry.record.access.max(now);
-            entry.access_propagated = entry.record.access;
-        });
+        self.visit(id, |entry| entry.access_silently(now));
     }
 
     /// Changes what is held of `id`, in any way, under the map's lock.
@@ -223,10 +220,13 @@ impl Store {
         stripe: usize,
         mut pick: impl FnMut(SessionId, &Entry) -> Option<T>,
     ) -> Vec<(SessionId, T)> {
-        let mut found: Vec<(SessionId, T)> = self.stripes[stripe]
-            .iter()
-            .filter_map(|entry| pick(*entry.key(), entry.value().as_ref()?).map(|picked| (*entry.key(), picked)))
-            .collect();
+        let mut found = Vec::new();
+        // `retain` holds the lock of a shard while it passes it; an iterator would count itself in and out for each entry.
+        self.stripes[stripe].retain(|id, entry| {
+            let picked = entry.as_ref().and_then(|entry| pick(*id, entry));
+            found.extend(picked.map(|picked| (*id, picked)));
+            true
+        });
         found.sort_unstable_by_key(|(id, _)| *id);
         found
     }
@@ -258,6 +258,11 @@ impl Store {
     /// The stripe that holds a slot.
     pub(crate) const fn stripe_of(slot: Slot) -> usize {
         slot.index() / SLOTS_PER_STRIPE
+    }
+
+    /// Which of the slots of its stripe a slot is.
+    pub(crate) const fn place_in_stripe(slot: Slot) -> usize {
+        slot.index() % SLOTS_PER_STRIPE
     }
 
     /// The slots of a stripe.
@@ -324,12 +329,12 @@ impl Store {
 }
 
 fn session(held: &Option<Entry>) -> Option<&Session> {
-    held.as_ref().map(|entry| &*entry.record.session)
+    held.as_ref().map(|entry| &*entry.record().session)
 }
 
 /// The end of what is held, if it is a tombstone.
 fn end_of(held: Option<&Entry>) -> Option<Invalidated> {
-    held?.record.session.invalidated().copied()
+    held?.record().session.invalidated().copied()
 }
 
 /// What became of an end that was told.
@@ -355,7 +360,7 @@ struct Weight {
 impl Weight {
     fn of(id: SessionId, entry: Option<&Entry>) -> Self {
         entry.map_or_else(Self::default, |entry| {
-            let session = &entry.record.session;
+            let session = &entry.record().session;
             if session.invalidated().is_some() {
                 return Self::default();
             }

@@ -153,7 +153,7 @@ async fn repair(node: &Arc<Node>, peer: &Peer, differs: &AuditDiffers) {
     let digest_there = |id: SessionId| theirs.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| theirs[at].1);
     for stripe in Store::stripes() {
         let mine = node.store.scan(stripe, |id, entry| {
-            let digest = entry.record.session.digest();
+            let digest = entry.record().session.digest();
             (listed[id.slot().index()] && digest_there(id) != Some(digest)).then_some(())
         });
         let now = node.now();
@@ -211,7 +211,7 @@ pub(crate) fn compare(node: &Node, from: NodeHash, asked: &Audit) -> AuditDiffer
     for slot in differs {
         let held = node
             .store
-            .scan(Store::stripe_of(slot), |id, entry| (id.slot() == slot).then(|| entry.record.session.digest()));
+            .scan(Store::stripe_of(slot), |id, entry| (id.slot() == slot).then(|| entry.record().session.digest()));
         if !answer.held.is_empty() && answer.held.len() + held.len() > LISTED_MAX {
             answer.more = true;
             break;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
-use sessionmesh_core::expiry::{self, Due, due, is_spent};
-use sessionmesh_core::id::NodeHash;
+use sessionmesh_core::expiry::{self, Due, Role, due, is_spent};
+use sessionmesh_core::id::{NodeHash, Slot};
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::outbox::{Item, Lane};
 use sessionmesh_core::session::Status;
@@ -75,13 +75,15 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
     let topology = node.topology();
     let now = node.now();
     look_at_tombstones(node, &topology, stripe, now);
-    let found = node.store.scan(stripe, |id, entry| due(id, &entry.record, topology.role(id.slot()), now));
+    let roles: Vec<Role> = Store::slots_of(stripe).map(|slot| topology.role(slot)).collect();
+    let role = |slot: Slot| roles[Store::place_in_stripe(slot)];
+    let found = node.store.scan(stripe, |id, entry| due(id, entry, role(id.slot()), now));
     let mut asked: BTreeMap<Vec<NodeHash>, Vec<ExpireItem>> = BTreeMap::new();
     for (id, due) in found {
         match due {
             Due::Drop => node.store.update(id, |held| {
-                if held.as_ref().is_some_and(|entry| is_spent(&entry.record, topology.role(id.slot()), now)) {
-                    let live = |entry: &Entry| entry.record.status() == Status::Live;
+                if held.as_ref().is_some_and(|entry| is_spent(entry.record(), topology.role(id.slot()), now)) {
+                    let live = |entry: &Entry| entry.record().status() == Status::Live;
                     coverage::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
                     *held = None;
                 }
@@ -148,7 +150,7 @@ async fn decide(node: &Arc<Node>, topology: &Topology, items: Vec<ExpireItem>) {
 
 fn end(node: &Arc<Node>, item: &ExpireItem, asked_at: Moment) {
     let stamp = node.store.update(item.id, |held| {
-        let ended = held.as_mut().is_some_and(|entry| expiry::end(&mut entry.record, item, asked_at));
+        let ended = held.as_mut().is_some_and(|entry| entry.change(|record| expiry::end(record, item, asked_at)));
         ended.then(|| node.tick())
     });
     let Some(stamp) = stamp else { return };
@@ -170,7 +172,7 @@ pub(crate) fn vote(node: &Node, from: NodeHash, ask: &ExpireAsk) -> sessionmesh_
     let fence = now.plus_ms(node.identity.terms.commit_deadline_ms.max(theirs) * 2);
     let vote_on = |item: &ExpireItem| {
         let from_primary = topology.owner_nodes(item.id.slot()).first() == Some(&from);
-        let agrees = |held: Option<&Entry>| expiry::agrees(held.map(|entry| &entry.record), item, from_primary, now);
+        let agrees = |held: Option<&Entry>| expiry::agrees(held.map(Entry::record), item, from_primary, now);
         let agreed = node.store.read(item.id, agrees);
         coverage::reached_if(Path::ExpiryRefused, || !agreed);
         if agreed {

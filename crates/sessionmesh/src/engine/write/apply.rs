@@ -96,7 +96,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     let bytes =
         codec::encode(&Message::Batch(batch.clone()), Version::OLDEST).expect("it was decoded from as many bytes");
     let answer = |delta: &Delta<'_>| {
-        let mut copy = node.store.get(delta.id).map(|entry| entry.record);
+        let mut copy = node.store.get(delta.id).map(Entry::into_record);
         let verdict = match delta.apply(&mut copy, node.now()) {
             Applied::NeedsWhole => CopyState::NeedsWhole,
             Applied::Merged { .. } if node.cluster.topology.load().is_owner(delta.id.slot()) => CopyState::Kept,
@@ -127,13 +127,11 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         let before = Snapshot::of(held.as_ref());
         let was_due = is_due(held.as_ref(), now);
         if let (Content::Tombstone(WireEnd { successor: Some(_), .. }), Some(entry)) = (&delta.content, held.as_ref()) {
-            overtaken = entry.record.session.attributes().to_vec();
+            overtaken = entry.record().session.attributes().to_vec();
         }
         // The delta owns the content while it changes it, so that nothing is copied.
-        let (mut record, told) = match held.take() {
-            Some(entry) => (Some(entry.record), entry.access_propagated),
-            None => (None, Moment::from_ms(0)),
-        };
+        let told = held.as_ref().map_or(Moment::from_ms(0), Entry::told);
+        let mut record = held.take().map(Entry::into_record);
         let keys = record.as_ref().map_or(0, |record| record.session.attributes().len());
         let applied = delta.apply_at(&mut record, now, arrived);
         if let Some(record) = record.as_mut().filter(|record| record.session.attributes().len() > keys) {
@@ -143,7 +141,7 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
         let known = arrived.minus_ms(delta.age_ms);
         *held = record.map(|record| Entry::merged(record, told, known));
         let after = Snapshot::of(held.as_ref());
-        let reprieved = was_due && held.as_ref().is_some_and(|entry| entry.record.is_usable(now));
+        let reprieved = was_due && held.as_ref().is_some_and(|entry| entry.record().is_usable(now));
         (applied, before, after, reprieved)
     });
     let (Applied::Merged { changed, newer }, before, after, reprieved) = done else {
@@ -167,5 +165,5 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
 
 /// Whether the session lives, but its idle limit has passed.
 fn is_due(held: Option<&Entry>, now: Moment) -> bool {
-    held.is_some_and(|entry| entry.record.status() == Status::Live && entry.record.is_past_limit(now))
+    held.is_some_and(|entry| entry.record().status() == Status::Live && entry.record().is_past_limit(now))
 }

@@ -217,11 +217,11 @@ pub(crate) async fn update<R>(
 fn known(held: Option<&Entry>, base: Option<&Record>, now: Moment) -> Result<Record, CommitError> {
     match (held, base) {
         (Some(entry), Some(base)) => {
-            let mut record = entry.record.clone();
+            let mut record = entry.record().clone();
             record.merge(base);
             Ok(record)
         }
-        (Some(entry), None) => Ok(entry.record.clone()),
+        (Some(entry), None) => Ok(entry.record().clone()),
         // A handle that was kept for longer than the session may be idle proves nothing.
         (None, Some(base)) if !base.is_past_limit(now) => Ok(base.clone()),
         (None, _) => Err(CommitError::Unknown),

@@ -57,17 +57,17 @@ pub(crate) async fn end_session(
         check_open(node)?;
         let before = Snapshot::of(held.as_ref());
         let stamp = node.tick();
-        let limit = held.as_ref().map(|entry| &entry.record).or(base).map_or(0, |r| r.session.idle_limit().ms);
+        let limit = held.as_ref().map(Entry::record).or(base).map_or(0, |r| r.session.idle_limit().ms);
         // No copy outlives its guard of twice the idle limit, so neither may the tombstone end before.
         let retention_ms = retention.max(limit.saturating_mul(3)).min(RETENTION_MS_MAX);
         let end = Invalidated { successor, stamp, retention_ms, since: now };
-        let was = held.as_ref().and_then(|entry| entry.record.session.invalidated().copied());
+        let was = held.as_ref().and_then(|entry| entry.record().session.invalidated().copied());
         match held {
             Some(entry) => {
                 if was.is_none() {
-                    overtaken = Some(entry.record.session.clone());
+                    overtaken = Some(entry.record().session.clone());
                 }
-                entry.record.invalidate(end);
+                entry.change(|record| record.invalidate(end));
             }
             None => *held = Some(Entry::ended(end)),
         }
@@ -158,7 +158,7 @@ async fn merge_into(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
     let Ok((id, theirs)) = read::resolve(node, id).await else { return };
     let merge = |id, theirs: Option<&Record>| {
         node.store.update(id, |held| {
-            let known = held.as_ref().map(|entry| &entry.record).or(theirs);
+            let known = held.as_ref().map(Entry::record).or(theirs);
             let mut record = known.ok_or(CommitError::Unknown)?.clone();
             if let Status::Invalidated { successor } = record.status() {
                 return successor.map(Attempt::Renewed).ok_or(CommitError::Ended);

@@ -106,7 +106,7 @@ mod tests {
     fn change(store: &Store, number: u8, change: impl FnOnce(&mut Session)) {
         store.update(id(number), |held| {
             let new = || Entry::new(Record::new(Session::new(1, IdleLimit { stamp: stamp(1), ms: 1 }), Moment::START));
-            change(Arc::make_mut(&mut held.get_or_insert_with(new).record.session));
+            held.get_or_insert_with(new).change(|record| change(Arc::make_mut(&mut record.session)));
         });
     }
 
