@@ -14,7 +14,7 @@ use sessionmesh_core::id::NodeHash;
 use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Answers, Message, Ping, Pong, Refused};
-use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
@@ -35,12 +35,12 @@ use crate::security::links::{Secured, is_altered};
 
 /// Connections that may be open at once; more are closed at once. Each member needs one.
 const CONNECTIONS_MAX: usize = 4096;
-/// A connection on which nothing came for so many commit deadlines is closed.
+/// A connection on which nothing came, or nothing could be written, for so many commit deadlines is closed.
 const SILENT_DEADLINES: u32 = 20;
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Answers that wait to be written, in bytes; above it nothing more is read from that peer.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// So many bytes of answers are written before more is read.
+const ANSWER_BYTES: usize = 64 << 10;
 
 /// Accepts connections until the node stops. One that has proved nothing yet has no task: it is a future of this one.
 pub(crate) async fn accept(node: Arc<Node>, listener: Box<dyn Listener>) {
@@ -117,62 +117,47 @@ async fn connection(node: Arc<Node>, secured: Secured, from: Dialler, open: Arc<
     drop(open);
 }
 
+/// Reads and answers in turn: what came together is answered together. Who takes no answers is not read from either.
 async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>, from: Dialler) -> io::Result<()> {
-    let (read, mut write) = tokio::io::split(stream);
-    let mut reader = FrameReader::within(read, Room::new(node.clone(), from.node));
-    let (answers, mut waiting) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
-    let room = Arc::new(tokio::sync::Semaphore::new(ANSWER_BYTES_MAX));
-    let writing = async {
-        while let Some(first) = waiting.recv().await {
-            let mut buffer = Vec::new();
-            let mut bytes = 0;
-            let mut next = Some(first);
-            while let Some(message) = next {
-                bytes += message.len().min(ANSWER_BYTES_MAX);
-                frame::append(&mut buffer, &message);
-                next = waiting.try_recv().ok();
-            }
-            write.write_all(&buffer).await?;
-            write.flush().await?;
-            room.add_permits(bytes);
-        }
-        Ok(())
-    };
-    tokio::select! {
-        biased;
-        ended = reading(node, &from, &mut reader, &answers, &room) => ended,
-        ended = writing => ended,
-    }
-}
-
-async fn reading<R: AsyncRead + Unpin>(
-    node: &Arc<Node>,
-    from: &Dialler,
-    reader: &mut FrameReader<R>,
-    answers: &tokio::sync::mpsc::Sender<Vec<u8>>,
-    room: &tokio::sync::Semaphore,
-) -> io::Result<()> {
     // The other side pings several times in each deadline.
     let silence = node.config.commit_deadline * SILENT_DEADLINES;
-    while let Some(bytes) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
-        if node.lifecycle.stop.is_cancelled() {
-            // It has stopped, though this task has not yet: what it holds is gone for everybody.
-            break;
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = FrameReader::within(read, Room::new(node.clone(), from.node));
+    let mut answers = Vec::new();
+    while let Some(first) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+        let mut next = Some(first);
+        while let Some(bytes) = next {
+            if node.lifecycle.stop.is_cancelled() {
+                // It has stopped, though this task has not yet: what it holds is gone for everybody.
+                return Ok(());
+            }
+            node.ports.security.refusals.decoding(bytes.len());
+            let message = codec::decode(&bytes, from.version)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if let Some(answer) = handle(node, &from, message)? {
+                frame::append(&mut answers, &answer);
+            }
+            next = if answers.len() < ANSWER_BYTES { reader.buffered()? } else { None };
         }
-        node.ports.security.refusals.decoding(bytes.len());
-        let message =
-            codec::decode(&bytes, from.version).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let Some(answer) = handle(node, from, message)? else {
-            continue;
-        };
-        let size = u32::try_from(answer.len().min(ANSWER_BYTES_MAX)).expect("at most 8 MiB");
-        // The writer gives the room back. Both live in one task, so neither is ever gone before the other.
-        room.acquire_many(size).await.map_err(io::Error::other)?.forget();
-        if answers.send(answer).await.is_err() {
-            break;
+        send(&mut write, &answers, silence).await?;
+        answers.clear();
+        if answers.capacity() > ANSWER_BYTES {
+            answers = Vec::new();
         }
     }
     Ok(())
+}
+
+/// Writes all of `bytes`, unless nothing of them can be written for so long.
+async fn send(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8], silence: Duration) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match timeout(silence, write.write(rest)).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => rest = &rest[written..],
+        }
+    }
+    timeout(silence, write.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// Acts on one message, and encodes the answer if it has one.

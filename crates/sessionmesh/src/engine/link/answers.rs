@@ -22,7 +22,7 @@ pub(super) fn on_answers(node: &Node, peer: &Peer, answers: &Answers) {
     node.replication.lamport.observe(answers.counter);
     let view = ViewHash(answers.view);
     let topology = node.cluster.topology.load();
-    let batch = {
+    let (batch, more) = {
         let mut outbox = lock(&peer.outbox);
         let Some(batch) = outbox.complete_batch(answers.seq) else {
             return;
@@ -43,10 +43,13 @@ pub(super) fn on_answers(node: &Node, peer: &Peer, answers: &Answers) {
                 }
             }
         }
-        batch
+        (batch, outbox.has_marks())
     };
     lock(&peer.liveness).progressed(node.now());
-    peer.wake.notify_one();
+    if more {
+        // Only then: a task that wakes itself is run by another thread, which has to be woken for it.
+        peer.wake.notify_one();
+    }
     for (sent, verdict) in with_verdicts(&batch, answers) {
         let holds = match verdict {
             CopyState::Kept => Holds::Kept(view),

@@ -92,6 +92,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// The next message, if all of it has been read already.
+    pub(crate) fn buffered(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.parse()
+    }
+
     /// Waits until there is room for the frame that has begun, and says how much may be read now.
     async fn make_room(&mut self) -> io::Result<usize> {
         let frame =
