@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::report::{Chapter, Figures, Machine, Page};
 use crate::run_args::RunArgs;
 use crate::{
-    audit, calls, counts, engine, failover, flood, footprint, growth, http, idle, join, micro, node, observed, sealed,
+    audit, beside, calls, counts, engine, failover, flood, footprint, growth, http, idle, join, micro, node, observed,
+    sealed,
 };
 
 /// Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
@@ -27,6 +28,8 @@ enum Command {
     Engine(RunArgs),
     /// Whole requests over HTTP: the same application without sessions, with what people use now, and with Sessionmesh
     Http(RunArgs),
+    /// Requests over HTTP to another build of this program and to this one, in turns within seconds
+    Beside(beside::BesideArgs),
     /// What a crash, a hang and a slow peer cost: nodes as processes that are killed and stopped
     Failover(RunArgs),
     /// How much memory a session takes, on each node
@@ -51,7 +54,7 @@ enum Command {
     Counts(counts::CountsArgs),
     /// System calls and context switches for each request over HTTP, as perf sees them
     Calls(RunArgs),
-    /// All of them but `counts`; writes docs/performance.md with its plots
+    /// All of them but `beside` and `counts`; writes docs/performance.md with its plots
     All(AllArgs),
     /// Serves one variant, for `http`, which starts it
     #[command(hide = true)]
@@ -101,6 +104,10 @@ impl Cli {
         match self.command {
             Command::Engine(args) => single(engine::run, &args),
             Command::Http(args) => single(http::run, &args),
+            Command::Beside(args) => {
+                let measure = |run: &RunArgs, figures: &mut Figures| beside::run(&args.baseline, run, figures);
+                single(measure, &args.run)
+            }
             Command::Failover(args) => single(failover::run, &args),
             Command::Memory(args) => single(footprint::run, &args),
             Command::Join(args) => single(join::run, &args),
@@ -150,7 +157,7 @@ const REMOVED_WITHIN: Duration = Duration::from_secs(3);
 /// The exit code of shells for a program that SIGINT has ended.
 const ENDED_BY_SIGNAL: i32 = 130;
 
-fn single(measure: Measure, args: &RunArgs) -> anyhow::Result<()> {
+fn single(measure: impl Fn(&RunArgs, &mut Figures) -> anyhow::Result<Chapter>, args: &RunArgs) -> anyhow::Result<()> {
     let mut figures = Figures::default();
     let chapter = measure(args, &mut figures)?;
     println!("\n{}", chapter.markdown(&figures, None));

@@ -1,6 +1,7 @@
 //! Sessionmesh measured beside what people would use instead: in one run, in turns, as ratios.
 
 mod audit;
+mod beside;
 mod calls;
 mod cluster;
 mod commands;

@@ -119,12 +119,11 @@ fn chapter(figures: &Figures) -> Chapter {
     let how = format!(
         "The own layer on two nodes, {} connections, as in the chapter on HTTP, in windows of {WINDOW:?}. The nodes count for \
          Prometheus and serve the admin API. While they are observed the page's stream of events and figures is open and `/metrics` is \
-         read each second; who reads them takes of the same cores. A ratio is the median of those of the rounds, beside it where the \
-         middle half of them lies.",
-        CONNECTIONS[0]
+         read each second; who reads them takes of the same cores. {}",
+        CONNECTIONS[0],
+        Table::HOW_TWO_ARE_COMPARED
     );
-    let head = ["", "unit", "not observed", "observed", "ratio", "middle half"];
-    let mut table = Table::new("", &head);
+    let mut table = Table::of_two(["not observed", "observed"]);
     for (what, workload) in [("reads", Workload::READ), ("writes", Workload::WRITE)] {
         for (row, unit, figure, digits) in
             [(what, "requests/s", "rate", 0), ("CPU", "us", "cpu", 2), ("p99", "us", "p99", 0)]

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use sessionmesh_actix::MeshStore;
+use tokio::runtime::Runtime;
 use tower_service::Service;
 
 use super::nodes::{alone, runtime};
@@ -20,6 +21,16 @@ use crate::http::site::{self, KEY, Wanted};
 
 const READ: &str = "/read";
 const WRITE: &str = "/write?n=256";
+
+/// A read without sessions: what all others cost beyond it is theirs.
+pub(super) fn bare_read(times: u32) -> anyhow::Result<Work> {
+    requests_to(runtime()?, site::bare(), times, READ, "id=none")
+}
+
+/// A write without sessions.
+pub(super) fn bare_write(times: u32) -> anyhow::Result<Work> {
+    requests_to(runtime()?, site::bare(), times, WRITE, "id=none")
+}
 
 /// A read through the own layer.
 pub(super) fn axum_read(times: u32) -> anyhow::Result<Work> {
@@ -44,15 +55,25 @@ pub(super) fn tower_write(times: u32) -> anyhow::Result<Work> {
 /// Requests of one visitor to a site for axum.
 fn axum(times: u32, path: &'static str, site: fn(sessionmesh::Mesh) -> anyhow::Result<Router>) -> anyhow::Result<Work> {
     let runtime = runtime()?;
-    let (mut site, requests) = runtime.block_on(async {
+    let (site, cookie) = runtime.block_on(async {
         let mut site = site(alone().await?)?;
         let response = site.call(Request::get(WRITE).body(Body::empty())?).await?;
         let set = response.headers().get(SET_COOKIE).context("no cookie is set")?.to_str()?;
-        let cookie = set.split(';').next().unwrap_or_default();
-        let request = || Request::get(path).header(COOKIE, cookie).body(Body::empty());
-        anyhow::Ok((site, (0..times).map(|_| request()).collect::<Result<Vec<_>, _>>()?))
+        anyhow::Ok((site, set.split(';').next().unwrap_or_default().to_owned()))
     })?;
-    let mut requests = requests.into_iter();
+    requests_to(runtime, site, times, path, &cookie)
+}
+
+/// So many requests with this cookie.
+fn requests_to(
+    runtime: Runtime,
+    mut site: Router,
+    times: u32,
+    path: &'static str,
+    cookie: &str,
+) -> anyhow::Result<Work> {
+    let request = |_| Request::get(path).header(COOKIE, cookie).body(Body::empty());
+    let mut requests = (0..times).map(request).collect::<Result<Vec<_>, _>>()?.into_iter();
     Ok(Box::new(move || {
         runtime.block_on(async {
             for request in requests.by_ref() {

@@ -34,7 +34,7 @@ pub(super) struct Operation {
 const HASHED: [u32; 2] = [250, 3_250];
 
 /// All of them, in the order of the table.
-pub(super) const OPERATIONS: [Operation; 17] = [
+pub(super) const OPERATIONS: [Operation; 19] = [
     Operation {
         name: "read",
         what: "`Mesh::load`, local, and `Session::get`, a short text of 8 attributes",
@@ -91,6 +91,13 @@ pub(super) const OPERATIONS: [Operation; 17] = [
         prepare: |times| encode(times, 100),
     },
     Operation { name: "decode-100", what: "decode it", times: [50, 100], prepare: |times| decode(times, 100) },
+    Operation { name: "bare-read", what: "request that reads, no session", times: HASHED, prepare: layers::bare_read },
+    Operation {
+        name: "bare-write",
+        what: "request that writes 256 B, no session",
+        times: HASHED,
+        prepare: layers::bare_write,
+    },
     Operation { name: "axum-read", what: "request that reads, own layer", times: HASHED, prepare: layers::axum_read },
     Operation {
         name: "axum-write",

@@ -34,7 +34,7 @@ const GOALS: [Goal; 3] = [
     Goal {
         what: "memory of a tombstone on a replica",
         unit: "B",
-        bound: Bound::AtMost(64.0),
+        bound: Bound::AtMost(48.0),
         value: |figures| figures.median("memory/sessionmesh/replica/tombstone"),
     },
     Goal {

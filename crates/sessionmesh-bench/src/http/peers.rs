@@ -1,6 +1,7 @@
 //! The processes that are measured.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -204,6 +205,8 @@ pub(crate) struct Extras<'a> {
     pub(crate) secret: Option<&'a Secret>,
     /// Metrics and the admin API.
     pub(crate) observed: bool,
+    /// Another build of this program; none: this one.
+    pub(crate) program: Option<&'a Path>,
 }
 
 struct Ready {
@@ -218,7 +221,8 @@ async fn start_one(
     redis: Option<&Redis>,
     extras: Extras<'_>,
 ) -> anyhow::Result<(Child, Ready)> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let program = extras.program.map_or_else(std::env::current_exe, |program| Ok(program.to_owned()))?;
+    let mut command = Command::new(program);
     command.args(["site", variant.name(), "--name", name, "--attended"]);
     if let Some(seed) = seed {
         command.args(["--seed", &seed.to_string()]);

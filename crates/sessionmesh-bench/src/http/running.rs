@@ -1,5 +1,6 @@
 //! A system that runs, its sessions, and what one window of load gives.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -50,10 +51,15 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it, lets its nodes meet, and makes the sessions.
     pub(crate) async fn start(system: System, peers: &Peers) -> anyhow::Result<Self> {
+        Self::start_from(None, system, peers).await
+    }
+
+    /// The same from another build of this program, if one is named.
+    pub(crate) async fn start_from(program: Option<&Path>, system: System, peers: &Peers) -> anyhow::Result<Self> {
         let sites = match system.server {
             Server::Axum(variant) => {
                 let secret = system.sealed.then(Secret::generate);
-                let extras = Extras { secret: secret.as_ref(), observed: system.observed };
+                let extras = Extras { secret: secret.as_ref(), observed: system.observed, program };
                 Sites::start_with(variant, system.nodes, peers.redis.as_ref(), extras).await?
             }
             Server::Tomcat(manager) => {
@@ -63,7 +69,7 @@ impl Running {
         if system.nodes > 1 {
             sites.meet().await?;
         }
-        let cookies = if system == System::BARE {
+        let cookies = if system.server == System::BARE.server {
             Vec::new()
         } else {
             make_sessions(sites.addr(), BYTES, SESSIONS).await.context("it makes no sessions")?

@@ -196,7 +196,7 @@ fn members(mesh: Mesh) -> Router {
 }
 
 /// The same work without anything stored.
-fn bare() -> Router {
+pub(crate) fn bare() -> Router {
     async fn read() -> (StatusCode, String) {
         told(Some("1;xxx"))
     }

@@ -65,14 +65,36 @@ impl Table {
         Self { title: title.into(), head, rows: Vec::new() }
     }
 
+    /// A table for [`Table::compare`] of what has these two names.
+    pub(crate) fn of_two(names: [&str; 2]) -> Self {
+        Self::new("", &["", "unit", names[0], names[1], "ratio", "95 % sure", "differs"])
+    }
+
+    /// What a reader must know of such a table.
+    pub(crate) const HOW_TWO_ARE_COMPARED: &str = "A ratio is the median of those of the rounds. Beside it is where the median of \
+        endlessly many would lie, with a confidence of 95 %; where 1 is within that, it is not decided whether the two differ at all.";
+
     /// Adds a row about two figures of the same rounds, if both were measured: what and its unit, the median of each, the median of
-    /// the ratios of the second to the first, and where the middle half of these lies.
+    /// the ratios of the second to the first, its interval of confidence, and whether they differ.
     pub(crate) fn compare(&mut self, figures: &Figures, head: [&str; 2], digits: usize, [first, second]: [String; 2]) {
         let Some(ratios) = figures.ratios(&second, &first) else { return };
         let median = |name: &str| figures.median(name).map_or_else(String::new, |value| format!("{value:.digits$}"));
         let [what, unit] = head.map(ToOwned::to_owned);
+        let (interval, differs) = match ratios.interval() {
+            None => ("too few rounds".to_owned(), "undecided"),
+            Some((low, high)) => {
+                let differs = if low > 1.0 {
+                    "more"
+                } else if high < 1.0 {
+                    "less"
+                } else {
+                    "undecided"
+                };
+                (format!("{low:.3} to {high:.3}"), differs)
+            }
+        };
         let ratio = format!("{:.3}", ratios.median());
-        self.rows.push(vec![what, unit, median(&first), median(&second), ratio, ratios.middle_half(3)]);
+        self.rows.push(vec![what, unit, median(&first), median(&second), ratio, interval, differs.to_owned()]);
     }
 
     /// Markdown that also reads well on a terminal: the columns are aligned.
@@ -103,5 +125,20 @@ mod tests {
         let cells = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
         let table = Table { title: "t".into(), head: cells(["a", "long"]), rows: vec![cells(["wide", "b"])] };
         assert_eq!(table.markdown(), "t\n\n| a    | long |\n| ---- | ---- |\n| wide | b    |\n");
+    }
+
+    #[test]
+    fn two_that_are_compared_differ_only_if_one_is_not_within_the_interval() {
+        let mut figures = Figures::default();
+        for round in 0..6 {
+            figures.add("old", "us", 10.0);
+            figures.add("new", "us", 8.0 + f64::from(round) / 10.0);
+            figures.add("same", "us", 9.8 + f64::from(round) / 10.0);
+        }
+        let mut table = Table::of_two(["old", "new"]);
+        table.compare(&figures, ["p50", "us"], 1, ["old", "new"].map(str::to_owned));
+        table.compare(&figures, ["p99", "us"], 1, ["old", "same"].map(str::to_owned));
+        assert_eq!(table.rows[0], ["p50", "us", "10.0", "8.2", "0.825", "0.800 to 0.850", "less"]);
+        assert_eq!(table.rows[1][5..], ["0.980 to 1.030", "undecided"]);
     }
 }

@@ -32,13 +32,23 @@ impl Figure {
         format!("{:.digits$} to {:.digits$}", self.minimum(), self.maximum())
     }
 
-    /// Where the middle half of them lies, with so many digits: for rounds of which a few are disturbed.
-    pub(crate) fn middle_half(&self, digits: usize) -> String {
+    /// Where the median of endlessly many rounds would lie, with a confidence of 95 % at least; none with fewer than six rounds.
+    ///
+    /// It depends on no distribution: half of all rounds lie on either side of that median, so how many of these do is as a coin
+    /// falls. Source: H. A. David and H. N. Nagaraja, "Order Statistics", 3rd edition, section 7.1.
+    pub(crate) fn interval(&self) -> Option<(f64, f64)> {
+        let count = self.rounds.len();
+        // What so many coins all on one side have for a chance, then one less, and so on, until it is more than 2.5 %.
+        let mut chance = 0.5_f64.powi(i32::try_from(count).ok()?);
+        let (mut sum, mut outside) = (0.0, 0);
+        while sum + chance <= 0.025 {
+            sum += chance;
+            chance *= (count - outside) as f64 / (outside + 1) as f64;
+            outside += 1;
+        }
         let mut sorted = self.rounds.clone();
         sorted.sort_by(f64::total_cmp);
-        let quarter = sorted.len() / 4;
-        let at = |at: usize| sorted.get(at).copied().unwrap_or_default();
-        format!("{:.digits$} to {:.digits$}", at(quarter), at(sorted.len().saturating_sub(1 + quarter)))
+        (outside > 0).then(|| (sorted[outside - 1], sorted[count - outside]))
     }
 
     pub(crate) fn maximum(&self) -> f64 {
@@ -117,11 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_half_leaves_out_a_quarter_on_each_side() {
-        let of = |rounds: &[f64]| Figure { unit: "", rounds: rounds.to_vec() }.middle_half(0);
-        assert_eq!(of(&[9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), "3 to 6");
-        assert_eq!(of(&[2.0, 1.0]), "1 to 2");
-        assert_eq!(of(&[]), "0 to 0");
+    fn the_interval_of_a_median_leaves_out_what_coins_would() {
+        let of = |rounds: u32| Figure { unit: "", rounds: (1..=rounds).rev().map(f64::from).collect() }.interval();
+        assert_eq!(of(5), None, "all on one side are not rare enough");
+        // The usual table of the sign test.
+        assert_eq!(of(6), Some((1.0, 6.0)));
+        assert_eq!(of(9), Some((2.0, 8.0)));
+        assert_eq!(of(20), Some((6.0, 15.0)));
+        assert_eq!(of(60), Some((22.0, 39.0)));
     }
 
     #[test]

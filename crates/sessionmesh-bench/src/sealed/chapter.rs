@@ -49,12 +49,12 @@ fn ratio(figures: &Figures, name: Name) -> Option<f64> {
 pub(super) fn of(figures: &Figures) -> Chapter {
     let how = format!(
         "The same build, started in the same way, with a secret and without; all nodes are processes on loopback. Both \
-         variants run, and are measured in turns, each the first in every other round; a ratio is the median of the \
-         ratios of the rounds, beside it where the middle half of them lies. Commits: two nodes, `Copies(1)`, {BYTES} \
+         variants run, and are measured in turns, each the first in every other round. {} Commits: two nodes, `Copies(1)`, {BYTES} \
          bytes. Writes over HTTP: the own layer on two nodes, {} connections, as in that chapter. Join: a second node \
          gets all {} sessions of {} bytes from the first, all-to-all, from when it is seen until it is ready. CPU is \
          that of all nodes, for one commit, one request, or one join from the start of the newcomer's process. Idle: \
          {IDLE_NODES} nodes of each variant within the same windows.",
+        Table::HOW_TWO_ARE_COMPARED,
         CONNECTIONS[0],
         join::SESSIONS,
         join::BYTES,
@@ -72,8 +72,7 @@ pub(super) fn of(figures: &Figures) -> Chapter {
         ("CPU", "ms", 0, |variant| name("join/cpu", variant)),
         ("idle, median node", "% of a core", 2, |variant| name("idle/median", variant)),
     ];
-    let head = ["", "unit", "without a secret", "with", "ratio", "middle half"];
-    let mut table = Table::new("", &head);
+    let mut table = Table::of_two(["without a secret", "with"]);
     for (what, unit, digits, name) in rows {
         table.compare(figures, [what, unit], digits, VARIANTS.map(name));
     }
