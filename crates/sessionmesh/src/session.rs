@@ -71,8 +71,8 @@ impl Session {
     }
 
     fn of(mesh: Mesh, id: SessionId, record: Option<Record>, propagated: Moment) -> Self {
-        let used = Moment::from_ms(0);
-        let state = State { id, record, changes: BTreeMap::new(), idle_limit_ms: None, propagated, used };
+        // An access of then is known already, by whomever it was.
+        let state = State { id, record, changes: BTreeMap::new(), idle_limit_ms: None, propagated, used: propagated };
         Self { mesh, state: Mutex::new(state) }
     }
 
@@ -244,7 +244,7 @@ impl Session {
         let access = committed.record.access;
         state.record = Some(committed.record);
         if committed.changed {
-            state.propagated = access;
+            (state.propagated, state.used) = (access, access);
         } else {
             state.touch(&self.mesh.node);
         }
