@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// The time source of a node.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Wall-clock time in milliseconds since the Unix epoch. It is displayed, numbers incarnations, and is compared with the
-    /// dates of certificates. No decision compares it with the clock of another node.
+    /// Wall-clock time in milliseconds since the Unix epoch. It is displayed, numbers incarnations, is compared with the dates
+    /// of certificates, and says when a node ticks, so that those with right clocks do so together. No decision compares it with the clock of another node.
     fn wall_ms(&self) -> u64;
 
     /// Time since an arbitrary start. It never goes back. It includes the time for which the machine was suspended,

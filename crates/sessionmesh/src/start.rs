@@ -395,7 +395,7 @@ fn new_node(
             network: builder.network.clone(),
             security,
             started: builder.clock.elapsed(),
-            ticks_from: Instant::now(),
+            ticks_from: whole_minute(builder.clock.wall_ms()),
             clock: builder.clock.clone(),
             rng: Mutex::new(rng),
             is_seeded: builder.seed.is_some(),
@@ -416,5 +416,25 @@ fn new_node(
         telemetry: Telemetry::new(Latencies::of(&config.name)),
         bounds: Bounds::default(),
         config,
+    }
+}
+
+/// When the minute began that it is by the wall clock. Where clocks are right the nodes of a cluster tick together: then their pings
+/// and the answers meet at each of them, and share its wake-ups. Where they are not, each ticks at another time.
+fn whole_minute(wall_ms: u64) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_millis(wall_ms % 60_000)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_with_right_clocks_tick_together_whenever_they_start() {
+        let (first, at_ms) = (whole_minute(61_234), 61_234);
+        assert_eq!(Instant::now() - first, Duration::from_millis(1_234));
+        tokio::time::advance(Duration::from_millis(17)).await;
+        assert_eq!(whole_minute(at_ms + 17), first);
     }
 }
