@@ -228,3 +228,35 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
     }
     Pong { sent: ping.sent, view: topology.hash().0, counter: node.replication.lamport.now(), granted, clear }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_no_answers_is_given_up_and_who_is_slow_is_not() {
+        let answers = [7; 1_000];
+        let (mut here, there) = tokio::io::duplex(100);
+        let start = Instant::now();
+        assert_eq!(send(&mut here, &answers, SILENCE).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), SILENCE);
+        drop(there);
+
+        let (mut here, mut there) = tokio::io::duplex(100);
+        let reading = async {
+            let mut taken = [0; 1_000];
+            for part in taken.chunks_mut(50) {
+                sleep(SILENCE / 2).await;
+                there.read_exact(part).await.expect("it is sent");
+            }
+            taken
+        };
+        let (sent, taken) = tokio::join!(send(&mut here, &answers, SILENCE), reading);
+        sent.expect("something was taken each time");
+        assert_eq!(taken, answers);
+    }
+}
