@@ -44,7 +44,7 @@ struct State {
     idle_limit_ms: Option<u64>,
     /// The last access by this handle of which the owners know.
     propagated: Moment,
-    /// When [`Session::touch`] was called last.
+    /// The last access by this handle that is noted, be it a load, a commit or a touch.
     used: Moment,
 }
 
