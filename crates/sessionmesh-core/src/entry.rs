@@ -40,8 +40,14 @@ impl Entry {
     }
 
     fn of(record: Record, told: Moment) -> Self {
-        let (untold_ms, limit_ms) = (record.access.ms_since(told), record.session.idle_limit().ms);
-        Self { record, untold_ms: at_most_u32(untold_ms), limit_ms: at_most_u32(limit_ms) }
+        let limit_ms = at_most_u32(record.session.idle_limit().ms);
+        let mut entry = Self { record, untold_ms: 0, limit_ms };
+        entry.set_told(told);
+        entry
+    }
+
+    fn set_told(&mut self, told: Moment) {
+        self.untold_ms = at_most_u32(self.record.access.ms_since(told));
     }
 
     /// The session, or its tombstone.
@@ -68,7 +74,7 @@ impl Entry {
     pub fn change<R>(&mut self, change: impl FnOnce(&mut Record) -> R) -> R {
         let told = self.told();
         let result = change(&mut self.record);
-        self.untold_ms = at_most_u32(self.record.access.ms_since(told));
+        self.set_told(told);
         self.limit_ms = at_most_u32(self.record.session.idle_limit().ms);
         result
     }
@@ -78,10 +84,9 @@ impl Entry {
     #[must_use]
     pub fn access(&mut self, now: Moment) -> bool {
         let told = self.told();
-        let access = self.record.access.max(now);
+        self.record.access = self.record.access.max(now);
         let tell = must_propagate(self.record.session.idle_limit().ms, told, now);
-        self.record.access = access;
-        self.untold_ms = at_most_u32(access.ms_since(if tell { now } else { told }));
+        self.set_told(if tell { now } else { told });
         tell && !failpoint::planted(Bug::AccessNotPassedOn)
     }
 

@@ -432,7 +432,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nodes_with_right_clocks_tick_together_whenever_they_start() {
-        let (first, at_ms) = (whole_minute(61_234), 61_234);
+        let at_ms = 61_234;
+        let first = whole_minute(at_ms);
         assert_eq!(Instant::now() - first, Duration::from_millis(1_234));
         tokio::time::advance(Duration::from_millis(17)).await;
         assert_eq!(whole_minute(at_ms + 17), first);

@@ -15,10 +15,10 @@ use sessionmesh_core::membership::evidence::Evidence;
 use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Answers, Message, Ping, Pong, Refused};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::link::frame::{self, FrameReader};
+use super::link::frame::{self, FrameReader, within};
 use super::link::room::Room;
 use super::link::welcome::{Dialler, greet, later_life, reachable};
 use super::read::{self, figures_of_members, user_query};
@@ -124,7 +124,7 @@ async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>, from: Dialler) -> 
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::within(read, Room::new(node.clone(), from.node));
     let mut answers = Vec::new();
-    while let Some(first) = timeout(silence, reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+    while let Some(first) = within(silence, reader.next()).await? {
         let mut next = Some(first);
         while let Some(bytes) = next {
             if node.lifecycle.stop.is_cancelled() {
@@ -152,12 +152,12 @@ async fn serve(node: &Arc<Node>, stream: Box<dyn ByteStream>, from: Dialler) -> 
 async fn send(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8], silence: Duration) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        match timeout(silence, write.write(rest)).await.map_err(|_| io::ErrorKind::TimedOut)?? {
+        match within(silence, write.write(rest)).await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             written => rest = &rest[written..],
         }
     }
-    timeout(silence, write.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?
+    within(silence, write.flush()).await
 }
 
 /// Acts on one message, and encodes the answer if it has one.

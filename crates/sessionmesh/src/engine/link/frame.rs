@@ -4,9 +4,11 @@
 //! message that is larger goes in several frames, of which all but the last carry [`MORE`].
 
 use std::io;
+use std::time::Duration;
 
 use sessionmesh_core::wire::codec::MESSAGE_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::room::Room;
 use crate::engine::state::inbox::FREE_BYTES;
@@ -30,6 +32,11 @@ pub(crate) fn append(buffer: &mut Vec<u8>, message: &[u8]) {
             return;
         }
     }
+}
+
+/// What `doing` comes to; an error if it takes longer than this.
+pub(crate) async fn within<T>(longest: Duration, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(longest, doing).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// Writes `message` and flushes it.
@@ -73,7 +80,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             room.give_back();
         }
         loop {
-            if let Some(message) = self.parse()? {
+            if let Some(message) = self.buffered()? {
                 return Ok(Some(message));
             }
             if self.start > 0 {
@@ -92,11 +99,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The next message, if all of it has been read already.
-    pub(crate) fn buffered(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.parse()
-    }
-
     /// Waits until there is room for the frame that has begun, and says how much may be read now.
     async fn make_room(&mut self) -> io::Result<usize> {
         let frame =
@@ -113,7 +115,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(frame.saturating_sub(self.buffer.len()).max(FREE_BYTES))
     }
 
-    fn parse(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The next message, if all of it has been read already.
+    pub(crate) fn buffered(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let unread = &self.buffer[self.start..];
             let Some((header, body)) = unread.split_first_chunk::<4>() else {

@@ -14,12 +14,12 @@ use sessionmesh_core::wire::codec;
 use sessionmesh_core::wire::message::{Message, Ping, Pong};
 use sessionmesh_core::wire::version::Version;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::answers::on_answers;
 use super::batch;
-use super::frame::{self, FrameReader};
+use super::frame::{self, FrameReader, within};
 use super::handshake::{HANDSHAKE_DEADLINES, dial, is_other_version, refused, refused_by};
 use super::room::Room;
 use crate::engine::replication;
@@ -112,9 +112,7 @@ async fn connect_and_serve(node: &Arc<Node>, peer: &Peer) -> io::Error {
 
 /// Dials within the commit deadline, and shakes hands within two: nothing waits for that, and both sides may be late.
 async fn open(node: &Node, peer: &Peer) -> io::Result<(Secured, Version)> {
-    let connecting = || async {
-        timeout(node.config.commit_deadline, connect(node, peer)).await.map_err(|_| io::ErrorKind::TimedOut)?
-    };
+    let connecting = || async { within(node.config.commit_deadline, connect(node, peer)).await };
     let greeting = async {
         let dialled = dial(node, connecting, peer.member.incarnation).await;
         if dialled.as_ref().err().is_some_and(is_other_version) {
@@ -129,7 +127,7 @@ async fn open(node: &Node, peer: &Peer) -> io::Result<(Secured, Version)> {
         node.replication.lamport.observe(welcome.counter);
         Ok((secured, welcome.version))
     };
-    timeout(node.config.commit_deadline * HANDSHAKE_DEADLINES, greeting).await.map_err(|_| io::ErrorKind::TimedOut)?
+    within(node.config.commit_deadline * HANDSHAKE_DEADLINES, greeting).await
 }
 
 /// Connects, if need be with a file descriptor that was kept for this.
@@ -209,11 +207,10 @@ async fn receive<R: tokio::io::AsyncRead + Unpin>(
     // A link on which nothing comes back for two deadlines is dead, whatever the sockets say.
     let silence = node.config.commit_deadline * 2;
     loop {
-        let bytes = match timeout(silence, reader.next()).await {
-            Ok(Ok(Some(bytes))) => bytes,
-            Ok(Ok(None)) => return io::ErrorKind::UnexpectedEof.into(),
-            Ok(Err(error)) => return error,
-            Err(_) => return io::ErrorKind::TimedOut.into(),
+        let bytes = match within(silence, reader.next()).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+            Err(error) => return error,
         };
         node.ports.security.refusals.decoding(bytes.len());
         if let Some(request) = codec::replies_to(&bytes) {

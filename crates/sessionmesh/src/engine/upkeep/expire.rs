@@ -82,7 +82,7 @@ fn look_at(node: &Arc<Node>, stripe: usize) {
     for (id, due) in found {
         match due {
             Due::Drop => node.store.update(id, |held| {
-                if held.as_ref().is_some_and(|entry| is_spent(entry.record(), topology.role(id.slot()), now)) {
+                if held.as_ref().is_some_and(|entry| is_spent(entry.record(), role(id.slot()), now)) {
                     let live = |entry: &Entry| entry.record().status() == Status::Live;
                     coverage::reached_if(Path::GuardDropped, || held.as_ref().is_some_and(live));
                     *held = None;

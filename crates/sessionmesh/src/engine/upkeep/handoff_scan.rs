@@ -1,9 +1,9 @@
 //! After a change of the view: who must be sent what this node holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sessionmesh_core::id::{NodeHash, SessionId, Slot};
+use sessionmesh_core::id::{NodeHash, SessionId};
 use sessionmesh_core::placement::handoff::{Handoff, Plan};
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::stamp::Stamp;
@@ -24,19 +24,19 @@ pub(crate) async fn scan(node: Arc<Node>, before: Arc<Topology>, after: Arc<Topo
         let with_peers =
             |plan: Plan| plan.into_iter().filter_map(|(node, from)| Some((after.peer(node)?, from))).collect();
         let plan_of = |slot| with_peers(handoff.plan(slot));
-        let plans: BTreeMap<Slot, Vec<(&Arc<Peer>, Stamp)>> =
-            Store::slots_of(stripe).map(|slot| (slot, plan_of(slot))).collect();
-        let concerned = |id: SessionId| !plans[&id.slot()].is_empty();
-        let found = node.store.scan(stripe, |id, _| concerned(id).then_some(()));
+        let plans: Vec<Vec<(&Arc<Peer>, Stamp)>> = Store::slots_of(stripe).map(plan_of).collect();
+        let plan = |id: SessionId| &plans[Store::place_in_stripe(id.slot())];
+        let found = node.store.scan(stripe, |id, _| (!plan(id).is_empty()).then_some(()));
         marked += found.len();
         let now = node.now();
         for (id, ()) in found {
-            for (peer, from) in &plans[&id.slot()] {
+            for (peer, from) in plan(id) {
                 peer.mark(id, *from, Lane::Bulk, true, now);
             }
         }
-        for (slot, plan) in plans.iter().filter(|(slot, _)| node.store.tombstones.sum(**slot).0 > 0) {
-            plan.iter().for_each(|(peer, from)| peer.mark(*slot, *from, Lane::Bulk, true, now));
+        let slots = Store::slots_of(stripe).zip(&plans);
+        for (slot, plan) in slots.filter(|(slot, _)| node.store.tombstones.sum(*slot).0 > 0) {
+            plan.iter().for_each(|(peer, from)| peer.mark(slot, *from, Lane::Bulk, true, now));
         }
         tokio::task::yield_now().await;
     }
