@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::http::running::{Peers, Running};
 use crate::http::system::System;
-use crate::http::workload::Workload;
+use crate::http::workload::{ALONE_OR_NOT, Workload};
 use crate::report::{Chapter, Figures, Table};
 use crate::run_args::RunArgs;
 
@@ -16,14 +16,12 @@ use crate::run_args::RunArgs;
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// So short that what disturbs one of a pair of windows disturbs the other, too.
 const WINDOW: Duration = Duration::from_millis(400);
-/// What is measured, each from both builds: the names of the pairs, the other build first.
-const SYSTEMS: [(System, [&str; 2]); 3] = [
-    (System::BARE, ["bare-before", "bare"]),
-    (System::MESH_LAYER, ["mesh-layer-before", "mesh-layer"]),
-    (System::MESH_STORE, ["mesh-store-before", "mesh-store"]),
+/// What is measured, from the other build, as figures name it, and from this one.
+const PAIRS: [[System; 2]; 3] = [
+    [System { name: "bare-before", ..System::BARE }, System::BARE],
+    [System { name: "mesh-layer-before", ..System::MESH_LAYER }, System::MESH_LAYER],
+    [System { name: "mesh-store-before", ..System::MESH_STORE }, System::MESH_STORE],
 ];
-/// A visitor who waits for each answer, and some at a time.
-const CONNECTIONS: [u16; 2] = [1, 16];
 const OPERATIONS: [Workload; 3] = [Workload::READ, Workload::WRITE, Workload::NEW];
 
 #[derive(Clone, Debug, Args)]
@@ -42,10 +40,10 @@ pub(crate) fn run(baseline: &Path, args: &RunArgs, figures: &mut Figures) -> any
     let rounds = args.rounds_or(20, 6);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let peers = Peers::default();
-        for (system, names) in SYSTEMS {
+        for systems in PAIRS {
             let mut pair = Vec::new();
-            for (name, program) in names.into_iter().zip([Some(&*program), None]) {
-                let mut running = Running::start_from(program, System { name, ..system }, &peers).await?;
+            for (system, program) in systems.into_iter().zip([Some(&*program), None]) {
+                let mut running = Running::start_from(program, system, &peers).await?;
                 running.warm_up(Duration::from_millis(100)).await?;
                 pair.push(running);
             }
@@ -60,14 +58,14 @@ pub(crate) fn run(baseline: &Path, args: &RunArgs, figures: &mut Figures) -> any
             for running in pair {
                 running.sites.stop().await?;
             }
-            println!("beside: {rounds} rounds of {}", system.what);
+            println!("beside: {rounds} rounds of {}", systems[0].what);
         }
         Ok(chapter(figures))
     })
 }
 
 fn workloads() -> impl Iterator<Item = Workload> {
-    OPERATIONS.into_iter().flat_map(|workload| CONNECTIONS.map(|connections| Workload { connections, ..workload }))
+    OPERATIONS.into_iter().flat_map(|workload| ALONE_OR_NOT.map(|connections| Workload { connections, ..workload }))
 }
 
 fn chapter(figures: &Figures) -> Chapter {
@@ -77,13 +75,13 @@ fn chapter(figures: &Figures) -> Chapter {
         Table::HOW_TWO_ARE_COMPARED
     );
     let mut tables = Vec::new();
-    for (system, names) in SYSTEMS {
-        let mut table = Table { title: format!("{}:", system.what), ..Table::of_two(["other build", "this build"]) };
+    for systems in PAIRS {
+        let mut table =
+            Table { title: format!("{}:", systems[0].what), ..Table::of_two(["other build", "this build"]) };
         for workload in workloads() {
             for (figure, unit, digits) in [("rate", "requests/s", 0), ("p50", "us", 0), ("cpu", "us", 2)] {
                 let what = format!("{}, {}: {figure}", workload.what(), workload.connections);
-                let names = names.map(|name| workload.figure(&System { name, ..system }, figure));
-                table.compare(figures, [&what, unit], digits, names);
+                table.compare(figures, [&what, unit], digits, systems.map(|system| workload.figure(&system, figure)));
             }
         }
         tables.push(table);

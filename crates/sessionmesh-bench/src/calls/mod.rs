@@ -9,12 +9,10 @@ use anyhow::ensure;
 use self::watch::{Seen, Watch};
 use crate::http::running::{Peers, Running};
 use crate::http::system::System;
-use crate::http::workload::Workload;
+use crate::http::workload::{ALONE_OR_NOT, Workload};
 use crate::report::{Chapter, Figures, Table};
 use crate::run_args::RunArgs;
 
-/// Numbers of connections: a visitor alone, who waits for each answer, and some at a time.
-const CONNECTIONS: [u16; 2] = [1, 16];
 /// Windows of load before anything is counted.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// What is asked of whom, and what to call it.
@@ -49,7 +47,7 @@ async fn measure(args: &RunArgs, figures: &mut Figures) -> anyhow::Result<()> {
     }
     for round in 1..=rounds {
         for (system, workload, what) in LOADS {
-            for connections in CONNECTIONS {
+            for connections in ALONE_OR_NOT {
                 let workload = Workload { connections, ..workload };
                 let Some(running) = all.iter_mut().find(|running| running.system == system) else { continue };
                 let pids = running.sites.pids();
@@ -88,7 +86,7 @@ fn chapter(figures: &Figures, left_out: Vec<String>) -> Chapter {
     let head = ["request", "connections", "calls", "lowest to highest", "switches", "calls, other", "switches, other"];
     let mut table = Table::new("", &head);
     for (.., what) in LOADS {
-        table.rows.extend(CONNECTIONS.iter().filter_map(|connections| row(figures, what, *connections)));
+        table.rows.extend(ALONE_OR_NOT.iter().filter_map(|connections| row(figures, what, *connections)));
     }
     let tables = if left_out.is_empty() { vec![table] } else { Vec::new() };
     Chapter { title: "System calls", how: how.to_owned(), left_out, tables, ..Chapter::default() }

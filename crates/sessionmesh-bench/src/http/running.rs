@@ -69,10 +69,10 @@ impl Running {
         if system.nodes > 1 {
             sites.meet().await?;
         }
-        let cookies = if system.server == System::BARE.server {
-            Vec::new()
-        } else {
+        let cookies = if system.has_sessions() {
             make_sessions(sites.addr(), BYTES, SESSIONS).await.context("it makes no sessions")?
+        } else {
+            Vec::new()
         };
         Ok(Self { system, sites, held: cookies.len() as u64, cookies })
     }
@@ -137,7 +137,7 @@ impl Running {
         figures.add(name("p99"), "us", percentile(99).into());
         figures.add(name("cpu"), "us", cpu.as_secs_f64() * 1e6 / (done.total - done.failed) as f64);
         figures.add(name("failed"), "requests", done.failed as f64);
-        if workload.operation == Operation::New && self.system != System::BARE {
+        if workload.operation == Operation::New && self.system.has_sessions() {
             figures.add(name("held"), "sessions", held as f64);
         }
         Ok(())

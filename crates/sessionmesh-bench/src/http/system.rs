@@ -74,6 +74,11 @@ impl System {
         Self { name, what, nodes, server: Server::Tomcat(manager), sealed: false, observed: false }
     }
 
+    /// Whether it keeps sessions at all.
+    pub(crate) const fn has_sessions(&self) -> bool {
+        !matches!(self.server, Server::Axum(Variant::Bare))
+    }
+
     pub(crate) const fn is_tomcat(&self) -> bool {
         matches!(self.server, Server::Tomcat(_))
     }

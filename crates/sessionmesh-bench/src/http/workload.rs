@@ -14,6 +14,8 @@ pub(crate) const SESSIONS: usize = 1_000;
 pub(crate) const BYTES: usize = 256;
 /// Numbers of connections, each with one request at a time.
 pub(crate) const CONNECTIONS: [u16; 2] = [16, 64];
+/// Numbers of connections where it matters whether a visitor is alone, who waits for each answer, or there are some at a time.
+pub(crate) const ALONE_OR_NOT: [u16; 2] = [1, CONNECTIONS[0]];
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
