@@ -227,7 +227,9 @@ fn at_once(node: &Node, id: SessionId, access: Access) -> Option<Found> {
     let now = node.now();
     by_own_copy(node, id, now, |entry| match entry.record().status() {
         Status::Live => live_in(entry, access, now).map(|(record, propagate)| (Found::Live(record), propagate)),
-        Status::Expired | Status::Invalidated { .. } => Some((Found::ended(entry.record(), now), false)),
+        Status::Invalidated { .. } => Some((Found::ended(entry.record(), now), false)),
+        // In a partition each side decides on the end of what it holds, and another owner may know of a later use.
+        Status::Expired => None,
     })
 }
 
@@ -290,11 +292,13 @@ pub(crate) fn held(node: &Node, id: SessionId) -> Option<Record> {
     Some(record)
 }
 
-/// What an owner has served once it serves from then on, also from its own map. Ended sessions stay ended.
+/// What an owner has served once it serves from then on, also from its own map; also if it counted it as expired. What was
+/// ended for good stays ended.
 fn keep(node: &Node, id: SessionId, record: &Record) {
     node.store.update(id, |held| {
         if let Some(entry) = held
-            && entry.record().session.digest() != record.session.digest()
+            && (entry.record().session.digest() != record.session.digest()
+                || entry.record().status() == Status::Expired)
         {
             entry.change(|mine| mine.merge(record));
         }
@@ -413,8 +417,13 @@ pub(crate) fn answer(node: &Node, ask: &ReadQuery, version: Version) -> Result<V
         None => Held::Nothing,
         Some(entry) => {
             if ask.access && entry.record().is_usable(now) && !on_hold {
-                // All owners were asked, so nobody needs to be told.
-                node.store.access_silently(ask.id, node.arrived_at(now));
+                if entry.record().session.expired().is_some() {
+                    // It lives again, and an owner that has not heard of that notes no access.
+                    note(node, ask.id);
+                } else {
+                    // All owners were asked, so nobody needs to be told.
+                    node.store.access_silently(ask.id, node.arrived_at(now));
+                }
             }
             if entry.record().session.digest() == ask.digest && entry.record().status() == Status::Live {
                 Held::Same { age_ms: entry.record().idle_ms(now) }
