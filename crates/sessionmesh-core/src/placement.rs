@@ -241,6 +241,12 @@ impl Placement {
         self.view.members()[usize::from(at)].state == MemberState::Joining
     }
 
+    /// Whether every member joins: nobody has what the cluster held before, if there was one.
+    #[must_use]
+    pub fn all_join(&self) -> bool {
+        self.view.members().iter().all(|member| member.state == MemberState::Joining)
+    }
+
     /// Whether the member that is this incarnation may lack what its slots hold.
     #[must_use]
     pub fn is_newcomer(&self, node: NodeHash) -> bool {

@@ -1,5 +1,6 @@
 //! A node that hears nobody: when it may take itself for alone, and that it says so.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,6 +82,25 @@ async fn finds_the_session(network: impl FnOnce(SocketAddr) -> TestNetwork, name
     let found = second.load(id).await;
     assert!(matches!(found, Ok(Some(_))), "{found:?}, and it is {:?}", second.alone());
     took
+}
+
+#[tokio::test]
+async fn newcomers_do_not_take_each_other_for_the_whole_cluster() {
+    let cluster = unique_name();
+    // It can be asked who it is, but for 3 s it says nothing by itself, so gossip does not tell of it.
+    let from = Instant::now() + Duration::from_secs(3);
+    let may_speak = move || Instant::now() >= from;
+    let refused = move || if may_speak() { Ok(()) } else { Err(io::ErrorKind::ConnectionRefused.into()) };
+    let mute = TestNetwork::default().sending(move |_, _| may_speak()).dialling(move |_| async move { refused() });
+    let (first, _) = ready(node(&cluster, "a").discovery(seeds([NOBODY])).network(Arc::new(mute))).await;
+    let id = create_sessions(&first, 1).await[0];
+    let at = free().await;
+    let newcomer = |name| node(&cluster, name).discovery(seeds([first.addr(), at]));
+    let ((second, _), (third, _)) = tokio::join!(ready(newcomer("b").bind(at)), ready(newcomer("c")));
+    for newcomer in [second, third] {
+        let found = newcomer.load(id).await;
+        assert!(matches!(found, Ok(Some(_))), "{found:?}, and it sees {:?}", newcomer.members());
+    }
 }
 
 #[tokio::test]

@@ -92,17 +92,22 @@ async fn send(
     connection: Option<(Secured, Version)>,
     bytes: &[u8],
 ) -> io::Result<(Secured, Version)> {
-    let (mut secured, version) = match connection.filter(|(open, _)| !open.proof.is_void()) {
-        Some(open) => open,
-        None => {
-            let (secured, greeted) = ask_who_is_at(node, to).await?;
-            (secured, greeted.version)
-        }
-    };
+    if let Some(mut open) = connection.filter(|(open, _)| !open.proof.is_void())
+        && write(node, &mut open, bytes).await.is_ok()
+    {
+        return Ok(open);
+    }
+    // Whoever was there may have started again.
+    let (secured, greeted) = ask_who_is_at(node, to).await?;
+    let mut open = (secured, greeted.version);
+    write(node, &mut open, bytes).await?;
+    Ok(open)
+}
+
+async fn write(node: &Node, (secured, version): &mut (Secured, Version), bytes: &[u8]) -> io::Result<()> {
     let addr = node.identity.advertise.to_string();
-    let message = codec::encode(&Message::Gossip(Gossip { addr: &addr, bytes }), version).map_err(io::Error::other)?;
-    frame::write(&mut secured.stream, &message).await?;
-    Ok((secured, version))
+    let message = codec::encode(&Message::Gossip(Gossip { addr: &addr, bytes }), *version).map_err(io::Error::other)?;
+    frame::write(&mut secured.stream, &message).await
 }
 
 fn say(to: SocketAddr, said: &Said) {

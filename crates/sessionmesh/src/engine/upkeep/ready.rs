@@ -64,7 +64,7 @@ async fn wait_for_all(node: &Node, membership: &Membership, search: &Search) -> 
         // Whoever was heard of is gone, or not heard often enough to count. Before this node believes that it is alone,
         // others get their time to be heard.
         let may_hear = met && alone_since.is_some_and(|since| since.elapsed() < node.config.discovery_window);
-        let cut_off = alone && search.somebody_answers();
+        let cut_off = search.misses_somebody(node);
         if !may_hear
             && !cut_off
             && !few.hold_back(node)

@@ -1,7 +1,8 @@
 //! Looking for the nodes that the settings name: is somebody there, though gossip hears nobody?
 //!
-//! While a node sees no other one, it asks each address that is named, over TCP, who is there. Only a node that knows that
-//! nobody is there may take itself for the first one of its cluster; one that is alone says so.
+//! While a node sees no other one, or joins and sees none that has joined, it asks each address that is named, over TCP, who is
+//! there. Only nodes that know that nobody else is there may take themselves for the first ones of their cluster; one that is
+//! alone says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -87,6 +88,15 @@ impl Search {
         self.found.borrow().at.values().any(|outcome| matches!(outcome, Outcome::Member(_)))
     }
 
+    /// Whether this node and all that it sees only join, and somebody else answers over TCP who may have what they look for: a
+    /// member of which gossip does not tell yet.
+    pub(crate) fn misses_somebody(&self, node: &Node) -> bool {
+        let topology = node.cluster.topology.load();
+        let is_seen = |name: &str| topology.view.members().iter().any(|member| *member.name == *name);
+        let missed = |outcome: &Outcome| matches!(outcome, Outcome::Member(name) if !is_seen(name));
+        topology.all_join() && self.found.borrow().at.values().any(missed)
+    }
+
     /// What keeps a node from going on alone of which only nodes with other versions have heard, over TCP.
     pub(crate) fn other_version(&self, node: &Node) -> Option<Failure> {
         if self.somebody_answers() {
@@ -121,12 +131,13 @@ impl Search {
         let mut named = self.membership.named();
         let asking = async {
             loop {
-                let addrs: BTreeSet<_> = addresses(&named.borrow_and_update()).map(|(_, addr)| addr).collect();
+                let mut addrs: BTreeSet<_> = addresses(&named.borrow_and_update()).map(|(_, addr)| addr).collect();
                 let alone = !self.has_company(&node);
-                self.found.send_if_modified(|found| found.note(alone, &addrs));
-                if alone {
-                    self.ask_all(&node, addrs).await;
+                if !alone && !node.cluster.topology.load().all_join() {
+                    addrs.clear();
                 }
+                self.found.send_if_modified(|found| found.note(alone, &addrs));
+                self.ask_all(&node, addrs).await;
                 let pause = {
                     let topology = node.cluster.topology.load();
                     PAUSES[usize::from(!topology.is_joining(topology.me))]
@@ -187,11 +198,11 @@ impl Search {
 }
 
 impl Found {
-    /// Notes whether the node is alone, and forgets what is not named any more. Whether that made a difference.
-    fn note(&mut self, alone: bool, named: &BTreeSet<SocketAddr>) -> bool {
+    /// Notes whether the node is alone, and forgets who is not asked any more. Whether that made a difference.
+    fn note(&mut self, alone: bool, asked: &BTreeSet<SocketAddr>) -> bool {
         let before = (self.alone, self.at.len());
         self.alone = alone.then(|| self.alone.unwrap_or_else(Instant::now));
-        self.at.retain(|addr, _| alone && named.contains(addr));
+        self.at.retain(|addr, _| asked.contains(addr));
         before != (self.alone, self.at.len())
     }
 }
