@@ -13,6 +13,7 @@ use axum::http::Request;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use sessionmesh_actix::MeshStore;
 use tokio::runtime::Runtime;
+use tower_layer::Identity;
 use tower_service::Service;
 
 use super::nodes::{alone, runtime};
@@ -30,6 +31,11 @@ pub(super) fn bare_read(times: u32) -> anyhow::Result<Work> {
 /// A write without sessions.
 pub(super) fn bare_write(times: u32) -> anyhow::Result<Work> {
     requests_to(runtime()?, site::bare(), times, WRITE, "id=none")
+}
+
+/// A read without sessions in a layer that does nothing: what axum takes for any layer.
+pub(super) fn empty_layer_read(times: u32) -> anyhow::Result<Work> {
+    requests_to(runtime()?, site::bare().layer(Identity::new()), times, READ, "id=none")
 }
 
 /// A read through the own layer.

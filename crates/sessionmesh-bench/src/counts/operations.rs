@@ -34,7 +34,7 @@ pub(super) struct Operation {
 const HASHED: [u32; 2] = [250, 3_250];
 
 /// All of them, in the order of the table.
-pub(super) const OPERATIONS: [Operation; 19] = [
+pub(super) const OPERATIONS: [Operation; 20] = [
     Operation {
         name: "read",
         what: "`Mesh::load`, local, and `Session::get`, a short text of 8 attributes",
@@ -97,6 +97,12 @@ pub(super) const OPERATIONS: [Operation; 19] = [
         what: "request that writes 256 B, no session",
         times: HASHED,
         prepare: layers::bare_write,
+    },
+    Operation {
+        name: "empty-layer-read",
+        what: "request that reads, no session, in a layer that does nothing",
+        times: HASHED,
+        prepare: layers::empty_layer_read,
     },
     Operation { name: "axum-read", what: "request that reads, own layer", times: HASHED, prepare: layers::axum_read },
     Operation {
