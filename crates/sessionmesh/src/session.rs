@@ -51,7 +51,8 @@ struct State {
 /// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Other nodes that had acknowledged the change when the commit returned. 0 if nothing had changed.
+    /// Other nodes that had acknowledged the change when the commit returned and go on to hold it: owners, and nodes that stand in
+    /// for one that does not answer. 0 if nothing had changed.
     pub copies: usize,
     /// Whether anything was changed.
     pub changed: bool,

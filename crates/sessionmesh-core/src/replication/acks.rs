@@ -57,7 +57,7 @@ pub enum Holds {
 pub struct Done<R> {
     /// Given with the wait.
     pub reply: R,
-    /// How many other nodes hold it.
+    /// How many other nodes hold it and will go on to: owners, and who stands in for one.
     pub copies: usize,
 }
 
@@ -84,8 +84,8 @@ impl<R> Acks<R> {
     }
 
     /// Ends a wait. Returns how many copies had been reached, or `None` if it was over.
-    pub fn give_up(&mut self, id: SessionId, ticket: u64) -> Option<usize> {
-        self.waiting.remove(&(id, ticket)).map(|waiter| waiter.answers.len())
+    pub fn give_up(&mut self, id: SessionId, ticket: u64, targets: &Targets) -> Option<usize> {
+        self.waiting.remove(&(id, ticket)).map(|waiter| waiter.copies(targets))
     }
 
     /// `node` answered to a send of `id` that was encoded at Lamport counter `sent`.
@@ -118,7 +118,7 @@ impl<R> Acks<R> {
             .collect();
         over.into_iter()
             .filter_map(|ticket| self.waiting.remove(&(id, ticket)))
-            .map(|waiter| Done { copies: waiter.answers.len(), reply: waiter.reply })
+            .map(|waiter| Done { copies: waiter.copies(targets), reply: waiter.reply })
             .collect()
     }
 
@@ -151,14 +151,22 @@ impl<R> Acks<R> {
 }
 
 impl<R> Waiter<R> {
+    fn holds(&self, node: &NodeHash) -> Option<Holds> {
+        self.answers.iter().find(|(from, _)| from == node).map(|(_, holds)| *holds)
+    }
+
+    /// Copies that stay. Whoever else was waited for only passes its own one on.
+    fn copies(&self, targets: &Targets) -> usize {
+        targets.holders().filter(|node| self.holds(node).is_some()).count()
+    }
+
     fn is_over(&self, targets: &Targets) -> bool {
-        let holds = |node: &NodeHash| self.answers.iter().find(|(from, _)| from == node).map(|(_, holds)| *holds);
+        let holds = |node: &NodeHash| self.holds(node);
         match self.ack {
             Ack::Local => true,
             Ack::Copies(wanted) => {
                 let reachable = targets.holders().count();
-                let reached = targets.holders().filter(|node| holds(node).is_some()).count();
-                reached >= usize::from(wanted).min(reachable)
+                self.copies(targets) >= usize::from(wanted).min(reachable)
             }
             Ack::Owners => {
                 let keeps = |node: &NodeHash| match holds(node) {

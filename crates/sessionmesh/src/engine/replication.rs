@@ -82,22 +82,24 @@ async fn acknowledged(node: &Node, id: SessionId, made: Made, wait: Wait) -> Res
     let (reply, mut answer) = oneshot::channel();
     let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
     mark_owners(node, id, from, Lane::Awaited, at);
-    if targets(node, id.slot()).is_nobody(wait.ack) {
-        lock(&node.replication.acks).give_up(id, ticket);
+    let waited_for = targets(node, id.slot());
+    if waited_for.is_nobody(wait.ack) {
+        lock(&node.replication.acks).give_up(id, ticket, &waited_for);
         coverage::reached_if(Path::StrictAlone, || wait.strict);
         return if wait.strict { Err(CommitError::NoOtherNode) } else { Ok(0) };
     }
     let late = if failpoint::planted(Bug::DeadlineIgnored) { node.config.commit_deadline * 4 } else { Duration::ZERO };
-    let copies = match timeout_at(wait.until + late, &mut answer).await {
-        Ok(Ok(copies)) => copies,
-        _ => match lock(&node.replication.acks).give_up(id, ticket) {
-            // Answered at the last moment.
-            None => answer.try_recv().unwrap_or(0),
-            Some(copies) => {
-                coverage::reached(Path::CommitTimedOut);
-                return Err(CommitError::TimedOut { copies });
-            }
-        },
+    let copies = if let Ok(Ok(copies)) = timeout_at(wait.until + late, &mut answer).await {
+        copies
+    } else {
+        let waited_for = targets(node, id.slot());
+        let given_up = lock(&node.replication.acks).give_up(id, ticket, &waited_for);
+        if let Some(copies) = given_up {
+            coverage::reached(Path::CommitTimedOut);
+            return Err(CommitError::TimedOut { copies });
+        }
+        // Answered at the last moment.
+        answer.try_recv().unwrap_or(0)
     };
     match wait.ack.copies_wanted() {
         wanted if wait.strict && copies < wanted => Err(CommitError::TooFewCopies { copies, wanted }),

@@ -136,12 +136,17 @@ impl Session {
         let login = Login::coming(node, Some(record), &change.attributes, wait.until).await;
         // The new session is kept first; only then does the old one end.
         let mut committed = commit::commit(node, successor.id(), None, &whole, wait).await?;
-        if let Err(error) = std::mem::replace(&mut committed.copies, Ok(0)) {
-            // The old id goes on; the new one, which nobody was told, does not.
-            end::retire_loser(node, successor.id(), Some(Successor::Renewed(id)));
-            return Err(error);
-        }
-        committed.copies = end::invalidate(node, id, Some(record), Some(successor), self.mesh.wait()).await;
+        let copies = match std::mem::replace(&mut committed.copies, Ok(0)) {
+            Ok(copies) => copies,
+            Err(error) => {
+                // The old id goes on; the new one, which nobody was told, does not.
+                end::retire_loser(node, successor.id(), Some(Successor::Renewed(id)));
+                return Err(error);
+            }
+        };
+        let ended = end::invalidate(node, id, Some(record), Some(successor), self.mesh.wait()).await;
+        // Whoever only has one of the two has not all of it.
+        committed.copies = ended.map(|ended| ended.min(copies));
         if let Some(login) = login {
             login.limit(node, &committed.record, wait.until).await;
         }
