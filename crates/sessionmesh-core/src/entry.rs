@@ -90,12 +90,6 @@ impl Entry {
         tell && !failpoint::planted(Bug::AccessNotPassedOn)
     }
 
-    /// Notes an access of which all owners were told by the node that had it.
-    pub fn access_silently(&mut self, now: Moment) {
-        self.record.access = self.record.access.max(now);
-        self.untold_ms = 0;
-    }
-
     /// Whether its idle limit cannot have passed: known without a look at the session itself.
     pub const fn is_fresh(&self, now: Moment) -> bool {
         self.record.idle_ms(now) <= self.limit_ms as u64
@@ -159,8 +153,8 @@ mod tests {
         let other = Record { access: at(350), ..entry.record.clone() };
         entry.change(|record| record.merge(&other));
         assert_eq!((entry.record.access, entry.told()), (at(350), at(0)));
-        entry.access_silently(at(360));
-        assert_eq!((entry.record.access, entry.told()), (at(360), at(360)));
+        assert!(!entry.access(at(360)) && entry.access(at(400)));
+        assert_eq!((entry.record.access, entry.told()), (at(400), at(400)));
     }
 
     #[test]

@@ -307,9 +307,13 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
 
 /// Notes an access on this node's own copy, and passes it on if the others must know.
 fn note(node: &Node, id: SessionId) {
-    let now = node.now();
-    if node.store.visit(id, |entry| entry.access(now)) == Some(true) {
-        replication::propagate_access(node, id, now);
+    note_at(node, id, node.now());
+}
+
+/// Notes an access of then.
+fn note_at(node: &Node, id: SessionId, access: Moment) {
+    if node.store.visit(id, |entry| entry.access(access)) == Some(true) {
+        replication::propagate_access(node, id, node.now());
     }
 }
 
@@ -417,13 +421,8 @@ pub(crate) fn answer(node: &Node, ask: &ReadQuery, version: Version) -> Result<V
         None => Held::Nothing,
         Some(entry) => {
             if ask.access && entry.record().is_usable(now) && !on_hold {
-                if entry.record().session.expired().is_some() {
-                    // It lives again, and an owner that has not heard of that notes no access.
-                    note(node, ask.id);
-                } else {
-                    // All owners were asked, so nobody needs to be told.
-                    node.store.access_silently(ask.id, node.arrived_at(now));
-                }
+                // All owners were asked, but one of them may take the session for over, and then notes nothing.
+                note_at(node, ask.id, node.arrived_at(now));
             }
             if entry.record().session.digest() == ask.digest && entry.record().status() == Status::Live {
                 Held::Same { age_ms: entry.record().idle_ms(now) }

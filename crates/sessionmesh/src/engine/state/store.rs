@@ -121,11 +121,6 @@ impl Store {
         }
     }
 
-    /// Notes an access of which all owners were told by the node that had it.
-    pub(crate) fn access_silently(&self, id: SessionId, now: Moment) {
-        self.visit(id, |entry| entry.access_silently(now));
-    }
-
     /// Changes what is held of `id`, in any way, under the map's lock.
     pub(crate) fn update<R>(&self, id: SessionId, change: impl FnOnce(&mut Option<Entry>) -> R) -> R {
         match self.stripe(id).entry(id) {
