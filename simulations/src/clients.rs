@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::cluster::Cluster;
 use crate::network::Trace;
-use crate::oracle::{Oracle, Reply, Request, Violation, What};
+use crate::oracle::{Did, Oracle, Others, Reply, Request, Violation, What, name};
 use crate::record::Recorder;
 use crate::scenario::{Load, Mix, Scenario};
 
@@ -258,5 +258,10 @@ fn finish(
     let near = |(holder, _): &(usize, u32)| !cluster.is_disturbed() && !cluster.is_frozen(*holder);
     let holders = request.id.map(|id| cluster.holders(request.node, id)).unwrap_or_default();
     let holders = if cluster.life(request.node) == request.life { holders } else { BTreeSet::new() };
-    oracle.finish(request, reply, &holders.into_iter().filter(near).collect(), now_ms)
+    let written = request.what.write(request.tab).map(|(key, ..)| name(key)).unwrap_or_default();
+    let others = match reply.map(|reply| &reply.did) {
+        Some(Did::Acked(id, _)) => cluster.others(request.node, *id, &written),
+        _ => Others::default(),
+    };
+    oracle.finish(request, reply, &holders.into_iter().filter(near).collect(), &others, now_ms)
 }

@@ -12,6 +12,7 @@ mod console;
 mod determinism;
 mod failure;
 mod hunt;
+mod judged;
 mod paths;
 mod real_time;
 mod recording;

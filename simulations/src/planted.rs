@@ -36,15 +36,17 @@ const RARE: [Bug; 11] = [
     Bug::VoteForAnyone,
 ];
 /// For these it takes a hundred seeds or more.
-const SELDOM: [Bug; 8] = [
+const SELDOM: [Bug; 10] = [
     Bug::AccessNotPassedOn,
     Bug::AnswerToEarlierSend,
+    Bug::ExpireWithoutVote,
     Bug::MissBelieved,
     Bug::NoScan,
     Bug::OwnMode,
     Bug::RenewalForgetsLateWrites,
     Bug::StalledOwnerAnswers,
     Bug::VanishedForgotten,
+    Bug::VoteTooSoon,
 ];
 const SELDOM_SEEDS: u64 = 400;
 const USUAL_SEEDS: u64 = 60;

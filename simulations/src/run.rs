@@ -14,10 +14,18 @@ use crate::entropy;
 use crate::network::Trace;
 use crate::oracle::{Oracle, Rules, Said, Violation};
 use crate::record::Recorder;
-use crate::scenario::{Ack, Fault, Scenario};
+use crate::scenario::{Ack, Fault, Kind, Scenario};
 
-/// After so long without faults and clients the cluster must have settled.
-const SETTLES_WITHIN_MS: u64 = 40_000;
+/// After so long without faults and clients the cluster must have settled: what is passed on waits for its turn, a node that
+/// starts looks for others for ten seconds, and what was lost waits for an audit.
+const fn settles_within_ms(kind: Kind) -> u64 {
+    match kind {
+        Kind::Calm | Kind::Crash | Kind::PowerLoss | Kind::Leave | Kind::QuickRestart => 15_000,
+        Kind::Freeze | Kind::Rolling | Kind::Idle | Kind::Slow => 15_000,
+        Kind::Mixed => 40_000,
+        _ => 20_000,
+    }
+}
 /// Requests must have ended so long after the last one was sent.
 const DRAINS_WITHIN_MS: u64 = 4_000;
 /// For so long after the links have healed, connections may still stand still: turmoil never retransmits, so a link finds
@@ -25,6 +33,8 @@ const DRAINS_WITHIN_MS: u64 = 4_000;
 const LINKS_RECOVER_MS: u64 = 2_500;
 /// Connections on which nothing arrives for less than this go on as if nothing had been.
 const LINKS_STAY_UP_MS: u64 = 900;
+/// Whatever happens in these, every copy gets where it must be without being looked for.
+const NOTHING_TO_REPAIR: [Kind; 6] = [Kind::Calm, Kind::Leave, Kind::Rolling, Kind::Join, Kind::Idle, Kind::Slow];
 /// When all sessions have ended, no fence around one may last longer than this.
 const FENCES_FALL_WITHIN_MS: u64 = 5_000;
 /// How often the cluster is looked at.
@@ -45,6 +55,8 @@ pub struct Report {
     pub trace: (u64, u64),
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// How often each promise was compared with what happened.
+    pub judged: BTreeMap<&'static str, u64>,
     /// How often which rare path of the library was taken.
     pub reached: BTreeMap<&'static str, u64>,
     /// How long the cluster took to settle, each time.
@@ -98,6 +110,7 @@ fn play_on_a_thread(scenario: &Scenario, Extras { bug, recorder }: Extras) -> Re
             simulated_ms: 0,
             trace: (0, 0),
             counts: BTreeMap::new(),
+            judged: BTreeMap::new(),
             reached: BTreeMap::new(),
             settling_ms: Vec::new(),
         }
@@ -159,6 +172,12 @@ impl Play {
     fn report(self, mut violation: Option<Violation>) -> Report {
         self.recorder.stop(self.cluster.now_ms());
         let reached = Path::ALL.iter().zip(coverage::take_reached()).map(|((_, name, _), times)| (*name, times));
+        let reached: BTreeMap<_, _> = reached.collect();
+        let repaired = reached[Path::AuditRepair.name()];
+        if violation.is_none() && repaired > 0 && NOTHING_TO_REPAIR.contains(&self.scenario.kind) {
+            let detail = format!("audits repaired {repaired} times what differed for long");
+            violation = Some(self.violation("where no message is lost, audits have nothing to repair", detail));
+        }
         if let Some(violation) = &mut violation {
             let history = self.oracle.history(violation);
             violation.detail += &history;
@@ -167,8 +186,9 @@ impl Play {
             violation,
             simulated_ms: self.cluster.now_ms(),
             trace: self.trace.sum(),
+            judged: self.oracle.judged(),
             counts: self.oracle.counts,
-            reached: reached.collect(),
+            reached,
             settling_ms: self.settling_ms,
         }
     }
@@ -315,7 +335,7 @@ impl Play {
             let links_stand = (now < self.links_work_from_ms).then(|| "connections may still stand still".to_owned());
             let why = links_stand.or_else(|| self.cluster.unsettled(&ids));
             let Some(why) = why else { break };
-            if now > healed + SETTLES_WITHIN_MS {
+            if now > healed + settles_within_ms(self.scenario.kind) {
                 return Err(
                     self.violation("without faults and clients the cluster settles", why + &self.cluster.figures())
                 );

@@ -98,6 +98,8 @@ table! {
         GuardDropped = "guard-dropped",
         /// An audit found a difference.
         AuditDifference = "audit-difference",
+        /// An audit found a difference that nothing under way explains, between two members that had joined.
+        AuditRepair = "audit-repair",
         /// A hand-off scan was interrupted by another change of the view.
         ScanInterrupted = "scan-interrupted",
         /// Members of a view differed in settings that they should have alike.

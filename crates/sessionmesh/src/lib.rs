@@ -65,6 +65,8 @@ pub mod record_store;
 mod security;
 mod session;
 mod session_copy;
+#[cfg(sessionmesh_simulation)]
+mod simulation;
 mod spans;
 mod start;
 mod stats;
@@ -103,6 +105,9 @@ pub use sessionmesh_core::wire::message::Figures;
 pub use sessionmesh_core::wire::version::Versions;
 #[doc(hidden)]
 pub use sessionmesh_core::{coverage, failpoint};
+#[cfg(sessionmesh_simulation)]
+#[doc(hidden)]
+pub use simulation::AttributeHeld;
 pub use stats::{CommitOutcome, CommitsBy, PeerStats, Stats};
 #[cfg(sessionmesh_simulation)]
 #[doc(hidden)]

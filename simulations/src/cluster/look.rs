@@ -6,6 +6,7 @@ use sessionmesh::SessionId;
 
 use super::life::NodeState;
 use super::{Cluster, SILENT_MS};
+use crate::oracle::Others;
 use crate::oracle::world::{Look, Ready};
 
 impl Cluster {
@@ -56,6 +57,21 @@ impl Cluster {
         };
         let holders = self.names.iter().enumerate().filter(|(at, _)| !states[*at].down).filter(holds);
         holders.map(|(at, _)| (at, states[at].lives)).collect()
+    }
+
+    /// What all nodes but for `but` hold of an attribute.
+    #[must_use]
+    pub fn others(&self, but: usize, id: SessionId, key: &str) -> Others {
+        let states = self.states.borrow();
+        let others = states.iter().enumerate().filter(|(node, _)| *node != but);
+        let mut all = Others::default();
+        for (state, mesh) in others.filter_map(|(_, state)| Some((state, state.mesh.as_ref()?))) {
+            match state.jobs {
+                Some(_) => all.held.push(mesh.attribute_held(id, key)),
+                None => all.leaving += 1,
+            }
+        }
+        all
     }
 
     fn note_sleepers(&mut self, calm_and_nobody_suspected: bool) {

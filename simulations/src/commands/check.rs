@@ -12,7 +12,7 @@ use super::arguments::{Named, minutes};
 use super::batch::{Batch, on_all_cores};
 use super::console::{Progress, say};
 use super::tally::Tally;
-use super::{Outcome, determinism, paths, real_time};
+use super::{Outcome, determinism, judged, paths, real_time};
 
 /// Where scenarios are that once found a bug.
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions");
@@ -62,10 +62,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, String> {
         say(format_args!("{} of {} seeds: {why}", tally.seeds, arguments.seeds));
     }
     let all_reached = paths::tell(&tally);
+    let all_judged = judged::tell(&tally);
     say(format_args!("the slowest cluster settled after {} ms", tally.slowest_settling_ms()));
     tally.failed += relapsed;
     say(&tally);
-    Ok(Outcome::from(tally.failed == 0 && all_reached))
+    Ok(Outcome::from(tally.failed == 0 && all_reached && all_judged))
 }
 
 /// Plays what once found a bug. Gives the number of those that fail again.

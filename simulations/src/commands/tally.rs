@@ -20,6 +20,8 @@ pub(super) struct Tally {
     answers: u64,
     /// How often which rare path was reached.
     pub(super) reached: BTreeMap<&'static str, u64>,
+    /// How often which promise was compared with what happened.
+    pub(super) judged: BTreeMap<&'static str, u64>,
     slowest_settling_ms: u64,
 }
 
@@ -32,6 +34,7 @@ impl Tally {
             simulated_ms: 0,
             answers: 0,
             reached: BTreeMap::new(),
+            judged: BTreeMap::new(),
             slowest_settling_ms: 0,
         }
     }
@@ -43,6 +46,9 @@ impl Tally {
         self.answers += report.counts.values().sum::<u64>();
         for (path, times) in paths::reached(report) {
             *self.reached.entry(path).or_default() += times;
+        }
+        for (promise, times) in &report.judged {
+            *self.judged.entry(promise).or_default() += times;
         }
         self.slowest_settling_ms = report.settling_ms.iter().copied().fold(self.slowest_settling_ms, u64::max);
     }

@@ -20,9 +20,13 @@ impl Oracle {
             What::Renew => 3 * DEADLINE_MS,
             _ => DEADLINE_MS,
         };
+        self.judge("no commit takes longer than its deadline");
         if reply.took_ms > allowed + self.rules.slack_ms {
             let detail = format!("{} ms: {request:?} {reply:?}", reply.took_ms);
             return violated("no commit takes longer than its deadline", detail, now_ms);
+        }
+        if reply.seen.is_some() {
+            self.judge("no load takes longer than its deadline");
         }
         match &reply.seen {
             Some((_, took)) if *took > DEADLINE_MS + self.rules.slack_ms => {
@@ -37,6 +41,9 @@ impl Oracle {
     pub(super) fn check_available(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
         let since = request.start_ms.saturating_sub(LONG_CALM_MS);
         let calm = self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind();
+        if calm {
+            self.judge("in calm every request succeeds");
+        }
         let what = match (&reply.seen, &reply.did) {
             (Some((Seen::CannotTell(why), _)), _) => {
                 self.count("cannot tell");
@@ -75,6 +82,7 @@ impl Oracle {
             return Ok(());
         }
         self.count("checked: atomic update");
+        self.judge("an update in one step loses none on its node");
         if number > largest {
             return Ok(());
         }

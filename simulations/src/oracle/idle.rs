@@ -60,7 +60,13 @@ impl Oracle {
 
     /// "None" was said, or an end told, at a time when the session must still live.
     pub(super) fn check_not_early(&mut self, id: SessionId, start_ms: u64, now_ms: u64, how: &str) -> Checked {
-        if self.rules.idle_ms.is_none() || self.may_have_faded(id, now_ms) {
+        if self.rules.idle_ms.is_none() {
+            return Ok(());
+        }
+        if self.lives_until(id).is_some() {
+            self.judge("no session ends before its time");
+        }
+        if self.may_have_faded(id, now_ms) {
             return Ok(());
         }
         let Some(login) = self.by_id.get(&id).map(|at| &self.logins[*at]) else { return Ok(()) };
@@ -76,19 +82,18 @@ impl Oracle {
         }
         let until = self.lives_until(id);
         let detail = format!("{id} must live until {until:?}, {how} at {now_ms}");
-        self.count("checked: not early");
         violated("no session ends before its time", detail, now_ms)
     }
 
-    /// A session was served that nobody had used for too long.
-    pub(super) fn check_not_late(&mut self, id: SessionId, request: &Request, now_ms: u64) -> Checked {
+    /// A session that nobody had used for too long was asked for, and `served` or not.
+    pub(super) fn check_not_late(&self, id: SessionId, request: &Request, served: bool, now_ms: u64) -> Checked {
         let (Some(limit), Some(since)) = (self.rules.idle_ms, request.quiet_since) else { return Ok(()) };
         let latest = since + limit + limit / 10 + 4 * self.rules.latency_ms + self.rules.slack_ms;
         if request.start_ms <= latest || !self.world.calm_from(since) || !self.world.quick_from(since) {
             return Ok(());
         }
-        let detail = format!("{id} last used at {since}: {request:?}");
-        violated("no session is served after its time", detail, now_ms)
+        let detail = || format!("{id} last used at {since}: {request:?}");
+        self.demand("no session is served after its time", !served, detail, now_ms)
     }
 
     /// A listener was told something.
@@ -112,6 +117,9 @@ impl Oracle {
         let told = self.ended.entry(id).or_insert(Ended { first_ms: observed.at_ms, told: 0 });
         told.told += 1;
         let (first_ms, number) = (told.first_ms, told.told);
+        if self.world.calm_from(first_ms.saturating_sub(TOLD_MS)) {
+            self.judge("listeners are told of the end of a session once");
+        }
         if number > 1 {
             let since = first_ms.saturating_sub(TOLD_MS);
             if self.world.calm_from(since) {
@@ -139,6 +147,7 @@ impl Oracle {
     pub fn faded(&mut self, live: &[SessionId], now_ms: u64) -> Checked {
         for id in live {
             self.count("checked: faded session");
+            self.judge("listeners are told of the end of a session");
             if self.ended.get(id).is_none_or(|ended| ended.told == 0) {
                 return violated("listeners are told of the end of a session", format!("{id}: never"), now_ms);
             }

@@ -10,11 +10,13 @@
 //! - `answer`: what holds of every answer. `seen`: what a read says. `settled`: what all nodes say when nothing is
 //!   under way. `repair`: the copies after a crash. `idle`: the end of sessions that nobody uses, and events.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sessionmesh::SessionId;
 
 mod answer;
+mod copies;
 mod idle;
 mod login;
 mod noted;
@@ -24,11 +26,43 @@ mod seen;
 mod settled;
 pub mod world;
 
+pub use copies::Others;
 use idle::Ended;
 pub use idle::ObservedEvent;
 use login::{Login, line};
 pub use request::{COUNTER, Did, Key, Reply, Request, SHARED, Said, Seen, What, name};
 use world::{Look, World};
+
+/// The promises that the oracle compares with what clients are told, in the words of a failure.
+pub const PROMISES: [&str; 27] = [
+    "\"none\" is never said of a session that a reachable owner holds",
+    "\"none\" is never said of a session that all owners held",
+    "a node never serves a session that it ended",
+    "an acknowledged session is never lost",
+    "an acknowledged write is never lost",
+    "an ended session is not served on its side of a partition",
+    "an ended session never comes back",
+    "an ended session stays ended",
+    "an update in one step loses none on its node",
+    "in calm a commit has all the copies that it can have",
+    "in calm every request succeeds",
+    "listeners are told of the end of a session",
+    "listeners are told of the end of a session once",
+    "no commit takes longer than its deadline",
+    "no commit tells of a copy that nobody has",
+    "no load takes longer than its deadline",
+    "no session ends before its time",
+    "no session is served after its time",
+    "no value is invented",
+    "what was overwritten when all had settled never comes back",
+    "when all has settled, all nodes say the same",
+    "when all has settled, every node can tell",
+    "while whole, \"none\" is never said of an acknowledged session",
+    "while whole, a node shows what was written on it",
+    "while whole, an ended session is served nowhere",
+    "while whole, an owner never shows less than before",
+    "who is ready holds what it owns",
+];
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +104,8 @@ pub struct Oracle {
     ended: BTreeMap<SessionId, Ended>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// How often each promise was compared with what happened.
+    judged: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 type Checked = Result<(), Violation>;
@@ -86,6 +122,7 @@ impl Oracle {
             veterans: BTreeSet::new(),
             ended: BTreeMap::new(),
             counts: BTreeMap::new(),
+            judged: RefCell::default(),
         }
     }
 
@@ -144,13 +181,20 @@ impl Oracle {
         id.filter(|_| login.under_way == 0).and_then(|id| login.touched_ms.get(&id)).copied()
     }
 
+    /// How often each promise was compared with what happened.
+    #[must_use]
+    pub fn judged(&self) -> BTreeMap<&'static str, u64> {
+        self.judged.borrow().clone()
+    }
+
     /// A request is sent.
     pub fn begin(&mut self, request: &Request) {
         self.logins[request.login].begin(request);
     }
 
     /// The answer to a request came; `None` if the node died over it. `holders` are members of the answering node's view
-    /// that hold the session as its owners now and were near it all the time.
+    /// that hold the session as its owners now and were near it all the time; `others` what all other nodes hold of what was
+    /// written.
     ///
     /// # Errors
     ///
@@ -160,6 +204,7 @@ impl Oracle {
         request: &Request,
         reply: Option<&Reply>,
         holders: &BTreeSet<(usize, u32)>,
+        others: &Others,
         now_ms: u64,
     ) -> Checked {
         let login = &mut self.logins[request.login];
@@ -185,7 +230,7 @@ impl Oracle {
         self.check_available(request, reply, now_ms)?;
         self.check_count(request, reply, now_ms)?;
         self.note_change(request, reply, now_ms);
-        Ok(())
+        self.check_copies(request, reply, others, now_ms)
     }
 
     /// What is known of the sessions that the violation names, for the report.
@@ -194,6 +239,17 @@ impl Oracle {
         let about = |login: &&Login| login.ids.iter().any(|id| violation.detail.contains(&id.to_string()));
         let lines = self.logins.iter().filter(about).flat_map(|login| &login.history);
         lines.map(|line| format!("\n  {line}")).collect()
+    }
+
+    /// This promise is compared with what happened now.
+    pub fn judge(&self, promise: &'static str) {
+        *self.judged.borrow_mut().entry(promise).or_default() += 1;
+    }
+
+    /// It is, and was `kept` or not.
+    fn demand(&self, promise: &'static str, kept: bool, detail: impl FnOnce() -> String, at_ms: u64) -> Checked {
+        self.judge(promise);
+        if kept { Ok(()) } else { violated(promise, detail(), at_ms) }
     }
 
     fn count(&mut self, what: &'static str) {

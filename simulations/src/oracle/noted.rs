@@ -39,6 +39,14 @@ impl Oracle {
             Did::Acked(id, copies) => (*id, Some(*copies)),
             Did::Unconfirmed(id, _) => (*id, None),
             Did::Nothing | Did::Refused(_) => {
+                // Nothing was ended, so nothing excuses that it is not there.
+                if let (What::Logout | What::Renew, Some(id)) = (request.what, request.id) {
+                    let is_mine = |end: &End| (end.start_ms, end.node) == (request.start_ms, request.node);
+                    if let Some(ends) = login.ends.get_mut(&id) {
+                        ends.retain(|end| !is_mine(end));
+                    }
+                    login.ends.retain(|_, ends| !ends.is_empty());
+                }
                 if request.what == What::Renew {
                     login.close_renewal(request, now_ms);
                 }

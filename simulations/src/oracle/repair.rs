@@ -12,6 +12,7 @@ impl Oracle {
             return Ok(());
         }
         self.count("checked: ready");
+        self.judge("who is ready holds what it owns");
         for id in &ready.lacks {
             let Some(login) = self.by_id.get(id).map(|login| &self.logins[*login]) else { continue };
             let there = login

@@ -16,30 +16,35 @@ impl Oracle {
         holders: &BTreeSet<(usize, u32)>,
         now_ms: u64,
     ) -> Checked {
+        let served = match seen {
+            Seen::CannotTell(_) => return Ok(()),
+            Seen::Nothing => false,
+            Seen::Session(_) => true,
+        };
+        self.check_not_ended(request, id, served, now_ms)?;
+        self.check_not_late(id, request, served, now_ms)?;
+        self.check_there(request, id, holders, served, now_ms)?;
         match seen {
-            Seen::CannotTell(_) => Ok(()),
-            Seen::Nothing => {
-                self.check_nothing(request, id, holders, now_ms)?;
-                self.check_not_early(id, request.start_ms, now_ms, "said")
-            }
             Seen::Session(values) => {
-                self.check_not_ended(request, id, now_ms)?;
-                self.check_not_late(id, request, now_ms)?;
                 self.count("checked: value");
                 self.check_values(request.login, values, now_ms, Some((request, id)))
+            }
+            _ => {
+                self.count("checked: none");
+                self.check_not_early(id, request.start_ms, now_ms, "said")
             }
         }
     }
 
     /// "None" is not said lightly.
-    fn check_nothing(
-        &mut self,
+    fn check_there(
+        &self,
         request: &Request,
         id: SessionId,
         holders: &BTreeSet<(usize, u32)>,
+        served: bool,
         now_ms: u64,
     ) -> Checked {
-        self.count("checked: none");
         let login = &self.logins[request.login];
         let start = request.start_ms;
         if login.may_be_over(id) || self.may_have_faded(id, now_ms) {
@@ -47,29 +52,30 @@ impl Oracle {
         }
         let detail = || format!("{id} of login {}: {request:?}", request.login);
         if let Some((holder, _)) = request.holders.intersection(holders).next() {
-            let detail = format!("n{holder} holds {}", detail());
-            return violated("\"none\" is never said of a session that a reachable owner holds", detail, now_ms);
+            let detail = || format!("n{holder} holds {}", detail());
+            self.demand("\"none\" is never said of a session that a reachable owner holds", served, detail, now_ms)?;
         }
         let Some(birth) = login.births.get(&id) else { return Ok(()) };
         if birth.acked_ms > start || !self.world.is_safe(birth.safe) {
             return Ok(());
         }
         if birth.is_settled(start) && self.veterans.contains(&(request.node, request.life)) {
-            return violated("\"none\" is never said of a session that all owners held", detail(), now_ms);
+            self.demand("\"none\" is never said of a session that all owners held", served, detail, now_ms)?;
         }
         let whole = self.world.calm_from(start) || self.world.whole_from(birth.acked_ms);
         if self.rules.waits_for_owners && whole {
-            return violated("while whole, \"none\" is never said of an acknowledged session", detail(), now_ms);
+            self.demand("while whole, \"none\" is never said of an acknowledged session", served, detail, now_ms)?;
         }
         Ok(())
     }
 
     /// What has ended is not served.
-    fn check_not_ended(&mut self, request: &Request, id: SessionId, now_ms: u64) -> Checked {
+    fn check_not_ended(&self, request: &Request, id: SessionId, served: bool, now_ms: u64) -> Checked {
         let login = &self.logins[request.login];
         let start = request.start_ms;
         if login.over {
-            return violated("an ended session never comes back", format!("{id}: {request:?}"), now_ms);
+            let detail = || format!("{id}: {request:?}");
+            self.demand("an ended session never comes back", !served, detail, now_ms)?;
         }
         for end in login.ends.get(&id).into_iter().flatten() {
             let Some((acked, safe)) = end.acked else { continue };
@@ -81,16 +87,16 @@ impl Oracle {
             let late = |w: &Write| w.start_ms <= acked && w.acked.is_none_or(|(at, _)| at >= end.start_ms);
             let late = login.writes.values().any(late);
             if (end.node, end.life) == (request.node, request.life) && !late {
-                return violated("a node never serves a session that it ended", detail(), now_ms);
+                self.demand("a node never serves a session that it ended", !served, detail, now_ms)?;
             }
             if !self.rules.waits_for_owners {
                 continue;
             }
             if self.world.calm_from(start) || self.world.whole_from(end.start_ms) {
-                return violated("while whole, an ended session is served nowhere", detail(), now_ms);
-            }
-            if !late && self.world.same_side_from(end.node, request.node, end.start_ms.saturating_sub(1)) {
-                return violated("an ended session is not served on its side of a partition", detail(), now_ms);
+                self.demand("while whole, an ended session is served nowhere", !served, detail, now_ms)?;
+            } else if !late && self.world.same_side_from(end.node, request.node, end.start_ms.saturating_sub(1)) {
+                let promise = "an ended session is not served on its side of a partition";
+                self.demand(promise, !served, detail, now_ms)?;
             }
         }
         Ok(())
@@ -114,16 +120,16 @@ impl Oracle {
                 format!("attribute {key} is {found:?} when {reader}")
             };
             if let Some(found) = found {
+                self.judge("no value is invented");
                 let Some(write) = login.writes.get(&(key, found)) else {
                     return violated("no value is invented", context(), now_ms);
                 };
                 if write.removes {
                     return violated("no value is invented", format!("a removal: {}", context()), now_ms);
                 }
-                if write.superseded {
-                    let detail = format!("{write:?}: {}", context());
-                    return violated("what was overwritten when all had settled never comes back", detail, now_ms);
-                }
+                let detail = || format!("{write:?}: {}", context());
+                let promise = "what was overwritten when all had settled never comes back";
+                self.demand(promise, !write.superseded, detail, now_ms)?;
             }
             self.check_attribute(login, key, found, now_ms, reader, &context)?;
         }
@@ -139,17 +145,15 @@ impl Oracle {
         reader: Option<(&Request, SessionId)>,
         context: &dyn Fn() -> String,
     ) -> Checked {
-        let writes = login
-            .open(key)
-            .filter(|w| !w.is_excused(&self.world, reader.is_none()) && !w.superseded && Some(w.value) != found);
+        let writes = login.open(key).filter(|w| !w.is_excused(&self.world, reader.is_none()) && !w.superseded);
         for write in writes {
             if let Some((acked, safe)) = write.acked
                 && self.must_show(login, write, acked, reader)
                 && self.world.is_safe(safe)
-                && is_older(found, write, &login.writes)
             {
-                let detail = format!("it was {write:?}, but {}", context());
-                return violated("an acknowledged write is never lost", detail, now_ms);
+                let detail = || format!("it was {write:?}, but {}", context());
+                let shown = !is_older(found, write, &login.writes);
+                self.demand("an acknowledged write is never lost", shown, detail, now_ms)?;
             }
             if let Some((request, _)) = reader
                 && write.made
@@ -158,10 +162,10 @@ impl Oracle {
                 && !self.world.crashed_since(write.start_ms)
                 && write.acked.is_none_or(|(acked, _)| acked <= request.start_ms)
                 && self.is_before(write, request)
-                && is_older(found, write, &login.writes)
             {
-                let detail = format!("it was {write:?}, but {}", context());
-                return violated("while whole, a node shows what was written on it", detail, now_ms);
+                let detail = || format!("it was {write:?}, but {}", context());
+                let shown = !is_older(found, write, &login.writes);
+                self.demand("while whole, a node shows what was written on it", shown, detail, now_ms)?;
             }
         }
         let Some((request, id)) = reader else { return Ok(()) };
@@ -171,12 +175,10 @@ impl Oracle {
             && self.world.whole_from(before.at_ms)
             && !self.world.crashed_since(before.at_ms);
         let shown = before.value.and_then(|value| login.writes.get(&(key, value)));
-        if let Some(shown) =
-            shown.filter(|shown| comparable && !shown.is_excused(&self.world, false) && Some(shown.value) != found)
-            && is_older(found, shown, &login.writes)
-        {
-            let detail = format!("{before:?} was shown, but {}", context());
-            return violated("while whole, an owner never shows less than before", detail, now_ms);
+        if let Some(before_it) = shown.filter(|shown| comparable && !shown.is_excused(&self.world, false)) {
+            let detail = || format!("{before:?} was shown, but {}", context());
+            let shown = !is_older(found, before_it, &login.writes);
+            self.demand("while whole, an owner never shows less than before", shown, detail, now_ms)?;
         }
         Ok(())
     }

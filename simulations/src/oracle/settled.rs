@@ -4,7 +4,7 @@ use sessionmesh::SessionId;
 
 use super::login::Birth;
 use super::world::Safe;
-use super::{Checked, Oracle, Said, Seen, name, violated};
+use super::{Checked, Oracle, Said, Seen, name};
 
 impl Oracle {
     /// The cluster has settled, and no request is under way: what each node says of each session.
@@ -17,12 +17,14 @@ impl Oracle {
             for id in self.logins[at].ids.clone() {
                 let mut all = said.iter().filter_map(|(_, _, seen)| seen.get(&id));
                 let Some(first) = all.next() else { continue };
-                if let Seen::CannotTell(why) = first {
-                    return violated("when all has settled, every node can tell", format!("{id}: {why}"), now_ms);
-                }
-                if !all.all(|other| other == first) && !self.may_have_faded(id, now_ms) {
-                    let said: Vec<_> = said.iter().map(|(node, _, seen)| (node, &seen[&id])).collect();
-                    return violated("when all has settled, all nodes say the same", format!("{id}: {said:?}"), now_ms);
+                let told = !matches!(first, Seen::CannotTell(_));
+                let detail = || format!("{id}: {first:?}");
+                self.demand("when all has settled, every node can tell", told, detail, now_ms)?;
+                if !self.may_have_faded(id, now_ms) {
+                    let same = all.all(|other| other == first);
+                    let said = || said.iter().map(|(node, _, seen)| (node, &seen[&id])).collect::<Vec<_>>();
+                    let detail = || format!("{id}: {:?}", said());
+                    self.demand("when all has settled, all nodes say the same", same, detail, now_ms)?;
                 }
                 self.count("checked: settled session");
                 self.settle_one(at, id, first, now_ms)?;
@@ -40,12 +42,18 @@ impl Oracle {
             .ends
             .get(&id)
             .is_some_and(|ends| ends.iter().any(|end| end.acked.is_some_and(|(_, s)| self.world.is_safe(s))));
+        let lives = matches!(seen, Seen::Session(_));
+        if safely_ended || login.over {
+            let detail = || format!("{id} of login {at}: {:?}", login.ends.get(&id));
+            self.demand("an ended session stays ended", !lives, detail, now_ms)?;
+        }
+        let safe = login.births.get(&id).is_some_and(|birth| self.world.is_safe(birth.safe));
+        if last && safe && !login.may_be_over(id) && !self.may_have_faded(id, now_ms) {
+            let detail = || format!("{id} of login {at}");
+            self.demand("an acknowledged session is never lost", lives, detail, now_ms)?;
+        }
         match seen {
             Seen::Session(values) => {
-                if safely_ended || login.over {
-                    let detail = format!("{id} of login {at}: {:?}", login.ends.get(&id));
-                    return violated("an ended session stays ended", detail, now_ms);
-                }
                 if !last {
                     // The end of an earlier id was never confirmed, and is lost.
                     self.logins[at].vague = true;
@@ -79,11 +87,6 @@ impl Oracle {
             }
             Seen::Nothing if last => {
                 let faded = self.may_have_faded(id, now_ms);
-                let login = &self.logins[at];
-                let safe = login.births.get(&id).is_some_and(|birth| self.world.is_safe(birth.safe));
-                if safe && !login.may_be_over(id) && !faded {
-                    return violated("an acknowledged session is never lost", format!("{id} of login {at}"), now_ms);
-                }
                 self.check_not_early(id, now_ms, now_ms, "settled")?;
                 let login = &mut self.logins[at];
                 // A visitor of a session that just faded may still have been heard by a node.

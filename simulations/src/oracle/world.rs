@@ -170,6 +170,11 @@ impl World {
         self.calm_since.is_some()
     }
 
+    /// How many nodes crashed or left at `since_ms` or later.
+    pub(super) fn gone_since(&self, since_ms: u64) -> usize {
+        self.crashed_nodes_since(since_ms) + self.departures.iter().filter(|(at, _)| *at >= since_ms).count()
+    }
+
     /// Whether a node crashed at `since_ms` or later.
     pub(super) fn crashed_since(&self, since_ms: u64) -> bool {
         self.last_crash_ms.is_some_and(|at| at >= since_ms)

@@ -250,6 +250,8 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// Audits that no run reaches; a newcomer still compares with its donors before it is ready.
+pub const AUDIT_NEVER_MS: u64 = 3_600_000;
 /// An idle limit that no run reaches.
 pub const IDLE_NEVER_MS: u64 = 1_800_000;
 

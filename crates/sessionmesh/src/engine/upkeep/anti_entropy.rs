@@ -87,6 +87,7 @@ async fn with(node: &Arc<Node>, topology: &Topology, peer: &Arc<Peer>) -> bool {
         coverage::reached(Path::AuditDifference);
         let Some(found) = lasting(node, topology, peer, &slots, &differs).await else { return false };
         if found > 0 {
+            coverage::reached_if(Path::AuditRepair, || !topology.is_joining(topology.me));
             node.telemetry.counters.audit_differences.fetch_add(found as u64, Ordering::Relaxed);
             node.emit(Event::AuditDiffers { name: peer.member.name.clone(), slots: found });
         }

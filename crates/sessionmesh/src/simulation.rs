@@ -1,0 +1,29 @@
+//! What simulations look at on a node, beyond what applications may.
+
+use sessionmesh_core::id::SessionId;
+use sessionmesh_core::session::{Status, ValueBytes};
+
+use crate::mesh::Mesh;
+
+/// What a node holds of one attribute of a session, whoever may be asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttributeHeld {
+    /// It holds nothing of the session.
+    NoSession,
+    /// The session has ended there, for good or by idleness.
+    Ended,
+    /// The attribute is this, or it is not there.
+    Is(Option<ValueBytes>),
+}
+
+impl Mesh {
+    /// What this node holds of an attribute now.
+    #[must_use]
+    pub fn attribute_held(&self, id: SessionId, key: &str) -> AttributeHeld {
+        self.node.store.read(id, |held| match held.map(|entry| entry.record()) {
+            None => AttributeHeld::NoSession,
+            Some(record) if record.status() == Status::Live => AttributeHeld::Is(record.session.get(key).cloned()),
+            Some(_) => AttributeHeld::Ended,
+        })
+    }
+}
