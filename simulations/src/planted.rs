@@ -36,10 +36,11 @@ const RARE: [Bug; 11] = [
     Bug::VoteForAnyone,
 ];
 /// For these it takes a hundred seeds or more.
-const SELDOM: [Bug; 10] = [
+const SELDOM: [Bug; 11] = [
     Bug::AccessNotPassedOn,
     Bug::AnswerToEarlierSend,
     Bug::ExpireWithoutVote,
+    Bug::LeasesIgnored,
     Bug::MissBelieved,
     Bug::NoScan,
     Bug::OwnMode,

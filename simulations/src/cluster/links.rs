@@ -30,7 +30,13 @@ impl Cluster {
         // Two that slept, one after the other, never met: each may go on without what the other one did.
         let missed_each_other = self.slept.len() > 1;
         let slow = self.slow.values().any(|ms| is_too_slow(*ms));
-        self.is_apart() || slow || self.started_unheard || missed_each_other
+        self.is_apart() || slow || self.started_unheard || missed_each_other || self.has_loner()
+    }
+
+    /// Whether a node that has just started sees nobody yet, though others are up. It takes requests all the same.
+    fn has_loner(&self) -> bool {
+        let meshes = self.meshes();
+        meshes.len() > 1 && meshes.iter().any(|(_, mesh)| !mesh.is_ready() && mesh.members().len() == 1)
     }
 
     /// The nodes to which everything passes from `node`, and from which everything comes; itself too.

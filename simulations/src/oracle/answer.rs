@@ -61,10 +61,12 @@ impl Oracle {
         if calm { violated("in calm every request succeeds", format!("{what}: {request:?}"), now_ms) } else { Ok(()) }
     }
 
-    /// More nodes died than there are copies, or half of the others: those that are left cannot tell what they held.
+    /// More nodes died than there are copies, or half of the others, or all that stayed when others left: those that are left cannot
+    /// tell what they held.
     fn is_blind(&self) -> bool {
         let half = (self.rules.nodes.saturating_sub(1) / 2).max(1);
-        self.world.crashed_together() > self.rules.spare.min(half)
+        let crashed = self.world.crashed_together();
+        crashed > self.rules.spare.min(half) || self.world.fewest_stayed().is_some_and(|stayed| crashed >= stayed)
     }
 
     /// While all count on one owner, no number comes twice.

@@ -57,6 +57,8 @@ pub(super) struct World {
     crashes: Vec<(u64, usize)>,
     /// Nodes that crashed shortly before all had settled: the others may still count them together with later ones.
     crashed_before: BTreeSet<usize>,
+    /// After a planned departure as long ago as those crashes, so many nodes stayed.
+    stayed_before: Option<usize>,
     /// Planned departures since all had settled, and how many nodes stayed that the departed saw: no more than these can hold
     /// what it handed over.
     departures: Vec<(u64, usize)>,
@@ -141,6 +143,11 @@ impl World {
         self.crashed_before.union(&since).count()
     }
 
+    /// The fewest nodes that a planned departure left behind, of those that the others may count together with crashes.
+    pub(super) fn fewest_stayed(&self) -> Option<usize> {
+        self.departures.iter().map(|(_, stayed)| *stayed).chain(self.stayed_before).min()
+    }
+
     /// Whether no more nodes crashed than the change can bear.
     pub(super) fn is_safe(&self, safe: Safe) -> bool {
         let departures = self.departures.iter().filter(|(at, _)| *at >= safe.since_ms);
@@ -159,8 +166,14 @@ impl World {
 
     /// All has settled: what happened before does not matter any more.
     pub(super) fn settled(&mut self, now_ms: u64) {
-        let lately = |at: u64| now_ms.saturating_sub(at) < COUNTED_TOGETHER_MS;
-        self.crashed_before = self.crashes.iter().filter(|(at, _)| lately(*at)).map(|(_, node)| *node).collect();
+        // What vanishes soon after something else counts together with it, and with what that counts together with.
+        if self.crashes.iter().any(|(at, _)| now_ms.saturating_sub(*at) < COUNTED_TOGETHER_MS) {
+            self.stayed_before = self.fewest_stayed();
+            self.crashed_before.extend(self.crashes.iter().map(|(_, node)| *node));
+        } else {
+            self.stayed_before = None;
+            self.crashed_before.clear();
+        }
         self.crashes.clear();
         self.departures.clear();
     }

@@ -132,6 +132,8 @@ pub enum Kind {
     Burst,
     /// Sessions are left alone for longer than their limit.
     Idle,
+    /// Faults that meet: planned stops while gossip is lost, deaths at the moment of healing, changes of the view within a lease.
+    Composed,
     /// Any of these in each episode.
     Mixed,
 }
@@ -275,7 +277,7 @@ impl Scenario {
 
 impl Kind {
     /// All kinds, with their names.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Calm, "calm"),
         (Self::Crash, "crash"),
         (Self::PowerLoss, "power-loss"),
@@ -293,6 +295,7 @@ impl Kind {
         (Self::Slow, "slow"),
         (Self::Burst, "burst"),
         (Self::Idle, "idle"),
+        (Self::Composed, "composed"),
         (Self::Mixed, "mixed"),
     ];
 

@@ -1,6 +1,7 @@
 //! An episode: faults of one or several kinds, one after the other or at once.
 //!
-//! `nodes`: the kinds that begin with a node. `links`: those that begin with what is between nodes.
+//! `nodes`: the kinds that begin with a node. `links`: those that begin with what is between nodes. `composed`: several that meet
+//! where each alone does little.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -9,6 +10,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use super::pick;
 use crate::scenario::{Episode, Event, Fault, Kind, Mode};
 
+mod composed;
 mod links;
 mod nodes;
 
@@ -110,6 +112,7 @@ impl<'a> Drawn<'a> {
             Kind::Gossip => self.gossip(at),
             Kind::Slow => self.slow(at),
             Kind::Burst => self.burst(at),
+            Kind::Composed => self.composed(at),
         }
     }
 }
