@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use turmoil::Sim;
 
 use crate::clock::EPOCH_MS;
-use crate::impairments::Impairments;
+use crate::impairments::{Down, Impairments};
 use crate::network::Trace;
 use crate::oracle::ObservedEvent;
 use crate::record::Recorder;
@@ -123,10 +123,11 @@ impl Cluster {
         for (node, name) in names.iter().enumerate() {
             let skew_ms = Arc::new(AtomicI64::new(scenario.skew_ms.get(node).copied().unwrap_or(0)));
             shared.states.borrow_mut().push(NodeState { skew_ms, down: late.contains(&node), ..NodeState::default() });
-            let shared = shared.clone();
-            sim.host(name.as_str(), move || live(node, shared.clone()));
+            let of_host = shared.clone();
+            sim.host(name.as_str(), move || live(node, of_host.clone()));
             if late.contains(&node) {
                 sim.crash(name.as_str());
+                shared.impairments.set_down(shared.addrs[node], Some(Down::Process));
             }
         }
         Self {

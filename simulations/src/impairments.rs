@@ -1,10 +1,11 @@
 //! What happens to messages beyond what turmoil does with its links: lost, doubled and delayed datagrams, lost beacons,
-//! and connections that stand still while datagrams pass.
+//! connections that stand still while datagrams pass, and what a dialler is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::scenario::Network;
 
@@ -20,6 +21,29 @@ struct State {
     held: BTreeSet<(IpAddr, IpAddr)>,
     waiting: Vec<Waker>,
     dying: bool,
+    /// Nothing passes from the one to the other.
+    cuts: BTreeSet<(IpAddr, IpAddr)>,
+    down: BTreeMap<IpAddr, Down>,
+}
+
+/// What is left of a host that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The machine, whose system refuses connections.
+    Process,
+    /// Nothing: nobody says anything.
+    Machine,
+}
+
+/// What becomes of the first packet of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialled {
+    /// It arrives, and so does the answer.
+    Arrives,
+    /// It arrives, and nobody listens there.
+    Refused,
+    /// It is lost, or the answer is.
+    Lost,
 }
 
 /// What becomes of datagrams now, in thousandths.
@@ -37,8 +61,16 @@ impl Impairments {
     /// Those of a network without faults.
     #[must_use]
     pub fn new(usual: Network) -> Self {
-        let (held, waiting) = (BTreeSet::new(), Vec::new());
-        Self(Arc::new(Mutex::new(State { usual, lost: None, beacons_lost: false, held, waiting, dying: false })))
+        Self(Arc::new(Mutex::new(State {
+            usual,
+            lost: None,
+            beacons_lost: false,
+            held: BTreeSet::new(),
+            waiting: Vec::new(),
+            dying: false,
+            cuts: BTreeSet::new(),
+            down: BTreeMap::new(),
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -58,6 +90,40 @@ impl Impairments {
     /// From now on connections between the two stand still.
     pub fn hold_streams(&self, one: IpAddr, other: IpAddr) {
         self.state().held.insert((one.min(other), one.max(other)));
+    }
+
+    /// From now on nothing passes from the first to the second of these, and all else does.
+    pub fn cut(&self, cuts: BTreeSet<(IpAddr, IpAddr)>) {
+        self.state().cuts = cuts;
+    }
+
+    /// The host went down, or is up again.
+    pub fn set_down(&self, host: IpAddr, down: Option<Down>) {
+        let mut state = self.state();
+        match down {
+            Some(down) => state.down.insert(host, down),
+            None => state.down.remove(&host),
+        };
+    }
+
+    /// What becomes of the first packet of a connection that is dialled now. turmoil has it the other way round: it refuses at once
+    /// what is cut off, and is silent about a host that has crashed.
+    #[must_use]
+    pub fn dial(&self, from: IpAddr, to: IpAddr) -> Dialled {
+        let state = self.state();
+        let cut = state.cuts.contains(&(from, to)) || state.cuts.contains(&(to, from));
+        match state.down.get(&to) {
+            _ if cut => Dialled::Lost,
+            Some(Down::Machine) => Dialled::Lost,
+            Some(Down::Process) => Dialled::Refused,
+            None => Dialled::Arrives,
+        }
+    }
+
+    /// The shortest time in which an answer can be there.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_millis(2 * self.state().usual.latency_ms.0.max(1))
     }
 
     /// All is as usual again.
@@ -102,5 +168,29 @@ impl Impairments {
             state.waiting.push(waker.clone());
         }
         held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialler_is_refused_by_a_machine_without_the_process_and_hears_nothing_over_a_cut_or_of_a_dead_machine() {
+        let impairments = Impairments::new(Network { latency_ms: (0, 1), lost: 0, doubled: 0, delayed: 0 });
+        let [here, there]: [IpAddr; 2] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
+        let dialled = || impairments.dial(here, there);
+        assert_eq!(dialled(), Dialled::Arrives);
+        impairments.set_down(there, Some(Down::Process));
+        assert_eq!(dialled(), Dialled::Refused);
+        for cut in [(here, there), (there, here)] {
+            impairments.cut(BTreeSet::from([cut]));
+            assert_eq!(dialled(), Dialled::Lost, "the question or the answer is lost");
+        }
+        impairments.cut(BTreeSet::new());
+        impairments.set_down(there, Some(Down::Machine));
+        assert_eq!(dialled(), Dialled::Lost);
+        impairments.set_down(there, None);
+        assert_eq!(dialled(), Dialled::Arrives);
     }
 }

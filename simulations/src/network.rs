@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::impairments::Impairments;
+use crate::impairments::{Dialled, Impairments};
 use crate::record::Recorder;
 use crate::record::wire::{Datagram, RecordedStream, Side};
 
@@ -118,7 +118,7 @@ impl Network for SimNetwork {
                 false => Poll::Ready(()),
             })
             .await;
-            let inner = TcpStream::connect(to).await?;
+            let inner = dial(host, to).await?;
             host.trace.note(format!("connected {:?} {to}", inner.local_addr()).as_bytes());
             Stream::boxed(inner, host, &self.morgue, Side::Dialled)
         })
@@ -159,6 +159,30 @@ impl Network for SimNetwork {
             let port: u16 = port.parse().map_err(io::Error::other)?;
             Ok(vec![(turmoil::lookup(name), port).into()])
         })
+    }
+}
+
+/// How long a system waits before it sends the first packet of a connection again; then twice as long, and so on.
+const FIRST_RETRANSMISSION: Duration = Duration::from_secs(1);
+
+/// Opens a connection as systems do: refused by a machine on which nobody listens, tried again while nothing comes back.
+async fn dial(host: &Host, to: SocketAddr) -> io::Result<TcpStream> {
+    let mut pause = FIRST_RETRANSMISSION;
+    loop {
+        match host.impairments.dial(host.me, to.ip()) {
+            Dialled::Arrives => match TcpStream::connect(to).await {
+                // It was cut while it was dialled.
+                Err(_) if host.impairments.dial(host.me, to.ip()) == Dialled::Lost => {}
+                connected => return connected,
+            },
+            Dialled::Refused => {
+                sleep(host.impairments.round_trip()).await;
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            Dialled::Lost => {}
+        }
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 

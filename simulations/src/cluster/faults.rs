@@ -7,6 +7,7 @@ use sessionmesh::{Failure, Member, MemberState, Mesh};
 
 use super::life::NodeState;
 use super::{Cluster, Departure};
+use crate::impairments::Down;
 use crate::record::timeline::Disturbed;
 use crate::scenario::Fault;
 
@@ -39,14 +40,14 @@ impl Cluster {
 
     fn cause(&mut self, fault: &Fault) -> Option<usize> {
         match *fault {
-            Fault::Crash(node) => return self.crash(node),
+            Fault::Crash(node) => return self.crash(node, Down::Process),
             Fault::PowerLoss(node) => {
                 let before = self.cuts.clone();
                 for other in (0..self.names.len()).filter(|other| *other != node) {
                     self.cuts.extend([(node, other), (other, node)]);
                 }
                 self.apply_links();
-                let crashed = self.crash(node);
+                let crashed = self.crash(node, Down::Machine);
                 self.cuts = before;
                 self.apply_links();
                 return crashed;
@@ -110,18 +111,19 @@ impl Cluster {
             states.iter().enumerate().filter(|(_, state)| gave_way(state)).map(|(at, _)| at).collect();
         drop(states);
         for node in &ended {
-            self.crash(*node);
+            self.crash(*node, Down::Process);
             self.start(*node);
         }
         ended
     }
 
-    fn crash(&mut self, node: usize) -> Option<usize> {
+    fn crash(&mut self, node: usize, down: Down) -> Option<usize> {
         let was_down = {
             let state = &mut self.states.borrow_mut()[node];
             state.frozen = false;
             std::mem::replace(&mut state.down, true)
         };
+        self.shared.impairments.set_down(self.shared.addrs[node], Some(down));
         // Also a node that has left is still a host.
         self.shared.impairments.dying(|| self.sim.crash(self.names[node].as_str()));
         (!was_down).then_some(node)
@@ -130,6 +132,7 @@ impl Cluster {
     fn start(&mut self, node: usize) {
         if std::mem::replace(&mut self.states.borrow_mut()[node].down, false) {
             self.late.remove(&node);
+            self.shared.impairments.set_down(self.shared.addrs[node], None);
             self.started_unheard |= self.hushed || (0..self.names.len()).any(|other| self.is_frozen(other));
             self.shared.impairments.dying(|| self.sim.bounce(self.names[node].as_str()));
         }

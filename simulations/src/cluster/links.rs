@@ -76,6 +76,8 @@ impl Cluster {
 
     /// turmoil keeps one state for each direction of a link, so all are set from the faults that are active.
     pub(super) fn apply_links(&self) {
+        let addr = |node: usize| self.shared.addrs[node];
+        self.shared.impairments.cut(self.cuts.iter().map(|(from, to)| (addr(*from), addr(*to))).collect());
         for one in 0..self.names.len() {
             for other in one + 1..self.names.len() {
                 let (a, b) = (self.names[one].as_str(), self.names[other].as_str());

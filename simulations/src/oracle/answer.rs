@@ -71,7 +71,10 @@ impl Oracle {
 
     /// While all count on one owner, no number comes twice.
     pub(super) fn check_count(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
-        let Some(number) = reply.counted else { return Ok(()) };
+        let was_made = reply.counted.is_some() || matches!(reply.did, Did::Unconfirmed(..));
+        if request.what != What::Count || !was_made {
+            return Ok(());
+        }
         let here = (request.node, request.life);
         let login = &mut self.logins[request.login];
         // Only an owner holds the session all the time.
@@ -79,10 +82,8 @@ impl Oracle {
         login.counted_elsewhere |= login.counted.1.is_some_and(|place| place != here) || login.ids.len() > 1;
         let (largest, _) = login.counted;
         let elsewhere = login.counted_elsewhere;
-        login.counted = (largest.max(number), Some(here));
-        if elsewhere {
-            return Ok(());
-        }
+        login.counted = (largest.max(reply.counted.unwrap_or(0)), Some(here));
+        let Some(number) = reply.counted.filter(|_| !elsewhere) else { return Ok(()) };
         self.count("checked: atomic update");
         self.judge("an update in one step loses none on its node");
         if number > largest {
