@@ -21,6 +21,9 @@ pub use serve::look_at_all;
 use serve::serve;
 use visitor::{Tab, UnderWay, Visitor, follow};
 
+/// For so long a handle is kept at most; and for six tenths of the idle limit.
+const KEPT_MS_MAX: u64 = 3_000;
+
 /// All visitors of a run.
 #[derive(Debug)]
 pub struct Clients {
@@ -202,8 +205,8 @@ impl Clients {
             return Some((oracle.login(), What::Create(value)));
         };
         let mix = self.load.mix;
-        let Mix { read, write, slow_write, shared, count, remove, logout, renew, absent } = mix;
-        let weights = [read, write, slow_write, shared, count, remove, logout, renew, absent];
+        let Mix { read, write, slow_write, shared, count, remove, logout, renew, absent, keep } = mix;
+        let weights = [read, write, slow_write, shared, count, remove, logout, renew, absent, keep];
         let mut dice = self.rng.random_range(0..weights.iter().sum());
         let chosen = weights.iter().position(|weight| {
             let hit = dice < *weight;
@@ -225,6 +228,7 @@ impl Clients {
                 visitor.absent_until_ms = now_ms + away;
                 return None;
             }
+            Some(9) => What::Keep(self.rng.random_range(10..KEPT_MS_MAX.min(self.idle_ms * 6 / 10))),
             _ => What::Read,
         };
         if what == What::Logout {

@@ -25,14 +25,14 @@ pub(super) async fn serve(mesh: Mesh, request: Request, pad: u32) -> Reply {
     let Some(session) = session else {
         return Reply { seen, did: Did::Nothing, took_ms: 0, counted: None };
     };
-    if let What::Write(_, pause_ms) = request.what {
+    if let What::Write(_, pause_ms) | What::Keep(pause_ms) = request.what {
         sleep(Duration::from_millis(pause_ms)).await;
     }
     let started = Instant::now();
     let mut counted = None;
     let did = match request.what {
         What::Create(_) | What::Read => Did::Nothing,
-        What::Write(..) | What::Share(_) | What::Remove(_) => {
+        What::Write(..) | What::Share(_) | What::Remove(_) | What::Keep(_) => {
             put(&session, &request, pad);
             let committed = session.commit().await;
             did(&session, committed)

@@ -18,6 +18,7 @@ const REQUIRED: &[&str] = &[
     "counted",
     "logged out",
     "renewed",
+    "kept and used",
     "expired",
     "refused",
     "unconfirmed",

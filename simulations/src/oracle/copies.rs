@@ -22,7 +22,7 @@ impl Oracle {
     /// `others` is what the other nodes hold of the attribute that was written, or of any, now.
     pub(super) fn check_copies(&self, request: &Request, reply: &Reply, others: &Others, now_ms: u64) -> Checked {
         let Did::Acked(id, copies) = reply.did else { return Ok(()) };
-        if request.what == What::Count || changed_nothing(request, reply) {
+        if matches!(request.what, What::Count | What::Keep(_)) || changed_nothing(request, reply) {
             // These say nothing of copies.
             return Ok(());
         }

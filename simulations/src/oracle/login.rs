@@ -166,11 +166,16 @@ impl Login {
 
     /// The session was served: it was accessed then.
     pub(super) fn used(&mut self, id: SessionId, request: &Request) {
+        self.used_at(id, request.start_ms);
+    }
+
+    /// It was accessed, not before this.
+    pub(super) fn used_at(&mut self, id: SessionId, from_ms: u64) {
         let uses = self.uses.entry(id).or_default();
         if uses.len() == USES_MAX {
             uses.pop_front();
         }
-        uses.push_back(Use { from_ms: request.start_ms });
+        uses.push_back(Use { from_ms });
     }
 
     /// Whether "none" may be said of this id for what clients did: somebody tried to end it, or which id counts is not

@@ -30,6 +30,7 @@ impl Oracle {
             (What::Count, Did::Acked(..)) => "counted",
             (What::Logout, Did::Acked(..)) => "logged out",
             (What::Renew, Did::Acked(..)) => "renewed",
+            (What::Keep(_), Did::Acked(..)) => "kept and used",
             _ => "other",
         });
         let spare = self.rules.spare;
@@ -55,6 +56,11 @@ impl Oracle {
         };
         self.by_id.insert(id, request.login);
         login.touched_ms.insert(id, now_ms);
+        if let What::Keep(_) = request.what {
+            // It was used again after the pause.
+            let began_ms = now_ms.saturating_sub(reply.took_ms + self.rules.slack_ms);
+            login.used_at(id, began_ms.max(request.start_ms));
+        }
         if let (What::Create(_) | What::Renew, Some(copies)) = (request.what, copies) {
             login.births.insert(id, Birth { acked_ms: now_ms, safe: safe(copies), settled_ms: None });
         }

@@ -30,6 +30,8 @@ pub enum What {
     Logout,
     /// Another id for the session.
     Renew,
+    /// A look, a pause of so many milliseconds, and a commit without a change by the handle that was kept.
+    Keep(u64),
 }
 
 impl What {

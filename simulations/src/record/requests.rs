@@ -38,6 +38,7 @@ fn asked(request: &Request) -> String {
         What::Remove(_) => format!("remove tab{}", request.tab),
         What::Logout => "log out".to_owned(),
         What::Renew => "renew".to_owned(),
+        What::Keep(pause_ms) => format!("keep for {pause_ms} ms"),
     };
     match request.id {
         Some(id) => format!("{what} {id}"),

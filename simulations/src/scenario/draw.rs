@@ -97,7 +97,7 @@ impl Scenario {
             idle_ms: if idle { rng.random_range(2_000..6_000) } else { IDLE_NEVER_MS },
             skew_ms: (0..nodes).map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 }).collect(),
             set_back_ms: if rng.random_bool(0.25) { rng.random_range(0..100_000) } else { 0 },
-            load: load(rng, idle),
+            load: keeping(load(rng, idle), seed),
             episodes: episodes(rng, kind, mode, nodes, late),
         }
     }
@@ -118,6 +118,12 @@ fn secret(seed: u64) -> bool {
 /// Some clusters have certificates; these do not protect beacons. Drawn apart, so that all else of a seed stays as it is.
 fn certificates(seed: u64, discovery: Discovery) -> bool {
     StdRng::seed_from_u64(seed ^ 0xce27_f1e5).random_bool(0.3) && discovery != Discovery::Multicast
+}
+
+/// In some runs visitors keep handles. Drawn apart, so that all else of a seed stays as it is.
+fn keeping(mut load: Load, seed: u64) -> Load {
+    load.mix.keep = swarm(&mut StdRng::seed_from_u64(seed ^ 0x0c0d_e0f5), 0.4, 2);
+    load
 }
 
 /// In some runs the nodes are of two versions. Drawn apart, so that all else of a seed stays as it is.
@@ -172,6 +178,7 @@ fn load(rng: &mut StdRng, idle: bool) -> Load {
             logout: swarm(rng, 0.6, 1),
             renew: swarm(rng, 0.4, 1),
             absent: if lazy { 4 } else { u32::from(idle) },
+            keep: 0,
         },
     }
 }

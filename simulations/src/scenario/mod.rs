@@ -160,6 +160,9 @@ pub struct Mix {
     pub renew: u32,
     /// Stay away for longer than the idle limit.
     pub absent: u32,
+    /// Read, and use the same handle again after a while, without a change.
+    #[serde(default)]
+    pub keep: u32,
 }
 
 /// The clients of a run.

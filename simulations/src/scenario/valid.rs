@@ -113,8 +113,8 @@ impl Mix {
     /// All weights together.
     #[must_use]
     pub fn sum(&self) -> u64 {
-        let Self { read, write, slow_write, shared, count, remove, logout, renew, absent } = *self;
-        [read, write, slow_write, shared, count, remove, logout, renew, absent].into_iter().map(u64::from).sum()
+        let Self { read, write, slow_write, shared, count, remove, logout, renew, absent, keep } = *self;
+        [read, write, slow_write, shared, count, remove, logout, renew, absent, keep].into_iter().map(u64::from).sum()
     }
 }
 

@@ -134,10 +134,11 @@ fn clients(scenario: &Scenario) -> Vec<Scenario> {
 }
 
 const NOTHING: Mix =
-    Mix { read: 0, write: 0, slow_write: 0, shared: 0, count: 0, remove: 0, logout: 0, renew: 0, absent: 0 };
+    Mix { read: 0, write: 0, slow_write: 0, shared: 0, count: 0, remove: 0, logout: 0, renew: 0, absent: 0, keep: 0 };
 
 /// The weights of a mix, the rare requests first.
-const WEIGHTS: [fn(&mut Mix) -> &mut u32; 9] = [
+const WEIGHTS: [fn(&mut Mix) -> &mut u32; 10] = [
+    |mix| &mut mix.keep,
     |mix| &mut mix.absent,
     |mix| &mut mix.renew,
     |mix| &mut mix.logout,
