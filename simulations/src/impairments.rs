@@ -113,10 +113,9 @@ impl Impairments {
         let state = self.state();
         let cut = state.cuts.contains(&(from, to)) || state.cuts.contains(&(to, from));
         match state.down.get(&to) {
-            _ if cut => Dialled::Lost,
-            Some(Down::Machine) => Dialled::Lost,
-            Some(Down::Process) => Dialled::Refused,
-            None => Dialled::Arrives,
+            Some(Down::Process) if !cut => Dialled::Refused,
+            None if !cut => Dialled::Arrives,
+            _ => Dialled::Lost,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sessionmesh::{Commit, CommitError, Mesh, Session, SessionId};
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::oracle::{COUNTER, Did, Reply, Request, Seen, What, name};
+use crate::oracle::{COUNTER, Did, Padded, Reply, Request, Seen, What, name};
 
 /// One request, on the node.
 pub(super) async fn serve(mesh: Mesh, request: Request, pad: u32) -> Reply {
@@ -73,9 +73,6 @@ pub async fn look_at_all(mesh: Mesh, ids: Vec<SessionId>) -> BTreeMap<SessionId,
     }
     all
 }
-
-/// An attribute's value: its number, and something to give it weight.
-type Padded = (u64, Option<String>);
 
 fn put(session: &Session, request: &Request, pad: u32) {
     match request.what.write(request.tab) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sessionmesh::{AttributeHeld, ValueBytes};
 
 use super::login::is_older;
-use super::{Checked, Did, Oracle, Reply, Request, Seen, What, name};
+use super::{Checked, Did, Oracle, Padded, Reply, Request, Seen, What, name};
 
 /// What the other nodes hold of something that was written.
 #[derive(Clone, Debug, Default)]
@@ -72,5 +72,5 @@ fn changed_nothing(request: &Request, reply: &Reply) -> bool {
 
 /// The number that was written with a value.
 fn number(value: &ValueBytes) -> Option<u64> {
-    sessionmesh::json::from_json::<(u64, Option<String>)>("", value).ok().map(|(number, _)| number)
+    sessionmesh::json::from_json::<Padded>("", value).ok().map(|(number, _)| number)
 }

@@ -30,7 +30,7 @@ pub use copies::Others;
 use idle::Ended;
 pub use idle::ObservedEvent;
 use login::{Login, line};
-pub use request::{COUNTER, Did, Key, Reply, Request, SHARED, Said, Seen, What, name};
+pub use request::{COUNTER, Did, Key, Padded, Reply, Request, SHARED, Said, Seen, What, name};
 use world::{Look, World};
 
 /// The promises that the oracle compares with what clients are told, in the words of a failure.

@@ -11,6 +11,9 @@ pub const SHARED: Key = 99;
 /// The name of the attribute that all tabs count up.
 pub const COUNTER: &str = "counter";
 
+/// An attribute's value: its number, and something to give it weight.
+pub type Padded = (u64, Option<String>);
+
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {

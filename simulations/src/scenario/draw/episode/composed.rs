@@ -40,16 +40,14 @@ impl Drawn<'_> {
     fn long_cut(&mut self, at: u64) {
         let one_side = self.rng.random_range(1..self.order.len());
         for node in [self.order[0], self.order[one_side]] {
-            let sessions = self.rng.random_range(20..150);
-            self.add(at, Fault::Burst(node, sessions));
+            self.make_sessions(node, at, 20..150);
         }
         let cut = at + self.rng.random_range(0..100);
         let (ones, others) = self.order.split_at(one_side);
         let links: Vec<_> = ones.iter().flat_map(|one| others.iter().map(|other| Fault::Cut(*one, *other))).collect();
         links.into_iter().for_each(|link| self.add(cut, link));
         let node = pick(self.rng, &self.order);
-        let sessions = self.rng.random_range(20..150);
-        self.add(cut + 2_000, Fault::Burst(node, sessions));
+        self.make_sessions(node, cut + 2_000, 20..150);
         let healed = cut + self.rng.random_range(LONG_CUT_MS.0..LONG_CUT_MS.1);
         self.add(healed, Fault::Heal);
     }
@@ -57,21 +55,15 @@ impl Drawn<'_> {
     /// A node makes sessions, is cut off, and dies when it is heard again, or another one does.
     fn die_at_the_heal(&mut self, at: u64) {
         let Some(victim) = self.victims.pop() else { return };
-        let sessions = self.rng.random_range(20..300);
-        self.add(at, Fault::Burst(victim, sessions));
+        self.make_sessions(victim, at, 20..300);
         let cut = at + self.rng.random_range(0..60);
-        for other in self.order.clone() {
-            if other != victim {
-                self.add(cut, Fault::Cut(victim, other));
-            }
-        }
+        self.isolate(victim, cut);
         let healed = cut + self.short_or_long();
         self.add(healed, Fault::Heal);
         let dies = healed + self.rng.random_range(0..600);
         let other = self.order.iter().copied().find(|other| *other != victim).unwrap_or(victim);
         let dying = if self.rng.random_bool(0.5) { victim } else { other };
-        let power = self.rng.random_bool(0.5);
-        self.add(dies, if power { Fault::PowerLoss(dying) } else { Fault::Crash(dying) });
+        self.kill(dying, dies);
         let back = dies + self.short_or_long();
         self.add(back, Fault::Start(dying));
     }
@@ -81,8 +73,7 @@ impl Drawn<'_> {
         for _ in 0..self.rng.random_range(1..=3) {
             let Some(victim) = self.victims.pop() else { return };
             let node = pick(self.rng, &self.order);
-            let sessions = self.rng.random_range(5..60);
-            self.add(at, Fault::Burst(node, sessions));
+            self.make_sessions(node, at, 5..60);
             let dies = at + self.rng.random_range(0..40);
             self.add(dies, Fault::PowerLoss(victim));
             let back = dies + self.rng.random_range(0..15);

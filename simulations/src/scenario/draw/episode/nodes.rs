@@ -1,5 +1,7 @@
 //! Nodes that crash, freeze, leave and come again, at moments at which much can go wrong.
 
+use std::ops::Range;
+
 use rand::Rng as _;
 
 use super::Drawn;
@@ -33,16 +35,32 @@ impl Drawn<'_> {
         }
     }
 
-    pub(super) fn isolate_then_crash(&mut self, at: u64) {
-        let Some(victim) = self.victims.pop() else { return };
+    /// Nothing passes between the node and any other one.
+    pub(super) fn isolate(&mut self, node: usize, at: u64) {
         for other in self.order.clone() {
-            if other != victim {
-                self.add(at, Fault::Cut(victim, other));
+            if other != node {
+                self.add(at, Fault::Cut(node, other));
             }
         }
-        let crashed = at + self.short_or_long();
+    }
+
+    /// The node dies, alone or with its machine.
+    pub(super) fn kill(&mut self, node: usize, at: u64) {
         let power = self.rng.random_bool(0.5);
-        self.add(crashed, if power { Fault::PowerLoss(victim) } else { Fault::Crash(victim) });
+        self.add(at, if power { Fault::PowerLoss(node) } else { Fault::Crash(node) });
+    }
+
+    /// So many sessions, drawn from a range, are made on the node.
+    pub(super) fn make_sessions(&mut self, node: usize, at: u64, sessions: Range<u32>) {
+        let sessions = self.rng.random_range(sessions);
+        self.add(at, Fault::Burst(node, sessions));
+    }
+
+    pub(super) fn isolate_then_crash(&mut self, at: u64) {
+        let Some(victim) = self.victims.pop() else { return };
+        self.isolate(victim, at);
+        let crashed = at + self.short_or_long();
+        self.kill(victim, crashed);
         let (healed, back) = (crashed + self.short_or_long(), crashed + self.short_or_long());
         self.add(healed, Fault::Heal);
         self.add(back, Fault::Start(victim));
@@ -81,8 +99,7 @@ impl Drawn<'_> {
     pub(super) fn quick_restart(&mut self, mut at: u64) {
         for _ in 0..self.rng.random_range(1..=3) {
             let Some(victim) = self.victims.pop() else { return };
-            let power = self.rng.random_bool(0.5);
-            self.add(at, if power { Fault::PowerLoss(victim) } else { Fault::Crash(victim) });
+            self.kill(victim, at);
             let back = at + self.rng.random_range(0..120);
             self.add(back, Fault::Start(victim));
             at = back + 2_000 + self.short_or_long();
@@ -132,8 +149,7 @@ impl Drawn<'_> {
 
     pub(super) fn burst(&mut self, at: u64) {
         let node = pick(self.rng, &self.order);
-        let sessions = self.rng.random_range(20..300);
-        self.add(at, Fault::Burst(node, sessions));
+        self.make_sessions(node, at, 20..300);
         let then = at + self.rng.random_range(0..200);
         match self.rng.random_range(0..4) {
             0 => self.hold(then),
