@@ -18,6 +18,8 @@ table! {
         NeedsWhole = "needs-whole",
         /// A receiver held a session only to pass it on.
         Passing = "passing",
+        /// An owner got news from somebody who is not in its view, and told the other owners.
+        FromOutside = "from-outside",
         /// A receiver held something that the sender lacked, and sent it back.
         NewerSentBack = "newer-sent-back",
         /// An owner kept a session under another view while a commit waited; it is asked again when the views agree.

@@ -47,11 +47,11 @@ pub struct SlotEffects {
     pub copy: CopyState,
 }
 
-/// `changed`: some were news. `newer`: this node holds more than the sender.
+/// `changed`: some were news. `newer`: this node holds more than the sender. `from_outside`: as in [`Merged`].
 #[must_use]
-pub const fn after_tombstones(is_owner: bool, changed: bool, newer: bool) -> SlotEffects {
+pub const fn after_tombstones(is_owner: bool, changed: bool, newer: bool, from_outside: bool) -> SlotEffects {
     let copy = if is_owner { CopyState::Kept } else { CopyState::InTransit };
-    SlotEffects { forward: changed && !is_owner, send_back: newer, copy }
+    SlotEffects { forward: changed && (!is_owner || from_outside), send_back: newer, copy }
 }
 
 /// One delta was merged.
@@ -73,6 +73,9 @@ pub struct Merged<'a> {
     pub reprieved: bool,
     /// What this node is to the session.
     pub role: Role,
+    /// The sender is no member of the view: it may have died since, and only what its system had still to send arrives. So the
+    /// other owners may never hear of it from anybody else.
+    pub from_outside: bool,
 }
 
 /// What is left to do, in this order.
@@ -88,7 +91,7 @@ pub struct Effects {
     pub propagate_access: bool,
     /// This session ends, and what it holds is merged into the other one, if there is one.
     pub loser: Option<(SessionId, Option<Successor>)>,
-    /// The owners get it from this node, which only passes it on.
+    /// The other owners get it from this node, which only passes it on, or has it from outside the view.
     pub forward: Option<Stamp>,
     /// The sender gets what it lacks.
     pub send_back: bool,
@@ -108,7 +111,7 @@ pub enum Announcement {
 /// What follows from a merge.
 #[must_use]
 pub fn after_merge(merged: Merged<'_>) -> Effects {
-    let Merged { delta, before, after, overtaken, changed, newer, reprieved, role } = merged;
+    let Merged { delta, before, after, overtaken, changed, newer, reprieved, role, from_outside } = merged;
     // A write that was under way when the id was renewed follows the pointer: one that comes after the tombstone, and
     // one that is here already when the tombstone comes.
     let late_writes = after.end().flatten().and_then(|successor| {
@@ -127,7 +130,8 @@ pub fn after_merge(merged: Merged<'_>) -> Effects {
     // Those that agreed to its end wait for the verdict, and this is it.
     let propagate_access = reprieved && role == Role::Primary && !failpoint::planted(Bug::RefusalNotTold);
     coverage::reached_if(Path::Reprieved, || propagate_access);
-    let passes_on = role == Role::Stranger && (changed || before.access != after.access);
+    coverage::reached_if(Path::FromOutside, || from_outside && role != Role::Stranger && changed);
+    let passes_on = (role == Role::Stranger || from_outside) && (changed || before.access != after.access);
     Effects {
         late_writes,
         lift_hold: changed || reprieved,

@@ -38,8 +38,9 @@ fn effects(
 ) -> Effects {
     let delta = Delta::since(id(1), record, Stamp::ZERO, NOW);
     let changed = before != after;
-    let mut merged =
-        Merged { delta: &delta, before, after, overtaken: Vec::new(), changed, newer: false, reprieved: false, role };
+    let (newer, reprieved, from_outside) = (false, false, false);
+    let overtaken = Vec::new();
+    let mut merged = Merged { delta: &delta, before, after, overtaken, changed, newer, reprieved, role, from_outside };
     change(&mut merged);
     after_merge(merged)
 }
@@ -55,6 +56,19 @@ fn an_owner_that_merges_news_has_nothing_more_to_do_and_a_stranger_passes_it_on(
     let used = Snapshot { access: Some(NOW.minus_ms(1)), ..LIVE };
     let accessed = effects(&record(), used, LIVE, Role::Stranger, |merged| merged.changed = false);
     assert_eq!(accessed, Effects { forward: Some(Stamp::DIGEST_ONLY), ..Effects::default() });
+}
+
+#[test]
+fn what_comes_from_outside_the_view_is_passed_on_by_owners_too() {
+    let come = |before| effects(&record(), before, LIVE, Role::Backup, |merged| merged.from_outside = true);
+    assert_eq!(
+        come(NOTHING).forward,
+        Some(Stamp::ZERO),
+        "whoever sent it may be dead, and nobody else tells the others"
+    );
+    assert_eq!(come(LIVE).forward, None, "what changes nothing comes to rest");
+    assert!(after_tombstones(true, true, false, true).forward);
+    assert!(!after_tombstones(true, false, false, true).forward);
 }
 
 #[test]
@@ -124,9 +138,12 @@ fn a_sender_that_lacks_something_gets_it() {
 
 #[test]
 fn tombstones_that_are_news_go_on_to_the_owners_and_more_goes_back() {
-    let stranger = after_tombstones(false, true, true);
+    let stranger = after_tombstones(false, true, true, false);
     assert_eq!(stranger, SlotEffects { forward: true, send_back: true, copy: CopyState::InTransit });
-    let owner = after_tombstones(true, true, false);
+    let owner = after_tombstones(true, true, false, false);
     assert_eq!(owner, SlotEffects { forward: false, send_back: false, copy: CopyState::Kept });
-    assert!(!after_tombstones(false, false, false).forward, "what is no news goes nowhere, or it would go on for ever");
+    assert!(
+        !after_tombstones(false, false, false, false).forward,
+        "what is no news goes nowhere, or it would go on for ever"
+    );
 }

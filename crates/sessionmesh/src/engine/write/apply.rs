@@ -39,7 +39,7 @@ pub(crate) fn batch(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<
     answers
 }
 
-/// Merges the tombstones of a slot. What a node merges without owning it, it passes on.
+/// Merges the tombstones of a slot. What a node merges without owning it, or from outside the view, it passes on.
 fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer {
     let needs_whole = Answer { verdict: CopyState::NeedsWhole, newer: false };
     let Some(slot) = u16::try_from(told.slot).ok().and_then(Slot::new) else { return needs_whole };
@@ -61,7 +61,8 @@ fn merge_slot(node: &Arc<Node>, from: NodeHash, told: &SlotTombstones) -> Answer
     }
     // Looked at after all was stored, so that either this or the hand-off scan sees it.
     let topology = node.cluster.topology.load();
-    let effects = effects::after_tombstones(topology.is_owner(slot), changed, newer);
+    let from_outside = topology.peer(from).is_none();
+    let effects = effects::after_tombstones(topology.is_owner(slot), changed, newer, from_outside);
     if effects.forward {
         replication::forward_to_owners(node, slot, Stamp::ZERO, Lane::Usual);
     }
@@ -117,7 +118,7 @@ fn merge_later(node: &Arc<Node>, from: NodeHash, batch: &Batch<'_>) -> Vec<u8> {
     answers
 }
 
-/// Merges one delta. What a node merges without owning it, it passes on.
+/// Merges one delta. What a node merges without owning it, or from outside the view, it passes on.
 pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>) -> Answer {
     node.replication.lamport.observe(delta.counter());
     let now = node.now();
@@ -155,8 +156,11 @@ pub(crate) fn merge(node: &Arc<Node>, from: Option<NodeHash>, delta: &Delta<'_>)
     coverage::reached_if(Path::ExpiredRevived, || {
         before.status == Some(Status::Expired) && after.status == Some(Status::Live)
     });
-    let role = node.cluster.topology.load().role(delta.id.slot());
-    let merged = Merged { delta, before, after, overtaken, changed, newer, reprieved, role };
+    // Looked at after it was stored, so that either this or the audit that follows a change of the view sees it.
+    let topology = node.cluster.topology.load();
+    let role = topology.role(delta.id.slot());
+    let from_outside = from.is_some_and(|from| topology.peer(from).is_none());
+    let merged = Merged { delta, before, after, overtaken, changed, newer, reprieved, role, from_outside };
     end::run(node, delta.id, from, effects::after_merge(merged));
     let owner = role != Role::Stranger;
     coverage::reached_if(Path::Passing, || !owner);
