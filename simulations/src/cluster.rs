@@ -23,6 +23,7 @@ use crate::network::Trace;
 use crate::oracle::ObservedEvent;
 use crate::record::Recorder;
 use crate::scenario::Scenario;
+use crate::tcp::Tcp;
 
 mod certificates;
 mod faults;
@@ -61,6 +62,8 @@ pub struct Cluster {
     holds: BTreeSet<(usize, usize)>,
     held_streams: BTreeSet<(usize, usize)>,
     slow: BTreeMap<(usize, usize), u64>,
+    /// Connections were reset since somebody last looked.
+    reset_unseen: bool,
     /// Gossip or beacons are lost beyond the usual.
     hushed: bool,
     /// A node started while it could not be heard, or could not hear others, and they have not found each other yet.
@@ -78,6 +81,7 @@ struct Shared {
     states: NodeStates,
     addrs: Rc<Vec<IpAddr>>,
     impairments: Impairments,
+    tcp: Tcp,
     trace: Trace,
     recorder: Recorder,
     /// Nodes that left, and whether they could hand over all.
@@ -104,15 +108,17 @@ impl Cluster {
             .tick_duration(tick)
             .min_message_latency(Duration::from_millis(scenario.network.latency_ms.0))
             .max_message_latency(Duration::from_millis(scenario.network.latency_ms.1))
-            .tcp_capacity(8192)
             .udp_capacity(8192)
             .build();
         let names: Vec<String> = (0..scenario.nodes).map(|node| format!("n{node}")).collect();
+        let impairments = Impairments::new(scenario.network, scenario.seed);
+        let tcp = Tcp::new(impairments.clone(), scenario.network.streams, scenario.seed);
         let shared = Shared {
             scenario: scenario.clone(),
             states: Rc::default(),
             addrs: Rc::new(names.iter().map(|name| sim.lookup(name.as_str())).collect()),
-            impairments: Impairments::new(scenario.network),
+            impairments,
+            tcp,
             trace,
             recorder,
             left: Rc::default(),
@@ -140,6 +146,7 @@ impl Cluster {
             holds: BTreeSet::new(),
             held_streams: BTreeSet::new(),
             slow: BTreeMap::new(),
+            reset_unseen: false,
             hushed: false,
             started_unheard: false,
             split_unseen: false,

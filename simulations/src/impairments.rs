@@ -1,5 +1,5 @@
-//! What happens to messages beyond what turmoil does with its links: lost, doubled and delayed datagrams, lost beacons,
-//! connections that stand still while datagrams pass, and what a dialler is told.
+//! What happens to messages: how long they take, where none passes, lost, doubled and delayed datagrams, lost beacons, and
+//! connections that stand still while datagrams pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,7 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
 use crate::scenario::Network;
+
+/// What fits one packet: those of Ethernet have 1,500 bytes, less the headers of IPv6 and UDP.
+const PACKET_BYTES: usize = 1_452;
 
 /// The impairments of a run's network, shared by all hosts.
 #[derive(Clone, Debug)]
@@ -20,10 +26,12 @@ struct State {
     beacons_lost: bool,
     held: BTreeSet<(IpAddr, IpAddr)>,
     waiting: Vec<Waker>,
-    dying: bool,
     /// Nothing passes from the one to the other.
     cuts: BTreeSet<(IpAddr, IpAddr)>,
+    /// How long a message takes, where that is not as usual.
+    slow: BTreeMap<(IpAddr, IpAddr), Duration>,
     down: BTreeMap<IpAddr, Down>,
+    dice: StdRng,
 }
 
 /// What is left of a host that is down.
@@ -35,15 +43,15 @@ pub enum Down {
     Machine,
 }
 
-/// What becomes of the first packet of a connection.
+/// What becomes of what a connection sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialled {
-    /// It arrives, and so does the answer.
-    Arrives,
-    /// It arrives, and nobody listens there.
-    Refused,
-    /// It is lost, or the answer is.
-    Lost,
+pub enum Passage {
+    /// It arrives.
+    Open,
+    /// It waits.
+    Held,
+    /// It is lost.
+    Cut,
 }
 
 /// What becomes of datagrams now, in thousandths.
@@ -58,18 +66,19 @@ pub struct Fate {
 }
 
 impl Impairments {
-    /// Those of a network without faults.
+    /// Those of a network without faults. `seed` decides how long what takes.
     #[must_use]
-    pub fn new(usual: Network) -> Self {
+    pub fn new(usual: Network, seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             usual,
             lost: None,
             beacons_lost: false,
             held: BTreeSet::new(),
             waiting: Vec::new(),
-            dying: false,
             cuts: BTreeSet::new(),
+            slow: BTreeMap::new(),
             down: BTreeMap::new(),
+            dice: StdRng::seed_from_u64(seed ^ 0x1a7e_0c1e),
         })))
     }
 
@@ -97,6 +106,11 @@ impl Impairments {
         self.state().cuts = cuts;
     }
 
+    /// From now on each message between the two takes so long.
+    pub fn slow(&self, one: IpAddr, other: IpAddr, each: Duration) {
+        self.state().slow.extend([((one, other), each), ((other, one), each)]);
+    }
+
     /// The host went down, or is up again.
     pub fn set_down(&self, host: IpAddr, down: Option<Down>) {
         let mut state = self.state();
@@ -106,23 +120,36 @@ impl Impairments {
         };
     }
 
-    /// What becomes of the first packet of a connection that is dialled now. turmoil has it the other way round: it refuses at once
-    /// what is cut off, and is silent about a host that has crashed.
+    /// What becomes of what a connection sends now.
     #[must_use]
-    pub fn dial(&self, from: IpAddr, to: IpAddr) -> Dialled {
+    pub fn passage(&self, from: IpAddr, to: IpAddr) -> Passage {
         let state = self.state();
-        let cut = state.cuts.contains(&(from, to)) || state.cuts.contains(&(to, from));
-        match state.down.get(&to) {
-            Some(Down::Process) if !cut => Dialled::Refused,
-            None if !cut => Dialled::Arrives,
-            _ => Dialled::Lost,
+        if state.cuts.contains(&(from, to)) || state.down.get(&to) == Some(&Down::Machine) {
+            Passage::Cut
+        } else if state.held.contains(&(from.min(to), from.max(to))) {
+            Passage::Held
+        } else {
+            Passage::Open
         }
     }
 
-    /// The shortest time in which an answer can be there.
+    /// Whether the machine of this host runs, with or without its process.
     #[must_use]
-    pub fn round_trip(&self) -> Duration {
-        Duration::from_millis(2 * self.state().usual.latency_ms.0.max(1))
+    pub fn has_machine(&self, host: IpAddr) -> bool {
+        self.state().down.get(&host) != Some(&Down::Machine)
+    }
+
+    /// How long a message of a connection takes that is sent now: distributed exponentially, as datagrams are.
+    #[must_use]
+    pub fn latency(&self, from: IpAddr, to: IpAddr) -> Duration {
+        let mut state = self.state();
+        if let Some(slow) = state.slow.get(&(from, to)) {
+            return *slow;
+        }
+        let (low, high) = state.usual.latency_ms;
+        let [low, high] = [low, high].map(Duration::from_millis);
+        let share = -(1.0 - state.dice.random::<f64>()).ln() / 5.0;
+        (low + (high - low).mul_f64(share)).min(high)
     }
 
     /// All is as usual again.
@@ -131,31 +158,19 @@ impl Impairments {
             let mut state = self.state();
             (state.lost, state.beacons_lost) = (None, false);
             state.held.clear();
+            state.slow.clear();
             std::mem::take(&mut state.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Calls `end`, which ends all tasks of a host at once.
-    pub fn dying<T>(&self, end: impl FnOnce() -> T) -> T {
-        self.state().dying = true;
-        let ended = end();
-        self.state().dying = false;
-        ended
-    }
-
-    /// Whether all tasks of a host are being ended.
+    /// What becomes of a datagram of so many bytes now.
     #[must_use]
-    pub fn is_dying(&self) -> bool {
-        self.state().dying
-    }
-
-    /// What becomes of a datagram now.
-    #[must_use]
-    pub fn fate(&self, beacon: bool) -> Fate {
+    pub fn fate(&self, beacon: bool, bytes: usize) -> Fate {
         let state = self.state();
-        let Network { lost, doubled, delayed, .. } = state.usual;
-        let lost = if beacon && state.beacons_lost { 1000 } else { state.lost.unwrap_or(lost) };
+        let Network { lost, doubled, delayed, streams, .. } = state.usual;
+        let never = beacon && state.beacons_lost || streams.fragments_lost && bytes > PACKET_BYTES;
+        let lost = if never { 1000 } else { state.lost.unwrap_or(lost) };
         Fate { lost, doubled, delayed }
     }
 
@@ -167,29 +182,5 @@ impl Impairments {
             state.waiting.push(waker.clone());
         }
         held
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dialler_is_refused_by_a_machine_without_the_process_and_hears_nothing_over_a_cut_or_of_a_dead_machine() {
-        let impairments = Impairments::new(Network { latency_ms: (0, 1), lost: 0, doubled: 0, delayed: 0 });
-        let [here, there]: [IpAddr; 2] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
-        let dialled = || impairments.dial(here, there);
-        assert_eq!(dialled(), Dialled::Arrives);
-        impairments.set_down(there, Some(Down::Process));
-        assert_eq!(dialled(), Dialled::Refused);
-        for cut in [(here, there), (there, here)] {
-            impairments.cut(BTreeSet::from([cut]));
-            assert_eq!(dialled(), Dialled::Lost, "the question or the answer is lost");
-        }
-        impairments.cut(BTreeSet::new());
-        impairments.set_down(there, Some(Down::Machine));
-        assert_eq!(dialled(), Dialled::Lost);
-        impairments.set_down(there, None);
-        assert_eq!(dialled(), Dialled::Arrives);
     }
 }

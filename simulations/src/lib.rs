@@ -7,7 +7,7 @@
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew, stay away and log out.
 //! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
 //! - [`record`]: what happened in a run, as lines and as a picture.
-//! - [`network`], [`impairments`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
+//! - [`network`], [`tcp`], [`impairments`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
 //! What never happens here: a look at the library's insides, beyond what `Mesh` shows; a decision by real time.
 
@@ -23,6 +23,7 @@ pub mod record;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod tcp;
 
 #[cfg(not(tokio_unstable))]
 compile_error!("build with --cfg tokio_unstable (see .cargo/config.toml), or panics of tasks go unnoticed");

@@ -1,10 +1,7 @@
-//! turmoil's network behind the library's seam.
-//!
-//! turmoil never retransmits TCP, so its own loss must stay off. What becomes of datagrams is decided here instead.
+//! The simulated network behind the library's seam: connections of [`tcp`](crate::tcp), datagrams of turmoil, whose fate is decided
+//! here.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::future::poll_fn;
 use std::hash::Hasher as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,11 +16,12 @@ use sessionmesh::Gate;
 use sessionmesh::network::{BoxFuture, ByteStream, DatagramBind, Datagrams, Listener, Network};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
-use turmoil::net::{TcpListener, TcpStream, UdpSocket};
+use turmoil::net::UdpSocket;
 
-use crate::impairments::{Dialled, Impairments};
+use crate::impairments::Impairments;
 use crate::record::Recorder;
 use crate::record::wire::{Datagram, RecordedStream, Side};
+use crate::tcp::{self, Listening, Tcp};
 
 /// A hash over everything that happened: two runs of one seed must have the same.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +52,8 @@ pub struct Host {
     pub me: IpAddr,
     /// What becomes of messages.
     pub impairments: Impairments,
+    /// All connections.
+    pub tcp: Tcp,
     /// Shut while the host is frozen: gossip runs in a task that is not the library's.
     pub gate: Gate,
     /// For the fate of datagrams.
@@ -68,7 +68,6 @@ pub struct Host {
 #[derive(Debug)]
 pub struct SimNetwork {
     host: Arc<Host>,
-    morgue: Arc<Morgue>,
 }
 
 impl SimNetwork {
@@ -76,31 +75,13 @@ impl SimNetwork {
     #[must_use]
     pub fn new(host: Host) -> Self {
         host.recorder.born(host.node);
-        Self { host: Arc::new(host), morgue: Arc::default() }
+        Self { host: Arc::new(host) }
     }
 }
 
 impl Drop for SimNetwork {
     fn drop(&mut self) {
         self.host.recorder.died(self.host.node);
-    }
-}
-
-/// Keeps the connections of a dying host until the last task has ended, and then closes them in the order in which they
-/// were made. tokio ends tasks in an order that depends on their ids, which count all tasks of the process: what peers
-/// get to see would depend on what was played before.
-#[derive(Debug, Default)]
-struct Morgue(Mutex<(u64, BTreeMap<u64, TcpStream>)>);
-
-impl Morgue {
-    fn next_number(&self) -> u64 {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.0 += 1;
-        inner.0
-    }
-
-    fn keep(&self, number: u64, stream: TcpStream) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.insert(number, stream);
     }
 }
 
@@ -113,22 +94,15 @@ impl Network for SimNetwork {
     fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
             let host = &self.host;
-            poll_fn(|cx| match host.impairments.holds_streams(host.me, to.ip(), cx.waker()) {
-                true => Poll::Pending,
-                false => Poll::Ready(()),
-            })
-            .await;
-            let inner = dial(host, to).await?;
-            host.trace.note(format!("connected {:?} {to}", inner.local_addr()).as_bytes());
-            Stream::boxed(inner, host, &self.morgue, Side::Dialled)
+            host.trace.note(to.to_string().as_bytes());
+            Ok(Stream::boxed(host.tcp.dial(host.me, to).await?, host, Side::Dialled))
         })
     }
 
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let listener = TcpListener::bind(here(at.port())).await?;
-            Ok(Box::new(SimListener { listener, host: self.host.clone(), morgue: self.morgue.clone() })
-                as Box<dyn Listener>)
+            let listening = self.host.tcp.listen((self.host.me, at.port()).into())?;
+            Ok(Box::new(SimListener { listening, host: self.host.clone() }) as Box<dyn Listener>)
         })
     }
 
@@ -162,69 +136,29 @@ impl Network for SimNetwork {
     }
 }
 
-/// How long a system waits before it sends the first packet of a connection again; then twice as long, and so on.
-const FIRST_RETRANSMISSION: Duration = Duration::from_secs(1);
-
-/// Opens a connection as systems do: refused by a machine on which nobody listens, tried again while nothing comes back.
-async fn dial(host: &Host, to: SocketAddr) -> io::Result<TcpStream> {
-    let mut pause = FIRST_RETRANSMISSION;
-    loop {
-        match host.impairments.dial(host.me, to.ip()) {
-            Dialled::Arrives => match TcpStream::connect(to).await {
-                // It was cut while it was dialled.
-                Err(_) if host.impairments.dial(host.me, to.ip()) == Dialled::Lost => {}
-                connected => return connected,
-            },
-            Dialled::Refused => {
-                sleep(host.impairments.round_trip()).await;
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            Dialled::Lost => {}
-        }
-        sleep(pause).await;
-        pause *= 2;
-    }
-}
-
-/// A connection that stands still while it is held: what arrives waits.
+/// A connection whose writes are noted.
 struct Stream {
-    /// Taken only by the drop.
-    inner: Option<TcpStream>,
-    number: u64,
-    peer: IpAddr,
+    inner: tcp::Stream,
     host: Arc<Host>,
-    morgue: Arc<Morgue>,
 }
 
 impl Stream {
-    fn boxed(inner: TcpStream, host: &Arc<Host>, morgue: &Arc<Morgue>, side: Side) -> io::Result<Box<dyn ByteStream>> {
-        let (here, there) = (inner.local_addr()?, inner.peer_addr()?);
-        let (number, peer) = (morgue.next_number(), there.ip());
-        let stream = Self { inner: Some(inner), number, peer, host: host.clone(), morgue: morgue.clone() };
+    fn boxed(inner: tcp::Stream, host: &Arc<Host>, side: Side) -> Box<dyn ByteStream> {
+        let addresses = inner.addresses();
+        let stream = Self { inner, host: host.clone() };
         if !host.recorder.is_on() {
-            return Ok(Box::new(stream));
+            return Box::new(stream);
         }
-        Ok(Box::new(RecordedStream::new(Box::new(stream), &host.recorder, side, (here, there))))
+        Box::new(RecordedStream::new(Box::new(stream), &host.recorder, side, addresses))
     }
 
-    fn inner(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.inner.as_mut().expect("it is there until the drop"))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(inner) = self.inner.take_if(|_| self.host.impairments.is_dying()) {
-            self.morgue.keep(self.number, inner);
-        }
+    fn inner(&mut self) -> Pin<&mut tcp::Stream> {
+        Pin::new(&mut self.inner)
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.host.impairments.holds_streams(self.host.me, self.peer, cx.waker()) {
-            return Poll::Pending;
-        }
         self.inner().poll_read(cx, buffer)
     }
 }
@@ -234,7 +168,7 @@ impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.inner().poll_write(cx, bytes);
         if let Poll::Ready(Ok(length)) = &written {
-            self.host.trace.note(format!("{} wrote {length}", self.number).as_bytes());
+            self.host.trace.note(format!("{} wrote {length}", self.inner.number()).as_bytes());
         }
         written
     }
@@ -249,21 +183,21 @@ impl AsyncWrite for Stream {
 }
 
 struct SimListener {
-    listener: TcpListener,
+    listening: Listening,
     host: Arc<Host>,
-    morgue: Arc<Morgue>,
 }
 
 impl Listener for SimListener {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         Box::pin(async move {
-            let (inner, from) = self.listener.accept().await?;
-            Ok((Stream::boxed(inner, &self.host, &self.morgue, Side::Listened)?, from))
+            let inner = self.listening.accept().await;
+            let (_, from) = inner.addresses();
+            Ok((Stream::boxed(inner, &self.host, Side::Listened), from))
         })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        Ok(self.listening.address())
     }
 }
 
@@ -300,7 +234,7 @@ impl Datagrams for SimDatagrams {
         Box::pin(async move {
             let host = &self.host;
             host.gate.pass().await;
-            let fate = host.impairments.fate(self.beacons);
+            let fate = host.impairments.fate(self.beacons, bytes.len());
             let (dice, delay_ms) = {
                 let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
                 (dice.random_range(0..1000), dice.random_range(1..DELAY_MS_MAX))

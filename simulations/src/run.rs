@@ -28,8 +28,8 @@ const fn settles_within_ms(kind: Kind) -> u64 {
 }
 /// Requests must have ended so long after the last one was sent.
 const DRAINS_WITHIN_MS: u64 = 4_000;
-/// For so long after the links have healed, connections may still stand still: turmoil never retransmits, so a link finds
-/// out after two deadlines, and dials again after a second at most.
+/// For so long after the links have healed, connections may still stand still: systems send again what was lost after longer and
+/// longer pauses, so a link finds out after two deadlines, and dials again after a second at most.
 const LINKS_RECOVER_MS: u64 = 2_500;
 /// Connections on which nothing arrives for less than this go on as if nothing had been.
 const LINKS_STAY_UP_MS: u64 = 900;
@@ -305,6 +305,9 @@ impl Play {
 
     /// From when on the links are as good as new.
     fn note_links(&mut self, now: u64) {
+        if self.cluster.take_reset() {
+            self.links_work_from_ms = now + LINKS_RECOVER_MS;
+        }
         if !self.cluster.is_disturbed() {
             self.disturbed_since_ms = None;
             return;

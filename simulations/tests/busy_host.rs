@@ -8,7 +8,7 @@ use sessionmesh_simulations::cluster::Cluster;
 use sessionmesh_simulations::entropy;
 use sessionmesh_simulations::network::Trace;
 use sessionmesh_simulations::record::Recorder;
-use sessionmesh_simulations::scenario::{Ack, Discovery, Fault, IDLE_NEVER_MS, Kind, Mode, Network, Scenario};
+use sessionmesh_simulations::scenario::{Ack, Discovery, Fault, IDLE_NEVER_MS, Kind, Mode, Network, Scenario, Streams};
 use tokio::sync::oneshot::error::TryRecvError;
 
 const NODES: usize = 3;
@@ -34,7 +34,7 @@ impl Host {
         (scenario.nodes, scenario.late, scenario.idle_ms, scenario.tick_ms) = (NODES, late, IDLE_NEVER_MS, 1);
         (scenario.discovery, scenario.ack, scenario.strict) = (Discovery::Multicast, Ack::Owners, false);
         scenario.later_mode = None;
-        scenario.network = Network { latency_ms: (0, 2), lost: 0, doubled: 0, delayed: 0 };
+        scenario.network = Network { latency_ms: (0, 2), lost: 0, doubled: 0, delayed: 0, streams: Streams::default() };
         entropy::seed_this_thread(scenario.seed);
         let cluster = Cluster::new(&Rc::new(scenario), Trace::default(), Recorder::default());
         Self { cluster, busy: BTreeSet::new(), late_ms }

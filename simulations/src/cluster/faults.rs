@@ -67,15 +67,23 @@ impl Cluster {
             Fault::Hold(one, other) => {
                 self.holds.insert((one.min(other), one.max(other)));
                 self.apply_links();
+                self.hold_streams(one, other);
             }
             Fault::HoldStreams(one, other) => {
                 self.held_streams.insert((one.min(other), one.max(other)));
-                self.shared.impairments.hold_streams(self.shared.addrs[one], self.shared.addrs[other]);
+                self.hold_streams(one, other);
             }
             Fault::Slow(one, other, ms) => {
                 self.slow.insert((one, other), ms);
                 let (a, b) = (self.names[one].as_str(), self.names[other].as_str());
                 self.sim.set_link_latency(a, b, Duration::from_millis(ms));
+                let addrs = &self.shared.addrs;
+                self.shared.impairments.slow(addrs[one], addrs[other], Duration::from_millis(ms));
+            }
+            Fault::Reset(one, other) => {
+                let addrs = &self.shared.addrs;
+                self.shared.tcp.reset(addrs[one], addrs[other], self.sim.elapsed());
+                self.reset_unseen = true;
             }
             Fault::LoseDatagrams(thousandths) => {
                 self.started_unheard |= self.is_starting();
@@ -95,6 +103,11 @@ impl Cluster {
             Fault::Burst(..) => {}
         }
         None
+    }
+
+    fn hold_streams(&self, one: usize, other: usize) {
+        self.shared.tcp.settle(self.sim.elapsed());
+        self.shared.impairments.hold_streams(self.shared.addrs[one], self.shared.addrs[other]);
     }
 
     /// Nodes that have given way to another life of their name are started again, as whoever supervises processes does: a
@@ -125,7 +138,11 @@ impl Cluster {
         };
         self.shared.impairments.set_down(self.shared.addrs[node], Some(down));
         // Also a node that has left is still a host.
-        self.shared.impairments.dying(|| self.sim.crash(self.names[node].as_str()));
+        let now = self.sim.elapsed();
+        self.shared.tcp.dying(now, || self.sim.crash(self.names[node].as_str()));
+        if down == Down::Machine {
+            self.shared.tcp.machine_died(self.shared.addrs[node]);
+        }
         (!was_down).then_some(node)
     }
 
@@ -134,7 +151,8 @@ impl Cluster {
             self.late.remove(&node);
             self.shared.impairments.set_down(self.shared.addrs[node], None);
             self.started_unheard |= self.hushed || (0..self.names.len()).any(|other| self.is_frozen(other));
-            self.shared.impairments.dying(|| self.sim.bounce(self.names[node].as_str()));
+            let now = self.sim.elapsed();
+            self.shared.tcp.dying(now, || self.sim.bounce(self.names[node].as_str()));
         }
     }
 

@@ -139,8 +139,9 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         Ack::Copies(copies) => sessionmesh::Ack::Copies(copies),
         Ack::Local => sessionmesh::Ack::Local,
     };
-    let (impairments, trace, recorder) = (shared.impairments.clone(), shared.trace.clone(), shared.recorder.clone());
-    let host = Host { node, me: addrs[node], impairments, gate, seed, trace, recorder };
+    let (impairments, tcp) = (shared.impairments.clone(), shared.tcp.clone());
+    let (trace, recorder) = (shared.trace.clone(), shared.recorder.clone());
+    let host = Host { node, me: addrs[node], impairments, tcp, gate, seed, trace, recorder };
     let builder = match &shared.certificates {
         Some(files) => files.give(Mesh::builder()),
         None => Mesh::builder(),

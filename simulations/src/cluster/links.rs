@@ -12,6 +12,11 @@ impl Cluster {
         self.is_apart() || self.hushed || self.is_slow() || self.states.borrow().iter().any(|state| state.frozen)
     }
 
+    /// Whether connections were reset since the last call.
+    pub fn take_reset(&mut self) -> bool {
+        std::mem::take(&mut self.reset_unseen)
+    }
+
     /// Whether something that was sent is lost.
     #[must_use]
     pub fn is_cut(&self) -> bool {
@@ -72,11 +77,15 @@ impl Cluster {
         }
         self.shared.impairments.heal();
         self.apply_links();
+        if self.shared.scenario.network.streams.reset_at_heal {
+            self.shared.tcp.reset_what_stands_still(self.sim.elapsed());
+        }
     }
 
     /// turmoil keeps one state for each direction of a link, so all are set from the faults that are active.
     pub(super) fn apply_links(&self) {
         let addr = |node: usize| self.shared.addrs[node];
+        self.shared.tcp.settle(self.sim.elapsed());
         self.shared.impairments.cut(self.cuts.iter().map(|(from, to)| (addr(*from), addr(*to))).collect());
         for one in 0..self.names.len() {
             for other in one + 1..self.names.len() {

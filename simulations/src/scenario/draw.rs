@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{AUDIT_NEVER_MS, Ack, Discovery, IDLE_NEVER_MS, Kind, Load, Mix, Mode, Network, Scenario};
+use super::{AUDIT_NEVER_MS, Ack, Discovery, IDLE_NEVER_MS, Kind, Load, Mix, Mode, Network, Scenario, Streams};
 
 mod episode;
 
@@ -91,7 +91,7 @@ impl Scenario {
             secret: secret(seed) && !certificates,
             certificates,
             upgrade: upgrade(seed),
-            network: network(rng),
+            network: Network { streams: streams(seed), ..network(rng) },
             tick_ms: pick(rng, &[1, 3, 5, 8, 10, 10]),
             audit_ms: audit_ms(rng.random_range(1_000..5_000), seed),
             idle_ms: if idle { rng.random_range(2_000..6_000) } else { IDLE_NEVER_MS },
@@ -156,6 +156,22 @@ fn network(rng: &mut StdRng) -> Network {
         lost: swarm(rng, 0.4, 50),
         doubled: swarm(rng, 0.3, 50),
         delayed: swarm(rng, 0.3, 50),
+        streams: Streams::default(),
+    }
+}
+
+/// What connections are like. Drawn apart, so that all else of a seed stays as it is.
+fn streams(seed: u64) -> Streams {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x57_2ea3);
+    Streams {
+        buffer_bytes: if rng.random_bool(0.25) {
+            rng.random_range(16_000..64_000)
+        } else {
+            Streams::default().buffer_bytes
+        },
+        pieces: rng.random_bool(0.3),
+        reset_at_heal: rng.random_bool(0.3),
+        fragments_lost: rng.random_bool(0.3),
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Fault {
     HoldStreams(usize, usize),
     /// Each message between two nodes takes so many milliseconds.
     Slow(usize, usize, u64),
+    /// All connections between two nodes are reset, as by a firewall that has forgotten them.
+    Reset(usize, usize),
     /// So many thousandths of all datagrams are lost.
     LoseDatagrams(u32),
     /// Beacons are lost; all else passes.
@@ -196,6 +198,29 @@ pub struct Network {
     pub doubled: u32,
     /// Datagrams held back until others have overtaken them, in thousandths.
     pub delayed: u32,
+    /// What connections are like.
+    #[serde(default)]
+    pub streams: Streams,
+}
+
+/// What connections are like, beside how long a message takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Streams {
+    /// Bytes that one end may have written and the other one not read.
+    pub buffer_bytes: usize,
+    /// Some reads and writes move a part of what they could.
+    pub pieces: bool,
+    /// When links heal, the connections on which something was lost are reset.
+    pub reset_at_heal: bool,
+    /// Datagrams that do not fit one packet never arrive.
+    pub fragments_lost: bool,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { buffer_bytes: 256 << 10, pieces: false, reset_at_heal: false, fragments_lost: false }
+    }
 }
 
 /// Everything about a run.

@@ -125,6 +125,7 @@ impl fmt::Display for Fault {
             Self::CutOneWay(from, to) => write!(f, "cut n{from} -> n{to}"),
             Self::Hold(one, other) => write!(f, "hold n{one} - n{other}"),
             Self::HoldStreams(one, other) => write!(f, "hold connections n{one} - n{other}"),
+            Self::Reset(one, other) => write!(f, "reset connections n{one} - n{other}"),
             Self::Slow(one, other, ms) => write!(f, "slow n{one} - n{other}: {ms} ms"),
             Self::LoseDatagrams(thousandths) => write!(f, "lose {thousandths} of 1000 datagrams"),
             Self::LoseMulticast => write!(f, "lose beacons"),

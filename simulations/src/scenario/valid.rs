@@ -23,6 +23,7 @@ impl Fault {
             Self::Hold(one, other) => Self::Hold(number(one)?, number(other)?),
             Self::HoldStreams(one, other) => Self::HoldStreams(number(one)?, number(other)?),
             Self::Slow(one, other, ms) => Self::Slow(number(one)?, number(other)?, ms),
+            Self::Reset(one, other) => Self::Reset(number(one)?, number(other)?),
             Self::LoseDatagrams(thousandths) => Self::LoseDatagrams(thousandths),
             Self::LoseMulticast => Self::LoseMulticast,
             Self::Heal => Self::Heal,
@@ -40,6 +41,7 @@ impl Fault {
             | Self::CutOneWay(one, other)
             | Self::Hold(one, other)
             | Self::HoldStreams(one, other)
+            | Self::Reset(one, other)
             | Self::Slow(one, other, _) => demand(one != other, || format!("`{self}`: a link has two ends")),
             Self::LoseDatagrams(lost) => demand(lost <= 1_000, || format!("`{self}`: more than all of them")),
             _ => Ok(()),
@@ -96,7 +98,7 @@ impl Network {
         for (name, share) in [("lost", self.lost), ("doubled", self.doubled), ("delayed", self.delayed)] {
             demand(share <= 1_000, || format!("{name} is {share}, but counts thousandths"))?;
         }
-        Ok(())
+        demand(self.streams.buffer_bytes > 0, || "buffer_bytes must not be 0".to_owned())
     }
 }
 

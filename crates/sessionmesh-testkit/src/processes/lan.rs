@@ -78,6 +78,23 @@ impl Lan {
         ip(&format!("-n {} link del eth0", self.space(name))).expect("it has a card");
     }
 
+    /// Puts a new machine, which remembers nothing, in the place of one whose card was taken out. It has its name, its address and a
+    /// cable; the others look for it anew.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made: why.
+    pub fn replace(&self, name: &str) -> Result<(), String> {
+        let host = self.space(name);
+        ip(&format!("netns del {host}"))?;
+        ip(&format!("netns add {host}"))?;
+        ip(&format!("-n {host} link set lo up"))?;
+        self.plug_in(name)?;
+        // Its card has another number than the one before.
+        let others = self.names.iter().filter(|other| *other != name);
+        others.into_iter().try_for_each(|other| ip(&format!("-n {} neigh flush all", self.space(other))))
+    }
+
     /// The network namespace of a host.
     #[must_use]
     pub fn space(&self, name: &str) -> String {

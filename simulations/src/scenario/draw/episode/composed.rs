@@ -11,11 +11,12 @@ const LONG_CUT_MS: (u64, u64) = (6_000, 9_000);
 
 impl Drawn<'_> {
     pub(super) fn composed(&mut self, at: u64) {
-        match self.rng.random_range(0..5) {
+        match self.rng.random_range(0..6) {
             0 => self.leave_unheard(at),
             1 => self.long_cut(at),
             2 => self.die_at_the_heal(at),
             3 => self.restart_unnoticed(at),
+            4 => self.die_with_words_unsaid(at),
             _ => self.views_within_a_lease(at),
         }
     }
@@ -66,6 +67,25 @@ impl Drawn<'_> {
         self.kill(dying, dies);
         let back = dies + self.short_or_long();
         self.add(back, Fault::Start(dying));
+    }
+
+    /// What a node says does not arrive, and then its process dies. Its system goes on saying it, and is heard when the node lives
+    /// again, or does not.
+    fn die_with_words_unsaid(&mut self, at: u64) {
+        let Some(victim) = self.victims.pop() else { return };
+        for other in self.order.clone() {
+            if other != victim {
+                self.add(at, Fault::CutOneWay(victim, other));
+            }
+        }
+        let sessions = at + self.rng.random_range(0..200);
+        self.make_sessions(victim, sessions, 5..100);
+        let dies = sessions + self.rng.random_range(0..1_000);
+        self.add(dies, Fault::Crash(victim));
+        let back = dies + self.short_or_long();
+        self.add(back, Fault::Start(victim));
+        let healed = dies + self.short_or_long();
+        self.add(healed, Fault::Heal);
     }
 
     /// Nodes are back, and empty, before anybody can have noticed; with sessions made just before.

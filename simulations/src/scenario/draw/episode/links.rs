@@ -53,12 +53,19 @@ impl Drawn<'_> {
     }
 
     pub(super) fn gossip(&mut self, at: u64) {
-        match self.rng.random_range(0..3) {
+        match self.rng.random_range(0..4) {
             0 => {
                 let lost = self.rng.random_range(100..=1_000);
                 self.add(at, Fault::LoseDatagrams(lost));
             }
             1 => self.add(at, Fault::LoseMulticast),
+            2 => {
+                let (one, others) = self.one_and_others();
+                for _ in 0..self.rng.random_range(1..=4) {
+                    let again = at + self.rng.random_range(0..1_000);
+                    others.iter().for_each(|other| self.add(again, Fault::Reset(one, *other)));
+                }
+            }
             _ => {
                 let (one, others) = self.one_and_others();
                 for other in others {
