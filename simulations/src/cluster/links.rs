@@ -77,9 +77,7 @@ impl Cluster {
         }
         self.shared.impairments.heal();
         self.apply_links();
-        if self.shared.scenario.network.streams.reset_at_heal {
-            self.shared.tcp.reset_what_stands_still(self.sim.elapsed());
-        }
+        self.shared.tcp.heal(self.sim.elapsed());
     }
 
     /// turmoil keeps one state for each direction of a link, so all are set from the faults that are active.

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{AUDIT_NEVER_MS, Ack, Discovery, IDLE_NEVER_MS, Kind, Load, Mix, Mode, Network, Scenario, Streams};
+use super::{AUDIT_NEVER_MS, Ack, AtHeal, Discovery, IDLE_NEVER_MS, Kind, Load, Mix, Mode, Network, Scenario, Streams};
 
 mod episode;
 
@@ -170,7 +170,7 @@ fn streams(seed: u64) -> Streams {
             Streams::default().buffer_bytes
         },
         pieces: rng.random_bool(0.3),
-        reset_at_heal: rng.random_bool(0.3),
+        at_heal: pick(&mut rng, &[AtHeal::Wait, AtHeal::Wait, AtHeal::Resume, AtHeal::Reset]),
         fragments_lost: rng.random_bool(0.3),
     }
 }

@@ -211,15 +211,26 @@ pub struct Streams {
     pub buffer_bytes: usize,
     /// Some reads and writes move a part of what they could.
     pub pieces: bool,
-    /// When links heal, the connections on which something was lost are reset.
-    pub reset_at_heal: bool,
+    /// What becomes of connections on which something was lost when links heal.
+    pub at_heal: AtHeal,
     /// Datagrams that do not fit one packet never arrive.
     pub fragments_lost: bool,
 }
 
+/// What becomes of connections on which something was lost when links heal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AtHeal {
+    /// They go on when their system sends it again.
+    Wait,
+    /// They go on at once, as where a neighbour had to be looked for and is found.
+    Resume,
+    /// They are reset, as by a firewall that has forgotten them.
+    Reset,
+}
+
 impl Default for Streams {
     fn default() -> Self {
-        Self { buffer_bytes: 256 << 10, pieces: false, reset_at_heal: false, fragments_lost: false }
+        Self { buffer_bytes: 256 << 10, pieces: false, at_heal: AtHeal::Wait, fragments_lost: false }
     }
 }
 

@@ -122,6 +122,17 @@ impl Connection {
         self.pipes.iter().any(|pipe| !pipe.again_at.is_zero())
     }
 
+    /// What has to be sent again is sent at once.
+    pub(super) fn resume(&mut self, now: Duration) {
+        for side in [Side::Dialler, Side::Listener] {
+            let pipe = &mut self.pipes[side as usize];
+            if !pipe.again_at.is_zero() {
+                pipe.again_at = now;
+                self.wake(side.other());
+            }
+        }
+    }
+
     /// What has arrived by `now` has arrived, whatever happens to the links afterwards.
     pub(super) fn settle(&mut self, now: Duration, links: &Impairments) {
         for side in [Side::Dialler, Side::Listener] {

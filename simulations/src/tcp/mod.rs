@@ -28,7 +28,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::time::sleep;
 
 use crate::impairments::{Impairments, Passage};
-use crate::scenario::Streams;
+use crate::scenario::{AtHeal, Streams};
 
 mod connection;
 mod stream;
@@ -213,12 +213,13 @@ impl Tcp {
         });
     }
 
-    /// Resets what stands still because something was lost.
-    pub fn reset_what_stands_still(&self, now: Duration) {
-        self.for_all(|connection| {
-            if connection.stands_still() {
-                connection.reset(now);
-            }
+    /// The links work again: some connections on which something was lost are told.
+    pub fn heal(&self, now: Duration) {
+        let at_heal = lock(&self.state).settings.at_heal;
+        self.for_all(|connection| match at_heal {
+            AtHeal::Resume => connection.resume(now),
+            AtHeal::Reset if connection.stands_still() => connection.reset(now),
+            AtHeal::Wait | AtHeal::Reset => {}
         });
     }
 

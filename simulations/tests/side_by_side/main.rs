@@ -21,14 +21,14 @@ const TOLERANCE_MS: u128 = 400;
 
 /// Who of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
+pub(crate) enum End {
     Dialler = 0,
     Listener = 1,
 }
 
 /// What is done to the world.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     Tell(End, Order),
     /// The process dies.
     Kill(End),
@@ -44,14 +44,14 @@ pub enum Act {
 
 /// What an end was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub at_ms: u128,
-    pub end: End,
-    pub what: String,
+pub(crate) struct Seen {
+    pub(crate) at_ms: u128,
+    pub(crate) end: End,
+    pub(crate) what: String,
 }
 
 /// Where two machines are on one network.
-pub trait World {
+pub(crate) trait World {
     fn address(&self, end: End) -> IpAddr;
     fn act(&mut self, act: Act);
     fn wait_until(&mut self, at: Duration);
@@ -77,12 +77,15 @@ fn play(mut world: Box<dyn World>, script: &dyn Fn(IpAddr) -> Script, until_ms: 
     seen
 }
 
-/// Plays the script in both worlds.
+/// Plays the script in both worlds. What waited for a link may arrive earlier in the real one: who has to look for the other machine
+/// anew (ARP) sends what waited when it has found it, and not only when its pause is over.
 fn compare(what: &str, until_ms: u128, script: impl Fn(IpAddr) -> Script) {
     let real = match Real::new() {
         Ok(real) => real,
         Err(why) => return eprintln!("SKIPPED: this machine can have no network namespaces: {why}"),
     };
+    let is_back = |(_, act): &&(u128, Act)| matches!(act, Act::Heal | Act::PowerOn(_));
+    let back_ms = script(real.address(Listener)).iter().find(is_back).map_or(until_ms, |(ms, _)| *ms);
     let simulated = play(Box::new(Simulated::new()), &script, until_ms);
     let real = play(Box::new(real), &script, until_ms);
     let mut table = format!("{what}\n  simulated                      real\n");
@@ -96,7 +99,8 @@ fn compare(what: &str, until_ms: u128, script: impl Fn(IpAddr) -> Script) {
     let whats = |seen: &[Seen]| seen.iter().map(|seen| (seen.end, seen.what.clone())).collect::<Vec<_>>();
     assert_eq!(whats(&simulated), whats(&real), "{table}");
     for (simulated, real) in simulated.iter().zip(&real) {
-        assert!(simulated.at_ms.abs_diff(real.at_ms) <= TOLERANCE_MS, "{table}");
+        let earliest = simulated.at_ms.saturating_sub(TOLERANCE_MS).min(back_ms);
+        assert!((earliest..=simulated.at_ms + TOLERANCE_MS).contains(&real.at_ms), "{table}");
     }
 }
 
@@ -125,13 +129,7 @@ fn an_end() {
 fn who_dials_is_refused_where_nobody_listens_and_hears_nothing_over_a_cut() {
     compare("dialling", 2_600, |to| {
         let dial = || Act::Tell(Dialler, Order::Dial((to, PORT).into()));
-        vec![
-            (0, dial()),
-            (100, Act::Tell(Listener, Order::Listen)),
-            (500, Act::Cut),
-            (600, dial()),
-            (1_000, Act::Heal),
-        ]
+        vec![(0, dial()), (100, Act::Tell(Listener, Order::Listen)), (500, Act::Cut), (600, dial()), (1_000, Act::Heal)]
     });
 }
 

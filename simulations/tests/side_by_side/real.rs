@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sessionmesh::network::TokioNetwork;
 use sessionmesh_testkit::processes::lan::{self, Lan};
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::Instant;
 
 use crate::role::{self, Order};
 use crate::{Act, End, Seen, World};
@@ -21,7 +22,7 @@ const IS_END: &str = "SIDE_BY_SIDE_END";
 const SAYS: &str = "end says: ";
 
 /// Whether this process is one of the two ends; if so, it was one until nobody told it anything more.
-pub fn was_end() -> bool {
+pub(crate) fn was_end() -> bool {
     if std::env::var_os(IS_END).is_none() {
         return false;
     }
@@ -55,7 +56,7 @@ impl Drop for Process {
     }
 }
 
-pub struct Real {
+pub(crate) struct Real {
     lan: Lan,
     processes: [Option<Process>; 2],
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -66,7 +67,7 @@ impl Real {
     /// # Errors
     ///
     /// This machine can have no network namespaces: why.
-    pub fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let lan = Lan::new(&NAMES)?;
         let mut world = Self { lan, processes: [None, None], seen: Arc::default(), start: Instant::now() };
         for end in [End::Dialler, End::Listener] {

@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Where the listener listens.
-pub const PORT: u16 = 7_400;
+pub(crate) const PORT: u16 = 7_400;
 
 /// What an end is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Accept connections.
     Listen,
     /// Open a connection.
@@ -31,7 +31,7 @@ pub enum Order {
 
 impl Order {
     /// As a line for another process.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match self {
             Self::Listen => "listen".to_owned(),
             Self::Dial(to) => format!("dial {to}"),
@@ -59,7 +59,7 @@ impl FromStr for Order {
 }
 
 /// Does what it is told until nobody can tell it anything more.
-pub async fn play(network: Arc<dyn Network>, mut orders: UnboundedReceiver<Order>, tell: impl Fn(String)) {
+pub(crate) async fn play(network: Arc<dyn Network>, mut orders: UnboundedReceiver<Order>, tell: impl Fn(String)) {
     let mut listener: Option<Box<dyn Listener>> = None;
     let mut dialling = None;
     let mut stream: Option<Box<dyn ByteStream>> = None;

@@ -31,15 +31,15 @@ struct Shared {
     seen: Rc<RefCell<Vec<Seen>>>,
 }
 
-pub struct Simulated {
+pub(crate) struct Simulated {
     sim: Sim<'static>,
     shared: Shared,
     orders: [Option<UnboundedSender<Order>>; 2],
 }
 
 impl Simulated {
-    pub fn new() -> Self {
-        let mut sim = turmoil::Builder::new().tick_duration(Duration::from_millis(1)).build();
+    pub(crate) fn new() -> Self {
+        let sim = turmoil::Builder::new().tick_duration(Duration::from_millis(1)).build();
         let network = Network { latency_ms: (0, 1), lost: 0, doubled: 0, delayed: 0, streams: Streams::default() };
         let impairments = Impairments::new(network, 1);
         let shared = Shared {

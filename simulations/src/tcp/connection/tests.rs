@@ -180,6 +180,10 @@ fn a_connection_that_stands_still_can_be_told_and_reset() {
     assert!(bench.connection.stands_still());
     assert!(bench.connection.is_between(addr(2).ip(), addr(1).ip()));
     assert!(!bench.connection.is_between(addr(2).ip(), addr(3).ip()));
+    bench.cut(false, 3);
+    bench.connection.resume(ms(4));
+    assert_eq!(bench.read(Listener, 4), Ok(b"x".to_vec()));
+    assert!(!bench.connection.stands_still());
     bench.connection.reset(ms(5));
     assert_eq!(bench.read(Listener, 5), Err(Read::Reset));
     assert_eq!(bench.write(Dialler, b"y", 5), Written::Closed);
