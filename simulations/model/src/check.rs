@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sessionmesh_core::failpoint;
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use crate::cluster::{Budget, Cluster, END, Lease, NODES, Node, Peer, Phase, READY, SESSIONS, entry};
+use crate::cluster::{Cluster, Lease, NODES, Node, Peer, Phase, READY, entry};
 use crate::mesh::{Mesh, known_bit};
 use crate::promises::{self, Promise};
 use crate::steps::Step;
@@ -22,6 +22,15 @@ impl Model for Mesh {
         failpoint::plant(self.bug);
         if cluster.broken.is_none() {
             self.work(cluster, steps);
+            let urgent = |step: &Step| match step {
+                Step::Scan { .. } | Step::Audit { .. } => self.bounds.prompt.scans,
+                Step::Answered { .. } => self.bounds.prompt.answers,
+                _ => false,
+            };
+            if let Some(first) = steps.iter().copied().find(urgent) {
+                *steps = vec![first];
+                return;
+            }
             self.events(cluster, steps);
         }
     }
@@ -68,7 +77,6 @@ impl Mesh {
             let peers = std::array::from_fn(|to| if to != at && view[to] != 0 { peer } else { Peer::default() });
             Node { life: 1, phase: Phase::Up, view, before: view, scanned: true, known, peers, ..Node::default() }
         };
-        let Budget { .. } = self.bounds.budget;
         Cluster { nodes: std::array::from_fn(node), left: self.bounds.budget, ..Cluster::default() }
     }
 }
@@ -78,31 +86,37 @@ impl Mesh {
 pub struct Outcome {
     /// Different states.
     pub states: usize,
-    /// The longest way to one of them, in steps.
+    /// The longest way that was looked at, in steps.
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
-    /// All states were looked at.
-    pub exhausted: bool,
-    /// The promise that was broken, and the steps to it.
+    /// Time was over before all states were looked at that the bounds allow.
+    pub unfinished: bool,
+    /// The promise that was broken, and the steps to that with what they led to.
     pub broken: Option<(Promise, Vec<(Step, Cluster)>)>,
 }
 
-/// Looks at all states of a model, on so many threads, for so long at most.
+/// Looks at all states of a model within its bounds, on so many threads, for so long at most.
+///
+/// # Panics
+///
+/// When the checker fails.
 #[must_use]
 pub fn check(mesh: Mesh, threads: usize, most: Duration) -> Outcome {
     let began = Instant::now();
-    let checker = mesh.checker().threads(threads).finish_when(HasDiscoveries::Any).timeout(most).spawn_bfs().join();
+    let depth_max = mesh.bounds.depth_max;
+    let mut checker = mesh.checker().threads(threads).finish_when(HasDiscoveries::Any).timeout(most);
+    if depth_max > 0 {
+        checker = checker.target_max_depth(depth_max);
+    }
+    let checker = checker.spawn_bfs().join();
     let took = began.elapsed();
     let broken = checker.discoveries().into_values().next().map(|path| {
-        let steps = path.into_vec();
-        let broken = steps.last().and_then(|(cluster, _)| cluster.broken).expect("the last state breaks a promise");
-        let after = steps.iter().skip(1).map(|(cluster, _)| cluster.clone());
-        let taken: Vec<_> = steps.iter().filter_map(|(_, step)| *step).zip(after).collect();
-        (broken, taken)
+        let path = path.into_vec();
+        let broken = path.last().and_then(|(cluster, _)| cluster.broken).expect("the last state breaks a promise");
+        let after = path.iter().skip(1).map(|(cluster, _)| cluster.clone());
+        (broken, path.iter().filter_map(|(_, step)| *step).zip(after).collect())
     });
-    let exhausted = broken.is_none() && took < most;
-    Outcome { states: checker.unique_state_count(), depth: checker.max_depth(), took, exhausted, broken }
+    let unfinished = broken.is_none() && took >= most;
+    Outcome { states: checker.unique_state_count(), depth: checker.max_depth(), took, unfinished, broken }
 }
-
-const _: () = assert!(END < 8 && SESSIONS < 8);

@@ -304,6 +304,8 @@ pub struct Fact {
     pub holders: u8,
     /// It has been whole since it was asked for.
     pub whole: bool,
+    /// The nodes that were there when it was repaired, and are in the same life, as bits.
+    pub repaired: u8,
 }
 
 /// What may still happen.
@@ -315,6 +317,8 @@ pub struct Budget {
     pub ends: u8,
     /// Writes of a request that read the session long ago.
     pub late_saves: u8,
+    /// Commits that nobody waits for.
+    pub unawaited: u8,
     /// Crashes.
     pub crashes: u8,
     /// Links that are cut, or nodes that are cut off.

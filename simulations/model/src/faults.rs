@@ -44,7 +44,7 @@ impl Mesh {
         }
         for session in 0..self.bounds.sessions() {
             if let Some(commit) = cluster.nodes[at].commits[session] {
-                if !commit.calm {
+                if !commit.calm || left.unawaited > 0 {
                     steps.push(Step::GiveUp { at, session });
                 }
                 continue;
@@ -103,11 +103,18 @@ impl Mesh {
                 cluster.left.ends -= 1;
                 self.commit(cluster, at, session, END, Held::ENDED, WHOLE);
             }
-            Step::GiveUp { at, session } => cluster.nodes[at].commits[session] = None,
+            Step::GiveUp { at, session } => {
+                if cluster.nodes[at].commits[session].take().is_some_and(|commit| commit.calm) {
+                    cluster.left.unawaited -= 1;
+                }
+            }
             Step::Crash { at } => {
                 cluster.left.crashes -= 1;
                 for fact in cluster.facts.iter_mut().flatten().filter(|fact| fact.stage > Stage::No) {
                     fact.crashed |= 1 << at;
+                }
+                for fact in cluster.facts.iter_mut().flatten() {
+                    fact.repaired &= !(1 << at);
                 }
                 end_life(cluster, at, Phase::Down);
             }

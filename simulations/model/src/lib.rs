@@ -7,6 +7,7 @@ mod faults;
 mod liveness;
 mod merges;
 pub mod mesh;
+pub mod mistakes;
 mod places;
 pub mod promises;
 mod protocol;

@@ -66,11 +66,17 @@ fn hear(liveness: &mut PeerLiveness, peer: &Peer) {
 /// What the rules look at.
 #[must_use]
 pub(crate) fn status(peer: &Peer) -> PeerStatus {
-    real(peer).status(Tick::InTime, true, &TIMING, &TIMING, NOW)
+    let status = real(peer).status(Tick::InTime, true, &TIMING, &TIMING, NOW);
+    PeerStatus { view: status.view.filter(|_| peer.view != [0; NODES]), ..status }
 }
 
 /// Whether a lease is granted to it, when it asks.
 #[must_use]
 pub(crate) fn grants(peer: &Peer, view: View) -> bool {
     real(peer).grant(true, hash_of(view), &TIMING, NOW)
+}
+
+/// Whether it is suspected though its link is up, because it has owed an answer for no longer than a slow network explains.
+pub(crate) fn is_overdue(peer: &Peer) -> bool {
+    !peer.is_clear() && !peer.suspected && PeerLiveness::new(NOW.minus_ms(TIMING.lease_ms)).is_overdue(false, &TIMING, NOW)
 }

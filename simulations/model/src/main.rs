@@ -1,14 +1,123 @@
-//! tmp
+//! Checks the model, and tells how a mistake breaks a promise.
+
+use std::process::ExitCode;
 use std::time::Duration;
-use sessionmesh_model::{bounds::Bounds, check::check, cluster::Budget, mesh::Mesh};
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let get = |k: &str| a.iter().find_map(|x| x.strip_prefix(&format!("{k}=")).map(|v| v.parse::<u8>().unwrap())).unwrap_or(0);
-    let bug = a.iter().find_map(|x| x.strip_prefix("bug=")).map(|n| sessionmesh_core::failpoint::Bug::named(n).unwrap());
-    let ranks: &'static [[usize;3]] = match get("ranks") { 0 => &[[0,1,2]], 1 => &[[2,0,1]], 2 => &[[0,2,1]], 3 => &[[0,1,2],[2,0,1]], _ => &[[2,1,0]] };
-    let bounds = Bounds { name: "x", nodes: usize::from(get("nodes")).max(2), ranks, writers: get("writers"),
-        budget: Budget { writes: get("writes"), ends: get("ends"), late_saves: get("late"), crashes: get("crashes"), cuts: get("cuts"), stalls: get("stalls"), joins: get("joins"), leaves: get("leaves") } };
-    let o = check(Mesh::new(bounds, bug), 2, Duration::from_secs(u64::from(get("secs")).max(20)));
-    println!("{} states, depth {}, {:?}, exhausted {}", o.states, o.depth, o.took, o.exhausted);
-    if let Some((p, steps)) = o.broken { println!("{}", p.words()); for (s, c) in &steps { println!("  {s}"); if get("verbose")==1 {println!("{:?}", c.nodes.iter().map(|n|(n.phase,n.view,n.store,n.scanned,n.commits,n.peers.map(|p|(p.granted,p.lease,p.caught_up,p.suspected,p.outgoing[0])))).collect::<Vec<_>>());} } }
+
+use clap::{Parser, Subcommand};
+use sessionmesh_model::bounds;
+use sessionmesh_model::check::{Outcome, check};
+use sessionmesh_model::mesh::Mesh;
+use sessionmesh_model::mistakes::Mistake;
+
+/// The rules of Sessionmesh as a small model, of which all states are looked at.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo run --release -p sessionmesh-model --", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Threads that look at states
+    #[arg(long, default_value_t = 2, global = true)]
+    threads: usize,
+    /// The longest that one configuration may take
+    #[arg(long, default_value_t = 600, global = true)]
+    seconds_max: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at all states of all configurations, or of one, and look for each mistake
+    Check {
+        /// Only this configuration, without a limit of its depth
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Tell the steps by which a mistake breaks a promise
+    Show {
+        /// The name of the mistake
+        mistake: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let most = Duration::from_secs(cli.seconds_max);
+    let fine = match &cli.command {
+        Command::Check { only: Some(name) } => check_one(name, cli.threads, most),
+        Command::Check { only: None } => check_all(cli.threads, most),
+        Command::Show { mistake } => show(mistake, cli.threads, most),
+    };
+    match fine {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => ExitCode::from(2),
+    }
+}
+
+fn check_one(name: &str, threads: usize, most: Duration) -> Option<bool> {
+    let Some(bounds) = bounds::named(name) else {
+        let names: Vec<_> = bounds::ALL.iter().map(|bounds| bounds.name).collect();
+        eprintln!("error: no configuration has this name; there are: {}", names.join(", "));
+        return None;
+    };
+    let outcome = check(Mesh::new(bounds::Bounds { depth_max: 0, ..bounds }, None), threads, most);
+    print_row(name, 0, &outcome);
+    print_steps(&outcome);
+    Some(outcome.broken.is_none() && !outcome.unfinished)
+}
+
+/// All configurations, and all mistakes. Says whether all came to what they must.
+fn check_all(threads: usize, most: Duration) -> Option<bool> {
+    println!("{:<26} {:>10} {:>6} {:>8}  result", "configuration", "states", "depth", "seconds");
+    let (mut fine, mut states, mut seconds) = (true, 0, 0.0);
+    for bounds in bounds::ALL {
+        let outcome = check(Mesh::new(*bounds, None), threads, most);
+        print_row(bounds.name, bounds.depth_max, &outcome);
+        print_steps(&outcome);
+        fine &= outcome.broken.is_none() && !outcome.unfinished;
+        states += outcome.states;
+        seconds += outcome.took.as_secs_f64();
+    }
+    println!("\n{:<26} {:>10} {:>6} {:>8}  breaks", "mistake", "states", "steps", "seconds");
+    for mistake in Mistake::all() {
+        let outcome = mistake.look_for(threads, most);
+        let (steps, words) = match &outcome.broken {
+            Some((promise, steps)) => (steps.len(), promise.words()),
+            None => (0, "NOT FOUND"),
+        };
+        println!("{:<26} {:>10} {steps:>6} {:>8.1}  {words}", mistake.name, outcome.states, outcome.took.as_secs_f64());
+        fine &= outcome.broken.is_some();
+        seconds += outcome.took.as_secs_f64();
+    }
+    println!("\nstates {states} seconds {seconds:.1} {}", if fine { "all as it must be" } else { "FAILED" });
+    Some(fine)
+}
+
+fn print_row(name: &str, depth_max: usize, outcome: &Outcome) {
+    let result = match (&outcome.broken, outcome.unfinished, depth_max) {
+        (Some((promise, _)), ..) => format!("BROKEN: {}", promise.words()),
+        (None, true, _) => "not finished in time".to_owned(),
+        (None, false, 0) => "kept in all states".to_owned(),
+        (None, false, _) => "kept in all states to this depth".to_owned(),
+    };
+    println!("{name:<26} {:>10} {:>6} {:>8.1}  {result}", outcome.states, outcome.depth, outcome.took.as_secs_f64());
+}
+
+fn print_steps(outcome: &Outcome) {
+    let Some((promise, steps)) = &outcome.broken else { return };
+    println!("broken: {}", promise.words());
+    for (number, (step, _)) in steps.iter().enumerate() {
+        println!("{:>4}. {step}", number + 1);
+    }
+}
+
+fn show(name: &str, threads: usize, most: Duration) -> Option<bool> {
+    let Some(mistake) = Mistake::named(name) else {
+        let names: Vec<_> = Mistake::all().map(|mistake| mistake.name).collect();
+        eprintln!("error: no mistake has this name; there are: {}", names.join(", "));
+        return None;
+    };
+    println!("{}: {} (in \"{}\": {})", mistake.name, mistake.what, mistake.bounds, "nodes a, b and c");
+    let outcome = mistake.look_for(threads, most);
+    print_steps(&outcome);
+    Some(outcome.broken.is_some())
 }

@@ -1,5 +1,7 @@
 //! Merging, by the rules of `sessionmesh-core`: each case is computed once, with real sessions and real deltas.
 
+use std::sync::LazyLock;
+
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::expiry::Role;
 use sessionmesh_core::id::{SessionId, Slot};
@@ -99,14 +101,21 @@ pub(crate) const fn id_in(slot: Slot) -> SessionId {
     slot.first()
 }
 
+static RECORDS: LazyLock<Vec<Option<Record>>> = LazyLock::new(|| (0..Held::ALL).map(|held| made(Held(held))).collect());
+
 /// The real record of a copy; none for nothing.
 #[must_use]
 pub(crate) fn record(held: Held) -> Option<Record> {
+    RECORDS[usize::from(held.0)].clone()
+}
+
+fn made(held: Held) -> Option<Record> {
     match held {
         Held::NOTHING => None,
         Held::ENDED => Some(Record::tombstone(Invalidated {
             successor: None,
-            stamp: stamp(WRITES as u8 + 1),
+            // Late saves have later stamps.
+            stamp: stamp(1),
             retention_ms: 86_400_000,
             since: NOW,
         })),
@@ -127,9 +136,8 @@ pub(crate) fn record(held: Held) -> Option<Record> {
 #[must_use]
 pub(crate) fn copy(record: Option<&Record>) -> Held {
     let Some(record) = record else { return Held::NOTHING };
-    if record.session.invalidated().is_some() {
-        return Held::ENDED;
-    }
-    let has = |write: &usize| record.session.get(&write.to_string()).is_some();
-    Held((0..WRITES).filter(has).fold(0, |writes, write| writes | 1 << write))
+    let same = |held: &Held| {
+        RECORDS[usize::from(held.0)].as_ref().is_some_and(|real| real.session.digest() == record.session.digest())
+    };
+    (0..Held::ALL).map(Held).find(same).expect("it is made of what the model writes")
 }

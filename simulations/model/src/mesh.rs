@@ -28,8 +28,20 @@ pub struct Mesh {
     pub bounds: Bounds,
     /// The mistake, if one is planted.
     pub bug: Option<Bug>,
+    /// The flaw of the rules that is left in them; all others are mended in the model.
+    pub flaw: Option<Flaw>,
     slots: [Slot; SESSIONS],
     pub(crate) merges: Merges,
+}
+
+/// A flaw that the model found in the rules as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// What a peer reported of its view before this node adopted its own counts for that, also if the peer has had another
+    /// one since.
+    OldReport,
+    /// A peer that was caught up under a view counts as caught up when that view comes back, before the store was scanned.
+    OldCatchUp,
 }
 
 const LANES: [Lane; 3] = [Lane::Awaited, Lane::Usual, Lane::Bulk];
@@ -48,7 +60,13 @@ impl Mesh {
         failpoint::plant(bug);
         let merges = Merges::computed();
         let slots = std::array::from_fn(|session| places::slot_ranked(bounds.ranks[session.min(bounds.sessions() - 1)]));
-        Self { slots, bounds, bug, merges }
+        Self { slots, bounds, bug, flaw: None, merges }
+    }
+
+    /// The same with a flaw that the rules have.
+    #[must_use]
+    pub fn with(self, flaw: Option<Flaw>) -> Self {
+        Self { flaw, ..self }
     }
 
     /// The slot of a session.
@@ -201,6 +219,15 @@ impl Mesh {
             node.before = old;
             node.known_at_scan = node.known;
             node.scanned = false;
+            for peer in &mut node.peers {
+                if self.flaw != Some(Flaw::OldReport) {
+                    peer.view = [0; NODES];
+                    peer.view_outlasts_leases = false;
+                }
+                if self.flaw != Some(Flaw::OldCatchUp) {
+                    peer.caught_up = [0; NODES];
+                }
+            }
             self.owners_changed(cluster, at, old, view);
         }
         let node = &mut cluster.nodes[at];

@@ -2,7 +2,7 @@
 
 use sessionmesh_core::placement::transition::is_in_transition;
 
-use crate::cluster::{Cluster, END, Fact, Held, JOINING, NODES, Phase, SESSIONS, Stage, WRITES, hashed, state_of};
+use crate::cluster::{Cluster, END, Fact, Held, JOINING, NODES, Phase, Stage, WRITES, hashed, state_of};
 use crate::mesh::Mesh;
 use crate::places::{self, BACKUPS, hash_of};
 use crate::reads::{Said, reads};
@@ -22,7 +22,9 @@ pub enum Promise {
     WriteRead,
     /// The same.
     NoneNotSaid,
-    /// The same, since the end was asked for.
+    /// Within the crash budget; repaired before the read; the reading node was there then, in this life.
+    NoneOfRepaired,
+    /// As of a write, since the end was asked for.
     EndServedNowhere,
     /// Within the crash budget.
     EndStays,
@@ -34,13 +36,14 @@ pub enum Promise {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SessionKept,
         Self::WriteKept,
         Self::CopiesTold,
         Self::AllCopies,
         Self::WriteRead,
         Self::NoneNotSaid,
+        Self::NoneOfRepaired,
         Self::EndServedNowhere,
         Self::EndStays,
         Self::LetGoKept,
@@ -57,6 +60,7 @@ impl Promise {
             Self::AllCopies => "in calm a commit has all the copies that it can have",
             Self::WriteRead => "an acknowledged write is never lost, for any read on any node that begins after the acknowledgement",
             Self::NoneNotSaid => "while whole, \"none\" is never said of an acknowledged session",
+            Self::NoneOfRepaired => "\"none\" is never said of a session that all owners held",
             Self::EndServedNowhere => "while whole, an ended session is served nowhere",
             Self::EndStays => "an ended session stays ended",
             Self::LetGoKept => "whoever holds a copy lets go only when the owners say that they keep it",
@@ -80,15 +84,15 @@ pub(crate) fn judge(mesh: &Mesh, cluster: &mut Cluster) {
     if cluster.broken.is_some() {
         return;
     }
-    let settled = !mesh.has_work(cluster);
+    let settled = calm && !mesh.has_work(cluster);
     for session in 0..mesh.bounds.sessions() {
         judge_copies(cluster, session);
         judge_reads(mesh, cluster, session, calm);
-        if settled && calm {
+        if settled {
             judge_settled(mesh, cluster, session);
         }
     }
-    if settled && calm && cluster.broken.is_none() {
+    if settled && cluster.broken.is_none() {
         note_repaired(cluster);
     }
 }
@@ -125,7 +129,8 @@ fn judge_copies(cluster: &mut Cluster, session: usize) {
 fn judge_reads(mesh: &Mesh, cluster: &mut Cluster, session: usize, calm: bool) {
     let facts = cluster.facts[session];
     let counts = |fact: &Fact| fact.is_safe() && (calm || (fact.whole && !cluster.split));
-    if !facts.iter().any(counts) {
+    let all_held = |at: usize| facts[0].is_safe() && facts[0].repaired >> at & 1 == 1;
+    if !facts.iter().any(counts) && facts[0].repaired == 0 {
         return;
     }
     let mut broken = None;
@@ -140,6 +145,7 @@ fn judge_reads(mesh: &Mesh, cluster: &mut Cluster, session: usize, calm: bool) {
                     Some(Promise::WriteRead)
                 }
                 Said::None if counts(&facts[0]) && facts[END].stage == Stage::No => Some(Promise::NoneNotSaid),
+                Said::None if all_held(at) && facts[END].stage == Stage::No => Some(Promise::NoneOfRepaired),
                 Said::Live(_) | Said::None | Said::Ended | Said::Unknown => None,
             };
             broken = broken.or(breaks);
@@ -175,10 +181,12 @@ fn judge_settled(mesh: &Mesh, cluster: &mut Cluster, session: usize) {
 /// What was acknowledged has all its copies again, and crashes are counted from 0.
 fn note_repaired(cluster: &mut Cluster) {
     let others = u8::try_from(cluster.alive().count() - 1).expect("there are few");
+    let there = cluster.alive().fold(0, |there, (at, _)| there | 1 << at);
     for fact in cluster.facts.iter_mut().flatten() {
         if fact.is_safe() {
             fact.copies = others.min(BACKUPS);
             fact.crashed = 0;
+            fact.repaired = there;
         }
     }
     for node in &mut cluster.nodes {
@@ -202,5 +210,3 @@ impl Mesh {
         state_of(cluster.nodes[at].view[at]) == JOINING
     }
 }
-
-const _: () = assert!(SESSIONS <= 2);

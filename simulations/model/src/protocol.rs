@@ -37,7 +37,8 @@ impl Mesh {
                     self.work_with(cluster, at, to, steps);
                 }
                 let peer = &node.peers[to];
-                let renewed = cluster.reaches(to, at) && liveness::grants(peer, node.view);
+                // A ping comes several times in each lease.
+                let renewed = cluster.reaches(to, at) && pinged(cluster, to, at).0.lease != Lease::None;
                 if peer.granted && !renewed {
                     steps.push(Step::LeaseOver { at, to });
                 }
@@ -98,8 +99,15 @@ impl Mesh {
                 steps.push(Step::MergeLate { at, to, session });
             }
         }
-        if pinged(cluster, at, to) != (*peer, other.peers[at]) {
+        let changes = |at: usize, to: usize| {
+            cluster.reaches(at, to) && pinged(cluster, at, to) != (cluster.nodes[at].peers[to], cluster.nodes[to].peers[at])
+        };
+        let together = self.bounds.prompt.pings && cluster.reaches(to, at);
+        if (!together || at < to) && (changes(at, to) || (together && changes(to, at))) {
             steps.push(Step::Ping { at, to });
+        }
+        if liveness::is_overdue(peer) {
+            steps.push(Step::Overdue { at, to });
         }
         if self.may_audit(cluster, at, to) {
             steps.push(Step::Audit { at, to });
@@ -153,12 +161,9 @@ impl Mesh {
                 }
             }
             Step::Ping { at, to } => {
-                let (mine, theirs) = pinged(cluster, at, to);
-                let changed = mine.view != cluster.nodes[at].peers[to].view;
-                cluster.nodes[at].peers[to] = mine;
-                cluster.nodes[to].peers[at] = theirs;
-                if changed {
-                    self.unpark(cluster, at, to);
+                self.ping(cluster, at, to);
+                if self.bounds.prompt.pings && cluster.reaches(to, at) {
+                    self.ping(cluster, to, at);
                 }
             }
             Step::LeaseOver { at, to } => self.lease_over(cluster, at, to),
@@ -173,6 +178,7 @@ impl Mesh {
                     };
                 }
             }
+            Step::Overdue { at, to } => self.suspect(cluster, at, to),
             Step::Silence { at, to } => self.silence(cluster, at, to),
             Step::LongSilence { at, to } => {
                 self.lease_over(cluster, at, to);
@@ -189,6 +195,16 @@ impl Mesh {
                 self.adopt(cluster, at, view);
             }
             _ => unreachable!("{step} is no work of a node"),
+        }
+    }
+
+    fn ping(&self, cluster: &mut Cluster, at: usize, to: usize) {
+        let (mine, theirs) = pinged(cluster, at, to);
+        let changed = mine.view != cluster.nodes[at].peers[to].view;
+        cluster.nodes[at].peers[to] = mine;
+        cluster.nodes[to].peers[at] = theirs;
+        if changed {
+            self.unpark(cluster, at, to);
         }
     }
 
@@ -323,13 +339,17 @@ impl Mesh {
         peer.silence = 1;
         peer.break_link();
         if !peer.suspected && (is_ready || !peer.is_clear()) {
-            peer.suspected = true;
-            peer.caught_up = [0; NODES];
-            for outgoing in &mut peer.outgoing {
-                if let Some(mark) = &mut outgoing.mark {
-                    mark.owed = true;
-                }
-            }
+            self.suspect(cluster, at, to);
+        }
+    }
+
+    fn suspect(&self, cluster: &mut Cluster, at: usize, to: usize) {
+        let peer = &mut cluster.nodes[at].peers[to];
+        peer.suspected = true;
+        peer.caught_up = [0; NODES];
+        for outgoing in &mut peer.outgoing {
+            let marks = outgoing.mark.iter_mut().chain(outgoing.way.iter_mut().map(|way| &mut way.mark));
+            marks.for_each(|mark| mark.owed = true);
         }
         self.maybe_left_out(cluster, at, to);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cluster::{END, Name};
+use crate::cluster::Name;
 
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,7 @@ pub enum Step {
     Ping { at: usize, to: usize },
     LeaseOver { at: usize, to: usize },
     Outlasts { at: usize, to: usize },
+    Overdue { at: usize, to: usize },
     Silence { at: usize, to: usize },
     LongSilence { at: usize, to: usize },
     Learn { at: usize, to: usize },
@@ -45,7 +46,7 @@ impl fmt::Display for Step {
             }
             Self::End { at, session } => write!(f, "a visitor logs out of session {session} on {}", name(at)),
             Self::GiveUp { at, session } => {
-                write!(f, "the commit on session {session} on {} reaches its deadline", name(at))
+                write!(f, "nobody waits any longer for the commit on session {session} on {}", name(at))
             }
             Self::Send { at, to, session } => {
                 write!(f, "{} sends what {} may lack of session {session}, which merges it", name(at), name(to))
@@ -62,6 +63,7 @@ impl fmt::Display for Step {
                 write!(f, "{} has reported its view to {} for as long as a lease lasts", name(to), name(at))
             }
             Self::Silence { at, to } => write!(f, "{} suspects {}, which is silent, and gives the link up", name(at), name(to)),
+            Self::Overdue { at, to } => write!(f, "{} suspects {}, which has owed an answer for a moment", name(at), name(to)),
             Self::LongSilence { at, to } => write!(f, "{} has been silent to {} for long: it is cut off", name(to), name(at)),
             Self::Learn { at, to } => write!(f, "{} hears by gossip what {} says of itself, and adopts another view", name(at), name(to)),
             Self::Remove { at, to } => write!(f, "{} removes {} from its view", name(at), name(to)),
@@ -85,10 +87,4 @@ impl fmt::Display for Step {
             Self::Heal => f.write_str("all cuts are HEALED"),
         }
     }
-}
-
-/// What a fact is, in words.
-#[must_use]
-pub fn fact_name(number: usize) -> String {
-    if number == END { "the end".to_owned() } else { format!("write {}", number + 1) }
 }
