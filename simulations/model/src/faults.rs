@@ -1,8 +1,8 @@
 //! What happens to nodes and links, and what visitors ask for.
 
 use crate::cluster::{
-    Cluster, Commit, END, Fact, Held, JOINING, LEAVING, Lease, Mark, NODES, Node, Peer, Phase, READY, Stage, WRITES, entry,
-    life_of, state_of,
+    Cluster, Commit, END, Fact, Held, JOINING, LEAVING, Lease, Mark, NODES, Node, Peer, Phase, READY, Stage, WRITES,
+    entry, life_of, state_of,
 };
 use crate::merges::WHOLE;
 use crate::mesh::{AWAITED, Mesh, known_bit};
@@ -57,7 +57,11 @@ impl Mesh {
                 steps.push(Step::Write { at, session });
             }
             let held = cluster.nodes[at].store[session];
-            if left.late_saves > 0 && facts[0].stage > Stage::No && held != Held::ENDED && next(cluster, session).is_some() {
+            if left.late_saves > 0
+                && facts[0].stage > Stage::No
+                && held != Held::ENDED
+                && next(cluster, session).is_some()
+            {
                 steps.push(Step::LateSave { at, session });
             }
             if left.ends > 0 && facts[0].stage > Stage::No && facts[END].stage == Stage::No {

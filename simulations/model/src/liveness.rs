@@ -78,5 +78,7 @@ pub(crate) fn grants(peer: &Peer, view: View) -> bool {
 
 /// Whether it is suspected though its link is up, because it has owed an answer for no longer than a slow network explains.
 pub(crate) fn is_overdue(peer: &Peer) -> bool {
-    !peer.is_clear() && !peer.suspected && PeerLiveness::new(NOW.minus_ms(TIMING.lease_ms)).is_overdue(false, &TIMING, NOW)
+    !peer.is_clear()
+        && !peer.suspected
+        && PeerLiveness::new(NOW.minus_ms(TIMING.lease_ms)).is_overdue(false, &TIMING, NOW)
 }

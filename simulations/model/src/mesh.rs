@@ -13,8 +13,8 @@ use sessionmesh_core::stamp::Stamp;
 
 use crate::bounds::Bounds;
 use crate::cluster::{
-    Answer, Cluster, Confirmed, END, Held, JOINING, Mark, NODES, Outgoing, Peer, SESSIONS, Stage, View, hashed, life_of,
-    state_of,
+    Answer, Cluster, Confirmed, END, Held, JOINING, Mark, NODES, Outgoing, Peer, SESSIONS, Stage, View, hashed,
+    life_of, state_of,
 };
 use crate::liveness;
 use crate::merges::{Merges, QUESTION, id_in, stamp};
@@ -59,7 +59,8 @@ impl Mesh {
     pub fn new(bounds: Bounds, bug: Option<Bug>) -> Self {
         failpoint::plant(bug);
         let merges = Merges::computed();
-        let slots = std::array::from_fn(|session| places::slot_ranked(bounds.ranks[session.min(bounds.sessions() - 1)]));
+        let slots =
+            std::array::from_fn(|session| places::slot_ranked(bounds.ranks[session.min(bounds.sessions() - 1)]));
         Self { slots, bounds, bug, flaw: None, merges }
     }
 
@@ -326,14 +327,7 @@ fn number(from: Stamp) -> u8 {
 }
 
 /// A commit returns: what it says is judged.
-pub(crate) fn acknowledged(
-    cluster: &mut Cluster,
-    at: usize,
-    session: usize,
-    number: usize,
-    copies: usize,
-    calm: bool,
-) {
+pub(crate) fn acknowledged(cluster: &mut Cluster, at: usize, session: usize, number: usize, copies: usize, calm: bool) {
     let others = cluster.alive().count() - 1;
     let fact = &mut cluster.facts[session][number];
     fact.stage = Stage::Acknowledged;

@@ -29,11 +29,11 @@ const PLANTED: &[(Bug, &str)] = &[
     (Bug::NeedsWholeForgotten, "three writers"),
     (Bug::LetGoWithoutKept, "three writers"),
     (Bug::WriteRevivesEnded, "logout and late save"),
-    (Bug::TombstonesLeftBehind, "join and logout"),
+    (Bug::TombstonesLeftBehind, "crash and logout"),
     (Bug::KeptBeforeMerge, "three writers"),
     (Bug::OneOwnerFewer, "three writers"),
     (Bug::DisplacedForgotten, "join, two writes"),
-    (Bug::DoubtForgotten, "stall, two writers"),
+    (Bug::DoubtForgotten, "stall"),
     (Bug::AnswerToEarlierSend, "three writers"),
     (Bug::NoScan, "join"),
     (Bug::VanishedForgotten, "cut"),
@@ -50,12 +50,15 @@ const FLAWS: &[(Flaw, &str, &str, &str)] = &[(
 impl Mistake {
     /// All of them: what is planted, then what the rules have.
     pub fn all() -> impl Iterator<Item = Self> {
-        let planted = PLANTED.iter().map(|(bug, bounds)| {
-            Self { name: bug.name(), what: bug.what(), bounds, bug: Some(*bug), flaw: None }
+        let planted = PLANTED.iter().map(|(bug, bounds)| Self {
+            name: bug.name(),
+            what: bug.what(),
+            bounds,
+            bug: Some(*bug),
+            flaw: None,
         });
-        let flaws = FLAWS.iter().map(|(flaw, name, what, bounds)| {
-            Self { name, what, bounds, bug: None, flaw: Some(*flaw) }
-        });
+        let flaws =
+            FLAWS.iter().map(|(flaw, name, what, bounds)| Self { name, what, bounds, bug: None, flaw: Some(*flaw) });
         planted.chain(flaws)
     }
 

@@ -58,13 +58,17 @@ impl Promise {
             Self::WriteKept => "an acknowledged write is never lost",
             Self::CopiesTold => "no commit tells of a copy that nobody has",
             Self::AllCopies => "in calm a commit has all the copies that it can have",
-            Self::WriteRead => "an acknowledged write is never lost, for any read on any node that begins after the acknowledgement",
+            Self::WriteRead => {
+                "an acknowledged write is never lost, for any read on any node that begins after the acknowledgement"
+            }
             Self::NoneNotSaid => "while whole, \"none\" is never said of an acknowledged session",
             Self::NoneOfRepaired => "\"none\" is never said of a session that all owners held",
             Self::EndServedNowhere => "while whole, an ended session is served nowhere",
             Self::EndStays => "an ended session stays ended",
             Self::LetGoKept => "whoever holds a copy lets go only when the owners say that they keep it",
-            Self::Repaired => "repaired: each node holds nothing but what it owns; and all owners of every session hold the same",
+            Self::Repaired => {
+                "repaired: each node holds nothing but what it owns; and all owners of every session hold the same"
+            }
         }
     }
 }

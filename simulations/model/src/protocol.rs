@@ -8,8 +8,8 @@ use sessionmesh_core::placement::handoff::Handoff;
 use sessionmesh_core::placement::transition::{Donor, donor};
 
 use crate::cluster::{
-    Answer, Cluster, Confirmed, Held, JOINING, LEAVING, Lease, Mark, NODES, Peer, Phase, READY, Verdict, Way, entry, hashed,
-    life_of, state_of,
+    Answer, Cluster, Confirmed, Held, JOINING, LEAVING, Lease, Mark, NODES, Peer, Phase, READY, Verdict, Way, entry,
+    hashed, life_of, state_of,
 };
 use crate::liveness;
 use crate::merges::{Merged, QUESTION, WHOLE};
@@ -100,7 +100,8 @@ impl Mesh {
             }
         }
         let changes = |at: usize, to: usize| {
-            cluster.reaches(at, to) && pinged(cluster, at, to) != (cluster.nodes[at].peers[to], cluster.nodes[to].peers[at])
+            cluster.reaches(at, to)
+                && pinged(cluster, at, to) != (cluster.nodes[at].peers[to], cluster.nodes[to].peers[at])
         };
         let together = self.bounds.prompt.pings && cluster.reaches(to, at);
         if (!together || at < to) && (changes(at, to) || (together && changes(to, at))) {
@@ -126,7 +127,8 @@ impl Mesh {
         }
         let others = (0..NODES).filter(|to| *to != at && node.view[*to] != 0);
         let has_all = |to: usize| {
-            let compared = !places::plain(at, node.view).is_co_owner(crate::cluster::NAMES[to]) || !node.peers[to].audit;
+            let compared =
+                !places::plain(at, node.view).is_co_owner(crate::cluster::NAMES[to]) || !node.peers[to].audit;
             let status = self.status_of(cluster, at, to);
             status.is_some_and(|status| donor(status, compared, hash_of(node.view)) != Donor::Owes)
         };
@@ -254,7 +256,8 @@ impl Mesh {
     fn answered(&self, cluster: &mut Cluster, at: usize, to: usize, session: usize) {
         let Some(way) = cluster.nodes[at].peers[to].outgoing[session].way.take() else { return };
         let placement = places::plain(at, cluster.nodes[at].view);
-        let is_their_own = placement.owners(self.slot(session)).any(|owner| owner == node_hash(to, cluster.nodes[to].life));
+        let is_their_own =
+            placement.owners(self.slot(session)).any(|owner| owner == node_hash(to, cluster.nodes[to].life));
         let waits = cluster.nodes[at].commits[session].is_some();
         let verdict = match way.verdict {
             Verdict::NeedsWhole if planted(Bug::NeedsWholeForgotten) => Verdict::Kept,

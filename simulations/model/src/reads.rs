@@ -1,13 +1,17 @@
 //! What a node would answer at this moment, by the rules of `sessionmesh-core`.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use sessionmesh_core::failpoint::{Bug, planted};
+use sessionmesh_core::id::Slot;
 use sessionmesh_core::liveness::leases::{self, OwnCopy};
 use sessionmesh_core::membership::lost::LostMembers;
 use sessionmesh_core::read::{Asker, ReadRound, Silence, Verdict};
 use sessionmesh_core::replication::delta::Delta;
 use sessionmesh_core::wire::message::{Held as HeldReply, ReadReply};
 
-use crate::cluster::{Cluster, Held, NODES};
+use crate::cluster::{Cluster, Held, NAMES, NODES, Node, View, life_of};
 use crate::merges::{copy, id_in, record, stamp};
 use crate::mesh::Mesh;
 use crate::places::{self, NOW, hash_of, member};
@@ -82,13 +86,7 @@ fn asked(mesh: &Mesh, cluster: &Cluster, at: usize, session: usize) -> Vec<(usiz
 }
 
 /// One round of questions, in which the replies come in this order.
-fn ask(
-    mesh: &Mesh,
-    cluster: &Cluster,
-    at: usize,
-    session: usize,
-    asked: impl Iterator<Item = (usize, bool)>,
-) -> Said {
+fn ask(mesh: &Mesh, cluster: &Cluster, at: usize, session: usize, asked: impl Iterator<Item = (usize, bool)>) -> Said {
     let node = &cluster.nodes[at];
     let is_owner = mesh.is_owner(cluster, at, session);
     let mut round = ReadRound::new(Asker {
@@ -137,25 +135,40 @@ fn ask(
     }
 }
 
+/// What decides whether a node is blind for a slot: the node, its view, who vanished, who of them is dead, and the session.
+type Vanished = (usize, View, View, u8, usize);
+
+thread_local! {
+    static BLIND: RefCell<HashMap<Vanished, bool>> = RefCell::default();
+}
+
 /// Whether all members that had copies may have vanished.
 fn is_blind(mesh: &Mesh, cluster: &Cluster, at: usize, session: usize) -> bool {
     let node = &cluster.nodes[at];
     if node.gone == [0; NODES] {
         return false;
     }
-    let mut lost = LostMembers::default();
-    let mut before = node.view;
-    for to in (0..NODES).filter(|to| node.gone[*to] != 0) {
-        before[to] = node.gone[to];
+    if planted(Bug::VanishedForgotten) {
+        return hides(mesh.slot(session), at, node);
     }
+    // To find the owners that there were takes a while.
+    let vanished = (at, node.view, node.gone, node.dead, mesh.slot(session).index());
+    BLIND.with_borrow_mut(|blind| *blind.entry(vanished).or_insert_with(|| hides(mesh.slot(session), at, node)))
+}
+
+fn hides(slot: Slot, at: usize, node: &Node) -> bool {
+    let mut lost = LostMembers::default();
+    let gone = || (0..NODES).filter(|to| node.gone[*to] != 0);
+    let mut before = node.view;
+    gone().for_each(|to| before[to] = node.gone[to]);
     lost.placed(places::plain(at, before), NOW);
-    for to in (0..NODES).filter(|to| node.gone[*to] != 0) {
+    for to in gone() {
         lost.add(&member(to, node.gone[to]), node.dead >> to & 1 == 1, NOW, 1_800_000);
         if node.view[to] != 0 {
-            lost.returned(crate::cluster::NAMES[to], u64::from(crate::cluster::life_of(node.view[to])));
+            lost.returned(NAMES[to], u64::from(life_of(node.view[to])));
         }
     }
     lost.placed(places::plain(at, node.view), NOW);
     let present = node.view.iter().filter(|entry| **entry != 0).count();
-    lost.hides(mesh.slot(session), present, NOW)
+    lost.hides(slot, present, NOW)
 }

@@ -57,15 +57,27 @@ impl fmt::Display for Step {
             Self::MergeLate { at, to, session } => {
                 write!(f, "{} merges what it had of session {session} from {}", name(to), name(at))
             }
-            Self::Ping { at, to } => write!(f, "{} pings {}, which answers with its view, and a lease or none", name(at), name(to)),
-            Self::LeaseOver { at, to } => write!(f, "the last lease runs out that {} granted to {}", name(at), name(to)),
+            Self::Ping { at, to } => {
+                write!(f, "{} pings {}, which answers with its view, and a lease or none", name(at), name(to))
+            }
+            Self::LeaseOver { at, to } => {
+                write!(f, "the last lease runs out that {} granted to {}", name(at), name(to))
+            }
             Self::Outlasts { at, to } => {
                 write!(f, "{} has reported its view to {} for as long as a lease lasts", name(to), name(at))
             }
-            Self::Silence { at, to } => write!(f, "{} suspects {}, which is silent, and gives the link up", name(at), name(to)),
-            Self::Overdue { at, to } => write!(f, "{} suspects {}, which has owed an answer for a moment", name(at), name(to)),
-            Self::LongSilence { at, to } => write!(f, "{} has been silent to {} for long: it is cut off", name(to), name(at)),
-            Self::Learn { at, to } => write!(f, "{} hears by gossip what {} says of itself, and adopts another view", name(at), name(to)),
+            Self::Silence { at, to } => {
+                write!(f, "{} suspects {}, which is silent, and gives the link up", name(at), name(to))
+            }
+            Self::Overdue { at, to } => {
+                write!(f, "{} suspects {}, which has owed an answer for a moment", name(at), name(to))
+            }
+            Self::LongSilence { at, to } => {
+                write!(f, "{} has been silent to {} for long: it is cut off", name(to), name(at))
+            }
+            Self::Learn { at, to } => {
+                write!(f, "{} hears by gossip what {} says of itself, and adopts another view", name(at), name(to))
+            }
             Self::Remove { at, to } => write!(f, "{} removes {} from its view", name(at), name(to)),
             Self::Scan { at } => write!(f, "{} scans its store, and marks what others must have", name(at)),
             Self::Audit { at, to } => write!(f, "{} compares what it holds with {}", name(at), name(to)),
