@@ -123,7 +123,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 1, crashes: 1, joins: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 17,
+        depth_max: 19,
     },
     Bounds {
         name: "join",
@@ -141,7 +141,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 2, joins: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 17,
+        depth_max: 26,
     },
     Bounds {
         name: "join and logout",
@@ -150,7 +150,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 1, ends: 1, joins: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 16,
+        depth_max: 19,
     },
     Bounds {
         name: "join and crash",
@@ -159,7 +159,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 1, joins: 1, crashes: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 16,
+        depth_max: 0,
     },
     Bounds {
         name: "stall",
@@ -177,7 +177,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 1, cuts: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 14,
+        depth_max: 16,
     },
     Bounds {
         name: "leave",
@@ -186,7 +186,16 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 1, leaves: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 15,
+        depth_max: 18,
+    },
+    Bounds {
+        name: "leave and crash",
+        nodes: 3,
+        ranks: AB,
+        budget: Budget { writes: 1, leaves: 1, crashes: 1, ..NONE },
+        writers: 0b001,
+        prompt: PROMPT,
+        depth_max: 13,
     },
 ];
 

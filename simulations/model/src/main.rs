@@ -33,8 +33,14 @@ enum Command {
     },
     /// Tell the steps by which a mistake breaks a promise
     Show {
-        /// The name of the mistake
+        /// The name of the mistake; with --within, of any that can be planted
         mistake: String,
+        /// Look for it in this configuration
+        #[arg(long)]
+        within: Option<String>,
+        /// And to this depth; 0 for no limit
+        #[arg(long, default_value_t = 0)]
+        depth_max: usize,
     },
 }
 
@@ -44,7 +50,10 @@ fn main() -> ExitCode {
     let fine = match &cli.command {
         Command::Check { only: Some(name) } => check_one(name, cli.threads, most),
         Command::Check { only: None } => check_all(cli.threads, most),
-        Command::Show { mistake } => show(mistake, cli.threads, most),
+        Command::Show { mistake, within: Some(bounds), depth_max } => {
+            show_elsewhere(mistake, bounds, *depth_max, cli.threads, most)
+        }
+        Command::Show { mistake, within: None, .. } => show(mistake, cli.threads, most),
     };
     match fine {
         Some(true) => ExitCode::SUCCESS,
@@ -116,8 +125,20 @@ fn show(name: &str, threads: usize, most: Duration) -> Option<bool> {
         eprintln!("error: no mistake has this name; there are: {}", names.join(", "));
         return None;
     };
-    println!("{}: {} (in \"{}\": {})", mistake.name, mistake.what, mistake.bounds, "nodes a, b and c");
+    println!("{}, in \"{}\": {}", mistake.name, mistake.bounds, mistake.what);
     let outcome = mistake.look_for(threads, most);
+    print_steps(&outcome);
+    Some(outcome.broken.is_some())
+}
+
+fn show_elsewhere(name: &str, bounds: &str, depth_max: usize, threads: usize, most: Duration) -> Option<bool> {
+    let bounds = bounds::named(bounds).map(|bounds| bounds::Bounds { depth_max, ..bounds });
+    let found = bounds.and_then(|bounds| Mistake::look_elsewhere(name, bounds, threads, most));
+    let Some(outcome) = found else {
+        eprintln!("error: there is no such mistake, or no such configuration");
+        return None;
+    };
+    print_row(name, depth_max, &outcome);
     print_steps(&outcome);
     Some(outcome.broken.is_some())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sessionmesh_core::failpoint::Bug;
 
-use crate::bounds;
+use crate::bounds::{self, Bounds};
 use crate::check::{Outcome, check};
 use crate::mesh::{Flaw, Mesh};
 
@@ -66,6 +66,14 @@ impl Mistake {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|mistake| mistake.name == name)
+    }
+
+    /// Any planted mistake, of all that there are, or flaw: in another configuration, and to another depth (0 for no limit).
+    #[must_use]
+    pub fn look_elsewhere(name: &str, bounds: Bounds, threads: usize, most: Duration) -> Option<Outcome> {
+        let flaws = [("old-report", Flaw::OldReport), ("old-catch-up", Flaw::OldCatchUp)];
+        let (bug, flaw) = (Bug::named(name), flaws.into_iter().find(|flaw| flaw.0 == name).map(|flaw| flaw.1));
+        (bug.is_some() || flaw.is_some()).then(|| check(Mesh::new(bounds, bug).with(flaw), threads, most))
     }
 
     /// Looks for it.
