@@ -34,7 +34,7 @@ pub const fn entry(life: u8, state: u8) -> Entry {
 /// The life of a member; 0 for none.
 #[must_use]
 pub const fn life_of(entry: Entry) -> u8 {
-    (entry + 2) / 3
+    entry.div_ceil(3)
 }
 
 /// The state of a member.

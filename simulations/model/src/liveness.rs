@@ -4,7 +4,7 @@ use sessionmesh_core::liveness::peer::{PeerLiveness, PeerStatus, PongSeen};
 use sessionmesh_core::liveness::stall::Tick;
 use sessionmesh_core::placement::view::ViewHash;
 
-use crate::cluster::{Lease, NODES, Peer, View};
+use crate::cluster::{Cluster, Lease, NODES, Peer, View, hashed, life_of};
 use crate::places::{NOW, TIMING, hash_of};
 
 /// A hash that no view has.
@@ -81,4 +81,29 @@ pub(crate) fn is_overdue(peer: &Peer) -> bool {
     !peer.is_clear()
         && !peer.suspected
         && PeerLiveness::new(NOW.minus_ms(TIMING.lease_ms)).is_overdue(false, &TIMING, NOW)
+}
+
+/// What a ping and its answer make of what the two know of each other.
+pub(crate) fn pinged(cluster: &Cluster, at: usize, to: usize) -> (Peer, Peer) {
+    let (node, other) = (&cluster.nodes[at], &cluster.nodes[to]);
+    let (mut mine, mut theirs) = (node.peers[to], other.peers[at]);
+    let (here, there) = (hashed(node.view), hashed(other.view));
+    let is_member = life_of(other.view[at]) == node.life && theirs.life == node.life;
+    let mut granted = false;
+    if is_member {
+        if theirs.caught_up != there && other.scanned && !theirs.is_owed() && !theirs.suspected {
+            theirs.caught_up = there;
+        }
+        granted = grants(&theirs, other.view);
+        theirs.granted |= granted;
+    }
+    mine.silence = 0;
+    mine.view_outlasts_leases &= mine.view == there;
+    mine.view = there;
+    mine.doubted &= there != here;
+    mine.lease = if granted { Lease::Runs(there) } else { Lease::None };
+    if mine.suspected && !mine.is_owed() {
+        mine.suspected = false;
+    }
+    (mine, theirs)
 }

@@ -40,8 +40,6 @@ pub enum Flaw {
     /// What a peer reported of its view before this node adopted its own counts for that, also if the peer has had another
     /// one since.
     OldReport,
-    /// A peer that was caught up under a view counts as caught up when that view comes back, before the store was scanned.
-    OldCatchUp,
 }
 
 const LANES: [Lane; 3] = [Lane::Awaited, Lane::Usual, Lane::Bulk];
@@ -224,9 +222,6 @@ impl Mesh {
                 if self.flaw != Some(Flaw::OldReport) {
                     peer.view = [0; NODES];
                     peer.view_outlasts_leases = false;
-                }
-                if self.flaw != Some(Flaw::OldCatchUp) {
-                    peer.caught_up = [0; NODES];
                 }
             }
             self.owners_changed(cluster, at, old, view);

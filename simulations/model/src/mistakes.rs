@@ -37,6 +37,9 @@ const PLANTED: &[(Bug, &str)] = &[
     (Bug::AnswerToEarlierSend, "three writers"),
     (Bug::NoScan, "join"),
     (Bug::VanishedForgotten, "cut"),
+    (Bug::ReadyEarly, "join and crash"),
+    (Bug::UnfitDeltaMerged, "join, two writes"),
+    (Bug::LeaveWithoutWaiting, "leave and crash"),
 ];
 
 /// Flaws of the rules as they are.
@@ -71,8 +74,7 @@ impl Mistake {
     /// Any planted mistake, of all that there are, or flaw: in another configuration, and to another depth (0 for no limit).
     #[must_use]
     pub fn look_elsewhere(name: &str, bounds: Bounds, threads: usize, most: Duration) -> Option<Outcome> {
-        let flaws = [("old-report", Flaw::OldReport), ("old-catch-up", Flaw::OldCatchUp)];
-        let (bug, flaw) = (Bug::named(name), flaws.into_iter().find(|flaw| flaw.0 == name).map(|flaw| flaw.1));
+        let (bug, flaw) = (Bug::named(name), FLAWS.iter().find(|flaw| flaw.1 == name).map(|flaw| flaw.0));
         (bug.is_some() || flaw.is_some()).then(|| check(Mesh::new(bounds, bug).with(flaw), threads, most))
     }
 

@@ -80,8 +80,11 @@ pub(crate) fn plain(node: usize, view: View) -> &'static Placement {
     PLACES[index(view)].placements[node].as_ref().expect("a node is in its own view")
 }
 
+/// A node, its view, and the views that this one replaced.
+type Replaced = (usize, View, [View; 2]);
+
 thread_local! {
-    static PLACED: RefCell<HashMap<(usize, View, [View; 2]), Arc<Placement>>> = RefCell::default();
+    static PLACED: RefCell<HashMap<Replaced, Arc<Placement>>> = RefCell::default();
 }
 
 /// The placement of a node under a view that replaced these earlier ones.

@@ -38,7 +38,7 @@ impl Mesh {
                 }
                 let peer = &node.peers[to];
                 // A ping comes several times in each lease.
-                let renewed = cluster.reaches(to, at) && pinged(cluster, to, at).0.lease != Lease::None;
+                let renewed = cluster.reaches(to, at) && liveness::pinged(cluster, to, at).0.lease != Lease::None;
                 if peer.granted && !renewed {
                     steps.push(Step::LeaseOver { at, to });
                 }
@@ -101,7 +101,7 @@ impl Mesh {
         }
         let changes = |at: usize, to: usize| {
             cluster.reaches(at, to)
-                && pinged(cluster, at, to) != (cluster.nodes[at].peers[to], cluster.nodes[to].peers[at])
+                && liveness::pinged(cluster, at, to) != (cluster.nodes[at].peers[to], cluster.nodes[to].peers[at])
         };
         let together = self.bounds.prompt.pings && cluster.reaches(to, at);
         if (!together || at < to) && (changes(at, to) || (together && changes(to, at))) {
@@ -201,7 +201,7 @@ impl Mesh {
     }
 
     fn ping(&self, cluster: &mut Cluster, at: usize, to: usize) {
-        let (mine, theirs) = pinged(cluster, at, to);
+        let (mine, theirs) = liveness::pinged(cluster, at, to);
         let changed = mine.view != cluster.nodes[at].peers[to].view;
         cluster.nodes[at].peers[to] = mine;
         cluster.nodes[to].peers[at] = theirs;
@@ -434,29 +434,4 @@ impl Mesh {
             }
         }
     }
-}
-
-/// What a ping and its answer make of what the two know of each other.
-fn pinged(cluster: &Cluster, at: usize, to: usize) -> (Peer, Peer) {
-    let (node, other) = (&cluster.nodes[at], &cluster.nodes[to]);
-    let (mut mine, mut theirs) = (node.peers[to], other.peers[at]);
-    let (here, there) = (hashed(node.view), hashed(other.view));
-    let is_member = life_of(other.view[at]) == node.life && theirs.life == node.life;
-    let mut granted = false;
-    if is_member {
-        if theirs.caught_up != there && other.scanned && !theirs.is_owed() && !theirs.suspected {
-            theirs.caught_up = there;
-        }
-        granted = liveness::grants(&theirs, other.view);
-        theirs.granted |= granted;
-    }
-    mine.silence = 0;
-    mine.view_outlasts_leases &= mine.view == there;
-    mine.view = there;
-    mine.doubted &= there != here;
-    mine.lease = if granted { Lease::Runs(there) } else { Lease::None };
-    if mine.suspected && !mine.is_owed() {
-        mine.suspected = false;
-    }
-    (mine, theirs)
 }
