@@ -67,7 +67,7 @@ pub const ALL: &[Bounds] = &[
         nodes: 3,
         ranks: AB,
         budget: Budget { writes: 2, ends: 1, late_saves: 1, ..NONE },
-        writers: 0b111,
+        writers: 0b101,
         prompt: ALL_AT_ANY_TIME,
         depth_max: 0,
     },
