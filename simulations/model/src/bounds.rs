@@ -75,7 +75,7 @@ pub const ALL: &[Bounds] = &[
         name: "two sessions",
         nodes: 3,
         ranks: TWO,
-        budget: Budget { writes: 2, ends: 1, ..NONE },
+        budget: Budget { writes: 2, ..NONE },
         writers: 0b101,
         prompt: ALL_AT_ANY_TIME,
         depth_max: 0,
@@ -141,7 +141,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 2, joins: 1, ..NONE },
         writers: 0b001,
         prompt: PROMPT,
-        depth_max: 26,
+        depth_max: 20,
     },
     Bounds {
         name: "join and logout",
@@ -168,7 +168,7 @@ pub const ALL: &[Bounds] = &[
         budget: Budget { writes: 2, stalls: 1, ..NONE },
         writers: 0b011,
         prompt: PROMPT,
-        depth_max: 21,
+        depth_max: 20,
     },
     Bounds {
         name: "cut",
