@@ -50,6 +50,13 @@
 //! conditions ([`promises::Promise`]); the keeping rule; and that when nothing is left to do and all is calm, all owners of
 //! a session hold the same and nobody else holds anything. That nodes come to an end of what they do is not checked.
 //!
+//! # How much that is
+//!
+//! All states: three writers 179,511; logout and late save 247,472; two sessions 3,276; crash 55,877; crash and logout
+//! 10,379; crash, two sessions 72,094; join 36,589; join and crash 255,894. The others are looked at to the depth that
+//! [`bounds::ALL`] names. Two busy
+//! cores looked at some 10,000 to 60,000 states in a second.
+//!
 //! # Mistakes and flaws
 //!
 //! The planted mistakes of `sessionmesh_core::failpoint` that belong here must be found ([`mistakes`]). So must the flaws
