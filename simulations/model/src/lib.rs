@@ -54,8 +54,7 @@
 //!
 //! All states: three writers 179,511; logout and late save 247,472; two sessions 3,276; crash 55,877; crash and logout
 //! 10,379; crash, two sessions 72,094; join 36,589; join and crash 255,894. The others are looked at to the depth that
-//! [`bounds::ALL`] names. Two busy
-//! cores looked at some 10,000 to 60,000 states in a second.
+//! [`bounds::ALL`] names. Two busy cores looked at some 10,000 to 60,000 states in a second.
 //!
 //! # Mistakes and flaws
 //!
