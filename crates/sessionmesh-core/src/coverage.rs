@@ -126,7 +126,9 @@ thread_local! {
 
 /// Counts that this path was taken.
 #[cfg(sessionmesh_simulation)]
+#[track_caller]
 pub fn reached(path: Path) {
+    crate::interleave::point();
     REACHED.with_borrow_mut(|counts| counts[path as usize] += 1);
 }
 
@@ -137,6 +139,7 @@ pub const fn reached(_: Path) {}
 
 /// Counts that this path was taken if `taken` says so, which is only asked in the simulations.
 #[cfg(sessionmesh_simulation)]
+#[track_caller]
 pub fn reached_if(path: Path, taken: impl FnOnce() -> bool) {
     if taken() {
         reached(path);

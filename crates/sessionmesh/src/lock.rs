@@ -2,7 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sessionmesh_core::interleave;
+
 /// Locks a mutex; a panic of another holder is no reason to stop, since no value is left half changed.
+#[cfg_attr(sessionmesh_simulation, track_caller)]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    interleave::point();
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

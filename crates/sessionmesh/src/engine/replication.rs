@@ -80,8 +80,13 @@ pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait
 async fn acknowledged(node: &Node, id: SessionId, made: Made, wait: Wait) -> Result<usize, CommitError> {
     let Made { stamp, from, at } = made;
     let (reply, mut answer) = oneshot::channel();
+    if failpoint::planted(Bug::WaitAfterMark) {
+        mark_owners(node, id, from, Lane::Awaited, at);
+    }
     let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
-    mark_owners(node, id, from, Lane::Awaited, at);
+    if !failpoint::planted(Bug::WaitAfterMark) {
+        mark_owners(node, id, from, Lane::Awaited, at);
+    }
     let waited_for = targets(node, id.slot());
     if waited_for.is_nobody(wait.ack) {
         lock(&node.replication.acks).give_up(id, ticket, &waited_for);
@@ -183,8 +188,10 @@ pub(crate) fn review_acks(node: &Node) {
 /// Notes that an owner keeps what was sent to it. It counts only if it was sent and answered under the present
 /// owners: the topology is looked at under the lock, since a change of it stores the new one before it clears.
 pub(crate) fn confirm_handoff(node: &Node, sent: &Sent, owner: NodeHash) {
+    let is_present = || node.cluster.topology.load().epoch == sent.epoch;
+    let too_early = failpoint::planted(Bug::KeptAfterCheck) && is_present();
     let mut confirmations = lock(&node.replication.confirmations);
-    if node.cluster.topology.load().epoch == sent.epoch {
+    if too_early || is_present() {
         confirmations.kept(sent.item, sent.version, owner);
     } else {
         coverage::reached(Path::KeptTooLate);

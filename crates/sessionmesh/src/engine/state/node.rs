@@ -9,6 +9,7 @@ use rand::rand_core::UnwrapErr;
 use rand::rngs::OsRng;
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
+use sessionmesh_core::interleave;
 use sessionmesh_core::liveness::leases;
 use sessionmesh_core::liveness::peer::PeerStatus;
 use sessionmesh_core::liveness::timing::Timing;
@@ -52,7 +53,9 @@ impl Node {
     }
 
     /// This node's time.
+    #[cfg_attr(sessionmesh_simulation, track_caller)]
     pub(crate) fn now(&self) -> Moment {
+        interleave::point();
         Moment::after_start(self.ports.clock.elapsed().saturating_sub(self.ports.started))
     }
 

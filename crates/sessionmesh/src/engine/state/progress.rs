@@ -5,6 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sessionmesh_core::failpoint::{self, Bug};
+use sessionmesh_core::interleave;
+
 /// A number that only grows, in whatever order it is reported.
 #[derive(Debug)]
 pub(crate) struct HighWaterMark(AtomicU64);
@@ -16,6 +19,10 @@ impl HighWaterMark {
 
     /// Reports `to`. A smaller number than before changes nothing.
     pub(crate) fn raise(&self, to: u64) {
+        interleave::point();
+        if failpoint::planted(Bug::OvertakenScanStores) {
+            self.0.store(to, Ordering::Release);
+        }
         self.0.fetch_max(to, Ordering::AcqRel);
     }
 
