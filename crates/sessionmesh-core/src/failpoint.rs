@@ -98,8 +98,6 @@ table! {
         WaitAfterMark = "wait-after-mark",
         /// An update reads the session under one lock and stores what it made of it under another one.
         UpdateInTwoLocks = "update-in-two-locks",
-        /// "Kept" is noted after the lock under which its epoch was compared with that of the topology.
-        KeptAfterCheck = "kept-after-check",
     }
 }
 
@@ -141,8 +139,7 @@ pub fn planted(bug: Bug) -> bool {
 
 impl Bug {
     /// Those that one thread cannot see: between the two steps that they tear apart nothing waits.
-    pub const NEED_THREADS: [Self; 4] =
-        [Self::OvertakenScanStores, Self::WaitAfterMark, Self::UpdateInTwoLocks, Self::KeptAfterCheck];
+    pub const NEED_THREADS: [Self; 3] = [Self::OvertakenScanStores, Self::WaitAfterMark, Self::UpdateInTwoLocks];
 }
 
 /// Whether this mistake is to be made here: never.

@@ -6,12 +6,17 @@
 //! a few that wait often find more than all that wait seldom. In every other build a point is nothing.
 
 #[cfg(sessionmesh_simulation)]
-pub use self::provoked::{point, provoke};
+pub use self::provoked::{point, provoke, seldom};
 
 /// Other threads may go first here: not in this build.
 #[cfg(not(sessionmesh_simulation))]
 #[inline(always)]
 pub const fn point() {}
+
+/// The same, where seldom anybody passes: not in this build.
+#[cfg(not(sessionmesh_simulation))]
+#[inline(always)]
+pub const fn seldom() {}
 
 #[cfg(sessionmesh_simulation)]
 mod provoked {
@@ -27,11 +32,14 @@ mod provoked {
 
     /// One of so many points waits often.
     const HOT_EVERY: u64 = 12;
-    /// Of so many times, a point that waits often waits once, and any other one.
-    const HOT_WAITS_EVERY: u64 = 6;
+    /// Of so many times, a point that waits often waits once, any other one, and one where seldom anybody passes.
+    const HOT_WAITS_EVERY: u64 = 4;
     const WAITS_EVERY: u64 = 2_048;
+    const SELDOM_WAITS_EVERY: u64 = 3;
     /// How long it waits at most, in microseconds, and of so many times once: what is long shows what is rare.
     const WAITS_US: [(u64, u64); 3] = [(1, 40), (4, 400), (16, 4_000)];
+    /// The same where seldom anybody passes. Long enough for another task to do all of its work meanwhile.
+    const SELDOM_WAITS_US: [(u64, u64); 3] = [(1, 400), (3, 4_000), (6, 30_000)];
 
     thread_local! {
         /// Not the randomness of the nodes: that stays as it is.
@@ -49,14 +57,26 @@ mod provoked {
     pub fn point() {
         let salt = SALT.load(Ordering::Relaxed);
         if salt != 0 {
-            wait(salt, Location::caller());
+            let every = if is_hot(salt, Location::caller()) { HOT_WAITS_EVERY } else { WAITS_EVERY };
+            wait(every, &WAITS_US);
         }
     }
 
-    #[cold]
-    fn wait(salt: u64, here: &'static Location<'static>) {
+    /// The same, where seldom anybody passes: it always waits often.
+    #[inline]
+    pub fn seldom() {
+        if SALT.load(Ordering::Relaxed) != 0 {
+            wait(SELDOM_WAITS_EVERY, &SELDOM_WAITS_US);
+        }
+    }
+
+    fn is_hot(salt: u64, here: &'static Location<'static>) -> bool {
         let place = here.file().len() as u64 ^ (u64::from(here.line()) << 16) ^ (u64::from(here.column()) << 40);
-        let hot = mix(place ^ salt) % HOT_EVERY == 0;
+        mix(place ^ salt) % HOT_EVERY == 0
+    }
+
+    #[cold]
+    fn wait(every: u64, waits_us: &[(u64, u64)]) {
         // A thread that ends has no dice any more.
         let Ok(dice) = DICE.try_with(|dice| {
             dice.set(dice.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
@@ -64,11 +84,11 @@ mod provoked {
         }) else {
             return;
         };
-        if dice % if hot { HOT_WAITS_EVERY } else { WAITS_EVERY } != 0 {
+        if dice % every != 0 {
             return;
         }
         let dice = mix(dice);
-        let longest = WAITS_US.iter().rev().find(|(every, _)| dice % every == 0).map_or(0, |(_, us)| *us);
+        let longest = waits_us.iter().rev().find(|(every, _)| dice % every == 0).map_or(0, |(_, us)| *us);
         match mix(dice) % longest.max(1) {
             0 => thread::yield_now(),
             us => thread::sleep(Duration::from_micros(us)),

@@ -70,6 +70,7 @@ mod simulation;
 mod spans;
 mod start;
 mod stats;
+mod sync;
 mod task;
 mod user;
 mod user_index;
