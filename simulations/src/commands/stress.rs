@@ -35,9 +35,9 @@ pub(super) struct Arguments {
     /// Let the library make this mistake
     #[arg(long, value_parser = bug, value_name = "NAME", conflicts_with = "planted")]
     bug: Option<&'static Planted>,
-    /// Plant each mistake that needs threads, and see that it is found within the time
-    #[arg(long)]
-    planted: bool,
+    /// Plant one of these after the other, and see that each is found within the time [default: all that need threads]
+    #[arg(long, value_parser = bug, value_name = "NAME", num_args = 0..)]
+    planted: Option<Vec<&'static Planted>>,
     /// Go on when a promise was broken
     #[arg(long)]
     keep_going: bool,
@@ -45,8 +45,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, String> {
     threads::listen();
-    if arguments.planted {
-        return Ok(Outcome::from(Bug::NEED_THREADS.into_iter().filter(|bug| !finds(arguments, *bug)).count() == 0));
+    if let Some(planted) = &arguments.planted {
+        let all = || Bug::NEED_THREADS.to_vec();
+        let bugs = if planted.is_empty() { all() } else { planted.iter().map(|planted| planted.bug).collect() };
+        let missed = bugs.into_iter().filter(|bug| !finds(arguments, *bug)).count();
+        return Ok(Outcome::from(missed == 0));
     }
     threads::plant(arguments.bug.map(|planted| planted.bug));
     let started = real_time::now();

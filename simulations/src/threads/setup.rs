@@ -62,8 +62,13 @@ impl Setup {
         load.think_ms = (0, *[0, 2, 10, 50].choose(&mut rng).expect("there are some"));
         load.mix.absent = 0;
         load.mix.count += 1;
-        // Some only start, and end when all are ready.
         if rng.random_bool(0.4) {
+            // All tabs of a few visitors change one session on one node, as fast as they can.
+            (load.visitors, load.tabs, load.sticky, load.think_ms) = (rng.random_range(1..=3), 12, 100, (0, 0));
+            (load.mix.count, load.mix.write) = (20, 20);
+        }
+        // Half of them only start, and end when all are ready.
+        if rng.random_bool(0.5) {
             (scenario.late, scenario.episodes) = (0, Vec::new());
         }
         let nodes = scenario.nodes;
