@@ -51,7 +51,13 @@ struct Life {
     leaving: Option<oneshot::Receiver<Departure>>,
     mesh: Option<Mesh>,
     events: Option<Events>,
-    beat_ms: Arc<AtomicU64>,
+    heart: Arc<Heart>,
+}
+
+/// When the heart of a node beat last, and the longest pause between two beats since it was looked at.
+struct Heart {
+    beat_ms: AtomicU64,
+    pause_ms: AtomicU64,
 }
 
 /// An answer on its way: where it comes, and to whom it goes.
@@ -65,6 +71,8 @@ pub(super) struct Cluster {
     answers: std::cell::RefCell<Vec<Answer>>,
     clock: Instant,
     now_ms: u64,
+    /// The driver did not run before this step.
+    overslept: bool,
     /// When something was last seen that is not as it should be: a change of a view, a suspicion, a node that did not run.
     unrest_ms: u64,
     observed: Vec<ObservedEvent>,
@@ -81,6 +89,7 @@ impl Cluster {
             answers: std::cell::RefCell::default(),
             clock,
             now_ms: 0,
+            overslept: false,
             unrest_ms: 0,
             observed: Vec::new(),
         }
@@ -104,15 +113,17 @@ impl Cluster {
         runtime.spawn(async move {
             let _ = started.send(builder.start().await.map_err(|error| error.to_string()));
         });
-        let beat_ms = Arc::new(AtomicU64::new(self.now_ms));
-        let (beats, clock) = (beat_ms.clone(), self.clock);
+        let heart = Arc::new(Heart { beat_ms: AtomicU64::new(self.now_ms), pause_ms: AtomicU64::new(0) });
+        let (beating, clock) = (heart.clone(), self.clock);
         runtime.spawn(async move {
             loop {
-                beats.store(millis(clock), Ordering::Relaxed);
+                let now_ms = millis(clock);
+                let before_ms = beating.beat_ms.swap(now_ms, Ordering::Relaxed);
+                beating.pause_ms.fetch_max(now_ms.saturating_sub(before_ms), Ordering::Relaxed);
                 tokio::time::sleep(BEAT).await;
             }
         });
-        let life = Life { runtime, starting: Some(starting), leaving: None, mesh: None, events: None, beat_ms };
+        let life = Life { runtime, starting: Some(starting), leaving: None, mesh: None, events: None, heart };
         self.nodes[node].life = Some(life);
     }
 
@@ -148,6 +159,7 @@ impl Cluster {
     ///
     /// A node could not start, or stopped by itself.
     pub(super) fn step(&mut self) -> Result<Vec<Departure>, String> {
+        self.overslept = self.has_overslept();
         self.advance();
         let mut left = Vec::new();
         for node in &mut self.nodes {
@@ -194,7 +206,12 @@ impl Cluster {
 
     /// Whether something may be the fault of a machine that is too busy: a node, or this thread, did not run.
     pub(super) fn is_stalled(&self) -> bool {
-        !self.stalled().is_empty()
+        self.has_overslept() || !self.stalled(false).is_empty()
+    }
+
+    /// Whether nothing was seen to change from `since_ms` on, and all nodes ran.
+    pub(super) fn is_steady_from(&self, since_ms: u64) -> bool {
+        self.unrest_ms < since_ms
     }
 
     /// What was told since the last call.
@@ -208,7 +225,7 @@ impl Cluster {
     /// each change of a view and each suspicion counts that was told meanwhile; whoever suspects a node that is up counts as
     /// apart from it; and that copies are complete is not concluded under load.
     pub(super) fn look(&mut self, ids: impl Fn() -> BTreeSet<SessionId>) -> Look {
-        let stalled = self.stalled();
+        let stalled = self.stalled(true);
         let (changed, accused) = self.listen();
         let suspected: Vec<String> = self.meshes().flat_map(|(_, _, mesh)| mesh.suspected()).collect();
         let is_up = |name: &String| self.nodes.iter().any(|node| node.name == *name && !node.down);
@@ -280,15 +297,22 @@ impl Cluster {
         self.now_ms = now_ms;
     }
 
-    fn stalled(&self) -> Vec<usize> {
-        let now_ms = millis(self.clock);
-        let is_late = |beat_ms: u64| now_ms.saturating_sub(beat_ms) > STALLED_MS;
-        if is_late(self.now_ms) {
-            // This thread itself did not run, or the step took long.
+    fn has_overslept(&self) -> bool {
+        millis(self.clock).saturating_sub(self.now_ms) > STALLED_MS
+    }
+
+    /// Nodes that did not run for a while: now, or, for a `look`, since the last one.
+    fn stalled(&self, look: bool) -> Vec<usize> {
+        if look && self.overslept {
             return (0..self.nodes.len()).collect();
         }
-        let late = |node: &Node| node.life.as_ref().is_some_and(|life| is_late(life.beat_ms.load(Ordering::Relaxed)));
-        (0..self.nodes.len()).filter(|node| late(&self.nodes[*node])).collect()
+        let now_ms = millis(self.clock);
+        let is_late = |life: &Life| {
+            let paused_ms = if look { life.heart.pause_ms.swap(0, Ordering::Relaxed) } else { 0 };
+            let silent_ms = now_ms.saturating_sub(life.heart.beat_ms.load(Ordering::Relaxed));
+            paused_ms.max(silent_ms) > STALLED_MS
+        };
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].life.as_ref().is_some_and(is_late)).collect()
     }
 
     /// What the nodes told since the last look: whether a view changed, and who was suspected or removed though it had not left.
@@ -377,9 +401,8 @@ impl Service for Cluster {
         self.is_steady_since(request).then_some(Others { held, leaving: 0 })
     }
 
-    /// Nothing was seen to change since.
     fn is_steady_since(&self, request: &Request) -> bool {
-        self.unrest_ms < request.start_ms
+        self.is_steady_from(request.start_ms)
     }
 }
 
