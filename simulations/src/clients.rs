@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
+use sessionmesh::SessionId;
+use tokio::sync::oneshot;
 
-use crate::cluster::Cluster;
 use crate::network::Trace;
 use crate::oracle::{Did, Oracle, Others, Reply, Request, Violation, What, name};
 use crate::record::Recorder;
@@ -17,12 +18,35 @@ use crate::scenario::{Load, Mix, Scenario};
 mod serve;
 mod visitor;
 
-pub use serve::look_at_all;
-use serve::serve;
+pub use serve::{look, look_at_all, serve};
 use visitor::{Tab, UnderWay, Visitor, follow};
 
 /// For so long a handle is kept at most; and for six tenths of the idle limit.
 const KEPT_MS_MAX: u64 = 3_000;
+
+/// The nodes, as visitors and what judges their answers need them.
+pub trait Service {
+    /// Nodes that take requests.
+    fn serving(&self) -> Vec<usize>;
+
+    /// The life that a node is in.
+    fn life(&self, node: usize) -> u32;
+
+    /// Serves `request` on its node. The answer never comes if that dies meanwhile.
+    fn serve(&self, request: Request, pad: u32) -> oneshot::Receiver<Reply>;
+
+    /// Members of the view of `node` that hold a live copy of `id` and are its owners by their own view: number and life.
+    fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)>;
+
+    /// Whether who holds a session now, and did when `request` was sent, held it all the time, and could be asked.
+    fn were_near(&self, holder: usize, request: &Request) -> bool;
+
+    /// Whether what was known when `request` was sent still holds: who owns what, and in whose view.
+    fn is_steady_since(&self, request: &Request) -> bool;
+
+    /// What all nodes but for `but` hold of an attribute; none if that may have been otherwise when `request` was answered.
+    fn others(&self, but: usize, id: SessionId, key: &str, request: &Request) -> Option<Others>;
+}
 
 /// All visitors of a run.
 #[derive(Debug)]
@@ -87,7 +111,7 @@ impl Clients {
     /// # Errors
     ///
     /// One of them breaks a promise.
-    pub fn receive(&mut self, cluster: &Cluster, oracle: &mut Oracle, now_ms: u64) -> Result<(), Violation> {
+    pub fn receive(&mut self, cluster: &impl Service, oracle: &mut Oracle, now_ms: u64) -> Result<(), Violation> {
         for (at, visitor) in self.visitors.iter_mut().enumerate() {
             for number in 0..visitor.tabs.len() {
                 let tab = &mut visitor.tabs[number];
@@ -118,7 +142,7 @@ impl Clients {
     }
 
     /// Many new visitors come to one node at once, and look at their sessions a few times afterwards.
-    pub fn burst(&mut self, cluster: &Cluster, oracle: &mut Oracle, node: usize, sessions: u32, now_ms: u64) {
+    pub fn burst(&mut self, cluster: &impl Service, oracle: &mut Oracle, node: usize, sessions: u32, now_ms: u64) {
         if !cluster.serving().contains(&node) {
             return;
         }
@@ -131,7 +155,7 @@ impl Clients {
     }
 
     /// Sends what is due.
-    pub fn send(&mut self, cluster: &Cluster, oracle: &mut Oracle, now_ms: u64) {
+    pub fn send(&mut self, cluster: &impl Service, oracle: &mut Oracle, now_ms: u64) {
         let serving = cluster.serving();
         for (due_ms, login) in std::mem::take(&mut self.again) {
             match serving.choose(&mut self.rng) {
@@ -158,7 +182,7 @@ impl Clients {
         }
     }
 
-    fn ask(&self, cluster: &Cluster, oracle: &mut Oracle, asked: Asked, now_ms: u64) -> UnderWay {
+    fn ask(&self, cluster: &impl Service, oracle: &mut Oracle, asked: Asked, now_ms: u64) -> UnderWay {
         let Asked { login, tab, what, node } = asked;
         let id = oracle.current(login).filter(|_| !matches!(what, What::Create(_)));
         let request = Request {
@@ -175,7 +199,7 @@ impl Clients {
         oracle.begin(&request);
         self.recorder.begin(&client(&request), &request);
         let (job, pad) = (request.clone(), self.load.value_bytes);
-        let answer = cluster.ask(node, move |mesh| serve(mesh, job, pad));
+        let answer = cluster.serve(job, pad);
         UnderWay { request, answer }
     }
 
@@ -252,20 +276,23 @@ fn client(request: &Request) -> String {
 }
 
 fn finish(
-    cluster: &Cluster,
+    cluster: &impl Service,
     oracle: &mut Oracle,
     request: &Request,
     reply: Option<&Reply>,
     now_ms: u64,
 ) -> Result<(), Violation> {
-    // Whoever was near all the time: links only ever change to worse or to healed, and a healed link was worse before.
-    let near = |(holder, _): &(usize, u32)| !cluster.is_disturbed() && !cluster.is_frozen(*holder);
     let holders = request.id.map(|id| cluster.holders(request.node, id)).unwrap_or_default();
     let holders = if cluster.life(request.node) == request.life { holders } else { BTreeSet::new() };
+    let near = holders.into_iter().filter(|(holder, _)| cluster.were_near(*holder, request)).collect();
     let written = request.what.write(request.tab).map(|(key, ..)| name(key)).unwrap_or_default();
     let others = match reply.map(|reply| &reply.did) {
-        Some(Did::Acked(id, _)) => cluster.others(request.node, *id, &written),
-        _ => Others::default(),
+        Some(Did::Acked(id, _)) => cluster.others(request.node, *id, &written, request),
+        _ => None,
     };
-    oracle.finish(request, reply, &holders.into_iter().filter(near).collect(), &others, now_ms)
+    if cluster.is_steady_since(request) {
+        return oracle.finish(request, reply, &near, others.as_ref(), now_ms);
+    }
+    let unknown = Request { holders: BTreeSet::new(), ..request.clone() };
+    oracle.finish(&unknown, reply, &BTreeSet::new(), others.as_ref(), now_ms)
 }

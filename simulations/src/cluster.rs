@@ -29,8 +29,8 @@ mod certificates;
 mod faults;
 mod life;
 mod links;
-mod look;
-mod settled;
+pub(crate) mod look;
+pub(crate) mod settled;
 
 use certificates::CertificateFiles;
 use life::{Job, NodeState, NodeStates, live};

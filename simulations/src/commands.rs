@@ -19,6 +19,7 @@ mod recording;
 mod replay;
 mod show;
 mod shrink;
+mod stress;
 mod tally;
 mod watchdog;
 
@@ -68,6 +69,9 @@ enum Command {
     /// Plant bugs in the library, and see that each is found
     #[command(after_help = EXIT_CODES)]
     Bugs(bugs::Arguments),
+    /// Run clusters on many threads, in real time, until a promise breaks or the time is over
+    #[command(after_help = EXIT_CODES)]
+    Stress(stress::Arguments),
     /// Print the trace of the scenario on stdin, for `check`
     #[command(hide = true)]
     Trace,
@@ -94,6 +98,7 @@ pub(super) fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Bugs(arguments) => bugs::run(&arguments),
+        Command::Stress(arguments) => stress::run(&arguments),
         Command::Trace => determinism::print_trace(),
     };
     match outcome {

@@ -6,6 +6,7 @@
 //! - [`cluster`]: the nodes, their crashes, and the state of the links between them.
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew, stay away and log out.
 //! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
+//! - [`threads`]: the same visitors and the same oracle, with clusters on many threads.
 //! - [`record`]: what happened in a run, as lines and as a picture.
 //! - [`network`], [`tcp`], [`impairments`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
@@ -24,6 +25,7 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod tcp;
+pub mod threads;
 
 #[cfg(not(tokio_unstable))]
 compile_error!("build with --cfg tokio_unstable (see .cargo/config.toml), or panics of tasks go unnoticed");

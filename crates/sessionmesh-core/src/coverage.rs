@@ -128,7 +128,9 @@ thread_local! {
 
 /// Counts that this path was taken.
 #[cfg(sessionmesh_simulation)]
+#[track_caller]
 pub fn reached(path: Path) {
+    crate::interleave::point();
     REACHED.with_borrow_mut(|counts| counts[path as usize] += 1);
 }
 
@@ -139,6 +141,7 @@ pub const fn reached(_: Path) {}
 
 /// Counts that this path was taken if `taken` says so, which is only asked in the simulations.
 #[cfg(sessionmesh_simulation)]
+#[track_caller]
 pub fn reached_if(path: Path, taken: impl FnOnce() -> bool) {
     if taken() {
         reached(path);

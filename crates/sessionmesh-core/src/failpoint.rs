@@ -4,10 +4,12 @@
 //! other build [`planted`] is the constant `false`, and nothing is left of the places that call it.
 //!
 //! What is planted lives in the thread, not in a node: a simulation runs all its nodes on one thread, and each run has a
-//! thread of its own.
+//! thread of its own. A stress, whose nodes have many, plants in all threads of the process.
 
 #[cfg(sessionmesh_simulation)]
 use std::cell::Cell;
+#[cfg(sessionmesh_simulation)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::table::table;
 
@@ -90,6 +92,12 @@ table! {
         OwnNewestVersion = "own-newest-version",
         /// Sessions stay fenced after the verdict, for ever.
         FencesNeverLifted = "fences-never-lifted",
+        /// A scan that was overtaken after its last wait stores its older epoch over the newer one.
+        OvertakenScanStores = "overtaken-scan-stores",
+        /// A commit begins to wait for answers after it has marked the session for sending, so that one may come before.
+        WaitAfterMark = "wait-after-mark",
+        /// An update reads the session under one lock and stores what it made of it under another one.
+        UpdateInTwoLocks = "update-in-two-locks",
     }
 }
 
@@ -112,11 +120,26 @@ pub fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
 }
 
+/// What is planted in all threads: its place among all, counted from 1.
+#[cfg(sessionmesh_simulation)]
+static PLANTED_EVERYWHERE: AtomicUsize = AtomicUsize::new(0);
+
+/// Plants a mistake in all nodes of this process, in place of the one planted before.
+#[cfg(sessionmesh_simulation)]
+pub fn plant_everywhere(bug: Option<Bug>) {
+    PLANTED_EVERYWHERE.store(bug.map_or(0, |bug| bug as usize + 1), Ordering::Relaxed);
+}
+
 /// Whether this mistake is to be made here.
 #[cfg(sessionmesh_simulation)]
 #[must_use]
 pub fn planted(bug: Bug) -> bool {
-    PLANTED.get() == Some(bug)
+    PLANTED.get() == Some(bug) || PLANTED_EVERYWHERE.load(Ordering::Relaxed) == bug as usize + 1
+}
+
+impl Bug {
+    /// Those that one thread cannot see: between the two steps that they tear apart nothing waits.
+    pub const NEED_THREADS: [Self; 3] = [Self::OvertakenScanStores, Self::WaitAfterMark, Self::UpdateInTwoLocks];
 }
 
 /// Whether this mistake is to be made here: never.

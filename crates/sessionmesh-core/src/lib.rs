@@ -25,6 +25,8 @@ pub mod expiry;
 pub mod failpoint;
 pub mod id;
 pub mod incarnation;
+#[doc(hidden)]
+pub mod interleave;
 pub mod liveness;
 pub mod membership;
 pub mod moment;

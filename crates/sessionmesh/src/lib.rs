@@ -70,6 +70,7 @@ mod simulation;
 mod spans;
 mod start;
 mod stats;
+mod sync;
 mod task;
 mod user;
 mod user_index;
@@ -104,7 +105,7 @@ pub use sessionmesh_core::terms::{Difference, Mode, Terms};
 pub use sessionmesh_core::wire::message::Figures;
 pub use sessionmesh_core::wire::version::Versions;
 #[doc(hidden)]
-pub use sessionmesh_core::{coverage, failpoint};
+pub use sessionmesh_core::{coverage, failpoint, interleave};
 #[cfg(sessionmesh_simulation)]
 #[doc(hidden)]
 pub use simulation::AttributeHeld;

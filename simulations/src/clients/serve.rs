@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::oracle::{COUNTER, Did, Padded, Reply, Request, Seen, What, name};
 
 /// One request, on the node.
-pub(super) async fn serve(mesh: Mesh, request: Request, pad: u32) -> Reply {
+pub async fn serve(mesh: Mesh, request: Request, pad: u32) -> Reply {
     let started = Instant::now();
     let Some(id) = request.id else {
         let reply = |did, started: Instant| Reply { seen: None, did, took_ms: millis(started), counted: None };
@@ -99,8 +99,8 @@ fn did(session: &Session, result: Result<Commit, CommitError>) -> Did {
     }
 }
 
-/// What a node says of a session.
-async fn look(mesh: &Mesh, id: SessionId, peek: bool) -> (Seen, Option<Session>) {
+/// What a node says of a session; `peek` does not count as an access.
+pub async fn look(mesh: &Mesh, id: SessionId, peek: bool) -> (Seen, Option<Session>) {
     let loaded = if peek { mesh.peek(id).await } else { mesh.load(id).await };
     match loaded {
         Err(error) => (Seen::CannotTell(error.to_string()), None),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sessionmesh::SessionId;
+use sessionmesh::{Mesh, SessionId};
+use tokio::sync::oneshot;
 
 use super::life::NodeState;
 use super::{Cluster, SILENT_MS};
-use crate::oracle::Others;
+use crate::clients::{self, Service};
 use crate::oracle::world::{Look, Ready};
+use crate::oracle::{Others, Reply, Request};
 
 impl Cluster {
     /// How the cluster looks now. `ids` are the sessions there may be; whether they are where they must be is looked at
@@ -42,38 +44,6 @@ impl Cluster {
         }
     }
 
-    /// Members of the view of `node` that hold a live copy of `id` and are its owners by their own view: number and life.
-    #[must_use]
-    pub fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)> {
-        let states = self.states.borrow();
-        let Some(reader) = &states[node].mesh else { return BTreeSet::new() };
-        let seen: Vec<_> = reader.members().into_iter().map(|member| (member.name, member.incarnation)).collect();
-        let holds = |(at, name): &(usize, &String)| {
-            states[*at].mesh.as_ref().filter(|mesh| mesh.holds_live(id)).is_some_and(|mesh| {
-                let myself = mesh.members().into_iter().find(|member| *member.name == **name);
-                mesh.owners(id).iter().any(|owner| **owner == **name)
-                    && myself.is_some_and(|myself| seen.contains(&(myself.name, myself.incarnation)))
-            })
-        };
-        let holders = self.names.iter().enumerate().filter(|(at, _)| !states[*at].down).filter(holds);
-        holders.map(|(at, _)| (at, states[at].lives)).collect()
-    }
-
-    /// What all nodes but for `but` hold of an attribute.
-    #[must_use]
-    pub fn others(&self, but: usize, id: SessionId, key: &str) -> Others {
-        let states = self.states.borrow();
-        let others = states.iter().enumerate().filter(|(node, _)| *node != but);
-        let mut all = Others::default();
-        for (state, mesh) in others.filter_map(|(_, state)| Some((state, state.mesh.as_ref()?))) {
-            match state.jobs {
-                Some(_) => all.held.push(mesh.attribute_held(id, key)),
-                None => all.leaving += 1,
-            }
-        }
-        all
-    }
-
     fn note_sleepers(&mut self, calm_and_nobody_suspected: bool) {
         if calm_and_nobody_suspected {
             self.slept.clear();
@@ -95,4 +65,67 @@ impl Cluster {
         }
         newly
     }
+}
+
+impl Service for Cluster {
+    fn serving(&self) -> Vec<usize> {
+        Self::serving(self)
+    }
+
+    fn life(&self, node: usize) -> u32 {
+        Self::life(self, node)
+    }
+
+    fn serve(&self, request: Request, pad: u32) -> oneshot::Receiver<Reply> {
+        self.ask(request.node, move |mesh| clients::serve(mesh, request, pad))
+    }
+
+    fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)> {
+        let states = self.states.borrow();
+        let Some(reader) = &states[node].mesh else { return BTreeSet::new() };
+        let others = states.iter().zip(&self.names).enumerate().filter(|(_, (state, _))| !state.down);
+        let others =
+            others.filter_map(|(at, (state, name))| Some((at, state.lives, name.as_str(), state.mesh.as_ref()?)));
+        holders(reader, others, id)
+    }
+
+    fn were_near(&self, holder: usize, _: &Request) -> bool {
+        // Links only ever change to worse or to healed, and a healed link was worse before.
+        !self.is_disturbed() && !self.is_frozen(holder)
+    }
+
+    fn is_steady_since(&self, _: &Request) -> bool {
+        // A request is served in the step in which it is sent.
+        true
+    }
+
+    fn others(&self, but: usize, id: SessionId, key: &str, _: &Request) -> Option<Others> {
+        let states = self.states.borrow();
+        let others = states.iter().enumerate().filter(|(node, _)| *node != but);
+        let mut all = Others::default();
+        for (state, mesh) in others.filter_map(|(_, state)| Some((state, state.mesh.as_ref()?))) {
+            match state.jobs {
+                Some(_) => all.held.push(mesh.attribute_held(id, key)),
+                None => all.leaving += 1,
+            }
+        }
+        Some(all)
+    }
+}
+
+/// Which of `nodes`, each with its number, its life and its name, hold a live copy of `id`, are its owners by their own view,
+/// and are members of the view of `reader`.
+pub(crate) fn holders<'a>(
+    reader: &Mesh,
+    nodes: impl Iterator<Item = (usize, u32, &'a str, &'a Mesh)>,
+    id: SessionId,
+) -> BTreeSet<(usize, u32)> {
+    let seen: Vec<_> = reader.members().into_iter().map(|member| (member.name, member.incarnation)).collect();
+    let holds = |name: &str, mesh: &Mesh| {
+        let myself = || mesh.members().into_iter().find(|member| *member.name == *name);
+        mesh.holds_live(id)
+            && mesh.owners(id).iter().any(|owner| **owner == *name)
+            && myself().is_some_and(|myself| seen.contains(&(myself.name, myself.incarnation)))
+    };
+    nodes.filter(|(_, _, name, mesh)| holds(name, mesh)).map(|(at, life, ..)| (at, life)).collect()
 }

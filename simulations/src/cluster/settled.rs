@@ -20,31 +20,8 @@ impl Cluster {
     #[must_use]
     pub fn unready(&self) -> Option<String> {
         let states = self.states.borrow();
-        let mut up = Vec::new();
-        for (state, name) in states.iter().zip(&self.names).filter(|(state, _)| !state.down) {
-            match &state.mesh {
-                Some(mesh) if state.jobs.is_some() => up.push((name, mesh)),
-                _ => return Some(format!("{name} is starting or leaving")),
-            }
-        }
-        // Views are sorted by name.
-        up.sort_by_key(|(name, _)| name.as_str());
-        let mut first: Option<Vec<u64>> = None;
-        for (name, mesh) in &up {
-            let members = mesh.members();
-            if !mesh.is_ready() || members.iter().any(|member| member.state != MemberState::Ready) {
-                return Some(format!("not all are ready by the view of {name}"));
-            }
-            if !members.iter().map(|member| &*member.name).eq(up.iter().map(|(name, _)| name.as_str())) {
-                let seen: Vec<_> = members.iter().map(|member| &*member.name).collect();
-                return Some(format!("{name} sees {seen:?}"));
-            }
-            let incarnations: Vec<u64> = members.iter().map(|member| member.incarnation).collect();
-            if *first.get_or_insert_with(|| incarnations.clone()) != incarnations {
-                return Some(format!("{name} sees other incarnations"));
-            }
-        }
-        None
+        let up = states.iter().zip(&self.names).filter(|(state, _)| !state.down);
+        unready(up.map(|(state, name)| (name.as_str(), state.jobs.as_ref().and(state.mesh.as_ref()))))
     }
 
     /// Why the cluster has not settled: it is calm, nothing is under way, and all of `ids` are held by their owners,
@@ -55,31 +32,62 @@ impl Cluster {
             return Some(why);
         }
         let meshes = self.meshes();
-        for (name, mesh) in &meshes {
-            let stats = mesh.stats();
-            if stats.outbox > 0 || stats.waiting_commits > 0 || stats.renewals_in_progress > 0 {
-                let (outbox, commits, following) = (stats.outbox, stats.waiting_commits, stats.renewals_in_progress);
-                return Some(format!(
-                    "{name} has {outbox} sessions to send, {commits} commits wait, {following} renewals are followed"
-                ));
-            }
-            if let Some(suspected) = stats.suspected.first() {
-                return Some(format!("{name} suspects {suspected}"));
-            }
-            if stats.sessions + stats.ended != stats.owned {
-                let held = stats.sessions + stats.ended;
-                return Some(format!("{name} holds {held} sessions but owns only {} of them", stats.owned));
-            }
-        }
-        let by_name: BTreeMap<&str, &Mesh> = meshes.iter().map(|(name, mesh)| (name.as_str(), mesh)).collect();
-        for id in ids {
-            let owners = meshes.first()?.1.owners(*id);
-            let digests: BTreeSet<_> = owners.iter().map(|owner| by_name[&**owner].digest(*id)).collect();
-            if digests.len() > 1 {
-                let held: Vec<_> = owners.iter().map(|owner| (owner, by_name[&**owner].digest(*id))).collect();
-                return Some(format!("the owners of {id} differ: {held:x?}"));
-            }
-        }
-        None
+        unsettled(&meshes.iter().map(|(name, mesh)| (name.as_str(), mesh)).collect(), ids)
     }
+}
+
+/// Why not each of these nodes, all that are up, is ready and sees exactly these nodes. One without a mesh starts or leaves.
+pub(crate) fn unready<'a>(nodes: impl Iterator<Item = (&'a str, Option<&'a Mesh>)>) -> Option<String> {
+    let mut up = Vec::new();
+    for (name, mesh) in nodes {
+        let Some(mesh) = mesh else { return Some(format!("{name} is starting or leaving")) };
+        up.push((name, mesh));
+    }
+    // Views are sorted by name.
+    up.sort_by_key(|(name, _)| *name);
+    let mut first: Option<Vec<u64>> = None;
+    for (name, mesh) in &up {
+        let members = mesh.members();
+        if !mesh.is_ready() || members.iter().any(|member| member.state != MemberState::Ready) {
+            return Some(format!("not all are ready by the view of {name}"));
+        }
+        if !members.iter().map(|member| &*member.name).eq(up.iter().map(|(name, _)| *name)) {
+            let seen: Vec<_> = members.iter().map(|member| &*member.name).collect();
+            return Some(format!("{name} sees {seen:?}"));
+        }
+        let incarnations: Vec<u64> = members.iter().map(|member| member.incarnation).collect();
+        if *first.get_or_insert_with(|| incarnations.clone()) != incarnations {
+            return Some(format!("{name} sees other incarnations"));
+        }
+    }
+    None
+}
+
+/// Why something is under way between these nodes, or not all of `ids` are held by their owners, equally, and by nobody else.
+pub(crate) fn unsettled(nodes: &BTreeMap<&str, &Mesh>, ids: &BTreeSet<SessionId>) -> Option<String> {
+    for (name, mesh) in nodes {
+        let stats = mesh.stats();
+        if stats.outbox > 0 || stats.waiting_commits > 0 || stats.renewals_in_progress > 0 {
+            let (outbox, commits, following) = (stats.outbox, stats.waiting_commits, stats.renewals_in_progress);
+            return Some(format!(
+                "{name} has {outbox} sessions to send, {commits} commits wait, {following} renewals are followed"
+            ));
+        }
+        if let Some(suspected) = stats.suspected.first() {
+            return Some(format!("{name} suspects {suspected}"));
+        }
+        if stats.sessions + stats.ended != stats.owned {
+            let held = stats.sessions + stats.ended;
+            return Some(format!("{name} holds {held} sessions but owns only {} of them", stats.owned));
+        }
+    }
+    let (_, any) = nodes.first_key_value()?;
+    for id in ids {
+        let digest = |owner: &str| nodes.get(owner).and_then(|mesh| mesh.digest(*id));
+        let held: Vec<_> = any.owners(*id).into_iter().map(|owner| (digest(&owner), owner)).collect();
+        if held.windows(2).any(|pair| pair[0].0 != pair[1].0) {
+            return Some(format!("the owners of {id} differ: {held:x?}"));
+        }
+    }
+    None
 }

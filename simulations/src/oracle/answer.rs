@@ -79,7 +79,7 @@ impl Oracle {
         let login = &mut self.logins[request.login];
         // Only an owner holds the session all the time.
         login.counted_elsewhere |= !request.holders.contains(&here);
-        login.counted_elsewhere |= login.counted.1.is_some_and(|place| place != here) || login.ids.len() > 1;
+        login.counted_elsewhere |= login.counted.1.is_some_and(|place| place != here);
         let (largest, _) = login.counted;
         let elsewhere = login.counted_elsewhere;
         login.counted = (largest.max(reply.counted.unwrap_or(0)), Some(here));

@@ -19,9 +19,17 @@ pub struct Others {
 }
 
 impl Oracle {
-    /// `others` is what the other nodes hold of the attribute that was written, or of any, now.
-    pub(super) fn check_copies(&self, request: &Request, reply: &Reply, others: &Others, now_ms: u64) -> Checked {
-        let Did::Acked(id, copies) = reply.did else { return Ok(()) };
+    /// `others` is what the other nodes hold of the attribute that was written, or of any, now; none if that may have been
+    /// otherwise when the answer was given.
+    pub(super) fn check_copies(
+        &self,
+        request: &Request,
+        reply: &Reply,
+        others: Option<&Others>,
+        now_ms: u64,
+    ) -> Checked {
+        let (Did::Acked(id, copies), Some(others)) = (&reply.did, others) else { return Ok(()) };
+        let copies = *copies;
         if matches!(request.what, What::Count | What::Keep(_)) || changed_nothing(request, reply) {
             // These say nothing of copies.
             return Ok(());

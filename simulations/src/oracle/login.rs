@@ -108,9 +108,9 @@ pub(super) struct Login {
     pub(super) touched_ms: BTreeMap<SessionId, u64>,
     /// Requests that were not answered yet.
     pub(super) under_way: usize,
-    /// Results of the counter, and where they were counted; the first number is the largest that was acknowledged.
+    /// Results of the counter, and where it was counted last; the first number is the largest that was acknowledged.
     pub(super) counted: (u64, Option<(usize, u32)>),
-    /// It was counted on several nodes, so numbers may come twice.
+    /// It was counted on several nodes, or under several ids, so numbers may come twice.
     pub(super) counted_elsewhere: bool,
     /// It had ended at a settled moment.
     pub(super) over: bool,
@@ -149,6 +149,15 @@ impl Login {
             self.writes.insert((key, value), write);
             self.open.entry(key).or_default().insert(value);
         }
+        if what == What::Count {
+            // From now on, whenever it is answered.
+            let here = Some((node, life));
+            let (largest, before) = self.counted;
+            self.counted_elsewhere |= before.is_some() && before != here;
+            self.counted = (largest, here);
+        }
+        // Each id is counted on, until all know that it was given up.
+        self.counted_elsewhere |= what == What::Renew;
         if let (What::Logout | What::Renew, Some(id)) = (what, id) {
             self.ends.entry(id).or_default().push(End { start_ms, acked: None, node, life });
             if what == What::Renew {

@@ -194,7 +194,7 @@ impl Oracle {
 
     /// The answer to a request came; `None` if the node died over it. `holders` are members of the answering node's view
     /// that hold the session as its owners now and were near it all the time; `others` what all other nodes hold of what was
-    /// written.
+    /// written, if that is known.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl Oracle {
         request: &Request,
         reply: Option<&Reply>,
         holders: &BTreeSet<(usize, u32)>,
-        others: &Others,
+        others: Option<&Others>,
         now_ms: u64,
     ) -> Checked {
         let login = &mut self.logins[request.login];

@@ -35,8 +35,8 @@ pub struct PeerLiveness {
     progress: Moment,
     /// The last lease granted to the peer was given then.
     granted: Option<Moment>,
-    /// The peer once had nothing owed to it under this view.
-    caught_up: Option<ViewHash>,
+    /// The peer once had nothing owed to it in this epoch. Not under this view: one that comes again owes anew.
+    caught_up: Option<u64>,
     suspected: Option<Suspicion>,
     /// The suspicions of late, for the back-off.
     strikes: u32,
@@ -91,14 +91,14 @@ impl PeerLiveness {
         self.progress = now;
     }
 
-    /// Nothing is owed to the peer under this view.
-    pub fn mark_caught_up(&mut self, view: ViewHash) {
-        self.caught_up = Some(view);
+    /// Nothing is owed to the peer in this epoch.
+    pub fn mark_caught_up(&mut self, epoch: u64) {
+        self.caught_up = Some(epoch);
     }
 
-    /// Whether the peer was caught up under this view.
-    pub fn is_caught_up(&self, view: ViewHash) -> bool {
-        self.caught_up == Some(view)
+    /// Whether the peer was caught up in this epoch.
+    pub fn is_caught_up(&self, epoch: u64) -> bool {
+        self.caught_up == Some(epoch)
     }
 
     /// Whether the peer is not waited for.
@@ -132,10 +132,10 @@ impl PeerLiveness {
     }
 
     /// Answers a ping: whether the lease is granted.
-    pub fn grant(&mut self, clear: bool, view: ViewHash, timing: &Timing, now: Moment) -> bool {
+    pub fn grant(&mut self, clear: bool, epoch: u64, timing: &Timing, now: Moment) -> bool {
         let stalled = !clear && now.ms_since(self.progress) >= timing.withhold_ms;
         coverage::reached_if(Path::LeaseWithheld, || stalled);
-        let granted = self.suspected.is_none() && !stalled && self.caught_up == Some(view);
+        let granted = self.suspected.is_none() && !stalled && self.caught_up == Some(epoch);
         if granted {
             self.granted = Some(now);
         }

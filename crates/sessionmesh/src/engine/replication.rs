@@ -80,8 +80,13 @@ pub(crate) async fn replicate(node: &Node, id: SessionId, made: Made, wait: Wait
 async fn acknowledged(node: &Node, id: SessionId, made: Made, wait: Wait) -> Result<usize, CommitError> {
     let Made { stamp, from, at } = made;
     let (reply, mut answer) = oneshot::channel();
+    if failpoint::planted(Bug::WaitAfterMark) {
+        mark_owners(node, id, from, Lane::Awaited, at);
+    }
     let ticket = lock(&node.replication.acks).wait(id, stamp.counter, wait.ack, reply);
-    mark_owners(node, id, from, Lane::Awaited, at);
+    if !failpoint::planted(Bug::WaitAfterMark) {
+        mark_owners(node, id, from, Lane::Awaited, at);
+    }
     let waited_for = targets(node, id.slot());
     if waited_for.is_nobody(wait.ack) {
         lock(&node.replication.acks).give_up(id, ticket, &waited_for);

@@ -220,7 +220,7 @@ fn pong(node: &Node, from: NodeHash, ping: Ping) -> Pong {
     if let Some(peer) = topology.peer(from) {
         clear = lock(&peer.outbox).is_clear();
         granted = node.mark_caught_up(&topology, peer)
-            && lock(&peer.liveness).grant(clear, topology.hash(), &node.timing, node.now());
+            && lock(&peer.liveness).grant(clear, topology.epoch, &node.timing, node.now());
         coverage::reached_if(Path::LeaseWithheldOwed, || !granted && lock(&peer.outbox).owed() > 0);
         if ping.leaving {
             node.cluster.reports.said(Evidence::Leaving(from));

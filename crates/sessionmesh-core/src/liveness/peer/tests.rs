@@ -1,6 +1,7 @@
 use super::*;
 
 const VIEW: ViewHash = ViewHash(7);
+const EPOCH: u64 = 3;
 const TIMING: Timing = Timing::new(500);
 
 fn at(ms: u64) -> Moment {
@@ -36,8 +37,8 @@ fn a_lease_counts_from_the_question_so_a_stalled_node_finds_it_run_out() {
 fn no_lease_is_relied_on_for_longer_than_its_granter_waits_for_it() {
     for (granter, asker) in [(100, 500), (500, 100), (500, 500)].map(|(g, a)| (Timing::new(g), Timing::new(a))) {
         let (mut granting, mut asking) = (PeerLiveness::new(at(0)), PeerLiveness::new(at(0)));
-        granting.mark_caught_up(VIEW);
-        assert!(granting.grant(true, VIEW, &granter, at(1)));
+        granting.mark_caught_up(EPOCH);
+        assert!(granting.grant(true, EPOCH, &granter, at(1)));
         asking.ponged(&PongSeen { lease_ms: asker.lease_from(&granter), ..pong(0, true) }, &asker, at(2));
         granting.suspect(&granter, at(2));
         let left_out = (0..).find(|ms| granting.is_left_out(at(*ms))).unwrap();
@@ -48,35 +49,36 @@ fn no_lease_is_relied_on_for_longer_than_its_granter_waits_for_it() {
 #[test]
 fn no_lease_is_granted_to_a_peer_that_owes_answers_or_never_caught_up() {
     let mut peer = PeerLiveness::new(at(0));
-    assert!(!peer.grant(true, VIEW, &TIMING, at(1)));
-    peer.mark_caught_up(VIEW);
-    assert!(peer.grant(true, VIEW, &TIMING, at(2)));
-    assert!(!peer.grant(true, ViewHash(8), &TIMING, at(2)));
+    assert!(!peer.grant(true, EPOCH, &TIMING, at(1)));
+    peer.mark_caught_up(EPOCH);
+    assert!(peer.grant(true, EPOCH, &TIMING, at(2)));
+    // Also if it is a view that was there before: what was written meanwhile is owed.
+    assert!(!peer.grant(true, EPOCH + 2, &TIMING, at(2)));
     peer.progressed(at(10));
-    assert!(peer.grant(false, VIEW, &TIMING, at(59)));
-    assert!(!peer.grant(false, VIEW, &TIMING, at(60)));
+    assert!(peer.grant(false, EPOCH, &TIMING, at(59)));
+    assert!(!peer.grant(false, EPOCH, &TIMING, at(60)));
 }
 
 #[test]
 fn a_suspected_peer_is_left_out_only_when_its_last_lease_has_run_out() {
     let mut peer = PeerLiveness::new(at(0));
-    peer.mark_caught_up(VIEW);
-    assert!(peer.grant(true, VIEW, &TIMING, at(100)));
+    peer.mark_caught_up(EPOCH);
+    assert!(peer.grant(true, EPOCH, &TIMING, at(100)));
     peer.suspect(&TIMING, at(120));
     assert!(peer.is_suspected());
     assert!(!peer.is_left_out(at(399)));
     assert!(peer.is_left_out(at(400)));
-    assert!(!peer.grant(true, VIEW, &TIMING, at(130)));
+    assert!(!peer.grant(true, EPOCH, &TIMING, at(130)));
 }
 
 #[test]
 fn silence_leaves_time_for_a_stand_in_before_the_deadline() {
     let mut peer = PeerLiveness::new(at(0));
-    peer.mark_caught_up(VIEW);
+    peer.mark_caught_up(EPOCH);
     peer.progressed(at(0));
     let mut last = 0;
     for ms in 0..350 {
-        if peer.grant(false, VIEW, &TIMING, at(ms)) {
+        if peer.grant(false, EPOCH, &TIMING, at(ms)) {
             last = ms;
         }
         assert!(!peer.is_overdue(false, &TIMING, at(ms)));

@@ -1,8 +1,6 @@
 //! Sessions on hold between a vote on their end and the verdict.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sessionmesh_core::coverage::{self, Path};
@@ -12,6 +10,8 @@ use sessionmesh_core::moment::Moment;
 use tokio::time::{Instant, sleep};
 
 use crate::lock::lock;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Sessions that this node agreed to have expire, and does not use until the verdict.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! Until when a node may answer for its own copies: remembered, so that a read need not look at each member.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwapOption;
 use sessionmesh_core::moment::Moment;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, ArcSwapOption};
 
 /// What was found when the members were looked at last.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl LeaseCache {
 
     /// Every member of this epoch's view lets this node cache its own copies until then, if nothing has changed since.
     pub(crate) fn remember(&self, epoch: u64, changes: u64, until: Moment) {
-        self.found.store(Some(std::sync::Arc::new(Checked { epoch, changes, until })));
+        self.found.store(Some(Arc::new(Checked { epoch, changes, until })));
     }
 
     /// Whether that holds now.
@@ -47,20 +47,23 @@ impl LeaseCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::model;
 
     #[test]
     fn it_holds_for_its_epoch_until_its_time_unless_something_changed() {
-        let at = |ms| Moment::START.plus_ms(ms);
-        let cache = LeaseCache::default();
-        assert!(!cache.holds(1, at(0)));
-        cache.remember(1, cache.changes(), at(300));
-        assert!(cache.holds(1, at(299)));
-        assert!(!cache.holds(1, at(300)));
-        assert!(!cache.holds(2, at(0)));
-        let before = cache.changes();
-        cache.revoke();
-        assert!(!cache.holds(1, at(0)));
-        cache.remember(1, before, at(300));
-        assert!(!cache.holds(1, at(0)), "the change came while the members were looked at");
+        model(|| {
+            let at = |ms| Moment::START.plus_ms(ms);
+            let cache = LeaseCache::default();
+            assert!(!cache.holds(1, at(0)));
+            cache.remember(1, cache.changes(), at(300));
+            assert!(cache.holds(1, at(299)));
+            assert!(!cache.holds(1, at(300)));
+            assert!(!cache.holds(2, at(0)));
+            let before = cache.changes();
+            cache.revoke();
+            assert!(!cache.holds(1, at(0)));
+            cache.remember(1, before, at(300));
+            assert!(!cache.holds(1, at(0)), "the change came while the members were looked at");
+        });
     }
 }

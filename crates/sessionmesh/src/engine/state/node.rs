@@ -9,12 +9,12 @@ use rand::rand_core::UnwrapErr;
 use rand::rngs::OsRng;
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::{NodeHash, SessionId, Slot};
+use sessionmesh_core::interleave;
 use sessionmesh_core::liveness::leases;
 use sessionmesh_core::liveness::peer::PeerStatus;
 use sessionmesh_core::liveness::timing::Timing;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::placement::transition;
-use sessionmesh_core::placement::view::ViewHash;
 use sessionmesh_core::stamp::Stamp;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
@@ -52,7 +52,9 @@ impl Node {
     }
 
     /// This node's time.
+    #[cfg_attr(sessionmesh_simulation, track_caller)]
     pub(crate) fn now(&self) -> Moment {
+        interleave::point();
         Moment::after_start(self.ports.clock.elapsed().saturating_sub(self.ports.started))
     }
 
@@ -167,18 +169,18 @@ impl Node {
         transition::is_in_transition(scanned, !topology.former.is_empty(), peers, topology.hash())
     }
 
-    /// Whether nothing is owed to `peer` under the view of `topology`; noted, so that it counts from then on.
+    /// Whether nothing is owed to `peer` in the epoch of `topology`; noted, so that it counts from then on.
     pub(crate) fn mark_caught_up(&self, topology: &Topology, peer: &Peer) -> bool {
-        let view: ViewHash = topology.hash();
-        if lock(&peer.liveness).is_caught_up(view) {
+        let epoch = topology.epoch;
+        if lock(&peer.liveness).is_caught_up(epoch) {
             return true;
         }
-        let done = self.replication.scanned.get() == topology.epoch && lock(&peer.outbox).owed() == 0;
+        let done = self.replication.scanned.get() == epoch && lock(&peer.outbox).owed() == 0;
         let mut liveness = lock(&peer.liveness);
         if done && !liveness.is_suspected() {
-            liveness.mark_caught_up(view);
+            liveness.mark_caught_up(epoch);
         }
-        liveness.is_caught_up(view)
+        liveness.is_caught_up(epoch)
     }
 
     /// Stops at once, as in a crash: nothing is served or handed over any more. The first failure is the one that is told.

@@ -1,11 +1,11 @@
 //! How many connections of each node are served.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use sessionmesh_core::id::NodeHash;
 
 use crate::lock::lock;
+use crate::sync::Mutex;
 
 /// Connections of one incarnation of a node: its link, one that carries gossip, and the former ones of both that have not been
 /// noticed to be dead.
@@ -50,15 +50,18 @@ impl Drop for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::model;
 
     #[test]
     fn a_node_has_a_few_connections_and_what_ended_is_forgotten() {
-        let served = Served::default();
-        let [one, other] = [NodeHash::of("a", 1), NodeHash::of("b", 1)];
-        let open: Vec<_> = (0..BY_NODE_MAX).map(|_| served.admit(one).unwrap()).collect();
-        assert!(served.admit(one).is_none() && served.admit(other).is_some());
-        drop(open);
-        assert!(lock(&served.0).is_empty());
-        assert!(served.admit(one).is_some());
+        model(|| {
+            let served = Served::default();
+            let [one, other] = [NodeHash::of("a", 1), NodeHash::of("b", 1)];
+            let open: Vec<_> = (0..BY_NODE_MAX).map(|_| served.admit(one).unwrap()).collect();
+            assert!(served.admit(one).is_none() && served.admit(other).is_some());
+            drop(open);
+            assert!(lock(&served.0).is_empty());
+            assert!(served.admit(one).is_some());
+        });
     }
 }

@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 use sessionmesh_core::entry::Entry;
 use sessionmesh_core::id::{SLOTS, SessionId, Slot};
+use sessionmesh_core::interleave;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::replication::outbox::{Item, Version};
 use sessionmesh_core::session::{Invalidated, Session, digest_in_slot};
@@ -296,7 +297,9 @@ impl Store {
         self.expired.load(Ordering::Relaxed) + self.tombstones.len()
     }
 
+    #[cfg_attr(sessionmesh_simulation, track_caller)]
     fn stripe(&self, id: SessionId) -> &Map {
+        interleave::point();
         &self.stripes[Self::stripe_of(id.slot())]
     }
 

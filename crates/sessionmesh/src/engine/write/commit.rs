@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sessionmesh_core::coverage::{self, Path};
 use sessionmesh_core::entry::Entry;
+use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, ValueBytes};
@@ -192,9 +193,10 @@ pub(crate) async fn update<R>(
     let mut change = Some(change);
     let attempt = |id, base: Option<&Record>| {
         let now = node.now();
+        let before = failpoint::planted(Bug::UpdateInTwoLocks).then(|| node.store.get(id)).flatten();
         node.store.update(id, |held| {
             check_open(node)?;
-            let mut record = known(held.as_ref(), base, now)?;
+            let mut record = known(before.as_ref().or(held.as_ref()), base, now)?;
             if let Some(successor) = successor_of(&record)? {
                 return Ok(Attempt::Renewed(successor));
             }
