@@ -92,6 +92,8 @@ table! {
         OwnNewestVersion = "own-newest-version",
         /// Sessions stay fenced after the verdict, for ever.
         FencesNeverLifted = "fences-never-lifted",
+        /// What a peer reported of its view before this node had its own counts, whatever view the peer has had since.
+        OldReportCounts = "old-report-counts",
         /// A scan that was overtaken after its last wait stores its older epoch over the newer one.
         OvertakenScanStores = "overtaken-scan-stores",
         /// A commit begins to wait for answers after it has marked the session for sending, so that one may come before.

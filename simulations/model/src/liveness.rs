@@ -4,11 +4,14 @@ use sessionmesh_core::liveness::peer::{PeerLiveness, PeerStatus, PongSeen};
 use sessionmesh_core::liveness::stall::Tick;
 use sessionmesh_core::placement::view::ViewHash;
 
-use crate::cluster::{Cluster, Lease, NODES, Peer, View, hashed, life_of};
+use crate::cluster::{Cluster, Lease, NODES, Peer, hashed, life_of};
 use crate::places::{NOW, TIMING, hash_of};
 
 /// A hash that no view has.
 const NO_VIEW: ViewHash = ViewHash(0);
+/// The number of the present view, and one before it.
+const EPOCH: u64 = 2;
+const BEFORE: u64 = 1;
 
 /// The real value: made by the calls that a node would have made.
 #[must_use]
@@ -22,10 +25,10 @@ pub(crate) fn real(peer: &Peer) -> PeerLiveness {
     };
     let mut liveness = PeerLiveness::new(missed.unwrap_or(just_now));
     if peer.granted {
-        liveness.mark_caught_up(NO_VIEW);
-        liveness.grant(true, NO_VIEW, &TIMING, just_now);
+        liveness.mark_caught_up(BEFORE);
+        liveness.grant(true, BEFORE, &TIMING, just_now);
     }
-    liveness.mark_caught_up(if peer.caught_up == [0; NODES] { NO_VIEW } else { hash_of(peer.caught_up) });
+    liveness.mark_caught_up(if peer.caught_up == [0; NODES] { BEFORE } else { EPOCH });
     if peer.suspected {
         liveness.suspect(&TIMING, just_now);
     }
@@ -72,8 +75,8 @@ pub(crate) fn status(peer: &Peer) -> PeerStatus {
 
 /// Whether a lease is granted to it, when it asks.
 #[must_use]
-pub(crate) fn grants(peer: &Peer, view: View) -> bool {
-    real(peer).grant(true, hash_of(view), &TIMING, NOW)
+pub(crate) fn grants(peer: &Peer) -> bool {
+    real(peer).grant(true, EPOCH, &TIMING, NOW)
 }
 
 /// Whether it is suspected though its link is up, because it has owed an answer for no longer than a slow network explains.
@@ -94,7 +97,7 @@ pub(crate) fn pinged(cluster: &Cluster, at: usize, to: usize) -> (Peer, Peer) {
         if theirs.caught_up != there && other.scanned && !theirs.is_owed() && !theirs.suspected {
             theirs.caught_up = there;
         }
-        granted = grants(&theirs, other.view);
+        granted = grants(&theirs);
         theirs.granted |= granted;
     }
     mine.silence = 0;

@@ -77,6 +77,7 @@ fn merge(from: u8, sent: Held, held: Held) -> Merged {
         newer,
         reprieved: false,
         role: Role::Stranger,
+        from_outside: false,
     });
     let forward = effects.forward.map(|from| match from {
         Stamp::DIGEST_ONLY => QUESTION,

@@ -13,7 +13,7 @@ use sessionmesh_core::stamp::Stamp;
 
 use crate::bounds::Bounds;
 use crate::cluster::{
-    Answer, Cluster, Confirmed, END, Held, JOINING, Mark, NODES, Outgoing, Peer, SESSIONS, Stage, View, hashed,
+    Answer, Cluster, Confirmed, END, Held, JOINING, Lease, Mark, NODES, Outgoing, Peer, SESSIONS, Stage, View, hashed,
     life_of, state_of,
 };
 use crate::liveness;
@@ -28,18 +28,8 @@ pub struct Mesh {
     pub bounds: Bounds,
     /// The mistake, if one is planted.
     pub bug: Option<Bug>,
-    /// The flaw of the rules that is left in them; all others are mended in the model.
-    pub flaw: Option<Flaw>,
     slots: [Slot; SESSIONS],
     pub(crate) merges: Merges,
-}
-
-/// A flaw that the model found in the rules as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
-    /// What a peer reported of its view before this node adopted its own counts for that, also if the peer has had another
-    /// one since.
-    OldReport,
 }
 
 const LANES: [Lane; 3] = [Lane::Awaited, Lane::Usual, Lane::Bulk];
@@ -59,13 +49,7 @@ impl Mesh {
         let merges = Merges::computed();
         let slots =
             std::array::from_fn(|session| places::slot_ranked(bounds.ranks[session.min(bounds.sessions() - 1)]));
-        Self { slots, bounds, bug, flaw: None, merges }
-    }
-
-    /// The same with a flaw that the rules have.
-    #[must_use]
-    pub fn with(self, flaw: Option<Flaw>) -> Self {
-        Self { flaw, ..self }
+        Self { slots, bounds, bug, merges }
     }
 
     /// The slot of a session.
@@ -219,9 +203,11 @@ impl Mesh {
             node.known_at_scan = node.known;
             node.scanned = false;
             for peer in &mut node.peers {
-                if self.flaw != Some(Flaw::OldReport) {
+                peer.caught_up = [0; NODES];
+                if !failpoint::planted(Bug::OldReportCounts) {
                     peer.view = [0; NODES];
                     peer.view_outlasts_leases = false;
+                    peer.lease = Lease::None;
                 }
             }
             self.owners_changed(cluster, at, old, view);

@@ -1,4 +1,4 @@
-//! Mistakes and flaws that the model finds, and the configuration in which it does.
+//! Mistakes that the model finds, and the configuration in which it does.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sessionmesh_core::failpoint::Bug;
 
 use crate::bounds::{self, Bounds};
 use crate::check::{Outcome, check};
-use crate::mesh::{Flaw, Mesh};
+use crate::mesh::Mesh;
 
 /// Something that must be found.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +17,7 @@ pub struct Mistake {
     pub what: &'static str,
     /// The configuration in which it is found.
     pub bounds: &'static str,
-    bug: Option<Bug>,
-    flaw: Option<Flaw>,
+    bug: Bug,
 }
 
 /// The planted mistakes of the rules that are in the model, each with the configuration in which it is found.
@@ -33,6 +32,7 @@ const PLANTED: &[(Bug, &str)] = &[
     (Bug::KeptBeforeMerge, "three writers"),
     (Bug::OneOwnerFewer, "three writers"),
     (Bug::DisplacedForgotten, "join, two writes"),
+    (Bug::OldReportCounts, "stall"),
     (Bug::DoubtForgotten, "stall"),
     (Bug::AnswerToEarlierSend, "three writers"),
     (Bug::NoScan, "join"),
@@ -42,27 +42,10 @@ const PLANTED: &[(Bug, &str)] = &[
     (Bug::LeaveWithoutWaiting, "leave and crash"),
 ];
 
-/// Flaws of the rules as they are.
-const FLAWS: &[(Flaw, &str, &str, &str)] = &[(
-    Flaw::OldReport,
-    "old-report",
-    "What a peer reported of its view before this node adopted its own counts for that, whatever view the peer has had since.",
-    "stall",
-)];
-
 impl Mistake {
-    /// All of them: what is planted, then what the rules have.
+    /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        let planted = PLANTED.iter().map(|(bug, bounds)| Self {
-            name: bug.name(),
-            what: bug.what(),
-            bounds,
-            bug: Some(*bug),
-            flaw: None,
-        });
-        let flaws =
-            FLAWS.iter().map(|(flaw, name, what, bounds)| Self { name, what, bounds, bug: None, flaw: Some(*flaw) });
-        planted.chain(flaws)
+        PLANTED.iter().map(|(bug, bounds)| Self { name: bug.name(), what: bug.what(), bounds, bug: *bug })
     }
 
     /// The one of this name.
@@ -71,11 +54,10 @@ impl Mistake {
         Self::all().find(|mistake| mistake.name == name)
     }
 
-    /// Any planted mistake, of all that there are, or flaw: in another configuration, and to another depth (0 for no limit).
+    /// Any planted mistake, of all that there are: in another configuration, and to another depth (0 for no limit).
     #[must_use]
     pub fn look_elsewhere(name: &str, bounds: Bounds, threads: usize, most: Duration) -> Option<Outcome> {
-        let (bug, flaw) = (Bug::named(name), FLAWS.iter().find(|flaw| flaw.1 == name).map(|flaw| flaw.0));
-        (bug.is_some() || flaw.is_some()).then(|| check(Mesh::new(bounds, bug).with(flaw), threads, most))
+        Bug::named(name).map(|bug| check(Mesh::new(bounds, Some(bug)), threads, most))
     }
 
     /// Looks for it.
@@ -86,6 +68,6 @@ impl Mistake {
     #[must_use]
     pub fn look_for(&self, threads: usize, most: Duration) -> Outcome {
         let bounds = bounds::named(self.bounds).expect("it is one of those that are checked");
-        check(Mesh::new(bounds, self.bug).with(self.flaw), threads, most)
+        check(Mesh::new(bounds, Some(self.bug)), threads, most)
     }
 }

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sessionmesh::{Event, Events, Failure, Member, MemberState, Mesh, SessionId};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::time::Instant;
 
 use super::logs::thread_name;
 use super::setup::Setup;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sessionmesh::{Mesh, SessionId};
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::logs;
@@ -170,17 +171,11 @@ impl<'a> Story<'a> {
                 // It may have gone on for a moment.
                 self.oracle.crashed(node, self.cluster.now_ms());
             }
-            Fault::Start(node) => {
-                if self.cluster.is_down(node) {
-                    self.count("joins");
-                    self.start(node);
-                }
+            Fault::Start(node) if self.cluster.is_down(node) => {
+                self.count("joins");
+                self.start(node);
             }
-            Fault::Leave(node) => {
-                if self.cluster.leave(node) {
-                    self.count("leaves");
-                }
-            }
+            Fault::Leave(node) if self.cluster.leave(node) => self.count("leaves"),
             Fault::Burst(node, sessions) => {
                 self.clients.burst(&self.cluster, &mut self.oracle, node, sessions, self.cluster.now_ms());
             }

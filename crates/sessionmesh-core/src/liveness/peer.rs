@@ -42,8 +42,10 @@ pub struct PeerLiveness {
     strikes: u32,
     /// Until when the peer lets this node trust its own copies, and under which view of the peer; as it last said.
     lease: Option<(Moment, ViewHash)>,
-    /// The view the peer last reported, not counting what was asked before a stall of this node.
+    /// The view the peer last reported, not counting what was asked before a stall of this node or under another view of its own.
     view: Option<ViewHash>,
+    /// This node's own view has been the same since.
+    own_view_since: Option<Moment>,
     /// Since when it has reported that view.
     view_since: Moment,
     /// This node was stalled, then, and the peer has not reported its view since: it may not count this node any more.
@@ -74,13 +76,15 @@ impl PeerLiveness {
             strikes: 0,
             lease: None,
             view: None,
+            own_view_since: None,
             view_since: now,
             doubted: None,
             missed: Some(now),
         }
     }
 
-    /// The view that the peer last reported, not counting what was asked before a stall of this node.
+    /// The view that the peer last reported, not counting what was asked before a stall of this node or under another view of its
+    /// own.
     #[must_use]
     pub const fn view(&self) -> Option<ViewHash> {
         self.view
@@ -142,6 +146,16 @@ impl PeerLiveness {
         granted
     }
 
+    /// This node goes by another view from now on.
+    ///
+    /// What the peer said until now does not count any more, nor what it says to questions of before: if views come again, as when a
+    /// member is lost and found, one of the two may have gone by the one between since, and relied on leases under it.
+    pub fn own_view_changed(&mut self, now: Moment) {
+        if !failpoint::planted(Bug::OldReportCounts) {
+            (self.view, self.lease, self.own_view_since) = (None, None, Some(now));
+        }
+    }
+
     /// A ping leaves.
     pub fn pinged(&mut self, now: Moment) {
         self.missed.get_or_insert(now);
@@ -150,14 +164,15 @@ impl PeerLiveness {
     /// A pong came to the ping of `sent`. Says whether the peer is reinstated.
     pub fn ponged(&mut self, pong: &PongSeen, timing: &Timing, now: Moment) -> bool {
         self.missed = None;
-        if self.doubted.is_none_or(|woken| pong.sent >= woken) {
+        let asked_since = self.own_view_since.is_none_or(|changed| pong.sent > changed);
+        if asked_since && self.doubted.is_none_or(|woken| pong.sent >= woken) {
             if self.view != Some(pong.view) {
                 self.view_since = now;
             }
             self.view = Some(pong.view);
             self.doubted = self.doubted.filter(|_| pong.view != pong.mine);
         }
-        self.lease = pong.granted.then(|| (pong.sent.plus_ms(pong.lease_ms), pong.view));
+        self.lease = (asked_since && pong.granted).then(|| (pong.sent.plus_ms(pong.lease_ms), pong.view));
         let Some(suspicion) = self.suspected else {
             if now.ms_since(self.progress) > BACK_OFF_MS_MAX {
                 self.strikes = 0;

@@ -166,8 +166,9 @@ fn handle(node: &Arc<Node>, dialler: &Dialler, message: Message<'_>) -> io::Resu
     let encode = |answer: Message<'_>| codec::encode(&answer, dialler.version);
     let encoded = match message {
         Message::Batch(batch) => {
-            let codes = apply::batch(node, from, &batch);
+            // Looked at before the batch is merged, or "kept" under the view before would count under a new one.
             let view = node.cluster.topology.load().hash().0;
+            let codes = apply::batch(node, from, &batch);
             encode(Message::Answers(Answers { seq: batch.seq, counter: node.replication.lamport.now(), view, codes }))
         }
         Message::Ping(ping) => match later_life(node, &dialler.name, dialler.incarnation) {

@@ -47,6 +47,21 @@ fn no_lease_is_relied_on_for_longer_than_its_granter_waits_for_it() {
 }
 
 #[test]
+fn what_was_said_under_another_view_of_this_node_does_not_count_when_views_come_again() {
+    let mut peer = PeerLiveness::new(at(0));
+    peer.ponged(&pong(0, true), &TIMING, at(1));
+    assert_eq!((peer.view(), leases(&peer, VIEW, at(2))), (Some(VIEW), Some(at(300))));
+    // A member is lost, and found again: the view is the same as before.
+    peer.own_view_changed(at(10));
+    peer.own_view_changed(at(20));
+    assert_eq!((peer.view(), leases(&peer, VIEW, at(21))), (None, None), "the peer may go by the one between");
+    peer.ponged(&pong(15, true), &TIMING, at(22));
+    assert_eq!((peer.view(), leases(&peer, VIEW, at(23))), (None, None), "it was asked before the change");
+    peer.ponged(&pong(21, true), &TIMING, at(24));
+    assert_eq!((peer.view(), leases(&peer, VIEW, at(25))), (Some(VIEW), Some(at(321))));
+}
+
+#[test]
 fn no_lease_is_granted_to_a_peer_that_owes_answers_or_never_caught_up() {
     let mut peer = PeerLiveness::new(at(0));
     assert!(!peer.grant(true, EPOCH, &TIMING, at(1)));

@@ -195,6 +195,10 @@ impl ViewTask {
         let placement = placement.replacing(before, &self.node.timing, now);
         let topology = Arc::new(Topology::new(placement, &self.peers, former));
         let changes = self.members.changes(&before.view, &topology.view);
+        if moved {
+            // Before anybody can see the new view: nothing under it may count what was said before.
+            self.peers.values().for_each(|peer| lock(&peer.liveness).own_view_changed(now));
+        }
         {
             // Together, for readers that conclude from both.
             let mut lost = lock(&self.node.cluster.lost);
