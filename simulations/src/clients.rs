@@ -1,6 +1,6 @@
 //! Visitors: each has a session and several tabs, which send one request after the other to any node.
 //!
-//! `visitor`: one of them. `serve`: what a request does on the node.
+//! `visitor`: one of them. `extra`: what only some runs ask for. `serve`: what a request does on the node.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,15 @@ use crate::cluster::Cluster;
 use crate::network::Trace;
 use crate::oracle::{Did, Oracle, Others, Reply, Request, Violation, What, name};
 use crate::record::Recorder;
+use crate::scenario::product::Product;
 use crate::scenario::{Load, Mix, Scenario};
 
+mod extra;
 mod serve;
 mod visitor;
 
 pub use serve::look_at_all;
-use serve::serve;
+use serve::patient;
 use visitor::{Tab, UnderWay, Visitor, follow};
 
 /// For so long a handle is kept at most; and for six tenths of the idle limit.
@@ -29,6 +31,7 @@ const KEPT_MS_MAX: u64 = 3_000;
 pub struct Clients {
     load: Load,
     idle_ms: u64,
+    product: Product,
     rng: StdRng,
     visitors: Vec<Visitor>,
     /// Requests of visitors that came all at once.
@@ -58,6 +61,10 @@ impl Clients {
         Self {
             load,
             idle_ms: scenario.idle_ms,
+            product: Product {
+                own_limits: scenario.product.own_limits && scenario.has_idle_limit(),
+                ..scenario.product.clone()
+            },
             rng,
             visitors,
             burst: Vec::new(),
@@ -97,7 +104,7 @@ impl Clients {
                 self.recorder.finish(&client(&request), reply.as_ref(), now_ms);
                 tab.next_ms = now_ms + self.rng.random_range(self.load.think_ms.0..=self.load.think_ms.1);
                 finish(cluster, oracle, &request, reply.as_ref(), now_ms)?;
-                follow(visitor, &request, reply.as_ref(), oracle.current(request.login));
+                follow(visitor, &request, reply.as_ref(), oracle);
             }
         }
         for mut under_way in std::mem::take(&mut self.burst) {
@@ -125,7 +132,7 @@ impl Clients {
         for _ in 0..sessions {
             self.values += 1;
             let (login, what) = (oracle.login(), What::Create(self.values));
-            let under_way = self.ask(cluster, oracle, Asked { login, tab: 0, what, node }, now_ms);
+            let under_way = self.ask(cluster, oracle, Asked::plain(login, what, node), now_ms);
             self.burst.push(under_way);
         }
     }
@@ -136,7 +143,7 @@ impl Clients {
         for (due_ms, login) in std::mem::take(&mut self.again) {
             match serving.choose(&mut self.rng) {
                 Some(&node) if due_ms <= now_ms && oracle.current(login).is_some() => {
-                    let under_way = self.ask(cluster, oracle, Asked { login, tab: 0, what: What::Read, node }, now_ms);
+                    let under_way = self.ask(cluster, oracle, Asked::plain(login, What::Read, node), now_ms);
                     self.burst.push(under_way);
                 }
                 _ if due_ms <= now_ms => {}
@@ -151,15 +158,18 @@ impl Clients {
                     continue;
                 }
                 let Some(node) = self.choose_node(at, &serving) else { return };
-                let Some((login, what)) = self.choose_request(at, oracle, now_ms) else { continue };
-                let under_way = self.ask(cluster, oracle, Asked { login, tab: number, what, node }, now_ms);
+                let Some((login, what)) = self.choose_request((at, number), oracle, now_ms) else { continue };
+                let (pause_ms, patience_ms) = (self.choose_pause(what), self.choose_patience());
+                let asked = Asked { login, tab: number, what, node, pause_ms, patience_ms };
+                let under_way = self.ask(cluster, oracle, asked, now_ms);
                 self.visitors[at].tabs[number].under_way = Some(under_way);
             }
         }
     }
 
     fn ask(&self, cluster: &Cluster, oracle: &mut Oracle, asked: Asked, now_ms: u64) -> UnderWay {
-        let Asked { login, tab, what, node } = asked;
+        let Asked { login, tab, what, node, pause_ms, patience_ms } = asked;
+        let (user, idle_ms) = oracle.login_as(login);
         let id = oracle.current(login).filter(|_| !matches!(what, What::Create(_)));
         let request = Request {
             login,
@@ -171,11 +181,15 @@ impl Clients {
             start_ms: now_ms,
             holders: id.map(|id| cluster.holders(node, id)).unwrap_or_default(),
             quiet_since: oracle.quiet_since(login, id),
+            pause_ms,
+            patience_ms,
+            user,
+            idle_ms,
         };
         oracle.begin(&request);
         self.recorder.begin(&client(&request), &request);
-        let (job, pad) = (request.clone(), self.load.value_bytes);
-        let answer = cluster.ask(node, move |mesh| serve(mesh, job, pad));
+        let (job, sizes) = (request.clone(), (self.load.value_bytes, self.product.max_value_bytes));
+        let answer = cluster.ask(node, move |mesh| patient(mesh, job, sizes));
         UnderWay { request, answer }
     }
 
@@ -193,7 +207,7 @@ impl Clients {
     }
 
     /// What the next request of a visitor is; none if there is nothing to do now.
-    fn choose_request(&mut self, at: usize, oracle: &mut Oracle, now_ms: u64) -> Option<(usize, What)> {
+    fn choose_request(&mut self, (at, tab): (usize, usize), oracle: &mut Oracle, now_ms: u64) -> Option<(usize, What)> {
         self.values += 1;
         let value = self.values;
         let visitor = &mut self.visitors[at];
@@ -202,8 +216,12 @@ impl Clients {
             if visitor.is_busy_with(|what| matches!(what, What::Create(_))) {
                 return None;
             }
-            return Some((oracle.login(), What::Create(value)));
+            return Some((self.new_login(oracle), What::Create(value)));
         };
+        if let Some(what) = self.choose_extra((at, tab), late.is_some(), value) {
+            return Some((login, what));
+        }
+        let visitor = &mut self.visitors[at];
         let mix = self.load.mix;
         let Mix { read, write, slow_write, shared, count, remove, logout, renew, absent, keep } = mix;
         let weights = [read, write, slow_write, shared, count, remove, logout, renew, absent, keep];
@@ -244,6 +262,15 @@ struct Asked {
     tab: usize,
     what: What,
     node: usize,
+    pause_ms: u64,
+    patience_ms: Option<u64>,
+}
+
+impl Asked {
+    /// By somebody who waits for the answer.
+    fn plain(login: usize, what: What, node: usize) -> Self {
+        Self { login, tab: 0, what, node, pause_ms: 0, patience_ms: None }
+    }
 }
 
 /// A tab has one request under way at a time.
@@ -263,9 +290,17 @@ fn finish(
     let holders = request.id.map(|id| cluster.holders(request.node, id)).unwrap_or_default();
     let holders = if cluster.life(request.node) == request.life { holders } else { BTreeSet::new() };
     let written = request.what.write(request.tab).map(|(key, ..)| name(key)).unwrap_or_default();
-    let others = match reply.map(|reply| &reply.did) {
+    let mut others = match reply.map(|reply| &reply.did) {
         Some(Did::Acked(id, _)) => cluster.others(request.node, *id, &written),
         _ => Others::default(),
     };
+    if let What::Create(_) | What::EndAll | What::EndOthers = request.what {
+        let created = reply.and_then(|reply| match reply.did {
+            Did::Acked(id, _) if request.id.is_none() => Some(id),
+            _ => None,
+        });
+        let ids: Vec<_> = oracle.ids_of_user_of(request.login).into_iter().chain(created).collect();
+        others.of_user = cluster.users_held(request.node, &ids);
+    }
     oracle.finish(request, reply, &holders.into_iter().filter(near).collect(), &others, now_ms)
 }

@@ -1,13 +1,13 @@
 //! How the cluster looks at one moment, for the oracle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sessionmesh::SessionId;
+use sessionmesh::{AttributeHeld, SessionId};
 
 use super::life::NodeState;
 use super::{Cluster, SILENT_MS};
-use crate::oracle::Others;
 use crate::oracle::world::{Look, Ready};
+use crate::oracle::{Others, UsersHeld};
 
 impl Cluster {
     /// How the cluster looks now. `ids` are the sessions there may be; whether they are where they must be is looked at
@@ -69,6 +69,44 @@ impl Cluster {
             match state.jobs {
                 Some(_) => all.held.push(mesh.attribute_held(id, key)),
                 None => all.leaving += 1,
+            }
+        }
+        all
+    }
+
+    /// Of each of these sessions that lives, in how many zones it is; none if there is only one zone.
+    #[must_use]
+    pub fn zones_of(&self, ids: &BTreeSet<SessionId>) -> BTreeMap<SessionId, usize> {
+        let zones = self.shared.scenario.product.zones;
+        let states = self.states.borrow();
+        let up = || states.iter().enumerate().filter_map(|(node, state)| Some((node, state.mesh.as_ref()?)));
+        if zones < 2 || up().map(|(node, _)| node % zones).collect::<BTreeSet<_>>().len() < 2 {
+            return BTreeMap::new();
+        }
+        let zones_of = |id: &SessionId| {
+            up().filter(|(_, mesh)| mesh.holds_live(*id)).map(|(node, _)| node % zones).collect::<BTreeSet<_>>().len()
+        };
+        ids.iter().map(|id| (*id, zones_of(id))).filter(|(_, zones)| *zones > 0).collect()
+    }
+
+    /// Nodes that reach no other one.
+    #[must_use]
+    pub fn cut_off(&self) -> BTreeSet<usize> {
+        let nodes = 0..self.names.len();
+        let is_cut = |one: usize, other: usize| self.cuts.contains(&(one, other));
+        nodes.clone().filter(|node| nodes.clone().all(|other| other == *node || is_cut(*node, other))).collect()
+    }
+
+    /// What the nodes hold of these sessions of a user; `but` is the node that was asked.
+    #[must_use]
+    pub fn users_held(&self, but: usize, ids: &[SessionId]) -> UsersHeld {
+        let states = self.states.borrow();
+        let mut all = UsersHeld::default();
+        for (node, mesh) in states.iter().enumerate().filter_map(|(node, state)| Some((node, state.mesh.as_ref()?))) {
+            for id in ids {
+                let ended = node != but && mesh.attribute_held(*id, "") == AttributeHeld::Ended;
+                *all.ended.entry(*id).or_default() += usize::from(ended);
+                all.live.extend(mesh.holds_live(*id).then_some(*id));
             }
         }
         all

@@ -1,10 +1,10 @@
 //! What holds of every answer, whatever it says of the session: it comes in time, in a long calm it is given, and no
 //! number is counted twice.
 
-use super::{Checked, Did, Oracle, Reply, Request, Seen, What, violated};
+use super::{Checked, Did, Oracle, Reply, Request, Seen, UsersTold, What, violated};
 
 /// The deadlines of commits and loads.
-const DEADLINE_MS: u64 = 500;
+pub(super) const DEADLINE_MS: u64 = 500;
 /// After so long a calm every request must succeed.
 const LONG_CALM_MS: u64 = 3_000;
 
@@ -18,6 +18,10 @@ impl Oracle {
         let allowed = match request.what {
             // It reads what the session has become meanwhile, keeps the new one, and ends the old one. Reads have as long.
             What::Renew => 3 * DEADLINE_MS,
+            // All nodes are asked, and then the sessions that they know of are read.
+            What::List => 2 * DEADLINE_MS,
+            // Each of four rounds finds out about the one to keep, makes a list, and ends what is in it.
+            What::EndAll | What::EndOthers => 4 * 4 * DEADLINE_MS,
             _ => DEADLINE_MS,
         };
         self.judge("no commit takes longer than its deadline");
@@ -53,6 +57,7 @@ impl Oracle {
                 self.count("unconfirmed");
                 format!("not confirmed: {why}")
             }
+            _ if let Some(UsersTold::CannotTell { why, .. }) = &reply.users => format!("cannot tell: {why}"),
             _ => {
                 self.count(if calm { "checked: works in calm" } else { "answered in unrest" });
                 return Ok(());
@@ -63,7 +68,7 @@ impl Oracle {
 
     /// More nodes died than there are copies, or half of the others, or all that stayed when others left: those that are left cannot
     /// tell what they held.
-    fn is_blind(&self) -> bool {
+    pub(super) fn is_blind(&self) -> bool {
         let half = (self.rules.nodes.saturating_sub(1) / 2).max(1);
         let crashed = self.world.crashed_together();
         crashed > self.rules.spare.min(half) || self.world.fewest_stayed().is_some_and(|stayed| crashed >= stayed)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sessionmesh::{AttributeHeld, ValueBytes};
 
 use super::login::is_older;
-use super::{Checked, Did, Oracle, Padded, Reply, Request, Seen, What, name};
+use super::{Checked, Did, Oracle, Padded, Reply, Request, Seen, UsersHeld, What, name};
 
 /// What the other nodes hold of something that was written.
 #[derive(Clone, Debug, Default)]
@@ -16,13 +16,15 @@ pub struct Others {
     pub held: Vec<AttributeHeld>,
     /// So many are leaving, and may have handed it over.
     pub leaving: usize,
+    /// What all nodes hold of the sessions of its user, if that matters.
+    pub of_user: UsersHeld,
 }
 
 impl Oracle {
     /// `others` is what the other nodes hold of the attribute that was written, or of any, now.
     pub(super) fn check_copies(&self, request: &Request, reply: &Reply, others: &Others, now_ms: u64) -> Checked {
         let Did::Acked(id, copies) = reply.did else { return Ok(()) };
-        if matches!(request.what, What::Count | What::Keep(_)) || changed_nothing(request, reply) {
+        if matches!(request.what, What::Count | What::Keep(_) | What::Rewrite(..)) || changed_nothing(request, reply) {
             // These say nothing of copies.
             return Ok(());
         }
@@ -31,10 +33,10 @@ impl Oracle {
         let gone = self.world.gone_since(start) + others.leaving;
         let detail = || format!("{copies} copies of {id}, but {others:?} and {gone} are gone: {request:?}");
         self.demand("no commit tells of a copy that nobody has", copies <= holding + gone, detail, now_ms)?;
-        if !self.rules.waits_for_owners || !self.world.calm_from(start) || !self.world.trusting_from(start) {
+        if self.rules.copies_wanted == 0 || !self.world.calm_from(start) || !self.world.trusting_from(start) {
             return Ok(());
         }
-        let wanted = self.rules.spare.min(others.held.len());
+        let wanted = self.rules.copies_wanted.min(self.rules.spare).min(others.held.len());
         let detail = || format!("{copies} copies of {id}, and there could be {wanted}: {request:?}");
         self.demand("in calm a commit has all the copies that it can have", copies >= wanted, detail, now_ms)
     }
@@ -48,7 +50,7 @@ impl Oracle {
             AttributeHeld::Is(value) => match request.what.write(request.tab) {
                 Some((key, written, _)) => {
                     let found = value.as_ref().and_then(number);
-                    !is_older(found, &login.writes[&(key, written)], &login.writes)
+                    login.is_rewriting(key) || !is_older(found, &login.writes[&(key, written)], &login.writes)
                 }
                 // The end has not come there.
                 None => request.what == What::Renew,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sessionmesh::SessionId;
 
 use super::world::{Safe, World};
-use super::{Key, Reply, Request, What};
+use super::{Did, Key, Reply, Request, What};
 
 /// How far back is looked for what a writer had seen.
 const ANCESTORS_MAX: usize = 500;
@@ -28,6 +28,10 @@ pub(super) struct Write {
     pub(super) acked: Option<(u64, Safe)>,
     /// It was made, though perhaps not confirmed.
     pub(super) made: bool,
+    /// It was not made.
+    pub(super) refused: bool,
+    /// The same value was written once more, so it may be later than what had seen it.
+    pub(super) rewritten: bool,
     /// When all owners had it, and nobody anything older.
     pub(super) settled_ms: Option<u64>,
     /// Something else had taken its place at a settled moment.
@@ -90,6 +94,14 @@ pub(super) struct Use {
 /// One session of one visitor, under all its ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Login {
+    /// Whose it is.
+    pub(super) user: Option<usize>,
+    /// After so long without an access it ends, if it has a limit of its own.
+    pub(super) idle_ms: Option<u64>,
+    /// Attempts to end the sessions of its user that may have ended it.
+    pub(super) sweeps: BTreeSet<u64>,
+    /// Attributes that are being written with the value they have, and how often.
+    pub(super) rewriting: BTreeMap<Key, usize>,
     pub(super) ids: Vec<SessionId>,
     pub(super) births: BTreeMap<SessionId, Birth>,
     /// By attribute and value; values grow.
@@ -142,6 +154,8 @@ impl Login {
                 start_ms,
                 acked: None,
                 made: false,
+                refused: false,
+                rewritten: false,
                 settled_ms: None,
                 superseded: false,
                 crossed_ms: None,
@@ -149,12 +163,40 @@ impl Login {
             self.writes.insert((key, value), write);
             self.open.entry(key).or_default().insert(value);
         }
+        if let What::Rewrite(key) = what {
+            *self.rewriting.entry(key).or_default() += 1;
+        }
         if let (What::Logout | What::Renew, Some(id)) = (what, id) {
             self.ends.entry(id).or_default().push(End { start_ms, acked: None, node, life });
             if what == What::Renew {
+                // Of parallel renewals each makes a session of its own.
+                self.vague |= self.renewals.iter().any(|(_, to)| to.is_none());
                 self.renewals.push((start_ms, None));
             }
         }
+    }
+
+    /// A value may have been written once more; unless nothing was changed.
+    pub(super) fn note_rewritten(&mut self, request: &Request, reply: Option<&Reply>) {
+        let What::Rewrite(key) = request.what else { return };
+        if let Some(under_way) = self.rewriting.get_mut(&key) {
+            *under_way -= 1;
+        }
+        let Some(reply) = reply else {
+            // Nobody knows which.
+            self.writes.range_mut((key, 0)..=(key, u64::MAX)).for_each(|(_, write)| write.rewritten = true);
+            return;
+        };
+        let seen = reply.seen.as_ref().and_then(|(seen, _)| seen.value(key));
+        let made = matches!(reply.did, Did::Acked(..) | Did::Unconfirmed(..)) && !reply.unchanged;
+        if let Some(write) = seen.filter(|_| made).and_then(|value| self.writes.get_mut(&(key, value))) {
+            write.rewritten = true;
+        }
+    }
+
+    /// Whether a value that was there may be the latest once more.
+    pub(super) fn is_rewriting(&self, key: Key) -> bool {
+        self.rewriting.get(&key).is_some_and(|under_way| *under_way > 0)
     }
 
     pub(super) fn remember(&mut self, line: String) {
@@ -181,7 +223,7 @@ impl Login {
     /// Whether "none" may be said of this id for what clients did: somebody tried to end it, or which id counts is not
     /// known.
     pub(super) fn may_be_over(&self, id: SessionId) -> bool {
-        self.vague || self.over || self.ends.contains_key(&id)
+        self.vague || self.over || self.ends.contains_key(&id) || !self.sweeps.is_empty()
     }
 
     /// It was under way to an id that was given up elsewhere, or was being given up.
@@ -258,7 +300,8 @@ pub(super) fn is_older(found: Option<u64>, write: &Write, writes: &BTreeMap<(Key
         let mut removals = writes.range((write.key, 0)..=(write.key, u64::MAX)).filter(|(_, other)| other.removes);
         return removals.next().is_none();
     };
-    found != write.value && ancestors().any(|ancestor| ancestor == found)
+    let again = |found: u64| writes.get(&(write.key, found)).is_some_and(|found| found.rewritten);
+    found != write.value && !again(found) && ancestors().any(|ancestor| ancestor == found)
 }
 
 /// One line of a history.

@@ -31,6 +31,10 @@ impl Oracle {
             (What::Logout, Did::Acked(..)) => "logged out",
             (What::Renew, Did::Acked(..)) => "renewed",
             (What::Keep(_), Did::Acked(..)) => "kept and used",
+            (What::Touch, _) => "touched",
+            (What::Rewrite(_), Did::Acked(..)) if reply.unchanged => "written again, unchanged",
+            (What::Rewrite(_), Did::Acked(..)) => "written again, over another",
+            (What::Held, _) => "read as held",
             _ => "other",
         });
         let spare = self.rules.spare;
@@ -40,6 +44,13 @@ impl Oracle {
             Did::Acked(id, copies) => (*id, Some(*copies)),
             Did::Unconfirmed(id, _) => (*id, None),
             Did::Nothing | Did::Refused(_) => {
+                if let (What::Touch, Some((Seen::Session(_), _)), Some(id)) = (request.what, &reply.seen, request.id) {
+                    let looked_ms = now_ms.saturating_sub(self.rules.slack_ms);
+                    login.used_at(id, looked_ms.max(request.start_ms));
+                }
+                if let (Did::Refused(_), Some(write)) = (&reply.did, login.write_of(request)) {
+                    write.refused = true;
+                }
                 // Nothing was ended, so nothing excuses that it is not there.
                 if let (What::Logout | What::Renew, Some(id)) = (request.what, request.id) {
                     let is_mine = |end: &End| (end.start_ms, end.node) == (request.start_ms, request.node);
@@ -56,7 +67,7 @@ impl Oracle {
         };
         self.by_id.insert(id, request.login);
         login.touched_ms.insert(id, now_ms);
-        if let What::Keep(_) = request.what {
+        if let What::Keep(_) | What::Rewrite(_) = request.what {
             // It was used again after the pause.
             let began_ms = now_ms.saturating_sub(reply.took_ms + self.rules.slack_ms);
             login.used_at(id, began_ms.max(request.start_ms));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionmesh::SessionId;
+use sessionmesh::{InvalidatedAll, SessionId};
 
 /// An attribute: the number of the tab that alone writes it, or [`SHARED`].
 pub type Key = usize;
@@ -35,6 +35,20 @@ pub enum What {
     Renew,
     /// A look, a pause of so many milliseconds, and a commit without a change by the handle that was kept.
     Keep(u64),
+    /// A look, and a touch after the pause.
+    Touch,
+    /// A look, and after the pause the value that was seen is written again: of the tab's attribute, or of the shared one.
+    Rewrite(Key),
+    /// A look at what the node holds.
+    Held,
+    /// A look, and a value that is larger than allowed.
+    TooLarge(u64),
+    /// A look, and a list of all sessions of the user.
+    List,
+    /// A look, and the end of all sessions of the user.
+    EndAll,
+    /// The same for all but this one.
+    EndOthers,
 }
 
 impl What {
@@ -42,7 +56,7 @@ impl What {
     #[must_use]
     pub fn write(self, tab: usize) -> Option<(Key, u64, bool)> {
         match self {
-            Self::Create(value) | Self::Write(value, _) => Some((tab, value, false)),
+            Self::Create(value) | Self::Write(value, _) | Self::TooLarge(value) => Some((tab, value, false)),
             Self::Share(value) => Some((SHARED, value, false)),
             Self::Remove(value) => Some((tab, value, true)),
             _ => None,
@@ -71,6 +85,33 @@ pub struct Request {
     pub holders: BTreeSet<(usize, u32)>,
     /// Since when the session was certainly not used; `None` if another request is under way.
     pub quiet_since: Option<u64>,
+    /// The pause after the look, of requests that say none themselves.
+    pub pause_ms: u64,
+    /// After so long nobody waits for the answer any more, and the request is dropped.
+    pub patience_ms: Option<u64>,
+    /// A new session is of this user.
+    pub user: Option<usize>,
+    /// A new session has this idle limit.
+    pub idle_ms: Option<u64>,
+}
+
+/// What was told of the sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsersTold {
+    /// They are these.
+    List(Vec<SessionId>),
+    /// They have ended, but the end of some is not confirmed.
+    Ended {
+        /// These.
+        unconfirmed: Vec<SessionId>,
+    },
+    /// There may be more.
+    CannotTell {
+        /// Why.
+        why: String,
+        /// So many were ended.
+        ended: usize,
+    },
 }
 
 /// What a load said.
@@ -117,9 +158,25 @@ pub struct Reply {
     pub took_ms: u64,
     /// What the counter was counted up to.
     pub counted: Option<u64>,
+    /// A commit changed nothing, since all was as it was to be.
+    pub unchanged: bool,
+    /// What was told of the sessions of the user.
+    pub users: Option<UsersTold>,
+}
+
+impl From<InvalidatedAll> for UsersTold {
+    fn from(InvalidatedAll { unconfirmed, .. }: InvalidatedAll) -> Self {
+        Self::Ended { unconfirmed }
+    }
 }
 
 impl Reply {
+    /// After no time.
+    #[must_use]
+    pub fn of(seen: Option<(Seen, u64)>, did: Did) -> Self {
+        Self { seen, did, took_ms: 0, counted: None, unchanged: false, users: None }
+    }
+
     /// In a few words.
     #[must_use]
     pub fn brief(&self) -> String {
@@ -137,7 +194,8 @@ impl Reply {
             Did::Unconfirmed(id, why) => format!("made, not confirmed: {id} ({why})"),
             Did::Refused(why) => format!("refused ({why})"),
         };
-        seen + &did
+        let users = self.users.as_ref().map(|users| format!(" {users:?}")).unwrap_or_default();
+        seen + &did + &users
     }
 }
 

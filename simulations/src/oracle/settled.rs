@@ -57,6 +57,7 @@ impl Oracle {
                 if !last {
                     // The end of an earlier id was never confirmed, and is lost.
                     self.logins[at].vague = true;
+                    self.forget_sweeps(at, now_ms);
                     self.logins[at].ends.remove(&id);
                     return Ok(());
                 }
@@ -64,6 +65,7 @@ impl Oracle {
                     self.check_values(at, values, now_ms, None)?;
                 }
                 let safe = Safe { since_ms: now_ms, copies: self.rules.spare };
+                self.forget_sweeps(at, now_ms);
                 let login = &mut self.logins[at];
                 login.births.insert(id, Birth { acked_ms: now_ms, safe, settled_ms: Some(now_ms) });
                 login.ends.remove(&id);

@@ -4,8 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 pub mod draw;
+pub mod product;
 pub mod text;
 pub mod valid;
+
+use product::Product;
 
 /// Which nodes hold a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +249,9 @@ pub struct Scenario {
     pub set_back_ms: i64,
     /// The clients.
     pub load: Load,
+    /// What else of the library is used.
+    #[serde(default, skip_serializing_if = "Product::is_usual")]
+    pub product: Product,
     /// The faults.
     pub episodes: Vec<Episode>,
 }
