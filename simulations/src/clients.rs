@@ -16,6 +16,7 @@ use crate::scenario::product::Product;
 use crate::scenario::{Load, Mix, Scenario};
 
 mod extra;
+mod records;
 mod serve;
 mod visitor;
 
@@ -170,7 +171,11 @@ impl Clients {
     fn ask(&self, cluster: &Cluster, oracle: &mut Oracle, asked: Asked, now_ms: u64) -> UnderWay {
         let Asked { login, tab, what, node, pause_ms, patience_ms } = asked;
         let (user, idle_ms) = oracle.login_as(login);
-        let id = oracle.current(login).filter(|_| !matches!(what, What::Create(_)));
+        let id = match what {
+            What::Create(_) => None,
+            What::ReadMoved => oracle.moved_from(login, now_ms),
+            _ => oracle.current(login),
+        };
         let request = Request {
             login,
             tab,
@@ -185,11 +190,13 @@ impl Clients {
             patience_ms,
             user,
             idle_ms,
+            is_record: oracle.is_record(login),
         };
         oracle.begin(&request);
         self.recorder.begin(&client(&request), &request);
         let (job, sizes) = (request.clone(), (self.load.value_bytes, self.product.max_value_bytes));
-        let answer = cluster.ask(node, move |mesh| patient(mesh, job, sizes));
+        let store = cluster.store(node).filter(|_| job.is_record);
+        let answer = cluster.ask(node, move |mesh| patient(mesh, store, job, sizes));
         UnderWay { request, answer }
     }
 
@@ -218,7 +225,9 @@ impl Clients {
             }
             return Some((self.new_login(oracle), What::Create(value)));
         };
-        if let Some(what) = self.choose_extra((at, tab), late.is_some(), value) {
+        if !oracle.is_record(login)
+            && let Some(what) = self.choose_extra((at, tab), late, value, oracle.moved_from(login, now_ms).is_some())
+        {
             return Some((login, what));
         }
         let visitor = &mut self.visitors[at];
@@ -231,12 +240,13 @@ impl Clients {
             dice = dice.saturating_sub(*weight);
             hit
         });
-        let ending = visitor.is_busy_with(|what| matches!(what, What::Logout | What::Renew)) || late.is_some();
+        let ending = visitor.is_busy_with(|what| what == What::Logout || what.gives_id()) || late.is_some();
         let what = match chosen {
             Some(1) => What::Write(value, 0),
             Some(2) => What::Write(value, self.rng.random_range(10..1_500)),
             Some(3) => What::Share(value),
-            Some(4) => What::Count,
+
+            Some(4) if !oracle.is_record(login) => What::Count,
             Some(5) => What::Remove(value),
             Some(6) if !ending => What::Logout,
             Some(7) if !ending => What::Renew,
@@ -246,7 +256,9 @@ impl Clients {
                 visitor.absent_until_ms = now_ms + away;
                 return None;
             }
-            Some(9) => What::Keep(self.rng.random_range(10..KEPT_MS_MAX.min(self.idle_ms * 6 / 10))),
+            Some(9) if !oracle.is_record(login) => {
+                What::Keep(self.rng.random_range(10..KEPT_MS_MAX.min(self.idle_ms * 6 / 10)))
+            }
             _ => What::Read,
         };
         if what == What::Logout {
@@ -291,7 +303,7 @@ fn finish(
     let holders = if cluster.life(request.node) == request.life { holders } else { BTreeSet::new() };
     let written = request.what.write(request.tab).map(|(key, ..)| name(key)).unwrap_or_default();
     let mut others = match reply.map(|reply| &reply.did) {
-        Some(Did::Acked(id, _)) => cluster.others(request.node, *id, &written),
+        Some(Did::Acked(id, _) | Did::Saved(id)) => cluster.others(request.node, *id, &written),
         _ => Others::default(),
     };
     if let What::Create(_) | What::EndAll | What::EndOthers = request.what {

@@ -12,15 +12,25 @@ const PATIENCE_MS_MAX: u64 = 60;
 impl Clients {
     /// A login of one of the users, if there are any.
     pub(super) fn new_login(&mut self, oracle: &mut Oracle) -> usize {
+        let records = self.product.records;
+        if records > 0 && self.rng.random_range(0..100) < records {
+            return oracle.login_with_records();
+        }
         let users = self.product.users;
         let user = if users > 0 { Some(self.rng.random_range(0..users)) } else { None };
         let own_limit = self.product.own_limits && self.rng.random_bool(0.5);
         let idle_ms = if own_limit { Some(self.idle_ms * self.rng.random_range(5..20) / 10) } else { None };
-        oracle.login_of(user, idle_ms)
+        oracle.login_as_user(user, idle_ms)
     }
 
     /// A request of those that only some runs have; none for one of the usual ones.
-    pub(super) fn choose_extra(&mut self, (at, tab): (usize, usize), late: bool, value: u64) -> Option<What> {
+    pub(super) fn choose_extra(
+        &mut self,
+        (at, tab): (usize, usize),
+        late: Option<usize>,
+        value: u64,
+        moved: bool,
+    ) -> Option<What> {
         let weights = self.product.mix.weights();
         if self.product.share == 0 || self.rng.random_range(0..100) >= self.product.share {
             return None;
@@ -32,8 +42,8 @@ impl Clients {
             hit
         })?;
         let visitor = &self.visitors[at];
-        let ending = late || visitor.is_busy_with(|what| what == What::Logout);
-        let renewing = visitor.is_busy_with(|what| what == What::Renew);
+        let ending = late.is_some() || visitor.is_busy_with(|what| what == What::Logout);
+        let renewing = visitor.is_busy_with(What::gives_id);
         Some(match chosen {
             0 => What::List,
             1 => What::EndAll,
@@ -44,6 +54,8 @@ impl Clients {
             5 => What::Held,
             6 if !ending && (!renewing || self.rng.random_bool(0.3)) => What::Renew,
             7 => What::TooLarge(value),
+            8 if moved && self.rng.random_bool(0.5) => What::ReadMoved,
+            8 if !ending && !renewing => What::Move,
             _ => What::Read,
         })
     }

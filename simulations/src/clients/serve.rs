@@ -2,16 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use sessionmesh::record_store::RecordStore;
 use sessionmesh::{Commit, CommitError, Mesh, ReadConsistency, Session, SessionId, UserError};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
+use super::records;
 use crate::oracle::{COUNTER, Did, Padded, Reply, Request, Seen, USER, UsersTold, What, name};
 
 /// One request, on the node; none if it was dropped before there was an answer.
-pub(super) async fn patient(mesh: Mesh, request: Request, sizes: (u32, u32)) -> Option<Reply> {
-    match request.patience_ms {
-        Some(ms) => timeout(Duration::from_millis(ms), serve(mesh, request, sizes)).await.ok(),
-        None => Some(serve(mesh, request, sizes).await),
+pub(super) async fn patient(
+    mesh: Mesh,
+    store: Option<RecordStore>,
+    request: Request,
+    sizes: (u32, u32),
+) -> Option<Reply> {
+    let patience_ms = request.patience_ms;
+    let served = async {
+        match store.filter(|_| request.is_record) {
+            Some(store) => records::serve(store, request, sizes.0).await,
+            None => serve(mesh, request, sizes).await,
+        }
+    };
+    match patience_ms {
+        Some(ms) => timeout(Duration::from_millis(ms), served).await.ok(),
+        None => Some(served.await),
     }
 }
 
@@ -50,7 +64,7 @@ async fn serve(mesh: Mesh, request: Request, (pad, large): (u32, u32)) -> Reply 
     let started = Instant::now();
     let (mut counted, mut unchanged, mut users) = (None, false, None);
     let did = match request.what {
-        What::Create(_) | What::Read | What::Held => Did::Nothing,
+        What::Create(_) | What::Read | What::Held | What::ReadMoved => Did::Nothing,
         What::Touch => {
             session.touch();
             Did::Nothing
@@ -76,6 +90,11 @@ async fn serve(mesh: Mesh, request: Request, (pad, large): (u32, u32)) -> Reply 
         What::Renew => {
             let renewed = session.renew_id().await;
             did(&session, renewed)
+        }
+        What::Move => {
+            let moved = session.move_home().await;
+            unchanged = moved.as_ref().is_ok_and(|moved| !moved.changed);
+            did(&session, moved)
         }
         What::TooLarge(_) => {
             put(&session, &request, large + 1);
@@ -184,6 +203,6 @@ async fn look(mesh: &Mesh, id: SessionId, how: How) -> (Seen, Option<Session>) {
     }
 }
 
-fn millis(since: Instant) -> u64 {
+pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

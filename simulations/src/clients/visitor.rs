@@ -50,9 +50,11 @@ pub(super) fn follow(visitor: &mut Visitor, request: &Request, reply: Option<&Re
     let current = oracle.current(request.login);
     let did = reply.map(|reply| &reply.did);
     match (request.what, did) {
-        (What::Create(_), Some(Did::Acked(..) | Did::Unconfirmed(..))) => visitor.login = Some(request.login),
+        (What::Create(_), Some(Did::Acked(..) | Did::Saved(_) | Did::Unconfirmed(..))) => {
+            visitor.login = Some(request.login)
+        }
         // Which id counts is not known.
-        (What::Renew, _) if visitor.login == Some(request.login) && oracle.is_vague(request.login) => {
+        (What::Renew | What::Move, _) if visitor.login == Some(request.login) && oracle.is_vague(request.login) => {
             visitor.former = visitor.login.take();
         }
         _ => {}

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use sessionmesh::record_store::RecordStore;
 use sessionmesh::{Discovery as Ways, Gate, Mesh, MeshBuilder, Secret, UserIndex, Versions};
 use sessionmesh_core::wire::version::Version;
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ pub(super) type Job = Box<dyn FnOnce(Mesh) -> Pin<Box<dyn Future<Output = ()>>>>
 #[derive(Default)]
 pub(super) struct NodeState {
     pub(super) mesh: Option<Mesh>,
+    /// The record store of this life.
+    pub(super) store: Option<RecordStore>,
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
     pub(super) lives: u32,
     pub(super) down: bool,
@@ -65,6 +68,7 @@ pub(super) async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std:
     let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
     {
         let state = &mut states.borrow_mut()[node];
+        state.store = Some(RecordStore::new(mesh.clone()));
         state.mesh = Some(mesh.clone());
         state.jobs = Some(jobs);
     }
@@ -100,11 +104,11 @@ struct ClearWhenDropped {
 
 impl Drop for ClearWhenDropped {
     fn drop(&mut self) {
-        let (mesh, jobs) = {
+        let all = {
             let state = &mut self.states.borrow_mut()[self.node];
-            (state.mesh.take(), state.jobs.take())
+            (state.mesh.take(), state.store.take(), state.jobs.take())
         };
-        drop((mesh, jobs));
+        drop(all);
     }
 }
 

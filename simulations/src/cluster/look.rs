@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionmesh::{AttributeHeld, SessionId};
+use sessionmesh::{AttributeHeld, Mesh, SessionId};
 
 use super::life::NodeState;
 use super::{Cluster, SILENT_MS};
@@ -84,7 +84,8 @@ impl Cluster {
             return BTreeMap::new();
         }
         let zones_of = |id: &SessionId| {
-            up().filter(|(_, mesh)| mesh.holds_live(*id)).map(|(node, _)| node % zones).collect::<BTreeSet<_>>().len()
+            let lives = |mesh: &Mesh| matches!(mesh.attribute_held(*id, ""), AttributeHeld::Is(_));
+            up().filter(|(_, mesh)| lives(mesh)).map(|(node, _)| node % zones).collect::<BTreeSet<_>>().len()
         };
         ids.iter().map(|id| (*id, zones_of(id))).filter(|(_, zones)| *zones > 0).collect()
     }

@@ -1,6 +1,7 @@
 //! What holds of every answer, whatever it says of the session: it comes in time, in a long calm it is given, and no
 //! number is counted twice.
 
+use super::copies::SAVED;
 use super::{Checked, Did, Oracle, Reply, Request, Seen, UsersTold, What, violated};
 
 /// The deadlines of commits and loads.
@@ -16,8 +17,10 @@ impl Oracle {
         }
         self.count("checked: deadline");
         let allowed = match request.what {
+            // It is looked for, ended, made anew, and what was between is ended.
+            _ if request.is_record => 4 * DEADLINE_MS,
             // It reads what the session has become meanwhile, keeps the new one, and ends the old one. Reads have as long.
-            What::Renew => 3 * DEADLINE_MS,
+            What::Renew | What::Move => 3 * DEADLINE_MS,
             // All nodes are asked, and then the sessions that they know of are read.
             What::List => 2 * DEADLINE_MS,
             // Each of four rounds finds out about the one to keep, makes a list, and ends what is in it.
@@ -43,8 +46,7 @@ impl Oracle {
 
     /// In a long calm everything works.
     pub(super) fn check_available(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
-        let since = request.start_ms.saturating_sub(LONG_CALM_MS);
-        let calm = self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind();
+        let calm = self.works_since(request.start_ms);
         if calm {
             self.judge("in calm every request succeeds");
         }
@@ -53,7 +55,7 @@ impl Oracle {
                 self.count("cannot tell");
                 format!("cannot tell: {why}")
             }
-            (_, Did::Unconfirmed(_, why)) if !why.contains("strict") => {
+            (_, Did::Unconfirmed(_, why)) if !why.contains("strict") && why != SAVED => {
                 self.count("unconfirmed");
                 format!("not confirmed: {why}")
             }
@@ -64,6 +66,12 @@ impl Oracle {
             }
         };
         if calm { violated("in calm every request succeeds", format!("{what}: {request:?}"), now_ms) } else { Ok(()) }
+    }
+
+    /// Whether everything must have worked since then, and some time before.
+    pub(super) fn works_since(&self, start_ms: u64) -> bool {
+        let since = start_ms.saturating_sub(LONG_CALM_MS);
+        self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind()
     }
 
     /// More nodes died than there are copies, or half of the others, or all that stayed when others left: those that are left cannot

@@ -9,6 +9,9 @@ use sessionmesh::{AttributeHeld, ValueBytes};
 use super::login::is_older;
 use super::{Checked, Did, Oracle, Padded, Reply, Request, Seen, UsersHeld, What, name};
 
+/// Why it is not known whether a record store did what it says.
+pub(super) const SAVED: &str = "a record store does not say";
+
 /// What the other nodes hold of something that was written.
 #[derive(Clone, Debug, Default)]
 pub struct Others {
@@ -21,10 +24,26 @@ pub struct Others {
 }
 
 impl Oracle {
+    /// What a record store did: it does not say with how many copies, and warns where others would say that there are too few. So in
+    /// a long calm it counts as done, with the copies that there are; else as perhaps done.
+    pub(super) fn decided(&self, request: &Request, reply: &Reply, others: &Others) -> Option<Reply> {
+        let Did::Saved(id) = reply.did else { return None };
+        let did = if self.rules.waits_for_owners && self.works_since(request.start_ms) {
+            let copies = others.held.iter().filter(|held| self.is_copy(request, held)).count();
+            Did::Acked(id, copies)
+        } else {
+            Did::Unconfirmed(id, SAVED.to_owned())
+        };
+        Some(Reply { did, ..reply.clone() })
+    }
+
     /// `others` is what the other nodes hold of the attribute that was written, or of any, now.
     pub(super) fn check_copies(&self, request: &Request, reply: &Reply, others: &Others, now_ms: u64) -> Checked {
         let Did::Acked(id, copies) = reply.did else { return Ok(()) };
-        if matches!(request.what, What::Count | What::Keep(_) | What::Rewrite(..)) || changed_nothing(request, reply) {
+        if matches!(request.what, What::Count | What::Keep(_) | What::Rewrite(..))
+            || (request.what == What::Move && reply.unchanged)
+            || changed_nothing(request, reply)
+        {
             // These say nothing of copies.
             return Ok(());
         }
@@ -53,7 +72,7 @@ impl Oracle {
                     login.is_rewriting(key) || !is_older(found, &login.writes[&(key, written)], &login.writes)
                 }
                 // The end has not come there.
-                None => request.what == What::Renew,
+                None => request.what.gives_id(),
             },
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct Write {
     pub(super) acked: Option<(u64, Safe)>,
     /// It was made, though perhaps not confirmed.
     pub(super) made: bool,
+    /// It was made through a record store, and what of these crosses a renewal is dropped.
+    pub(super) is_record: bool,
     /// It was not made.
     pub(super) refused: bool,
     /// The same value was written once more, so it may be later than what had seen it.
@@ -50,7 +52,7 @@ impl Write {
     /// Whether nothing is promised of it: what crossed a renewal follows soon, but not at once.
     pub(super) fn is_excused(&self, world: &World, all_has_settled: bool) -> bool {
         let follows = |since_ms: u64| all_has_settled && world.whole_from(since_ms) && !world.crashed_since(since_ms);
-        self.crossed_ms.is_some_and(|since_ms| !follows(since_ms))
+        self.crossed_ms.is_some_and(|since_ms| self.is_record || !follows(since_ms))
     }
 }
 
@@ -96,10 +98,14 @@ pub(super) struct Use {
 pub(super) struct Login {
     /// Whose it is.
     pub(super) user: Option<usize>,
+    /// Its requests use a record store.
+    pub(super) is_record: bool,
     /// After so long without an access it ends, if it has a limit of its own.
     pub(super) idle_ms: Option<u64>,
     /// Attempts to end the sessions of its user that may have ended it.
     pub(super) sweeps: BTreeSet<u64>,
+    /// Ids from which it moved, when the move was acknowledged, and to which id.
+    pub(super) moved: BTreeMap<SessionId, (u64, SessionId)>,
     /// Attributes that are being written with the value they have, and how often.
     pub(super) rewriting: BTreeMap<Key, usize>,
     pub(super) ids: Vec<SessionId>,
@@ -154,6 +160,7 @@ impl Login {
                 start_ms,
                 acked: None,
                 made: false,
+                is_record: self.is_record,
                 refused: false,
                 rewritten: false,
                 settled_ms: None,
@@ -166,9 +173,9 @@ impl Login {
         if let What::Rewrite(key) = what {
             *self.rewriting.entry(key).or_default() += 1;
         }
-        if let (What::Logout | What::Renew, Some(id)) = (what, id) {
+        if let (What::Logout | What::Renew | What::Move, Some(id)) = (what, id) {
             self.ends.entry(id).or_default().push(End { start_ms, acked: None, node, life });
-            if what == What::Renew {
+            if what.gives_id() {
                 // Of parallel renewals each makes a session of its own.
                 self.vague |= self.renewals.iter().any(|(_, to)| to.is_none());
                 self.renewals.push((start_ms, None));
@@ -230,6 +237,22 @@ impl Login {
     pub(super) fn is_between_ids(&self, id: SessionId, request: &Request, now_ms: u64) -> bool {
         let during = |(from, to): &(u64, Option<u64>)| to.is_none_or(|to| to >= request.start_ms) && *from <= now_ms;
         self.ids.last() != Some(&id) || self.renewals.iter().any(during)
+    }
+
+    /// The session has moved, or was at home.
+    pub(super) fn note_moved(&mut self, request: &Request, id: SessionId, reply: &Reply, now_ms: u64) {
+        let Some(from) = request.id else { return };
+        if reply.unchanged {
+            let is_mine = |end: &End| (end.start_ms, end.node) == (request.start_ms, request.node);
+            if let Some(ends) = self.ends.get_mut(&from) {
+                ends.retain(|end| !is_mine(end));
+            }
+            self.ends.retain(|_, ends| !ends.is_empty());
+        } else if let Did::Acked(..) = reply.did {
+            self.moved.insert(from, (now_ms, id));
+        } else {
+            self.vague = true;
+        }
     }
 
     pub(super) fn close_renewal(&mut self, request: &Request, now_ms: u64) {

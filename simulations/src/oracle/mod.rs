@@ -19,6 +19,7 @@ mod answer;
 mod copies;
 mod idle;
 mod login;
+mod moved;
 mod noted;
 mod refused;
 mod repair;
@@ -32,13 +33,14 @@ pub use copies::Others;
 use idle::Ended;
 pub use idle::ObservedEvent;
 use login::{Login, line};
+use moved::MOVED_READ_MS;
 pub use request::{COUNTER, Did, Key, Padded, Reply, Request, SHARED, Said, Seen, UsersTold, What, name};
 use users::Sweep;
 pub use users::{USER, UsersHeld};
 use world::{Look, World};
 
 /// The promises that the oracle compares with what clients are told, in the words of a failure.
-pub const PROMISES: [&str; 36] = [
+pub const PROMISES: [&str; 37] = [
     "\"none\" is never said of a session that a reachable owner holds",
     "\"none\" is never said of a session that all owners held",
     "a list holds every session of its user",
@@ -52,6 +54,7 @@ pub const PROMISES: [&str; 36] = [
     "an ended session never comes back",
     "an ended session stays ended",
     "an update in one step loses none on its node",
+    "both ids of a session that moved are read",
     "in calm a commit has all the copies that it can have",
     "in calm every request succeeds",
     "listeners are told of the end of a session",
@@ -186,12 +189,21 @@ impl Oracle {
 
     /// Begins a login. Its session is created by a request.
     pub fn login(&mut self) -> usize {
-        self.login_of(None, None)
+        self.login_of(Login::default())
     }
 
-    /// Begins a login of `user`, whose session has an idle limit of its own.
-    pub fn login_of(&mut self, user: Option<usize>, idle_ms: Option<u64>) -> usize {
-        self.logins.push(Login { user, idle_ms, ..Login::default() });
+    /// Begins a login of `user`, whose session may have an idle limit of its own.
+    pub fn login_as_user(&mut self, user: Option<usize>, idle_ms: Option<u64>) -> usize {
+        self.login_of(Login { user, idle_ms, ..Login::default() })
+    }
+
+    /// Begins a login whose requests use a record store.
+    pub fn login_with_records(&mut self) -> usize {
+        self.login_of(Login { is_record: true, ..Login::default() })
+    }
+
+    fn login_of(&mut self, login: Login) -> usize {
+        self.logins.push(login);
         self.logins.len() - 1
     }
 
@@ -205,6 +217,22 @@ impl Oracle {
     #[must_use]
     pub fn login_as(&self, login: usize) -> (Option<usize>, Option<u64>) {
         (self.logins[login].user, self.logins[login].idle_ms)
+    }
+
+    /// The id that a login had before its session moved, if that is still read.
+    #[must_use]
+    pub fn moved_from(&self, login: usize, now_ms: u64) -> Option<SessionId> {
+        let login = &self.logins[login];
+        let read = |(_, (at, to)): &(&SessionId, &(u64, SessionId))| {
+            now_ms < at + MOVED_READ_MS && login.ids.last() == Some(to)
+        };
+        login.moved.iter().find(read).map(|(from, _)| *from)
+    }
+
+    /// Whether its requests use a record store.
+    #[must_use]
+    pub fn is_record(&self, login: usize) -> bool {
+        self.logins[login].is_record
     }
 
     /// Whether nobody knows which id of a login counts.
@@ -252,20 +280,26 @@ impl Oracle {
         login.under_way -= 1;
         if let Some(id) = request.id {
             login.touched_ms.insert(id, now_ms);
+            if let (What::ReadMoved, Some(id)) = (request.what, login.ids.last().copied()) {
+                login.touched_ms.insert(id, now_ms);
+            }
         }
         let Some(reply) = reply else {
             self.count("request lost");
             let login = &mut self.logins[request.login];
             login.note_rewritten(request, None);
-            if request.what == What::Renew {
+            if request.what.gives_id() {
                 login.vague = true;
                 login.close_renewal(request, now_ms);
             }
             return self.finish_for_user(request, None, &others.of_user, now_ms);
         };
+        let decided = self.decided(request, reply, others);
+        let reply = decided.as_ref().unwrap_or(reply);
         self.check_times(request, reply, now_ms)?;
         if let (Some((seen, _)), Some(id)) = (&reply.seen, request.id) {
             self.check_user(request.login, seen, now_ms)?;
+            self.check_moved(request, id, seen, now_ms)?;
             if let (What::Held, Seen::Session(values)) = (request.what, seen) {
                 // It may lack any write, and an end.
                 self.check_held(request.login, values, now_ms)?;

@@ -43,6 +43,10 @@ pub enum What {
     Held,
     /// A look, and a value that is larger than allowed.
     TooLarge(u64),
+    /// The session moves to the node that serves it, if it is not at home there.
+    Move,
+    /// A look under the id that the session had before it moved.
+    ReadMoved,
     /// A look, and a list of all sessions of the user.
     List,
     /// A look, and the end of all sessions of the user.
@@ -52,6 +56,12 @@ pub enum What {
 }
 
 impl What {
+    /// Whether the session may get another id by it.
+    #[must_use]
+    pub const fn gives_id(self) -> bool {
+        matches!(self, Self::Renew | Self::Move)
+    }
+
     /// The attribute that is written by this tab, the number of the write, and whether it is a removal.
     #[must_use]
     pub fn write(self, tab: usize) -> Option<(Key, u64, bool)> {
@@ -93,6 +103,8 @@ pub struct Request {
     pub user: Option<usize>,
     /// A new session has this idle limit.
     pub idle_ms: Option<u64>,
+    /// A record store is used.
+    pub is_record: bool,
 }
 
 /// What was told of the sessions of a user.
@@ -141,6 +153,8 @@ pub enum Did {
     Nothing,
     /// It was confirmed by so many other nodes, for this session.
     Acked(SessionId, usize),
+    /// A record store says that it was done; so it was, if nothing was wrong.
+    Saved(SessionId),
     /// It was made, but not confirmed in time.
     Unconfirmed(SessionId, String),
     /// It was not made.
@@ -191,6 +205,7 @@ impl Reply {
         let did = match &self.did {
             Did::Nothing => String::new(),
             Did::Acked(id, copies) => format!("acknowledged by {copies}: {id}"),
+            Did::Saved(id) => format!("saved: {id}"),
             Did::Unconfirmed(id, why) => format!("made, not confirmed: {id} ({why})"),
             Did::Refused(why) => format!("refused ({why})"),
         };

@@ -15,6 +15,10 @@ impl Oracle {
     pub fn settled(&mut self, said: &[Said], now_ms: u64) -> Checked {
         for at in 0..self.logins.len() {
             for id in self.logins[at].ids.clone() {
+                // For a while such an id shows the session under its next one.
+                if self.logins[at].moved.contains_key(&id) {
+                    continue;
+                }
                 let mut all = said.iter().filter_map(|(_, _, seen)| seen.get(&id));
                 let Some(first) = all.next() else { continue };
                 let told = !matches!(first, Seen::CannotTell(_));

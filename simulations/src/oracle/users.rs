@@ -88,7 +88,7 @@ impl Oracle {
                 let stays = self.logins[request.login].renewals.iter().all(|(_, to)| to.is_some());
                 self.cover(user, stays.then_some(request.login), number);
             }
-            What::Renew => {
+            What::Renew | What::Move => {
                 let keeps =
                     |sweep: &&Sweep| sweep.but == Some(request.login) && !sweep.is_limit && sweep.goes_on_at(now_ms);
                 let numbers: Vec<u64> = self.sweeps.iter().filter(keeps).map(|sweep| sweep.number).collect();

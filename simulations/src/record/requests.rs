@@ -43,6 +43,8 @@ fn asked(request: &Request) -> String {
         What::Rewrite(key) => format!("write {} again after {} ms", name(key), request.pause_ms),
         What::Held => "read what is held".to_owned(),
         What::TooLarge(value) => format!("write tab{}={value}, too large", request.tab),
+        What::Move => "move".to_owned(),
+        What::ReadMoved => "read under the id before".to_owned(),
         What::List => "list the user's".to_owned(),
         What::EndAll => "end all of the user's".to_owned(),
         What::EndOthers => "end the user's others".to_owned(),
@@ -67,6 +69,7 @@ fn told(reply: Option<&Reply>) -> (String, Outcome) {
     let (did, did_outcome) = match &reply.did {
         Did::Nothing => (None, seen_outcome),
         Did::Acked(id, copies) => (Some(format!("{id} confirmed by {copies}")), Outcome::Done),
+        Did::Saved(id) => (Some(format!("{id} saved")), Outcome::Done),
         Did::Unconfirmed(id, why) => (Some(format!("{id} not confirmed: {why}")), Outcome::Unsure),
         Did::Refused(why) => (Some(format!("refused: {why}")), Outcome::Refused),
     };

@@ -22,6 +22,8 @@ pub struct Extra {
     pub late_renew: u32,
     /// Write a value that is larger than allowed.
     pub too_large: u32,
+    /// Move the session to the node that serves it, or read it under the id from before that.
+    pub move_home: u32,
 }
 
 impl Extra {
@@ -33,9 +35,9 @@ impl Extra {
 
     /// All weights, in their order.
     #[must_use]
-    pub fn weights(&self) -> [u32; 8] {
-        let Self { list, end_all, end_others, touch, rewrite, held, late_renew, too_large } = *self;
-        [list, end_all, end_others, touch, rewrite, held, late_renew, too_large]
+    pub fn weights(&self) -> [u32; 9] {
+        let Self { list, end_all, end_others, touch, rewrite, held, late_renew, too_large, move_home } = *self;
+        [list, end_all, end_others, touch, rewrite, held, late_renew, too_large, move_home]
     }
 }
 
@@ -63,6 +65,8 @@ pub struct Product {
     pub max_value_bytes: u32,
     /// Of a thousand requests, so many are dropped before they are answered.
     pub hang_ups: u32,
+    /// Of a hundred logins, so many use a record store.
+    pub records: u32,
     /// Of a hundred requests, so many are one of `mix`.
     pub share: u32,
     /// Which.
@@ -82,6 +86,7 @@ impl Product {
     pub fn validate(&self) -> Result<(), String> {
         let demand = |holds: bool, why: &str| if holds { Ok(()) } else { Err(format!("product: {why}")) };
         demand(self.share <= 100, "share counts hundredths")?;
+        demand(self.records <= 100, "records counts hundredths")?;
         demand(self.hang_ups <= 1_000, "hang_ups counts thousandths")?;
         demand(self.share == 0 || self.mix.sum() > 0, "share needs a mix")?;
         demand(self.users > 0 || self.sessions_per_user == 0, "sessions_per_user needs users")?;

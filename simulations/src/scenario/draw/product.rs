@@ -27,6 +27,7 @@ pub(super) fn with_product(mut scenario: Scenario) -> Scenario {
         max_sessions: if rng.random_bool(0.08) { rng.random_range(3..20) } else { 0 },
         max_value_bytes: if rng.random_bool(0.15) { scenario.load.value_bytes + ROOM_BYTES } else { 0 },
         hang_ups: if rng.random_bool(0.2) { pick(rng, &[10, 30, 100]) } else { 0 },
+        records: if !scenario.has_idle_limit() && rng.random_bool(0.25) { 50 } else { 0 },
         share: pick(rng, &[10, 20, 40]),
         mix: Extra {
             list: of_users(6),
@@ -37,6 +38,7 @@ pub(super) fn with_product(mut scenario: Scenario) -> Scenario {
             held: swarm(rng, 0.15, 4),
             late_renew: if scenario.load.mix.renew > 0 { swarm(rng, 0.4, 2) } else { 0 },
             too_large: 0,
+            move_home: 0,
         },
     };
     product.mix.too_large = if product.max_value_bytes > 0 { 3 } else { 0 };
@@ -72,6 +74,7 @@ fn forget_ends(scenario: &mut Scenario, rng: &mut StdRng) {
     scenario.late = 0;
     scenario.product.retention_ms = RETENTION_MS;
     // Ends are remembered for three times the idle limit at least.
+    scenario.product.records = 0;
     scenario.idle_ms = rng.random_range(8_000..RETENTION_MS / 4);
     scenario.tick_ms = scenario.tick_ms.max(8);
     scenario.load.think_ms = (1, 1_000);
