@@ -24,6 +24,8 @@ const REQUIRED: &[&str] = &[
     "touched",
     "written again, unchanged",
     "read as held",
+    "moved",
+    "read under the id before",
     "record loaded",
     "record saved",
     "record renewed",

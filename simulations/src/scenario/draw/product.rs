@@ -38,7 +38,7 @@ pub(super) fn with_product(mut scenario: Scenario) -> Scenario {
             held: swarm(rng, 0.15, 4),
             late_renew: if scenario.load.mix.renew > 0 { swarm(rng, 0.4, 2) } else { 0 },
             too_large: 0,
-            move_home: 0,
+            move_home: swarm(rng, 0.2, 3),
         },
     };
     product.mix.too_large = if product.max_value_bytes > 0 { 3 } else { 0 };
