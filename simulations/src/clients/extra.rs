@@ -52,7 +52,7 @@ impl Clients {
             4 if self.rng.random_bool(0.5) => What::Rewrite(SHARED),
             4 => What::Rewrite(tab),
             5 => What::Held,
-            6 if !ending && (!renewing || self.rng.random_bool(0.3)) => What::Renew,
+            6 if !ending && (!renewing || self.rng.random_bool(0.8)) => What::Renew,
             7 => What::TooLarge(value),
             8 if moved && self.rng.random_bool(0.5) => What::ReadMoved,
             8 if !ending && !renewing => What::Move,

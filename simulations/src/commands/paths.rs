@@ -28,7 +28,6 @@ const REQUIRED: &[&str] = &[
     "read under the id before",
     "record loaded",
     "record saved",
-    "record renewed",
     "expired",
     "refused",
     "unconfirmed",
