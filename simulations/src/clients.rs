@@ -1,6 +1,6 @@
 //! Visitors: each has a session and several tabs, which send one request after the other to any node.
 //!
-//! `visitor`: one of them. `serve`: what a request does on the node.
+//! `visitor`: one of them. `extra`: what only some runs ask for. `serve`: what a request does on the node.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,17 @@ use sessionmesh::SessionId;
 use tokio::sync::oneshot;
 
 use crate::network::Trace;
-use crate::oracle::{Did, Oracle, Others, Reply, Request, Violation, What, name};
+use crate::oracle::{Did, Oracle, Others, Reply, Request, UsersHeld, Violation, What, name};
 use crate::record::Recorder;
+use crate::scenario::product::Product;
 use crate::scenario::{Load, Mix, Scenario};
 
+mod extra;
+mod records;
 mod serve;
 mod visitor;
 
-pub use serve::{look, look_at_all, serve};
+pub use serve::{How, look, look_at_all, patient};
 use visitor::{Tab, UnderWay, Visitor, follow};
 
 /// For so long a handle is kept at most; and for six tenths of the idle limit.
@@ -32,8 +35,9 @@ pub trait Service {
     /// The life that a node is in.
     fn life(&self, node: usize) -> u32;
 
-    /// Serves `request` on its node. The answer never comes if that dies meanwhile.
-    fn serve(&self, request: Request, pad: u32) -> oneshot::Receiver<Reply>;
+    /// Serves `request` on its node, with values of the one size, and of more than the other one if they are to be too large. The
+    /// answer never comes if the node dies meanwhile; there is none in it if the request was dropped.
+    fn serve(&self, request: Request, sizes: (u32, u32)) -> oneshot::Receiver<Option<Reply>>;
 
     /// Members of the view of `node` that hold a live copy of `id` and are its owners by their own view: number and life.
     fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)>;
@@ -46,6 +50,9 @@ pub trait Service {
 
     /// What all nodes but for `but` hold of an attribute; none if that may have been otherwise when `request` was answered.
     fn others(&self, but: usize, id: SessionId, key: &str, request: &Request) -> Option<Others>;
+
+    /// What the nodes hold of these sessions of a user; `but` is the node that was asked.
+    fn users_held(&self, but: usize, ids: &[SessionId]) -> UsersHeld;
 }
 
 /// All visitors of a run.
@@ -53,6 +60,7 @@ pub trait Service {
 pub struct Clients {
     load: Load,
     idle_ms: u64,
+    product: Product,
     rng: StdRng,
     visitors: Vec<Visitor>,
     /// Requests of visitors that came all at once.
@@ -82,6 +90,10 @@ impl Clients {
         Self {
             load,
             idle_ms: scenario.idle_ms,
+            product: Product {
+                own_limits: scenario.product.own_limits && scenario.has_idle_limit(),
+                ..scenario.product.clone()
+            },
             rng,
             visitors,
             burst: Vec::new(),
@@ -121,7 +133,7 @@ impl Clients {
                 self.recorder.finish(&client(&request), reply.as_ref(), now_ms);
                 tab.next_ms = now_ms + self.rng.random_range(self.load.think_ms.0..=self.load.think_ms.1);
                 finish(cluster, oracle, &request, reply.as_ref(), now_ms)?;
-                follow(visitor, &request, reply.as_ref(), oracle.current(request.login));
+                follow(visitor, &request, reply.as_ref(), oracle);
             }
         }
         for mut under_way in std::mem::take(&mut self.burst) {
@@ -149,7 +161,7 @@ impl Clients {
         for _ in 0..sessions {
             self.values += 1;
             let (login, what) = (oracle.login(), What::Create(self.values));
-            let under_way = self.ask(cluster, oracle, Asked { login, tab: 0, what, node }, now_ms);
+            let under_way = self.ask(cluster, oracle, Asked::plain(login, what, node), now_ms);
             self.burst.push(under_way);
         }
     }
@@ -160,7 +172,7 @@ impl Clients {
         for (due_ms, login) in std::mem::take(&mut self.again) {
             match serving.choose(&mut self.rng) {
                 Some(&node) if due_ms <= now_ms && oracle.current(login).is_some() => {
-                    let under_way = self.ask(cluster, oracle, Asked { login, tab: 0, what: What::Read, node }, now_ms);
+                    let under_way = self.ask(cluster, oracle, Asked::plain(login, What::Read, node), now_ms);
                     self.burst.push(under_way);
                 }
                 _ if due_ms <= now_ms => {}
@@ -175,16 +187,23 @@ impl Clients {
                     continue;
                 }
                 let Some(node) = self.choose_node(at, &serving) else { return };
-                let Some((login, what)) = self.choose_request(at, oracle, now_ms) else { continue };
-                let under_way = self.ask(cluster, oracle, Asked { login, tab: number, what, node }, now_ms);
+                let Some((login, what)) = self.choose_request((at, number), oracle, now_ms) else { continue };
+                let (pause_ms, patience_ms) = (self.choose_pause(what), self.choose_patience());
+                let asked = Asked { login, tab: number, what, node, pause_ms, patience_ms };
+                let under_way = self.ask(cluster, oracle, asked, now_ms);
                 self.visitors[at].tabs[number].under_way = Some(under_way);
             }
         }
     }
 
     fn ask(&self, cluster: &impl Service, oracle: &mut Oracle, asked: Asked, now_ms: u64) -> UnderWay {
-        let Asked { login, tab, what, node } = asked;
-        let id = oracle.current(login).filter(|_| !matches!(what, What::Create(_)));
+        let Asked { login, tab, what, node, pause_ms, patience_ms } = asked;
+        let (user, idle_ms) = oracle.login_as(login);
+        let id = match what {
+            What::Create(_) => None,
+            What::ReadMoved => oracle.moved_from(login, now_ms),
+            _ => oracle.current(login),
+        };
         let request = Request {
             login,
             tab,
@@ -195,11 +214,16 @@ impl Clients {
             start_ms: now_ms,
             holders: id.map(|id| cluster.holders(node, id)).unwrap_or_default(),
             quiet_since: oracle.quiet_since(login, id),
+            pause_ms,
+            patience_ms,
+            user,
+            idle_ms,
+            is_record: oracle.is_record(login),
         };
         oracle.begin(&request);
         self.recorder.begin(&client(&request), &request);
-        let (job, pad) = (request.clone(), self.load.value_bytes);
-        let answer = cluster.serve(job, pad);
+        let sizes = (self.load.value_bytes, self.product.max_value_bytes);
+        let answer = cluster.serve(request.clone(), sizes);
         UnderWay { request, answer }
     }
 
@@ -217,7 +241,7 @@ impl Clients {
     }
 
     /// What the next request of a visitor is; none if there is nothing to do now.
-    fn choose_request(&mut self, at: usize, oracle: &mut Oracle, now_ms: u64) -> Option<(usize, What)> {
+    fn choose_request(&mut self, (at, tab): (usize, usize), oracle: &mut Oracle, now_ms: u64) -> Option<(usize, What)> {
         self.values += 1;
         let value = self.values;
         let visitor = &mut self.visitors[at];
@@ -226,8 +250,14 @@ impl Clients {
             if visitor.is_busy_with(|what| matches!(what, What::Create(_))) {
                 return None;
             }
-            return Some((oracle.login(), What::Create(value)));
+            return Some((self.new_login(oracle), What::Create(value)));
         };
+        if !oracle.is_record(login)
+            && let Some(what) = self.choose_extra((at, tab), late, value, oracle.moved_from(login, now_ms).is_some())
+        {
+            return Some((login, what));
+        }
+        let visitor = &mut self.visitors[at];
         let mix = self.load.mix;
         let Mix { read, write, slow_write, shared, count, remove, logout, renew, absent, keep } = mix;
         let weights = [read, write, slow_write, shared, count, remove, logout, renew, absent, keep];
@@ -237,12 +267,13 @@ impl Clients {
             dice = dice.saturating_sub(*weight);
             hit
         });
-        let ending = visitor.is_busy_with(|what| matches!(what, What::Logout | What::Renew)) || late.is_some();
+        let ending = visitor.is_busy_with(|what| what == What::Logout || what.gives_id()) || late.is_some();
         let what = match chosen {
             Some(1) => What::Write(value, 0),
             Some(2) => What::Write(value, self.rng.random_range(10..1_500)),
             Some(3) => What::Share(value),
-            Some(4) => What::Count,
+
+            Some(4) if !oracle.is_record(login) => What::Count,
             Some(5) => What::Remove(value),
             Some(6) if !ending => What::Logout,
             Some(7) if !ending => What::Renew,
@@ -252,7 +283,9 @@ impl Clients {
                 visitor.absent_until_ms = now_ms + away;
                 return None;
             }
-            Some(9) => What::Keep(self.rng.random_range(10..KEPT_MS_MAX.min(self.idle_ms * 6 / 10))),
+            Some(9) if !oracle.is_record(login) => {
+                What::Keep(self.rng.random_range(10..KEPT_MS_MAX.min(self.idle_ms * 6 / 10)))
+            }
             _ => What::Read,
         };
         if what == What::Logout {
@@ -268,6 +301,15 @@ struct Asked {
     tab: usize,
     what: What,
     node: usize,
+    pause_ms: u64,
+    patience_ms: Option<u64>,
+}
+
+impl Asked {
+    /// By somebody who waits for the answer.
+    fn plain(login: usize, what: What, node: usize) -> Self {
+        Self { login, tab: 0, what, node, pause_ms: 0, patience_ms: None }
+    }
 }
 
 /// A tab has one request under way at a time.
@@ -286,10 +328,18 @@ fn finish(
     let holders = if cluster.life(request.node) == request.life { holders } else { BTreeSet::new() };
     let near = holders.into_iter().filter(|(holder, _)| cluster.were_near(*holder, request)).collect();
     let written = request.what.write(request.tab).map(|(key, ..)| name(key)).unwrap_or_default();
-    let others = match reply.map(|reply| &reply.did) {
-        Some(Did::Acked(id, _)) => cluster.others(request.node, *id, &written, request),
-        _ => None,
+    let mut others = match reply.map(|reply| &reply.did) {
+        Some(Did::Acked(id, _) | Did::Saved(id)) => cluster.others(request.node, *id, &written, request),
+        _ => Some(Others::default()),
     };
+    if let (What::Create(_) | What::EndAll | What::EndOthers, Some(others)) = (request.what, &mut others) {
+        let created = reply.and_then(|reply| match reply.did {
+            Did::Acked(id, _) if request.id.is_none() => Some(id),
+            _ => None,
+        });
+        let ids: Vec<_> = oracle.ids_of_user_of(request.login).into_iter().chain(created).collect();
+        others.of_user = cluster.users_held(request.node, &ids);
+    }
     if cluster.is_steady_since(request) {
         return oracle.finish(request, reply, &near, others.as_ref(), now_ms);
     }

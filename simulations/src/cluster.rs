@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration, UNIX_EPOCH};
 
+use sessionmesh::record_store::RecordStore;
 use sessionmesh::{Mesh, Stats};
 use tokio::sync::oneshot;
 use turmoil::Sim;
@@ -221,6 +222,12 @@ impl Cluster {
             let _ = jobs.send(job);
         }
         answer
+    }
+
+    /// The record store of a node.
+    #[must_use]
+    pub fn store(&self, node: usize) -> Option<RecordStore> {
+        self.states.borrow()[node].store.clone()
     }
 
     /// The figures of all nodes.

@@ -28,9 +28,15 @@ const fn settles_within_ms(kind: Kind) -> u64 {
 }
 /// Requests must have ended so long after the last one was sent.
 const DRAINS_WITHIN_MS: u64 = 4_000;
+/// Or so long, if all sessions of a user may be ended.
+const ALL_END_WITHIN_MS: u64 = 10_000;
 /// For so long after the links have healed, connections may still stand still: systems send again what was lost after longer and
 /// longer pauses, so a link finds out after two deadlines, and dials again after a second at most.
 const LINKS_RECOVER_MS: u64 = 2_500;
+/// A node is taken for gone so long after it was cut off.
+const NOTICED_WITHIN_MS: u64 = 3_000;
+/// Who was cut off for too long finds out so long after it hears others again.
+const DISCARDS_WITHIN_MS: u64 = 4_000;
 /// Connections on which nothing arrives for less than this go on as if nothing had been.
 const LINKS_STAY_UP_MS: u64 = 900;
 /// In these no message is lost and no node dies, so every copy gets where it must be without being looked for.
@@ -142,6 +148,10 @@ struct Play {
     compared_ms: u64,
     disturbed_since_ms: Option<u64>,
     links_work_from_ms: u64,
+    /// Nodes that were cut off since then.
+    cut_off: BTreeMap<usize, u64>,
+    /// Nodes that were cut off for longer than ends are remembered, and until when they may discard what they hold.
+    discarding: BTreeMap<usize, u64>,
 }
 
 impl Play {
@@ -154,9 +164,11 @@ impl Play {
                 nodes: scenario.nodes,
                 spare: scenario.spare_copies(),
                 waits_for_owners: scenario.ack == Ack::Owners,
+                copies_wanted: scenario.copies_wanted(),
                 slack_ms: 10 + 4 * scenario.tick_ms,
                 latency_ms: scenario.network.latency_ms.1,
                 idle_ms: scenario.has_idle_limit().then_some(scenario.idle_ms),
+                sessions_per_user: usize::try_from(scenario.product.sessions_per_user).unwrap_or(usize::MAX),
             }),
             trace,
             recorder,
@@ -165,6 +177,8 @@ impl Play {
             compared_ms: 0,
             disturbed_since_ms: None,
             links_work_from_ms: 0,
+            cut_off: BTreeMap::new(),
+            discarding: BTreeMap::new(),
             scenario,
         }
     }
@@ -229,6 +243,7 @@ impl Play {
     fn step(&mut self) -> Result<(), Violation> {
         self.cluster.step().map_err(|detail| self.violation("every node starts and goes on", detail))?;
         let now = self.cluster.now_ms();
+        self.note_discarded(now);
         for departure in self.cluster.left() {
             self.oracle.left(departure.stayed.min(self.cluster.serving().len()), now);
             if !departure.handed_over {
@@ -303,6 +318,27 @@ impl Play {
         self.oracle.faded(&live, self.cluster.now_ms())
     }
 
+    /// Who was cut off for longer than ends are remembered discards what it holds when it hears of the others: as good as a crash.
+    fn note_discarded(&mut self, now: u64) {
+        let retention = self.scenario.product.retention_ms;
+        if retention == 0 {
+            return;
+        }
+        let alone = self.cluster.cut_off();
+        for (node, since) in std::mem::take(&mut self.cut_off) {
+            if alone.contains(&node) {
+                self.cut_off.insert(node, since);
+            } else if now - since + NOTICED_WITHIN_MS >= retention {
+                self.discarding.insert(node, now + DISCARDS_WITHIN_MS);
+            }
+        }
+        alone.into_iter().for_each(|node| {
+            self.cut_off.entry(node).or_insert(now);
+        });
+        self.discarding.retain(|_, until| *until >= now);
+        self.discarding.keys().for_each(|node| self.oracle.crashed(*node, now));
+    }
+
     /// From when on the links are as good as new.
     fn note_links(&mut self, now: u64) {
         if self.cluster.take_reset() {
@@ -324,9 +360,10 @@ impl Play {
         self.cluster.heal();
         let healed = self.cluster.now_ms();
         self.recorder.stage(healed, "all is healed, no more requests");
+        let within = if self.scenario.product.users > 0 { ALL_END_WITHIN_MS } else { DRAINS_WITHIN_MS };
         while !self.clients.is_idle() {
             self.step()?;
-            if self.cluster.now_ms() > healed + DRAINS_WITHIN_MS {
+            if self.cluster.now_ms() > healed + within {
                 return Err(self.violation("every request ends", String::new()));
             }
         }
@@ -351,7 +388,20 @@ impl Play {
         self.settling_ms.push(settled - healed);
         self.recorder.stage(settled, format_args!("settled after {} ms", settled - healed));
         let said = self.look_around(ids.into_iter().collect())?;
+        self.check_zones()?;
         self.oracle.settled(&said, self.cluster.now_ms())
+    }
+
+    /// Copies are in more than one zone, if there are several.
+    fn check_zones(&mut self) -> Result<(), Violation> {
+        for (id, zones) in self.cluster.zones_of(&self.oracle.ids()) {
+            let promise = "the copies of a session are in more than one zone";
+            self.oracle.judge(promise);
+            if zones < 2 {
+                return Err(self.violation(promise, id.to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// What each node says of each session.

@@ -1,7 +1,8 @@
 //! A scenario as text, and what is said of a text that is none.
 
+use sessionmesh_simulations::scenario::product::Product;
 use sessionmesh_simulations::scenario::text::ScenarioError;
-use sessionmesh_simulations::scenario::{Event, Fault, Scenario};
+use sessionmesh_simulations::scenario::{Ack, Event, Fault, Mode, Scenario};
 
 #[test]
 fn every_scenario_is_read_back_as_it_was_written() {
@@ -46,6 +47,9 @@ fn what_cannot_be_played_is_refused() {
     refused(|scenario| scenario.late = scenario.nodes, "late is");
     refused(|scenario| scenario.skew_ms.push(0), "skew_ms has");
     refused(|scenario| scenario.tick_ms = 0, "tick_ms must not be 0");
+    refused(|scenario| scenario.product.share = 101, "product: share counts hundredths");
+    refused(|scenario| scenario.product = Product { sessions_per_user: 1, ..Product::default() }, "needs users");
+    refused(|scenario| (scenario.mode, scenario.ack) = (Mode::PrimaryBackup(1), Ack::Copies(2)), "has fewer");
     refused(|scenario| scenario.network.latency_ms = (2, 1), "the shortest comes first");
     refused(|scenario| scenario.episodes[0].length_ms = u64::MAX, "the episodes last");
     let events = |times: [u64; 2], fault: Fault| times.map(|at_ms| Event { at_ms, fault: fault.clone() }).to_vec();

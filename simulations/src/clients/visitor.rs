@@ -1,9 +1,8 @@
 //! A visitor with its tabs, and what each of them waits for.
 
-use sessionmesh::SessionId;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use crate::oracle::{Did, Reply, Request, Seen, What};
+use crate::oracle::{Did, Oracle, Reply, Request, Seen, What};
 
 #[derive(Debug)]
 pub(super) struct Visitor {
@@ -31,15 +30,15 @@ pub(super) struct Tab {
 #[derive(Debug)]
 pub(super) struct UnderWay {
     pub(super) request: Request,
-    pub(super) answer: oneshot::Receiver<Reply>,
+    pub(super) answer: oneshot::Receiver<Option<Reply>>,
 }
 
 impl UnderWay {
-    /// The answer, if there is one; none in it if the node died over it.
+    /// The answer, if there is one; none in it if the node died over it, or the visitor did not wait for it.
     #[allow(clippy::option_option, reason = "not answered yet and never answered are different")]
     pub(super) fn reply(&mut self) -> Option<Option<Reply>> {
         match self.answer.try_recv() {
-            Ok(reply) => Some(Some(reply)),
+            Ok(reply) => Some(reply),
             Err(TryRecvError::Closed) => Some(None),
             Err(TryRecvError::Empty) => None,
         }
@@ -47,12 +46,17 @@ impl UnderWay {
 }
 
 /// What a visitor makes of an answer.
-pub(super) fn follow(visitor: &mut Visitor, request: &Request, reply: Option<&Reply>, current: Option<SessionId>) {
+pub(super) fn follow(visitor: &mut Visitor, request: &Request, reply: Option<&Reply>, oracle: &Oracle) {
+    let current = oracle.current(request.login);
     let did = reply.map(|reply| &reply.did);
     match (request.what, did) {
-        (What::Create(_), Some(Did::Acked(..) | Did::Unconfirmed(..))) => visitor.login = Some(request.login),
+        (What::Create(_), Some(Did::Acked(..) | Did::Saved(_) | Did::Unconfirmed(..))) => {
+            visitor.login = Some(request.login)
+        }
         // Which id counts is not known.
-        (What::Renew, None) if visitor.login == Some(request.login) => visitor.former = visitor.login.take(),
+        (What::Renew | What::Move, _) if visitor.login == Some(request.login) && oracle.is_vague(request.login) => {
+            visitor.former = visitor.login.take();
+        }
         _ => {}
     }
     // The node says that the session is gone.

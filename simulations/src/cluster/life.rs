@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sessionmesh::{Discovery as Ways, Gate, Mesh, Secret, Versions};
+use sessionmesh::record_store::RecordStore;
+use sessionmesh::{Discovery as Ways, Gate, Mesh, MeshBuilder, Secret, UserIndex, Versions};
 use sessionmesh_core::wire::version::Version;
 use tokio::sync::mpsc;
 
 use super::Shared;
 use crate::clock::SimClock;
 use crate::network::{Host, SimNetwork};
-use crate::oracle::ObservedEvent;
+use crate::oracle::{ObservedEvent, USER};
+use crate::scenario::product::Product;
 use crate::scenario::{Ack, Discovery, Mode, Scenario};
 
 /// The port of every node.
@@ -29,6 +31,8 @@ pub(super) type Job = Box<dyn FnOnce(Mesh) -> Pin<Box<dyn Future<Output = ()>>>>
 #[derive(Default)]
 pub(super) struct NodeState {
     pub(super) mesh: Option<Mesh>,
+    /// The record store of this life.
+    pub(super) store: Option<RecordStore>,
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
     pub(super) lives: u32,
     pub(super) down: bool,
@@ -64,6 +68,7 @@ pub(super) async fn live(node: usize, shared: Shared) -> Result<(), Box<dyn std:
     let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
     {
         let state = &mut states.borrow_mut()[node];
+        state.store = Some(RecordStore::new(mesh.clone()));
         state.mesh = Some(mesh.clone());
         state.jobs = Some(jobs);
     }
@@ -99,11 +104,11 @@ struct ClearWhenDropped {
 
 impl Drop for ClearWhenDropped {
     fn drop(&mut self) {
-        let (mesh, jobs) = {
+        let all = {
             let state = &mut self.states.borrow_mut()[self.node];
-            (state.mesh.take(), state.jobs.take())
+            (state.mesh.take(), state.store.take(), state.jobs.take())
         };
-        drop((mesh, jobs));
+        drop(all);
     }
 }
 
@@ -114,13 +119,48 @@ fn secret(scenario: &Scenario) -> Vec<Secret> {
     scenario.secret.then(parse).into_iter().collect()
 }
 
+/// Another one, which is used in later lives; both are understood in all.
+fn rotated(scenario: &Scenario, life: u32, mut secrets: Vec<Secret>) -> Vec<Secret> {
+    const LATER: &str = "h0Vx8tDkq1ZsN4mBYwS7cL2eRfJ9uGpA6iTvoKzXb3M=";
+    if scenario.product.rotation && !secrets.is_empty() {
+        let at = if life > 1 { 0 } else { secrets.len() };
+        secrets.insert(at, Secret::parse(LATER).expect("32 bytes that look random"));
+    }
+    secrets
+}
+
 /// In an upgrade nodes of both versions are there from the start, and whoever starts again has the later one.
 fn versions(scenario: &Scenario, node: usize, life: u32) -> Versions {
     let newest = if scenario.upgrade && (life > 1 || node % 2 == 1) { Version::REHEARSED } else { Version::NEWEST };
     Versions::new(Version::OLDEST.number(), newest.number())
 }
 
-fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> sessionmesh::MeshBuilder {
+/// Others hear of another port by beacons only.
+fn port(scenario: &Scenario, life: u32) -> u16 {
+    let moved = scenario.product.moved_ports && scenario.discovery == Discovery::Multicast;
+    if moved { PORT + u16::try_from(life - 1).unwrap_or(0) % 100 } else { PORT }
+}
+
+fn with_product(mut builder: MeshBuilder, node: usize, product: &Product) -> MeshBuilder {
+    if product.users > 0 {
+        builder = builder.user_index(UserIndex::pointer(USER, "/0")).max_sessions_per_user(product.sessions_per_user);
+    }
+    if product.zones > 0 {
+        builder = builder.zone(format!("z{}", node % product.zones));
+    }
+    if product.retention_ms > 0 {
+        builder = builder.tombstone_retention(Duration::from_millis(product.retention_ms));
+    }
+    if product.max_sessions > 0 {
+        builder = builder.max_sessions(product.max_sessions);
+    }
+    if product.max_value_bytes > 0 {
+        builder = builder.max_value_bytes(product.max_value_bytes);
+    }
+    builder
+}
+
+fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<AtomicI64>) -> MeshBuilder {
     let Shared { scenario, addrs, .. } = shared;
     let seed = scenario.seed ^ ((node as u64 + 1) << 32) ^ (u64::from(life) << 48);
     let others = (0..addrs.len()).filter(|other| *other != node || addrs.len() == 1);
@@ -146,12 +186,12 @@ fn build(node: usize, life: u32, shared: &Shared, gate: Gate, skew_ms: Arc<Atomi
         Some(files) => files.give(Mesh::builder()),
         None => Mesh::builder(),
     };
-    builder
+    with_product(builder, node, &scenario.product)
         .name(format!("n{node}"))
-        .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)))
-        .advertise(SocketAddr::from((addrs[node], PORT)))
+        .bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port(scenario, life))))
+        .advertise(SocketAddr::from((addrs[node], port(scenario, life))))
         .insecure(!scenario.secret && !scenario.certificates)
-        .secret(secret(scenario))
+        .secret(rotated(scenario, life, secret(scenario)))
         .protocol_versions(versions(scenario, node, life))
         .mode(mode)
         .ack(ack)

@@ -1,15 +1,15 @@
 //! How the cluster looks at one moment, for the oracle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sessionmesh::{Mesh, SessionId};
+use sessionmesh::{AttributeHeld, Mesh, SessionId};
 use tokio::sync::oneshot;
 
 use super::life::NodeState;
 use super::{Cluster, SILENT_MS};
 use crate::clients::{self, Service};
 use crate::oracle::world::{Look, Ready};
-use crate::oracle::{Others, Reply, Request};
+use crate::oracle::{Others, Reply, Request, UsersHeld};
 
 impl Cluster {
     /// How the cluster looks now. `ids` are the sessions there may be; whether they are where they must be is looked at
@@ -44,6 +44,30 @@ impl Cluster {
         }
     }
 
+    /// Of each of these sessions that lives, in how many zones it is; none if there is only one zone.
+    #[must_use]
+    pub fn zones_of(&self, ids: &BTreeSet<SessionId>) -> BTreeMap<SessionId, usize> {
+        let zones = self.shared.scenario.product.zones;
+        let states = self.states.borrow();
+        let up = || states.iter().enumerate().filter_map(|(node, state)| Some((node, state.mesh.as_ref()?)));
+        if zones < 2 || up().map(|(node, _)| node % zones).collect::<BTreeSet<_>>().len() < 2 {
+            return BTreeMap::new();
+        }
+        let zones_of = |id: &SessionId| {
+            let lives = |mesh: &Mesh| matches!(mesh.attribute_held(*id, ""), AttributeHeld::Is(_));
+            up().filter(|(_, mesh)| lives(mesh)).map(|(node, _)| node % zones).collect::<BTreeSet<_>>().len()
+        };
+        ids.iter().map(|id| (*id, zones_of(id))).filter(|(_, zones)| *zones > 0).collect()
+    }
+
+    /// Nodes that reach no other one.
+    #[must_use]
+    pub fn cut_off(&self) -> BTreeSet<usize> {
+        let nodes = 0..self.names.len();
+        let is_cut = |one: usize, other: usize| self.cuts.contains(&(one, other));
+        nodes.clone().filter(|node| nodes.clone().all(|other| other == *node || is_cut(*node, other))).collect()
+    }
+
     fn note_sleepers(&mut self, calm_and_nobody_suspected: bool) {
         if calm_and_nobody_suspected {
             self.slept.clear();
@@ -76,8 +100,9 @@ impl Service for Cluster {
         Self::life(self, node)
     }
 
-    fn serve(&self, request: Request, pad: u32) -> oneshot::Receiver<Reply> {
-        self.ask(request.node, move |mesh| clients::serve(mesh, request, pad))
+    fn serve(&self, request: Request, sizes: (u32, u32)) -> oneshot::Receiver<Option<Reply>> {
+        let store = self.store(request.node).filter(|_| request.is_record);
+        self.ask(request.node, move |mesh| clients::patient(mesh, store, request, sizes))
     }
 
     fn holders(&self, node: usize, id: SessionId) -> BTreeSet<(usize, u32)> {
@@ -110,6 +135,19 @@ impl Service for Cluster {
             }
         }
         Some(all)
+    }
+
+    fn users_held(&self, but: usize, ids: &[SessionId]) -> UsersHeld {
+        let states = self.states.borrow();
+        let mut all = UsersHeld::default();
+        for (node, mesh) in states.iter().enumerate().filter_map(|(node, state)| Some((node, state.mesh.as_ref()?))) {
+            for id in ids {
+                let ended = node != but && mesh.attribute_held(*id, "") == AttributeHeld::Ended;
+                *all.ended.entry(*id).or_default() += usize::from(ended);
+                all.live.extend(mesh.holds_live(*id).then_some(*id));
+            }
+        }
+        all
     }
 }
 

@@ -152,7 +152,7 @@ impl Stress {
             let mut salt = self.from;
             while playing.iter().any(|thread| !thread.is_finished()) {
                 salt = salt.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                threads::provoke(if (salt >> 33) % UNPROVOKED_EVERY == 0 { 0 } else { salt });
+                threads::provoke(if (salt >> 33).is_multiple_of(UNPROVOKED_EVERY) { 0 } else { salt });
                 thread::park_timeout(PROVOKED_FOR);
             }
         });

@@ -1,10 +1,11 @@
 //! What holds of every answer, whatever it says of the session: it comes in time, in a long calm it is given, and no
 //! number is counted twice.
 
-use super::{Checked, Did, Oracle, Reply, Request, Seen, What, violated};
+use super::copies::SAVED;
+use super::{Checked, Did, Oracle, Reply, Request, Seen, UsersTold, What, violated};
 
 /// The deadlines of commits and loads.
-const DEADLINE_MS: u64 = 500;
+pub(super) const DEADLINE_MS: u64 = 500;
 /// After so long a calm every request must succeed.
 const LONG_CALM_MS: u64 = 3_000;
 
@@ -16,8 +17,14 @@ impl Oracle {
         }
         self.count("checked: deadline");
         let allowed = match request.what {
+            // It is looked for, ended, made anew, and what was between is ended.
+            _ if request.is_record => 4 * DEADLINE_MS,
             // It reads what the session has become meanwhile, keeps the new one, and ends the old one. Reads have as long.
-            What::Renew => 3 * DEADLINE_MS,
+            What::Renew | What::Move => 3 * DEADLINE_MS,
+            // All nodes are asked, and then the sessions that they know of are read.
+            What::List => 2 * DEADLINE_MS,
+            // Each of four rounds finds out about the one to keep, makes a list, and ends what is in it.
+            What::EndAll | What::EndOthers => 4 * 4 * DEADLINE_MS,
             _ => DEADLINE_MS,
         };
         self.judge("no commit takes longer than its deadline");
@@ -39,8 +46,7 @@ impl Oracle {
 
     /// In a long calm everything works.
     pub(super) fn check_available(&mut self, request: &Request, reply: &Reply, now_ms: u64) -> Checked {
-        let since = request.start_ms.saturating_sub(LONG_CALM_MS);
-        let calm = self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind();
+        let calm = self.works_since(request.start_ms);
         if calm {
             self.judge("in calm every request succeeds");
         }
@@ -49,10 +55,11 @@ impl Oracle {
                 self.count("cannot tell");
                 format!("cannot tell: {why}")
             }
-            (_, Did::Unconfirmed(_, why)) if !why.contains("strict") => {
+            (_, Did::Unconfirmed(_, why)) if !why.contains("strict") && why != SAVED => {
                 self.count("unconfirmed");
                 format!("not confirmed: {why}")
             }
+            _ if let Some(UsersTold::CannotTell { why, .. }) = &reply.users => format!("cannot tell: {why}"),
             _ => {
                 self.count(if calm { "checked: works in calm" } else { "answered in unrest" });
                 return Ok(());
@@ -61,9 +68,15 @@ impl Oracle {
         if calm { violated("in calm every request succeeds", format!("{what}: {request:?}"), now_ms) } else { Ok(()) }
     }
 
+    /// Whether everything must have worked since then, and some time before.
+    pub(super) fn works_since(&self, start_ms: u64) -> bool {
+        let since = start_ms.saturating_sub(LONG_CALM_MS);
+        self.world.calm_from(since) && self.world.trusting_from(since) && !self.is_blind()
+    }
+
     /// More nodes died than there are copies, or half of the others, or all that stayed when others left: those that are left cannot
     /// tell what they held.
-    fn is_blind(&self) -> bool {
+    pub(super) fn is_blind(&self) -> bool {
         let half = (self.rules.nodes.saturating_sub(1) / 2).max(1);
         let crashed = self.world.crashed_together();
         crashed > self.rules.spare.min(half) || self.world.fewest_stayed().is_some_and(|stayed| crashed >= stayed)

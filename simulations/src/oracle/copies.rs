@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use sessionmesh::{AttributeHeld, ValueBytes};
 
 use super::login::is_older;
-use super::{Checked, Did, Oracle, Padded, Reply, Request, Seen, What, name};
+use super::{Checked, Did, Oracle, Padded, Reply, Request, Seen, UsersHeld, What, name};
+
+/// Why it is not known whether a record store did what it says.
+pub(super) const SAVED: &str = "a record store does not say";
 
 /// What the other nodes hold of something that was written.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +19,24 @@ pub struct Others {
     pub held: Vec<AttributeHeld>,
     /// So many are leaving, and may have handed it over.
     pub leaving: usize,
+    /// What all nodes hold of the sessions of its user, if that matters.
+    pub of_user: UsersHeld,
 }
 
 impl Oracle {
+    /// What a record store did: it does not say with how many copies, and warns where others would say that there are too few. So in
+    /// a long calm it counts as done, with the copies that there are; else as perhaps done.
+    pub(super) fn decided(&self, request: &Request, reply: &Reply, others: Option<&Others>) -> Option<Reply> {
+        let Did::Saved(id) = reply.did else { return None };
+        let did = if self.rules.waits_for_owners && self.works_since(request.start_ms) {
+            let held = others.iter().flat_map(|others| &others.held);
+            Did::Acked(id, held.filter(|held| self.is_copy(request, held)).count())
+        } else {
+            Did::Unconfirmed(id, SAVED.to_owned())
+        };
+        Some(Reply { did, ..reply.clone() })
+    }
+
     /// `others` is what the other nodes hold of the attribute that was written, or of any, now; none if that may have been
     /// otherwise when the answer was given.
     pub(super) fn check_copies(
@@ -30,7 +48,10 @@ impl Oracle {
     ) -> Checked {
         let (Did::Acked(id, copies), Some(others)) = (&reply.did, others) else { return Ok(()) };
         let copies = *copies;
-        if matches!(request.what, What::Count | What::Keep(_)) || changed_nothing(request, reply) {
+        if matches!(request.what, What::Count | What::Keep(_) | What::Rewrite(..))
+            || (request.what == What::Move && reply.unchanged)
+            || changed_nothing(request, reply)
+        {
             // These say nothing of copies.
             return Ok(());
         }
@@ -39,10 +60,10 @@ impl Oracle {
         let gone = self.world.gone_since(start) + others.leaving;
         let detail = || format!("{copies} copies of {id}, but {others:?} and {gone} are gone: {request:?}");
         self.demand("no commit tells of a copy that nobody has", copies <= holding + gone, detail, now_ms)?;
-        if !self.rules.waits_for_owners || !self.world.calm_from(start) || !self.world.trusting_from(start) {
+        if self.rules.copies_wanted == 0 || !self.world.calm_from(start) || !self.world.trusting_from(start) {
             return Ok(());
         }
-        let wanted = self.rules.spare.min(others.held.len());
+        let wanted = self.rules.copies_wanted.min(self.rules.spare).min(others.held.len());
         let detail = || format!("{copies} copies of {id}, and there could be {wanted}: {request:?}");
         self.demand("in calm a commit has all the copies that it can have", copies >= wanted, detail, now_ms)
     }
@@ -56,10 +77,10 @@ impl Oracle {
             AttributeHeld::Is(value) => match request.what.write(request.tab) {
                 Some((key, written, _)) => {
                     let found = value.as_ref().and_then(number);
-                    !is_older(found, &login.writes[&(key, written)], &login.writes)
+                    login.is_rewriting(key) || !is_older(found, &login.writes[&(key, written)], &login.writes)
                 }
                 // The end has not come there.
-                None => request.what == What::Renew,
+                None => request.what.gives_id(),
             },
         }
     }

@@ -36,8 +36,8 @@ impl Oracle {
     /// In calm since the access: the whole limit. With crashes since then, or a partition that is over: a tenth less,
     /// since an access is passed on when the last one that was is older than that.
     fn lives_until(&self, id: SessionId) -> Option<u64> {
-        let limit = self.rules.idle_ms?;
         let login = &self.logins[*self.by_id.get(&id)?];
+        let limit = login.idle_ms.or(self.rules.idle_ms)?;
         let until = |from_ms: u64| {
             if self.world.calm_from(from_ms) {
                 return Some(from_ms + limit);
@@ -87,7 +87,8 @@ impl Oracle {
 
     /// A session that nobody had used for too long was asked for, and `served` or not.
     pub(super) fn check_not_late(&self, id: SessionId, request: &Request, served: bool, now_ms: u64) -> Checked {
-        let (Some(limit), Some(since)) = (self.rules.idle_ms, request.quiet_since) else { return Ok(()) };
+        let limit = self.logins[request.login].idle_ms.or(self.rules.idle_ms);
+        let (Some(limit), Some(since)) = (limit, request.quiet_since) else { return Ok(()) };
         let latest = since + limit + limit / 10 + 4 * self.rules.latency_ms + self.rules.slack_ms;
         if request.start_ms <= latest || !self.world.calm_from(since) || !self.world.quick_from(since) {
             return Ok(());
@@ -134,7 +135,8 @@ impl Oracle {
     /// When all sessions must have ended, if no client does anything more.
     #[must_use]
     pub fn all_faded_at(&self, now_ms: u64) -> Option<u64> {
-        let limit = self.rules.idle_ms?;
+        let own = self.logins.iter().filter_map(|login| login.idle_ms).max();
+        let limit = self.rules.idle_ms?.max(own.unwrap_or(0));
         let sweep = (limit / 20).clamp(20, SWEEP_MS_MAX);
         Some(now_ms + limit + limit / 10 + 2 * sweep + TOLD_MS + 4 * self.rules.latency_ms)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sessionmesh::SessionId;
 
 use super::world::{Safe, World};
-use super::{Key, Reply, Request, What};
+use super::{Did, Key, Reply, Request, What};
 
 /// How far back is looked for what a writer had seen.
 const ANCESTORS_MAX: usize = 500;
@@ -28,6 +28,12 @@ pub(super) struct Write {
     pub(super) acked: Option<(u64, Safe)>,
     /// It was made, though perhaps not confirmed.
     pub(super) made: bool,
+    /// It was made through a record store, and what of these crosses a renewal is dropped.
+    pub(super) is_record: bool,
+    /// It was not made.
+    pub(super) refused: bool,
+    /// The same value was written once more, so it may be later than what had seen it.
+    pub(super) rewritten: bool,
     /// When all owners had it, and nobody anything older.
     pub(super) settled_ms: Option<u64>,
     /// Something else had taken its place at a settled moment.
@@ -46,7 +52,7 @@ impl Write {
     /// Whether nothing is promised of it: what crossed a renewal follows soon, but not at once.
     pub(super) fn is_excused(&self, world: &World, all_has_settled: bool) -> bool {
         let follows = |since_ms: u64| all_has_settled && world.whole_from(since_ms) && !world.crashed_since(since_ms);
-        self.crossed_ms.is_some_and(|since_ms| !follows(since_ms))
+        self.crossed_ms.is_some_and(|since_ms| self.is_record || !follows(since_ms))
     }
 }
 
@@ -90,6 +96,18 @@ pub(super) struct Use {
 /// One session of one visitor, under all its ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Login {
+    /// Whose it is.
+    pub(super) user: Option<usize>,
+    /// Its requests use a record store.
+    pub(super) is_record: bool,
+    /// After so long without an access it ends, if it has a limit of its own.
+    pub(super) idle_ms: Option<u64>,
+    /// Attempts to end the sessions of its user that may have ended it.
+    pub(super) sweeps: BTreeSet<u64>,
+    /// Ids from which it moved, when the move was acknowledged, and to which id.
+    pub(super) moved: BTreeMap<SessionId, (u64, SessionId)>,
+    /// Attributes that are being written with the value they have, and how often.
+    pub(super) rewriting: BTreeMap<Key, usize>,
     pub(super) ids: Vec<SessionId>,
     pub(super) births: BTreeMap<SessionId, Birth>,
     /// By attribute and value; values grow.
@@ -142,6 +160,9 @@ impl Login {
                 start_ms,
                 acked: None,
                 made: false,
+                is_record: self.is_record,
+                refused: false,
+                rewritten: false,
                 settled_ms: None,
                 superseded: false,
                 crossed_ms: None,
@@ -158,12 +179,40 @@ impl Login {
         }
         // Each id is counted on, until all know that it was given up.
         self.counted_elsewhere |= what == What::Renew;
-        if let (What::Logout | What::Renew, Some(id)) = (what, id) {
+        if let What::Rewrite(key) = what {
+            *self.rewriting.entry(key).or_default() += 1;
+        }
+        if let (What::Logout | What::Renew | What::Move, Some(id)) = (what, id) {
             self.ends.entry(id).or_default().push(End { start_ms, acked: None, node, life });
-            if what == What::Renew {
+            if what.gives_id() {
+                // Of parallel renewals each makes a session of its own.
+                self.vague |= self.renewals.iter().any(|(_, to)| to.is_none());
                 self.renewals.push((start_ms, None));
             }
         }
+    }
+
+    /// A value may have been written once more; unless nothing was changed.
+    pub(super) fn note_rewritten(&mut self, request: &Request, reply: Option<&Reply>) {
+        let What::Rewrite(key) = request.what else { return };
+        if let Some(under_way) = self.rewriting.get_mut(&key) {
+            *under_way -= 1;
+        }
+        let Some(reply) = reply else {
+            // Nobody knows which.
+            self.writes.range_mut((key, 0)..=(key, u64::MAX)).for_each(|(_, write)| write.rewritten = true);
+            return;
+        };
+        let seen = reply.seen.as_ref().and_then(|(seen, _)| seen.value(key));
+        let made = matches!(reply.did, Did::Acked(..) | Did::Unconfirmed(..)) && !reply.unchanged;
+        if let Some(write) = seen.filter(|_| made).and_then(|value| self.writes.get_mut(&(key, value))) {
+            write.rewritten = true;
+        }
+    }
+
+    /// Whether a value that was there may be the latest once more.
+    pub(super) fn is_rewriting(&self, key: Key) -> bool {
+        self.rewriting.get(&key).is_some_and(|under_way| *under_way > 0)
     }
 
     pub(super) fn remember(&mut self, line: String) {
@@ -190,13 +239,29 @@ impl Login {
     /// Whether "none" may be said of this id for what clients did: somebody tried to end it, or which id counts is not
     /// known.
     pub(super) fn may_be_over(&self, id: SessionId) -> bool {
-        self.vague || self.over || self.ends.contains_key(&id)
+        self.vague || self.over || self.ends.contains_key(&id) || !self.sweeps.is_empty()
     }
 
     /// It was under way to an id that was given up elsewhere, or was being given up.
     pub(super) fn is_between_ids(&self, id: SessionId, request: &Request, now_ms: u64) -> bool {
         let during = |(from, to): &(u64, Option<u64>)| to.is_none_or(|to| to >= request.start_ms) && *from <= now_ms;
         self.ids.last() != Some(&id) || self.renewals.iter().any(during)
+    }
+
+    /// The session has moved, or was at home.
+    pub(super) fn note_moved(&mut self, request: &Request, id: SessionId, reply: &Reply, now_ms: u64) {
+        let Some(from) = request.id else { return };
+        if reply.unchanged {
+            let is_mine = |end: &End| (end.start_ms, end.node) == (request.start_ms, request.node);
+            if let Some(ends) = self.ends.get_mut(&from) {
+                ends.retain(|end| !is_mine(end));
+            }
+            self.ends.retain(|_, ends| !ends.is_empty());
+        } else if let Did::Acked(..) = reply.did {
+            self.moved.insert(from, (now_ms, id));
+        } else {
+            self.vague = true;
+        }
     }
 
     pub(super) fn close_renewal(&mut self, request: &Request, now_ms: u64) {
@@ -267,7 +332,8 @@ pub(super) fn is_older(found: Option<u64>, write: &Write, writes: &BTreeMap<(Key
         let mut removals = writes.range((write.key, 0)..=(write.key, u64::MAX)).filter(|(_, other)| other.removes);
         return removals.next().is_none();
     };
-    found != write.value && ancestors().any(|ancestor| ancestor == found)
+    let again = |found: u64| writes.get(&(write.key, found)).is_some_and(|found| found.rewritten);
+    found != write.value && !again(found) && ancestors().any(|ancestor| ancestor == found)
 }
 
 /// One line of a history.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionmesh::SessionId;
+use sessionmesh::{InvalidatedAll, SessionId};
 
 /// An attribute: the number of the tab that alone writes it, or [`SHARED`].
 pub type Key = usize;
@@ -35,14 +35,38 @@ pub enum What {
     Renew,
     /// A look, a pause of so many milliseconds, and a commit without a change by the handle that was kept.
     Keep(u64),
+    /// A look, and a touch after the pause.
+    Touch,
+    /// A look, and after the pause the value that was seen is written again: of the tab's attribute, or of the shared one.
+    Rewrite(Key),
+    /// A look at what the node holds.
+    Held,
+    /// A look, and a value that is larger than allowed.
+    TooLarge(u64),
+    /// The session moves to the node that serves it, if it is not at home there.
+    Move,
+    /// A look under the id that the session had before it moved.
+    ReadMoved,
+    /// A look, and a list of all sessions of the user.
+    List,
+    /// A look, and the end of all sessions of the user.
+    EndAll,
+    /// The same for all but this one.
+    EndOthers,
 }
 
 impl What {
+    /// Whether the session may get another id by it.
+    #[must_use]
+    pub const fn gives_id(self) -> bool {
+        matches!(self, Self::Renew | Self::Move)
+    }
+
     /// The attribute that is written by this tab, the number of the write, and whether it is a removal.
     #[must_use]
     pub fn write(self, tab: usize) -> Option<(Key, u64, bool)> {
         match self {
-            Self::Create(value) | Self::Write(value, _) => Some((tab, value, false)),
+            Self::Create(value) | Self::Write(value, _) | Self::TooLarge(value) => Some((tab, value, false)),
             Self::Share(value) => Some((SHARED, value, false)),
             Self::Remove(value) => Some((tab, value, true)),
             _ => None,
@@ -71,6 +95,35 @@ pub struct Request {
     pub holders: BTreeSet<(usize, u32)>,
     /// Since when the session was certainly not used; `None` if another request is under way.
     pub quiet_since: Option<u64>,
+    /// The pause after the look, of requests that say none themselves.
+    pub pause_ms: u64,
+    /// After so long nobody waits for the answer any more, and the request is dropped.
+    pub patience_ms: Option<u64>,
+    /// A new session is of this user.
+    pub user: Option<usize>,
+    /// A new session has this idle limit.
+    pub idle_ms: Option<u64>,
+    /// A record store is used.
+    pub is_record: bool,
+}
+
+/// What was told of the sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsersTold {
+    /// They are these.
+    List(Vec<SessionId>),
+    /// They have ended, but the end of some is not confirmed.
+    Ended {
+        /// These.
+        unconfirmed: Vec<SessionId>,
+    },
+    /// There may be more.
+    CannotTell {
+        /// Why.
+        why: String,
+        /// So many were ended.
+        ended: usize,
+    },
 }
 
 /// What a load said.
@@ -100,6 +153,8 @@ pub enum Did {
     Nothing,
     /// It was confirmed by so many other nodes, for this session.
     Acked(SessionId, usize),
+    /// A record store says that it was done; so it was, if nothing was wrong.
+    Saved(SessionId),
     /// It was made, but not confirmed in time.
     Unconfirmed(SessionId, String),
     /// It was not made.
@@ -117,9 +172,25 @@ pub struct Reply {
     pub took_ms: u64,
     /// What the counter was counted up to.
     pub counted: Option<u64>,
+    /// A commit changed nothing, since all was as it was to be.
+    pub unchanged: bool,
+    /// What was told of the sessions of the user.
+    pub users: Option<UsersTold>,
+}
+
+impl From<InvalidatedAll> for UsersTold {
+    fn from(InvalidatedAll { unconfirmed, .. }: InvalidatedAll) -> Self {
+        Self::Ended { unconfirmed }
+    }
 }
 
 impl Reply {
+    /// After no time.
+    #[must_use]
+    pub fn of(seen: Option<(Seen, u64)>, did: Did) -> Self {
+        Self { seen, did, took_ms: 0, counted: None, unchanged: false, users: None }
+    }
+
     /// In a few words.
     #[must_use]
     pub fn brief(&self) -> String {
@@ -134,10 +205,12 @@ impl Reply {
         let did = match &self.did {
             Did::Nothing => String::new(),
             Did::Acked(id, copies) => format!("acknowledged by {copies}: {id}"),
+            Did::Saved(id) => format!("saved: {id}"),
             Did::Unconfirmed(id, why) => format!("made, not confirmed: {id} ({why})"),
             Did::Refused(why) => format!("refused ({why})"),
         };
-        seen + &did
+        let users = self.users.as_ref().map(|users| format!(" {users:?}")).unwrap_or_default();
+        seen + &did + &users
     }
 }
 

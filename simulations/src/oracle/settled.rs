@@ -15,6 +15,10 @@ impl Oracle {
     pub fn settled(&mut self, said: &[Said], now_ms: u64) -> Checked {
         for at in 0..self.logins.len() {
             for id in self.logins[at].ids.clone() {
+                // For a while such an id shows the session under its next one.
+                if self.logins[at].moved.contains_key(&id) {
+                    continue;
+                }
                 let mut all = said.iter().filter_map(|(_, _, seen)| seen.get(&id));
                 let Some(first) = all.next() else { continue };
                 let told = !matches!(first, Seen::CannotTell(_));
@@ -57,6 +61,7 @@ impl Oracle {
                 if !last {
                     // The end of an earlier id was never confirmed, and is lost.
                     self.logins[at].vague = true;
+                    self.forget_sweeps(at, now_ms);
                     self.logins[at].ends.remove(&id);
                     return Ok(());
                 }
@@ -64,6 +69,7 @@ impl Oracle {
                     self.check_values(at, values, now_ms, None)?;
                 }
                 let safe = Safe { since_ms: now_ms, copies: self.rules.spare };
+                self.forget_sweeps(at, now_ms);
                 let login = &mut self.logins[at];
                 login.births.insert(id, Birth { acked_ms: now_ms, safe, settled_ms: Some(now_ms) });
                 login.ends.remove(&id);

@@ -2,7 +2,7 @@
 
 use super::Recorder;
 use super::timeline::{Answer, Outcome, Request as Recorded};
-use crate::oracle::{Did, Reply, Request, Seen, What};
+use crate::oracle::{Did, Reply, Request, Seen, What, name};
 
 impl Recorder {
     /// A client of this name sends a request.
@@ -39,6 +39,15 @@ fn asked(request: &Request) -> String {
         What::Logout => "log out".to_owned(),
         What::Renew => "renew".to_owned(),
         What::Keep(pause_ms) => format!("keep for {pause_ms} ms"),
+        What::Touch => format!("touch after {} ms", request.pause_ms),
+        What::Rewrite(key) => format!("write {} again after {} ms", name(key), request.pause_ms),
+        What::Held => "read what is held".to_owned(),
+        What::TooLarge(value) => format!("write tab{}={value}, too large", request.tab),
+        What::Move => "move".to_owned(),
+        What::ReadMoved => "read under the id before".to_owned(),
+        What::List => "list the user's".to_owned(),
+        What::EndAll => "end all of the user's".to_owned(),
+        What::EndOthers => "end the user's others".to_owned(),
     };
     match request.id {
         Some(id) => format!("{what} {id}"),
@@ -60,11 +69,14 @@ fn told(reply: Option<&Reply>) -> (String, Outcome) {
     let (did, did_outcome) = match &reply.did {
         Did::Nothing => (None, seen_outcome),
         Did::Acked(id, copies) => (Some(format!("{id} confirmed by {copies}")), Outcome::Done),
+        Did::Saved(id) => (Some(format!("{id} saved")), Outcome::Done),
         Did::Unconfirmed(id, why) => (Some(format!("{id} not confirmed: {why}")), Outcome::Unsure),
         Did::Refused(why) => (Some(format!("refused: {why}")), Outcome::Refused),
     };
     let counted = reply.counted.map(|number| format!("counter={number}"));
     let did = counted.or(did);
+    let users = reply.users.as_ref().map(|users| format!("{users:?}"));
+    let did = did.or(users);
     let text = seen.into_iter().chain(did).collect::<Vec<_>>().join("; ");
     (text, did_outcome)
 }

@@ -7,11 +7,14 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::product::Product;
 use super::{AUDIT_NEVER_MS, Ack, AtHeal, Discovery, IDLE_NEVER_MS, Kind, Load, Mix, Mode, Network, Scenario, Streams};
 
 mod episode;
+mod product;
 
 use episode::episodes;
+use product::with_product;
 
 /// One of so many seeds is about a large cluster: this one, so that a batch from a round number on has it.
 const LARGE_EVERY: u64 = 1_000;
@@ -20,6 +23,11 @@ const LARGE_AT: u64 = 249;
 const LARGE_MS: u64 = 8_000;
 /// Nodes of a large cluster.
 const LARGE: usize = 50;
+
+/// One of so many seeds, this one, is about a cluster larger than usual.
+const MEDIUM_EVERY: u64 = 50;
+const MEDIUM_AT: u64 = 27;
+const MEDIUM: std::ops::RangeInclusive<usize> = 10..=20;
 
 impl Scenario {
     /// The run of `seed`, with anything that can be drawn.
@@ -33,7 +41,12 @@ impl Scenario {
             4..8 => Mode::PrimaryBackup(1),
             _ => Mode::PrimaryBackup(2),
         };
-        if seed % LARGE_EVERY == LARGE_AT { Self::large(seed, kind, mode) } else { Self::aimed(seed, kind, mode) }
+        let mode = more_backups(seed, mode);
+        match (seed % LARGE_EVERY, seed % MEDIUM_EVERY) {
+            (LARGE_AT, _) => Self::large(seed, kind, mode),
+            (_, MEDIUM_AT) => Self::medium(seed, kind, mode),
+            _ => Self::aimed(seed, kind, mode),
+        }
     }
 
     /// The run of `seed` about one kind of faults in one mode.
@@ -43,6 +56,16 @@ impl Scenario {
         let smallest = if kind == Kind::Calm { 1 } else { 2 };
         let nodes = pick(&mut rng, &[3, 3, 3, 3, 3, 3, 4, 4, 5, 5, smallest, smallest, 6, 9]);
         Self::sized(rng, seed, kind, mode, nodes)
+    }
+
+    /// A run of ten to twenty nodes.
+    fn medium(seed: u64, kind: Kind, mode: Mode) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5e55_1073);
+        let nodes = rng.random_range(MEDIUM);
+        let mut scenario = Self::sized(rng, seed, kind, mode, nodes);
+        scenario.tick_ms = 10;
+        scenario.episodes.truncate(1);
+        scenario
     }
 
     /// A short run of many nodes.
@@ -74,7 +97,7 @@ impl Scenario {
         };
         let discovery = pick(rng, &[Discovery::Multicast, Discovery::Multicast, Discovery::Seeds, Discovery::Names]);
         let certificates = certificates(seed, discovery);
-        Self {
+        with_product(Self {
             seed,
             kind,
             nodes,
@@ -98,8 +121,9 @@ impl Scenario {
             skew_ms: (0..nodes).map(|_| if skewed { rng.random_range(-7_200_000..7_200_000) } else { 0 }).collect(),
             set_back_ms: if rng.random_bool(0.25) { rng.random_range(0..100_000) } else { 0 },
             load: keeping(load(rng, idle), seed),
+            product: Product::default(),
             episodes: episodes(rng, kind, mode, nodes, late),
-        }
+        })
     }
 }
 
@@ -124,6 +148,12 @@ fn certificates(seed: u64, discovery: Discovery) -> bool {
 fn keeping(mut load: Load, seed: u64) -> Load {
     load.mix.keep = swarm(&mut StdRng::seed_from_u64(seed ^ 0x0c0d_e0f5), 0.4, 2);
     load
+}
+
+/// More backups than usual, in some runs. Drawn apart, so that all else of a seed stays as it is.
+fn more_backups(seed: u64, mode: Mode) -> Mode {
+    let more = StdRng::seed_from_u64(seed ^ 0x3bac_c0b5).random_bool(0.2);
+    if more && mode == Mode::PrimaryBackup(2) { Mode::PrimaryBackup(3) } else { mode }
 }
 
 /// In some runs the nodes are of two versions. Drawn apart, so that all else of a seed stays as it is.

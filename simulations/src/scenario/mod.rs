@@ -4,8 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 pub mod draw;
+pub mod product;
 pub mod text;
 pub mod valid;
+
+use product::Product;
 
 /// Which nodes hold a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,6 +285,9 @@ pub struct Scenario {
     pub set_back_ms: i64,
     /// The clients.
     pub load: Load,
+    /// What else of the library is used.
+    #[serde(default, skip_serializing_if = "Product::is_usual")]
+    pub product: Product,
     /// The faults.
     pub episodes: Vec<Episode>,
 }
@@ -297,6 +303,16 @@ pub const AUDIT_NEVER_MS: u64 = 3_600_000;
 pub const IDLE_NEVER_MS: u64 = 1_800_000;
 
 impl Scenario {
+    /// How many other nodes a commit waits for at most.
+    #[must_use]
+    pub fn copies_wanted(&self) -> usize {
+        match self.ack {
+            Ack::Owners => usize::MAX,
+            Ack::Copies(copies) => usize::from(copies),
+            Ack::Local => 0,
+        }
+    }
+
     /// How many nodes may crash without loss when all owners have a copy, whatever the nodes are set to at that time.
     #[must_use]
     pub fn spare_copies(&self) -> usize {

@@ -62,12 +62,21 @@ impl Scenario {
         for mode in [Some(self.mode), self.later_mode] {
             demand(mode != Some(Mode::PrimaryBackup(0)), || "mode: at least one backup is needed".to_owned())?;
         }
+        if let Ack::Copies(copies) = self.ack {
+            let modes = [Some(self.mode), self.later_mode];
+            let too_few = |mode: &Mode| matches!(mode, Mode::PrimaryBackup(backups) if *backups < copies);
+            let found = modes.iter().flatten().find(|mode| too_few(mode));
+            demand(found.is_none(), || format!("ack: Copies({copies}), but {found:?} has fewer"))?;
+        }
         demand(self.ack != Ack::Copies(0), || "ack: Copies(0) is called Local".to_owned())?;
         for (name, ms) in [("tick_ms", self.tick_ms), ("audit_ms", self.audit_ms), ("idle_ms", self.idle_ms)] {
             demand(ms > 0, || format!("{name} must not be 0"))?;
         }
         self.network.validate()?;
         self.load.validate()?;
+        self.product.validate()?;
+        let records = self.product.records == 0 || !self.has_idle_limit();
+        demand(records, || "product: records need sessions that do not end by themselves".to_owned())?;
         let length: u64 = self.episodes.iter().map(|episode| episode.length_ms).fold(0, u64::saturating_add);
         demand(length <= LENGTH_MS_MAX, || format!("the episodes last {length} ms, but {LENGTH_MS_MAX} are possible"))?;
         for (at, episode) in self.episodes.iter().enumerate() {

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use crate::scenario::product::{Extra, Product};
 use crate::scenario::{Ack, Discovery, Episode, Event, Fault, IDLE_NEVER_MS, Mix, Scenario};
 
 /// One way of cutting.
@@ -172,6 +173,15 @@ fn settings(scenario: &Scenario) -> Vec<Scenario> {
         Box::new(|candidate| candidate.secret = false),
         Box::new(|candidate| candidate.certificates = false),
         Box::new(|candidate| candidate.upgrade = false),
+        Box::new(|candidate| candidate.product = Product::default()),
+        Box::new(|candidate| candidate.product.hang_ups = 0),
+        Box::new(|candidate| {
+            (candidate.product.share, candidate.product.mix) = (0, Extra::default());
+        }),
+        Box::new(|candidate| {
+            candidate.product = Product { mix: candidate.product.mix, ..only_asked(&candidate.product) }
+        }),
+        Box::new(|candidate| candidate.product.sessions_per_user = 0),
         Box::new(|candidate| candidate.discovery = Discovery::Seeds),
         Box::new(|candidate| candidate.ack = Ack::Owners),
     ];
@@ -185,6 +195,12 @@ fn settings(scenario: &Scenario) -> Vec<Scenario> {
         changes.push(Box::new(move |candidate| candidate.skew_ms[node] = 0));
     }
     changed(scenario, changes)
+}
+
+/// Without settings, but for those that what visitors ask for needs.
+fn only_asked(product: &Product) -> Product {
+    let Product { users, max_value_bytes, share, hang_ups, .. } = *product;
+    Product { users, max_value_bytes, share, hang_ups, ..Product::default() }
 }
 
 /// How much of a fault there is, halved.

@@ -21,7 +21,7 @@ use crate::cluster::Departure;
 use crate::cluster::look::holders;
 use crate::cluster::settled::{unready, unsettled};
 use crate::oracle::world::{Look, Ready};
-use crate::oracle::{ObservedEvent, Others, Reply, Request};
+use crate::oracle::{ObservedEvent, Others, Reply, Request, UsersHeld};
 
 /// How long a planned stop may take.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ struct Heart {
 }
 
 /// An answer on its way: where it comes, and to whom it goes.
-type Answer = (oneshot::Receiver<Reply>, oneshot::Sender<Reply>);
+type Answer = (oneshot::Receiver<Option<Reply>>, oneshot::Sender<Option<Reply>>);
 
 /// All nodes.
 pub(super) struct Cluster {
@@ -374,13 +374,13 @@ impl Service for Cluster {
         self.nodes[node].lives
     }
 
-    fn serve(&self, request: Request, pad: u32) -> oneshot::Receiver<Reply> {
+    fn serve(&self, request: Request, sizes: (u32, u32)) -> oneshot::Receiver<Option<Reply>> {
         let (reply, answer) = oneshot::channel();
         let (asker, delivered) = oneshot::channel();
         if let Some(life) = &self.nodes[request.node].life
             && let Some(mesh) = life.mesh.clone()
         {
-            life.runtime.spawn(async move { reply.send(clients::serve(mesh, request, pad).await) });
+            life.runtime.spawn(async move { reply.send(clients::patient(mesh, None, request, sizes).await) });
         }
         self.answers.borrow_mut().push((answer, asker));
         delivered
@@ -399,11 +399,16 @@ impl Service for Cluster {
     fn others(&self, but: usize, id: SessionId, key: &str, request: &Request) -> Option<Others> {
         let others = self.meshes().filter(|(at, ..)| *at != but);
         let held = others.map(|(_, _, mesh)| mesh.attribute_held(id, key)).collect();
-        self.is_steady_since(request).then_some(Others { held, leaving: 0 })
+        self.is_steady_since(request).then_some(Others { held, ..Others::default() })
     }
 
     fn is_steady_since(&self, request: &Request) -> bool {
         self.is_steady_from(request.start_ms)
+    }
+
+    fn users_held(&self, _: usize, _: &[SessionId]) -> UsersHeld {
+        // No visitor here belongs to a user.
+        UsersHeld::default()
     }
 }
 

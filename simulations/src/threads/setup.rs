@@ -9,6 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::{Discovery as Ways, Mesh, MeshBuilder};
 
 use super::wire::{Wire, addr};
+use crate::scenario::product::Product;
 use crate::scenario::{Ack, Discovery, Fault, IDLE_NEVER_MS, Kind, Mode, Scenario};
 
 /// Real processes start, leave and die, and that is all.
@@ -51,7 +52,7 @@ impl Setup {
         let (secret, certificates, upgrade) = (false, false, false);
         scenario =
             Scenario { secret, certificates, upgrade, later_mode: None, set_back_ms: 0, strict: false, ..scenario };
-        scenario.idle_ms = IDLE_NEVER_MS;
+        (scenario.idle_ms, scenario.product) = (IDLE_NEVER_MS, Product::default());
         scenario.network.latency_ms = (0, 1);
         (scenario.network.lost, scenario.network.doubled, scenario.network.delayed) = (0, 0, 0);
         scenario.tick_ms = 1;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::logs;
 use super::setup::Setup;
-use crate::clients::{Clients, Service as _, look};
+use crate::clients::{Clients, How, Service as _, look};
 use crate::network::Trace;
 use crate::oracle::{Oracle, Rules, Said, Seen, Violation};
 use crate::record::Recorder;
@@ -115,6 +115,8 @@ impl<'a> Story<'a> {
                 nodes: scenario.nodes,
                 spare: scenario.spare_copies(),
                 waits_for_owners: scenario.ack == Ack::Owners,
+                copies_wanted: scenario.copies_wanted(),
+                sessions_per_user: 0,
                 slack_ms: SLACK_MS,
                 latency_ms: 1,
                 idle_ms: None,
@@ -335,7 +337,7 @@ async fn look_at_all(mesh: Mesh, ids: Vec<SessionId>) -> BTreeMap<SessionId, See
         .into_iter()
         .map(|id| {
             let mesh = mesh.clone();
-            (id, tokio::spawn(async move { look(&mesh, id, true).await.0 }))
+            (id, tokio::spawn(async move { look(&mesh, id, How::Peek).await.0 }))
         })
         .collect();
     let mut all = BTreeMap::new();
