@@ -6,6 +6,7 @@
 //! - [`cluster`]: the nodes, their crashes, and the state of the links between them.
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew, stay away and log out.
 //! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
+//! - [`mutants`]: mistakes that nobody planted, in a copy of the library.
 //! - [`record`]: what happened in a run, as lines and as a picture.
 //! - [`network`], [`impairments`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod cluster;
 pub mod entropy;
 pub mod impairments;
+pub mod mutants;
 pub mod network;
 pub mod oracle;
 pub mod planted;
