@@ -72,9 +72,21 @@ pub struct Entry {
     /// What a mutant has instead. If `MUTANT` is in it, it is all that is put there, and `MUTANT` is the condition: for
     /// statements. Otherwise both are expressions, of which one is chosen.
     pub instead: String,
-    /// Why nothing finds it, if nothing does: it is equivalent, or what is neither played nor tested.
-    #[serde(default)]
-    pub survives: Option<String>,
+    /// What found it when the list was scored last.
+    pub by: By,
+}
+
+/// What finds a mutant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub enum By {
+    /// The simulations.
+    Check,
+    /// Not the simulations, but a test.
+    Tests,
+    /// Nothing, and why: it is equivalent, or what is neither played nor tested.
+    Nothing(String),
+    /// Nobody has tried it yet.
+    Unknown,
 }
 
 /// The word that stands for "this mutant is made".

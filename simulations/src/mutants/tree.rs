@@ -34,7 +34,11 @@ pub fn is(number: usize) -> bool {
 /// another name, so that the one without mutants stays where it is.
 const BESIDE: [(&str, &str, &str); 4] = [
     ("crates/sessionmesh-core/src/lib.rs", "pub mod moment;", "pub mod moment;\npub mod mutant;"),
-    ("crates/sessionmesh/src/lib.rs", "pub mod record_store;", "pub mod record_store;\n#[doc(hidden)]\npub use sessionmesh_core::mutant;"),
+    (
+        "crates/sessionmesh/src/lib.rs",
+        "pub mod record_store;",
+        "pub mod record_store;\n#[doc(hidden)]\npub use sessionmesh_core::mutant;",
+    ),
     ("simulations/Cargo.toml", "[package]\n", "[package]\nautobins = false\n"),
     ("simulations/Cargo.toml", "[lib]\n", "[[bin]]\nname = \"sessionmesh-mutants\"\npath = \"src/main.rs\"\n\n[lib]\n"),
 ];
@@ -52,9 +56,8 @@ pub fn changed(root: &Path, mutants: &[Mutant]) -> Result<BTreeMap<String, Strin
     for mutant in mutants {
         by_file.entry(&mutant.entry.file).or_default().push(mutant);
     }
-    let read = |file: &str| {
-        fs::read_to_string(root.join(file)).map_err(|error| format!("{file} cannot be read: {error}"))
-    };
+    let read =
+        |file: &str| fs::read_to_string(root.join(file)).map_err(|error| format!("{file} cannot be read: {error}"));
     let mut files = BTreeMap::new();
     for (file, mutants) in by_file {
         files.insert(file.to_owned(), with_mutants(file, &read(file)?, &mutants)?);
@@ -158,4 +161,65 @@ fn collect(root: &Path, at: &Path, files: &mut BTreeSet<PathBuf>) -> io::Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::{Area, By, Entry};
+    use super::*;
+
+    fn mutant(number: usize, text: &str, instead: &str) -> Mutant {
+        let [name, harm, file, text, instead] =
+            [&number.to_string(), "", "crates/sessionmesh/src/a.rs", text, instead].map(ToOwned::to_owned);
+        Mutant { number, area: Area::Engine, entry: Entry { name, harm, file, text, instead, by: By::Unknown } }
+    }
+
+    fn source(source: &str, mutants: &[Mutant]) -> Result<String, String> {
+        with_mutants("a.rs", source, &mutants.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_expression_is_chosen_and_a_statement_gets_its_condition() {
+        let mutants = [mutant(1, "send();", "if !MUTANT { send(); }"), mutant(2, "a < b", "a <= b")];
+        let changed = source("let is = a < b; send();", &mutants);
+        let expected = "let is = (if sessionmesh_core::mutant::is(2) { a <= b } else { a < b }); \
+                        if !sessionmesh_core::mutant::is(1) { send(); }";
+        assert_eq!(changed.as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn a_text_that_is_gone_or_is_there_twice_or_is_in_another_one_is_refused_by_its_name() {
+        for (text, mutants, what) in [
+            ("x", vec![mutant(7, "y", "z")], "mutant 7: its text is 0 times"),
+            ("y y", vec![mutant(7, "y", "z")], "mutant 7: its text is 2 times"),
+            ("x y", vec![mutant(1, "x y", "z"), mutant(7, "y", "z")], "mutant 7: another one is in its text"),
+        ] {
+            assert!(source(text, &mutants).is_err_and(|why| why.starts_with(what)), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_copy_follows_the_source_and_keeps_what_is_as_it_must_be() {
+        let [from, to] = [(); 2].map(|()| tempfile::tempdir().expect("there is room"));
+        for file in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
+            fs::write(from.path().join(file), file).expect("there is room");
+        }
+        for folder in ["crates/target", "tests", "simulations"] {
+            fs::create_dir_all(from.path().join(folder)).expect("there is room");
+        }
+        for file in ["crates/a.rs", "crates/target/built", "tests/b.rs"] {
+            fs::write(from.path().join(file), file).expect("there is room");
+        }
+        let changed = BTreeMap::from([("crates/a.rs".to_owned(), "changed".to_owned())]);
+        write(from.path(), to.path(), &changed).expect("it is copied");
+        let read = |file: &str| fs::read_to_string(to.path().join(file)).ok();
+        assert_eq!([read("crates/a.rs"), read("tests/b.rs")], [Some("changed".into()), Some("tests/b.rs".into())]);
+        assert_eq!(read("crates/target/built"), None);
+        let written =
+            |file: &str| fs::metadata(to.path().join(file)).and_then(|it| it.modified()).expect("it is there");
+        let before = written("crates/a.rs");
+        fs::remove_file(from.path().join("tests/b.rs")).expect("it is there");
+        write(from.path(), to.path(), &changed).expect("it is copied");
+        assert_eq!((written("crates/a.rs"), read("tests/b.rs")), (before, None));
+    }
 }
