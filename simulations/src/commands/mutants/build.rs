@@ -45,15 +45,30 @@ pub(super) fn build(mutants: &[Mutant], plays: bool, suites: &[Suite]) -> Result
         cargo(&built.tree.join("simulations"), &simulations_target, &arguments)?;
         built.simulations = simulations_target.join("release/sessionmesh-mutants");
     }
-    for suite in suites {
-        say(format_args!("building the tests of {} with all mutants", suite.name()));
-        let told = cargo(&built.tree, &tests_target, &[&["test", "--no-run", "--locked"], suite.target()].concat())?;
-        // "  Executable unittests src/lib.rs (target/debug/deps/sessionmesh_core-0123456789abcdef)"
-        let path = told.lines().rev().find_map(|line| line.trim().strip_prefix("Executable ")?.rsplit_once('('));
-        let (_, path) = path.ok_or_else(|| format!("cargo did not say where the tests of {} are", suite.name()))?;
-        built.suites.push((*suite, built.tree.join(path.trim_end_matches(')'))));
+    if !suites.is_empty() {
+        say("building the tests with all mutants");
+        // At once: what they have in common is built once, with the same features.
+        let mut arguments = vec!["test", "--no-run", "--locked", "--lib"];
+        suites.iter().for_each(|suite| arguments.extend(suite.target()));
+        let told = cargo(&built.tree, &tests_target, &arguments)?;
+        for suite in suites {
+            let path = executable(&told, suite.program());
+            let path = path.ok_or_else(|| format!("cargo did not say where the tests of {} are", suite.name()))?;
+            built.suites.push((*suite, built.tree.join(path)));
+        }
     }
     Ok(built)
+}
+
+/// Where cargo says that the program of this name is, whose file has a hash behind it:
+/// "  Executable unittests src/lib.rs (target/debug/deps/sessionmesh_core-0123456789abcdef)".
+fn executable<'a>(told: &'a str, name: &str) -> Option<&'a str> {
+    told.lines().find_map(|line| {
+        let (_, path) = line.trim().strip_prefix("Executable ")?.rsplit_once('(')?;
+        let path = path.strip_suffix(')')?;
+        let (file, _) = path.rsplit(['/', '\\']).next()?.rsplit_once('-')?;
+        (file == name).then_some(path)
+    })
 }
 
 /// What cargo has to say of it.
@@ -65,4 +80,20 @@ fn cargo(folder: &Path, target: &Path, arguments: &[&str]) -> Result<String, Str
     let output = cargo.output().map_err(|error| format!("cargo cannot be started: {error}"))?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() { Ok(told) } else { Err(format!("what has all mutants in it cannot be built:\n{told}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_tests_is_found_by_its_whole_name() {
+        let told = "   Compiling a v0.1.0 (/a)\n    Finished `test` profile in 1s\n\
+                    \x20 Executable unittests src/lib.rs (/t/deps/sessionmesh_core-c3f2)\n\
+                    \x20 Executable unittests src/lib.rs (/t/deps/sessionmesh-01ad)\n\
+                    \x20 Executable tests/inproc/main.rs (t/deps/inproc-dd9e)\n";
+        assert_eq!(executable(told, "sessionmesh"), Some("/t/deps/sessionmesh-01ad"));
+        assert_eq!(executable(told, "sessionmesh_core"), Some("/t/deps/sessionmesh_core-c3f2"));
+        assert_eq!((executable(told, "inproc"), executable(told, "stores")), (Some("t/deps/inproc-dd9e"), None));
+    }
 }

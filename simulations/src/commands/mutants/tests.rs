@@ -49,11 +49,23 @@ impl Suite {
     /// What cargo is to build.
     pub(super) const fn target(self) -> &'static [&'static str] {
         match self {
-            Self::Core => &["-p", "sessionmesh-core", "--lib"],
-            Self::Library => &["-p", "sessionmesh", "--lib"],
-            Self::Axum => &["-p", "sessionmesh-axum", "--lib", "--all-features"],
+            Self::Core => &["-p", "sessionmesh-core"],
+            Self::Library => &["-p", "sessionmesh"],
+            // With those of the tests in one process it has the features that its own need.
+            Self::Axum => &["-p", "sessionmesh-axum"],
             Self::Inproc => &["-p", "sessionmesh-tests", "--test", "inproc"],
             Self::Stores => &["-p", "sessionmesh-tests", "--test", "stores"],
+        }
+    }
+
+    /// What its file is called, but for a hash.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::Core => "sessionmesh_core",
+            Self::Library => "sessionmesh",
+            Self::Axum => "sessionmesh_axum",
+            Self::Inproc => "inproc",
+            Self::Stores => "stores",
         }
     }
 
@@ -71,6 +83,7 @@ impl Suite {
     /// nothing if there are no such tests.
     pub(super) const fn finds(self, area: Area) -> Option<&'static [&'static str]> {
         match (self, area) {
+            (Self::Core | Self::Library, Area::Layer) => None,
             (Self::Core | Self::Library, _) | (Self::Stores, Area::Records) => Some(&[]),
             (Self::Axum, Area::Layer | Area::Moves) => Some(&[]),
             (Self::Inproc, Area::Engine | Area::Core) => Some(&[]),
