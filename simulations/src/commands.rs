@@ -13,6 +13,7 @@ mod determinism;
 mod failure;
 mod hunt;
 mod judged;
+mod mutants;
 mod paths;
 mod real_time;
 mod recording;
@@ -26,7 +27,7 @@ mod watchdog;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  no promise was broken
-  1  a promise was broken, or a planted bug was not found
+  1  a promise was broken, or a planted bug or a mutant was not found
   2  wrong usage: an unknown option, no such file, a file that is no scenario";
 
 const EXAMPLES: &str = "\
@@ -38,7 +39,7 @@ Start with:
 
 Exit codes:
   0  no promise was broken
-  1  a promise was broken, or a planted bug was not found
+  1  a promise was broken, or a planted bug or a mutant was not found
   2  wrong usage: an unknown option, no such file, a file that is no scenario";
 
 /// Whole clusters of Sessionmesh in simulated time: one number, the seed, decides all that happens, and an oracle watches
@@ -72,6 +73,12 @@ enum Command {
     /// Run clusters on many threads, in real time, until a promise breaks or the time is over
     #[command(after_help = EXIT_CODES)]
     Stress(stress::Arguments),
+    /// Make small changes in a copy of the library, and see that each is found
+    #[command(after_help = EXIT_CODES)]
+    Mutants(mutants::Arguments),
+    /// Play seeds until a promise breaks, for `mutants`
+    #[command(hide = true)]
+    UntilBroken(mutants::until_broken::Arguments),
     /// Print the trace of the scenario on stdin, for `check`
     #[command(hide = true)]
     Trace,
@@ -99,6 +106,8 @@ pub(super) fn main() -> ExitCode {
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Bugs(arguments) => bugs::run(&arguments),
         Command::Stress(arguments) => stress::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::UntilBroken(arguments) => mutants::until_broken::run(&arguments),
         Command::Trace => determinism::print_trace(),
     };
     match outcome {

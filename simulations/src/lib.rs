@@ -7,6 +7,7 @@
 //! - [`clients`]: visitors with several tabs, which create, read, write, renew, stay away and log out.
 //! - [`shrink`]: the smallest scenario that still fails; [`planted`]: mistakes that must be found.
 //! - [`threads`]: the same visitors and the same oracle, with clusters on many threads.
+//! - [`mutants`]: mistakes that nobody planted, in a copy of the library.
 //! - [`record`]: what happened in a run, as lines and as a picture.
 //! - [`network`], [`tcp`], [`impairments`], [`clock`], [`entropy`]: what the library gets instead of the machine's.
 //!
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod cluster;
 pub mod entropy;
 pub mod impairments;
+pub mod mutants;
 pub mod network;
 pub mod oracle;
 pub mod planted;

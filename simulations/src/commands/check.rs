@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, String> {
 }
 
 /// Plays what once found a bug. Gives the number of those that fail again.
-fn regressions() -> Result<u64, String> {
+pub(super) fn regressions() -> Result<u64, String> {
     let waiting: Vec<Named> = files()?.iter().map(|path| Named::read(path)).collect::<Result<_, _>>()?;
     let number = waiting.len();
     let waiting = Mutex::new(waiting);

@@ -92,7 +92,7 @@ pub(super) fn tell(tally: &Tally) -> bool {
     for path in &paths {
         say(format_args!("  {path:width$}  {:>9}", tally.times(path)));
     }
-    let missing: Vec<&str> = required().iter().copied().filter(|path| tally.times(path) == 0).collect();
+    let missing = missing(tally);
     if missing.is_empty() {
         return true;
     }
@@ -100,4 +100,9 @@ pub(super) fn tell(tally: &Tally) -> bool {
     let verdict = if enough { "FAILED" } else { "too few seeds to count as a failure" };
     say(format_args!("never reached: {} ({verdict})\n", missing.join(", ")));
     !enough
+}
+
+/// The paths that must be reached, and were not.
+pub(super) fn missing(tally: &Tally) -> Vec<&'static str> {
+    required().iter().copied().filter(|path| tally.times(path) == 0).collect()
 }

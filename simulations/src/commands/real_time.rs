@@ -18,9 +18,14 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// How many days there were until today: what shall be another one each day goes by it.
+pub(super) fn day() -> u64 {
+    since_epoch().as_secs() / SECONDS_A_DAY
+}
+
 /// The first seed of today: each day has fresh ones, and all runs of one day have the same.
 pub(super) fn seed_of_the_day() -> u64 {
-    since_epoch().as_secs() / SECONDS_A_DAY * SEEDS_A_DAY
+    day() * SEEDS_A_DAY
 }
 
 /// A first seed that nobody began with before.

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::drain::{self, Drain};
 use super::handoff::Handoff;
 use super::*;
-use crate::arbitrary::placement;
+use crate::arbitrary::{member, placement};
 use crate::replication::targets::targets;
+use crate::stamp::Stamp;
 
 mod plain;
 
@@ -76,6 +77,40 @@ fn an_owner_under_the_view_before_is_waited_for_until_its_lease_has_run_out_or_i
         targets(&after, slot, false, |_| None, &TIMING, NOW).also_awaited.is_empty(),
         "there is no link to it any more"
     );
+}
+
+#[test]
+fn an_owner_from_two_views_ago_is_waited_for_as_long_as_its_lease_may_run() {
+    let first = placement("a", &["a", "b", "c"]);
+    let second = placement("a", &["a", "b", "c", "d"]).replacing(&first, &TIMING, NOW);
+    let third = placement("a", &["a", "b", "c", "d", "e"]).replacing(&second, &TIMING, NOW.plus_ms(50));
+    let owned_by_b = |placement: &Placement, slot| placement.owners(slot).any(|owner| owner == node("b"));
+    let slot = Slot::all()
+        .find(|slot| owned_by_b(&first, *slot) && !owned_by_b(&second, *slot) && !owned_by_b(&third, *slot))
+        .expect("the first newcomer takes some slots of b");
+    let b_behind = |other| {
+        let view = if other == node("b") { first.hash() } else { third.hash() };
+        Some(PeerStatus { view: Some(view), granted_until: Some(NOW.plus_ms(1_000)), ..healthy(&third) })
+    };
+    let waits_for_b = |now| third.displaced(slot, b_behind, &TIMING, now).contains(&node("b"));
+    assert!(waits_for_b(NOW.plus_ms(TIMING.lease_ms - 1)));
+    assert!(!waits_for_b(NOW.plus_ms(TIMING.lease_ms)), "no lease of the first view runs any more");
+}
+
+#[test]
+fn a_node_that_was_started_again_is_sent_all_as_if_it_had_never_been_there() {
+    let before = placement("a", &["a", "b", "c"]);
+    let known: BTreeSet<NodeHash> = before.view.members().iter().map(Member::node).collect();
+    for state in [MemberState::Joining, MemberState::Ready] {
+        let again = Member { incarnation: 2, ..member("b", state) };
+        let view = View::new([member("a", MemberState::Ready), again, member("c", MemberState::Ready)]);
+        let slots = Arc::new(Slots::new(&view, view.in_force().mode));
+        let after = Placement::new(2, view, slots, "a");
+        for owners in [["a", "b"], ["b", "a"]] {
+            let plan = Handoff::new(&before, &after, &known).plan(slot_of(&before, &owners));
+            assert_eq!(plan, [(NodeHash::of("b", 2), Stamp::ZERO)], "{state:?} {owners:?}");
+        }
+    }
 }
 
 #[test]
