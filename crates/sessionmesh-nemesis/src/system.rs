@@ -3,7 +3,10 @@
 mod redis;
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -82,7 +85,10 @@ impl System {
         let kept = if logs.is_none() { Some(tempfile::tempdir()?) } else { None };
         let folder = logs.map_or_else(|| kept.as_ref().expect("one was made").path(), |logs| logs).to_owned();
         std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("secret"), &*Secret::generate().to_text())?;
+        // Nobody else may read it, or no node takes it.
+        let mut secret =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(folder.join("secret"))?;
+        secret.write_all(Secret::generate().to_text().as_bytes())?;
         let tomcat = match kind {
             Kind::Tomcat(_) => Some(Tomcat::find(&folder)?),
             _ => None,

@@ -56,8 +56,8 @@ impl Tomcat {
         let source = folder.join("NemesisServlet.java");
         fs::write(&source, SERVLET)?;
         let compiled = Command::new("javac").arg("-cp").arg(&jar).arg("-d").arg(folder).arg(&source).output();
-        let compiled =
-            compiled.map_err(|_| Lacking("there is no `javac` (Debian: apt-get install default-jdk-headless)".to_owned()))?;
+        let compiled = compiled
+            .map_err(|_| Lacking("there is no `javac` (Debian: apt-get install default-jdk-headless)".to_owned()))?;
         ensure!(compiled.status.success(), "javac: {}", String::from_utf8_lossy(&compiled.stderr));
         Ok(Self { home, class: folder.join("NemesisServlet.class") })
     }
@@ -70,7 +70,8 @@ impl Tomcat {
             .arg("org.apache.catalina.util.ServerInfo")
             .output()?;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let line = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+        let line =
+            |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
         Ok(format!("{}, Java {}", line("Server version:"), line("JVM Version:")))
     }
 

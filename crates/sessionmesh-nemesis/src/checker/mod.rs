@@ -156,15 +156,22 @@ impl Checker {
 
     fn judge(&mut self, op: &Op) {
         match (&op.said, op.what) {
-            (Said::None, _) => self.judge_none(op),
+            (Said::None, _) => {
+                self.judge_end(op, false);
+                self.judge_life(op, false);
+            }
             (Said::Done { shown: Some(shown), .. }, What::Write(_) | What::Read) => {
-                self.judge_served(op);
+                self.judge_end(op, true);
+                self.judge_life(op, true);
                 // Of a session that is over nothing else is remembered.
                 if !self.sessions[op.session].over {
                     self.judge_shown(op, shown, false);
                 }
             }
-            (Said::Done { .. }, What::Logout) => self.judge_served(op),
+            (Said::Done { .. }, What::Logout) => {
+                self.judge_end(op, true);
+                self.judge_life(op, true);
+            }
             _ => {}
         }
         // Whether a request of a session that may have ended succeeds is judged by the others.
@@ -174,56 +181,45 @@ impl Checker {
         }
     }
 
-    /// "None" was said.
-    fn judge_none(&mut self, op: &Op) {
+    /// "None" is not said lightly.
+    fn judge_life(&mut self, op: &Op, served: bool) {
         let (session, world) = (&self.sessions[op.session], &self.world);
-        if session.may_be_over() || session.given_up {
+        // A logout of its own is no reason for "none".
+        let ends = session.ends.iter().filter(|end| op.what != What::Logout || end.begun != op.begun).count();
+        if ends > 0 || session.given_up {
             return;
         }
         let Some(login) = &session.login else { return };
-        let Some(acked) = login.acked.filter(|acked| *acked <= op.begun) else { return };
-        if !world.is_safe(login) {
+        if login.acked.is_none_or(|acked| acked > op.begun) || !world.is_safe(login) {
             return;
         }
-        let (settled, whole) = (login.settled, world.is_whole(acked.min(op.begun)));
-        let veteran = world.is_veteran(op.node, op.life);
-        if settled && veteran {
-            self.demand(NONE_HELD, false, Some(op.session), op.to_string());
-        } else if whole {
-            self.demand(NONE_WHOLE, false, Some(op.session), op.to_string());
+        if login.settled && world.is_veteran(op.node, op.life) {
+            self.demand(NONE_HELD, served, Some(op.session), op.to_string());
+        } else if world.is_whole(login.begun) {
+            self.demand(NONE_WHOLE, served, Some(op.session), op.to_string());
         }
     }
 
-    /// The session was served, which is wrong after its end, and which says that "none" was not said.
-    fn judge_served(&mut self, op: &Op) {
+    /// What has ended is not served.
+    fn judge_end(&mut self, op: &Op, served: bool) {
         let (session, world) = (&self.sessions[op.session], &self.world);
-        let mut found = Vec::new();
+        let mut judged = Vec::new();
         if session.over {
-            found.push((NEVER_BACK, false));
+            judged.push(NEVER_BACK);
         }
         for end in session.ends.iter().filter(|end| end.acked.is_some_and(|acked| acked <= op.begun)) {
-            if !world.is_safe(end) {
+            if session.over || !world.is_safe(end) {
                 continue;
             }
             if (end.node, end.life) == (op.node, op.life) && !session.has_unknown_writes() {
-                found.push((OWN_END, false));
+                judged.push(OWN_END);
             }
             if world.is_whole(end.begun) {
-                found.push((SERVED_NOWHERE, false));
+                judged.push(SERVED_NOWHERE);
             }
         }
-        if let Some(login) = session.login.as_ref().filter(|_| !session.may_be_over())
-            && login.acked.is_some_and(|acked| acked <= op.begun)
-            && world.is_safe(login)
-        {
-            if login.settled && world.is_veteran(op.node, op.life) {
-                found.push((NONE_HELD, true));
-            } else if world.is_whole(login.begun) {
-                found.push((NONE_WHOLE, true));
-            }
-        }
-        for (promise, kept) in found {
-            self.demand(promise, kept, Some(op.session), op.to_string());
+        for promise in judged {
+            self.demand(promise, !served, Some(op.session), op.to_string());
         }
     }
 

@@ -36,8 +36,7 @@ impl Checker {
         if session.given_up {
             return;
         }
-        let safe_login =
-            session.login.as_ref().is_some_and(|login| login.acked.is_some() && world.is_safe(login));
+        let safe_login = session.login.as_ref().is_some_and(|login| login.acked.is_some() && world.is_safe(login));
         let ended = session.ends.iter().any(|end| end.acked.is_some() && world.is_safe(end));
         if session.is_alive() && safe_login {
             self.demand(LOST_SESSION, op.said != Said::None, Some(op.session), op.to_string());
@@ -65,6 +64,7 @@ impl Checker {
         if session.over {
             session.forget();
         }
-        session.remember(format!("{now}: all has settled: {}", if session.over { "it has ended" } else { "it is there" }));
+        session
+            .remember(format!("{now}: all has settled: {}", if session.over { "it has ended" } else { "it is there" }));
     }
 }

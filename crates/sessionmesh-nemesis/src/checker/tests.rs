@@ -60,7 +60,8 @@ impl Story {
     /// All nodes are asked when all has settled. Whether that is as promised.
     fn look(&mut self, said: [Said; 3]) -> bool {
         self.now += 1_000;
-        let answers: Vec<Op> = said.into_iter().enumerate().map(|(node, said)| self.op(node, What::Read, said)).collect();
+        let answers: Vec<Op> =
+            said.into_iter().enumerate().map(|(node, said)| self.op(node, What::Read, said)).collect();
         let kept = self.checker.judge_settled(self.session, &answers, true);
         self.checker.settle(self.session, &answers[0].said, self.now);
         self.checker.world.settled(self.now);
@@ -172,7 +173,11 @@ fn a_node_that_crashes_twice_counts_once_and_a_crash_before_the_change_does_not(
 #[test]
 fn a_change_without_copies_bears_no_crash() {
     let mut story = Story::new();
-    story.ask(0, What::Write(1), Said::Done { copies: 0, shown: Some(Shown { user: "ada".to_owned(), ..Shown::default() }) });
+    story.ask(
+        0,
+        What::Write(1),
+        Said::Done { copies: 0, shown: Some(Shown { user: "ada".to_owned(), ..Shown::default() }) },
+    );
     story.crash(0);
     assert!(story.all(&shown(None, &[])), "{:?}", story.checker.violations);
 }

@@ -181,7 +181,6 @@ fn unavailable(tries: &[Vec<Try>], begun: Ms, ended: Ms) -> (Ms, Ms) {
     (all, worst)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

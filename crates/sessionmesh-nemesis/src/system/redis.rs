@@ -12,7 +12,8 @@ const SENTINEL_PORT: u16 = 26_379;
 const SERVICE: &str = "mymaster";
 
 /// What is said of it in a report, and what it is.
-pub(crate) const SETTINGS: &str = "appendonly yes\nappendfsync everysec\nmin-replicas-to-write 1\nmin-replicas-max-lag 10\n";
+pub(crate) const SETTINGS: &str =
+    "appendonly yes\nappendfsync everysec\nmin-replicas-to-write 1\nmin-replicas-max-lag 10\n";
 /// The same for the sentinels, without the name of the service.
 pub(crate) const SENTINEL_SETTINGS: [&str; 3] =
     ["down-after-milliseconds 5000", "failover-timeout 60000", "parallel-syncs 1"];
