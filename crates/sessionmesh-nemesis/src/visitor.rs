@@ -268,3 +268,29 @@ impl Visitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Said {
+        said(Reply::Answer { status, cookie: None, body: body.to_owned() })
+    }
+
+    #[test]
+    fn an_answer_is_read_as_the_application_wrote_it() {
+        let shown = Shown { user: "v1-2".to_owned(), last: Some(7), numbers: BTreeSet::from([5, 7]) };
+        assert_eq!(answer(200, "copies=1 user=v1-2 last=7 n=7,5"), Said::Done { copies: 1, shown: Some(shown) });
+        let fresh = Shown { user: "v1-2".to_owned(), ..Shown::default() };
+        assert_eq!(answer(200, "user=v1-2 last= n="), Said::Done { copies: 0, shown: Some(fresh) });
+        assert_eq!(answer(200, "copies=2"), Said::Done { copies: 2, shown: None });
+    }
+
+    #[test]
+    fn there_are_three_outcomes_and_none() {
+        assert_eq!(answer(401, "none"), Said::None);
+        assert!(matches!(answer(503, "come again"), Said::Unknown(_)), "it may have been made");
+        assert!(matches!(said(Reply::Lost("no answer".to_owned())), Said::Unknown(_)));
+        assert!(matches!(said(Reply::NotSent("refused".to_owned())), Said::Failed(_)));
+    }
+}

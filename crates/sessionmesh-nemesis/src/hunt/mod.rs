@@ -96,7 +96,7 @@ struct Hunt {
 }
 
 async fn hunt(args: &HuntArgs, network: Network) -> anyhow::Result<ExitCode> {
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()) << 16 | u64::from(args.nodes));
+    let seed = args.seed.unwrap_or_else(another_seed);
     let nodes = usize::from(args.nodes);
     let backups = (args.mode == Copies::PrimaryBackup).then_some(args.backups);
     let copies = backups.map_or(nodes - 1, |backups| usize::from(backups).min(nodes - 1));
@@ -128,6 +128,11 @@ async fn hunt(args: &HuntArgs, network: Network) -> anyhow::Result<ExitCode> {
     visits.join_all().await;
     played?;
     Ok(hunt.conclude(seed))
+}
+
+/// One that nobody has tried.
+fn another_seed() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 /// Notes when this machine is too busy to run its processes in time.
