@@ -113,6 +113,10 @@ impl System {
             self.start_beside(node)?;
         }
         let until = Instant::now() + STARTS_WITHIN;
+        while self.kind == Kind::Redis && !redis::knows_itself(&self.network)? {
+            self.patient(until)?;
+            sleep(Duration::from_millis(200)).await;
+        }
         for node in 0..self.nodes() {
             self.start(node)?;
             // One after the other: Tomcats that start together ask each other for the sessions, and wait a minute.

@@ -26,13 +26,13 @@ use crate::visitor::{Habits, Site, Try, Visitor};
 /// Each system runs on so many hosts.
 const NODES: usize = 3;
 /// Before the fault.
-const WARM: Duration = Duration::from_secs(3);
+const WARM: Duration = Duration::from_secs(2);
 /// How long a system may take until all its nodes serve again, once the fault is over.
 const RETURNS_WITHIN: Duration = Duration::from_secs(90);
 /// The visitors go on for so long after that.
-const AFTER: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(4);
 /// Then nobody visits for so long before what is left is looked at.
-const SETTLES: Duration = Duration::from_secs(15);
+const SETTLES: Duration = Duration::from_secs(8);
 /// Requests at the same time, at that look.
 const PARALLEL: usize = 12;
 /// A time without success that is shorter is none: visitors pause between requests.
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn compare(args: &CompareArgs, mut network: Network) -> anyhow::Result<ExitCode> {
-    let (mut rows, mut versions) = (Vec::new(), Vec::new());
+    let (mut rows, mut versions, mut loads) = (Vec::new(), Vec::new(), vec![load()]);
     for choice in &args.systems {
         for fault in &args.faults {
             let kind = choice.kind();
@@ -109,18 +109,25 @@ async fn compare(args: &CompareArgs, mut network: Network) -> anyhow::Result<Exi
             let row = play(args, &mut system, *fault).await.with_context(|| format!("{kind}, {fault}"))?;
             println!("{}", row.line());
             rows.push(row);
+            loads.push(load());
             versions.extend(system.version()?);
             network = system.shut_down().await?;
         }
     }
     versions.sort();
     versions.dedup();
-    let page = page::render(args, &rows, &versions);
+    let page = page::render(args, &rows, &versions, &loads);
     println!("{page}");
     if let Some(out) = &args.out {
         std::fs::write(out, page).with_context(|| format!("cannot write {}", out.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many processes wanted to run in the last minute, also those of others.
+fn load() -> f64 {
+    let told = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    told.split(' ').next().and_then(|minute| minute.parse().ok()).unwrap_or_default()
 }
 
 /// One system and one fault, from the start of the cluster to the last look.

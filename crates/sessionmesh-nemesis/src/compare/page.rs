@@ -33,11 +33,13 @@ impl Row {
     }
 }
 
-pub(super) fn render(args: &CompareArgs, rows: &[Row], versions: &[String]) -> String {
-    let mut page = String::from(
+pub(super) fn render(args: &CompareArgs, rows: &[Row], versions: &[String], loads: &[f64]) -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut page = format!(
         "# What five faults cost, here and elsewhere\n\nWritten by a program, from one run. To write it again, as root, \
-         with `redis-server`, `redis-sentinel`, `tomcat10` and a JDK installed but not running:\n\n    cargo run --release \
-         -p sessionmesh-nemesis --features redis -- compare --out simulations/REPORT-comparison.md\n\n",
+         with `redis-server`, `redis-sentinel`, `tomcat10` and a JDK installed but not running:\n\n    cargo build --release \
+         -p sessionmesh-nemesis --features redis\n    target/release/nemesis {}\n\n",
+        words.join(" ")
     );
     let _ = write!(
         page,
@@ -62,6 +64,13 @@ pub(super) fn render(args: &CompareArgs, rows: &[Row], versions: &[String]) -> S
          time without success counts from {GAP_MS} ms on.\n",
         SETTLES.as_secs() + AFTER.as_secs(),
         AFTER.as_secs(),
+    );
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let (least, most) = (loads.iter().copied().fold(f64::MAX, f64::min), loads.iter().copied().fold(0.0, f64::max));
+    let _ = write!(
+        page,
+        "\nThe machine has {processors} processors; its load was {least:.0} to {most:.0} during the run, which others shared if \
+         it is more than these clusters make: then all times are longer than they must be, for all systems alike.\n"
     );
     page.push_str("\n## Versions\n\n");
     for version in versions {

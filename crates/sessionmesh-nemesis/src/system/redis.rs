@@ -53,6 +53,24 @@ pub(super) fn start(network: &Network, folder: &Path, host: usize) -> anyhow::Re
     ])
 }
 
+/// Whether each sentinel knows all others and all replicas: before that none of them can take over.
+pub(super) fn knows_itself(network: &Network) -> anyhow::Result<bool> {
+    let others = network.hosts() - 1;
+    for host in 0..network.hosts() {
+        let (addr, port) = (network.addr(host).to_string(), SENTINEL_PORT.to_string());
+        let told = std::process::Command::new("redis-cli")
+            .args(["-h", &addr, "-p", &port, "sentinel", "master", SERVICE])
+            .output()?;
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let lines: Vec<&str> = told.lines().collect();
+        let counts = |name| lines.windows(2).any(|pair| pair[0] == name && pair[1] == others.to_string());
+        if !counts("num-slaves") || !counts("num-other-sentinels") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What it calls itself.
 pub(super) fn version() -> anyhow::Result<String> {
     let told = std::process::Command::new("redis-server").arg("--version").output()?;
