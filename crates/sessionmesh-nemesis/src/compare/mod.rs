@@ -51,7 +51,7 @@ pub(crate) struct CompareArgs {
     visitors: u16,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the report goes, as Markdown; it is printed, too
+    /// Where the report goes, as Markdown; its rows are printed, too
     #[arg(long)]
     out: Option<PathBuf>,
     /// Where the logs of the nodes go, and stay
@@ -111,15 +111,15 @@ async fn compare(args: &CompareArgs, mut network: Network) -> anyhow::Result<Exi
             rows.push(row);
             loads.push(load());
             versions.extend(system.version()?);
+            versions.sort();
+            versions.dedup();
+            // After each one: a run takes long, and may be interrupted.
+            if let Some(out) = &args.out {
+                let page = page::render(args, &rows, &versions, &loads);
+                std::fs::write(out, page).with_context(|| format!("cannot write {}", out.display()))?;
+            }
             network = system.shut_down().await?;
         }
-    }
-    versions.sort();
-    versions.dedup();
-    let page = page::render(args, &rows, &versions, &loads);
-    println!("{page}");
-    if let Some(out) = &args.out {
-        std::fs::write(out, page).with_context(|| format!("cannot write {}", out.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

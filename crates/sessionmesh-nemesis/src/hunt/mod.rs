@@ -93,6 +93,8 @@ struct Hunt {
     failed: u64,
     faults: usize,
     slowest_settle: Ms,
+    /// Rounds after which it took an audit until all said the same.
+    late: u64,
 }
 
 async fn hunt(args: &HuntArgs, network: Network) -> anyhow::Result<ExitCode> {
@@ -121,6 +123,7 @@ async fn hunt(args: &HuntArgs, network: Network) -> anyhow::Result<ExitCode> {
         failed: 0,
         faults: 0,
         slowest_settle: 0,
+        late: 0,
     };
     let until = Instant::now() + Duration::from_secs_f64(args.minutes * 60.0);
     let played = hunt.rounds(until).await;
@@ -178,6 +181,10 @@ impl Hunt {
         Episode::new(self, planned).play().await?;
         let settled = self.settle().await?;
         self.slowest_settle = self.slowest_settle.max(settled);
+        if settled > settle::SETTLES_WITHIN_MS {
+            self.late += 1;
+            println!("LATE: nodes did not say the same until an audit had repaired it");
+        }
         println!("round {}: {}; settled after {settled} ms", self.rounds, listed(planned));
         Ok(self.site.checker().violations.split_off(known))
     }
@@ -217,13 +224,14 @@ impl Hunt {
             println!("logs of the nodes: {} (kept with --logs DIR)", self.system.folder().display());
         }
         println!(
-            "rounds {} failed {} faults {} requests {} sessions {} slowest-settle-ms {} stalls {} seed {seed}",
+            "rounds {} failed {} faults {} requests {} sessions {} slowest-settle-ms {} late {} stalls {} seed {seed}",
             self.rounds,
             self.failed,
             self.faults,
             checker.requests,
             checker.sessions.len(),
             self.slowest_settle,
+            self.late,
             checker.world.stalls()
         );
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
