@@ -81,6 +81,12 @@ impl Site {
         self.tries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether any visitor had success with what was begun since then.
+    pub(crate) fn has_served_since(&self, since: Ms) -> bool {
+        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.iter().any(|tries| tries.last().is_some_and(|(begun, _, done)| *done && *begun >= since))
+    }
+
     /// Sends one request, and has the answer judged.
     pub(crate) async fn request(&self, session: usize, what: What, node: usize) -> Op {
         let (user, cookie) = {

@@ -147,6 +147,11 @@ async fn play(args: &CompareArgs, system: &mut System, fault: Five) -> anyhow::R
     while !system.all_ready().await && Instant::now() < until {
         sleep(Duration::from_millis(100)).await;
     }
+    // A node that is there may still serve nobody.
+    let back = site.clock.now();
+    while !site.has_served_since(back) && Instant::now() < until {
+        sleep(Duration::from_millis(100)).await;
+    }
     sleep(AFTER).await;
     let ended = site.clock.now();
     site.close();
