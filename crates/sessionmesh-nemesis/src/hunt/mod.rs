@@ -93,7 +93,7 @@ struct Hunt {
     failed: u64,
     faults: usize,
     slowest_settle: Ms,
-    /// Rounds after which it took an audit until all said the same.
+    /// Rounds after which it took longer than is promised until all had settled.
     late: u64,
 }
 
@@ -183,7 +183,7 @@ impl Hunt {
         self.slowest_settle = self.slowest_settle.max(settled);
         if settled > settle::SETTLES_WITHIN_MS {
             self.late += 1;
-            println!("LATE: nodes did not say the same until an audit had repaired it");
+            println!("LATE: it took {settled} ms until all had settled");
         }
         println!("round {}: {}; settled after {settled} ms", self.rounds, listed(planned));
         Ok(self.site.checker().violations.split_off(known))
