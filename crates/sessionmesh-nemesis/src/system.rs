@@ -83,7 +83,7 @@ impl System {
     /// A cluster on the hosts of the network, of which nothing runs yet. `logs`: where files go that should stay.
     pub(crate) fn new(kind: Kind, network: Network, logs: Option<&Path>) -> anyhow::Result<Self> {
         let kept = if logs.is_none() { Some(tempfile::tempdir()?) } else { None };
-        let folder = logs.map_or_else(|| kept.as_ref().expect("one was made").path(), |logs| logs).to_owned();
+        let folder = logs.unwrap_or_else(|| kept.as_ref().expect("one was made").path()).to_owned();
         std::fs::create_dir_all(&folder)?;
         // Nobody else may read it, or no node takes it.
         let mut secret =

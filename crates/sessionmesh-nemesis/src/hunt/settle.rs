@@ -38,16 +38,7 @@ impl Hunt {
             let last_look = site.clock.now() >= healed + REPAIRS_WITHIN_MS;
             let looks = futures::stream::iter(left).map(|session| look(&site, self.system.nodes(), session));
             let answers: Vec<(usize, Vec<Op>)> = looks.buffer_unordered(PARALLEL).collect().await;
-            left = Vec::new();
-            let mut checker = site.checker();
-            for (session, answers) in answers {
-                if checker.judge_settled(session, &answers, last_look) {
-                    checker.settle(session, &answers[0].said, site.clock.now());
-                } else if !last_look {
-                    left.push(session);
-                }
-            }
-            drop(checker);
+            left = self.judge(&answers, last_look);
             if left.is_empty() {
                 break;
             }
@@ -57,6 +48,20 @@ impl Hunt {
         site.checker().world.settled(now);
         drop(paused);
         Ok(now - healed)
+    }
+
+    /// Judges the answers of all nodes. Those sessions about which another look may say better.
+    fn judge(&self, answers: &[(usize, Vec<Op>)], last_look: bool) -> Vec<usize> {
+        let mut checker = self.site.checker();
+        let mut left = Vec::new();
+        for (session, answers) in answers {
+            if checker.judge_settled(*session, answers, last_look) {
+                checker.settle(*session, &answers[0].said, self.site.clock.now());
+            } else if !last_look {
+                left.push(*session);
+            }
+        }
+        left
     }
 
     /// What is not yet at rest.
