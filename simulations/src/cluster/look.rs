@@ -144,7 +144,9 @@ impl Service for Cluster {
             for id in ids {
                 let ended = node != but && mesh.attribute_held(*id, "") == AttributeHeld::Ended;
                 *all.ended.entry(*id).or_default() += usize::from(ended);
-                all.live.extend(mesh.holds_live(*id).then_some(*id));
+                // Who does not own it may have a copy left of what it only passed on, and does not serve it.
+                let is_owner = mesh.owners(*id).iter().any(|owner| **owner == *self.names[node]);
+                all.live.extend((is_owner && mesh.holds_live(*id)).then_some(*id));
             }
         }
         all

@@ -30,7 +30,7 @@ impl Oracle {
         let Did::Saved(id) = reply.did else { return None };
         let did = if self.rules.waits_for_owners && self.works_since(request.start_ms) {
             let held = others.iter().flat_map(|others| &others.held);
-            Did::Acked(id, held.filter(|held| self.is_copy(request, held)).count())
+            Did::Acked(id, held.filter(|held| self.is_exact_copy(request, held)).count())
         } else {
             Did::Unconfirmed(id, SAVED.to_owned())
         };
@@ -66,6 +66,16 @@ impl Oracle {
         let wanted = self.rules.copies_wanted.min(self.rules.spare).min(others.held.len());
         let detail = || format!("{copies} copies of {id}, and there could be {wanted}: {request:?}");
         self.demand("in calm a commit has all the copies that it can have", copies >= wanted, detail, now_ms)
+    }
+
+    /// Whether a node that holds this has what was changed, whatever that is newer than.
+    fn is_exact_copy(&self, request: &Request, held: &AttributeHeld) -> bool {
+        match (request.what.write(request.tab), held) {
+            (Some((_, written, removes)), AttributeHeld::Is(value)) => {
+                value.as_ref().and_then(number) == (!removes).then_some(written)
+            }
+            _ => self.is_copy(request, held),
+        }
     }
 
     /// Whether a node that holds this has what was changed, or something newer.

@@ -241,11 +241,12 @@ impl Oracle {
         self.logins[login].vague
     }
 
-    /// Since when no request was under way for a session.
+    /// Since when no request was under way for a session, under this id or, as sessions move, under any other one.
     #[must_use]
     pub fn quiet_since(&self, login: usize, id: Option<SessionId>) -> Option<u64> {
         let login = &self.logins[login];
-        id.filter(|_| login.under_way == 0).and_then(|id| login.touched_ms.get(&id)).copied()
+        let known = login.under_way == 0 && id.is_some_and(|id| login.touched_ms.contains_key(&id));
+        login.touched_ms.values().max().filter(|_| known).copied()
     }
 
     /// How often each promise was compared with what happened.
