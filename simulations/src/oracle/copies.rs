@@ -48,7 +48,8 @@ impl Oracle {
     ) -> Checked {
         let (Did::Acked(id, copies), Some(others)) = (&reply.did, others) else { return Ok(()) };
         let copies = *copies;
-        if matches!(request.what, What::Count | What::Keep(_) | What::Rewrite(..))
+        if request.is_record
+            || matches!(request.what, What::Count | What::Keep(_) | What::Rewrite(..))
             || (request.what == What::Move && reply.unchanged)
             || changed_nothing(request, reply)
         {

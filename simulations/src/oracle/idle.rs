@@ -54,7 +54,8 @@ impl Oracle {
     }
 
     /// Whether the session may have ended by itself.
-    pub(super) fn may_have_faded(&self, id: SessionId, now_ms: u64) -> bool {
+    #[must_use]
+    pub fn may_have_faded(&self, id: SessionId, now_ms: u64) -> bool {
         self.rules.idle_ms.is_some() && self.lives_until(id).is_none_or(|until| now_ms + self.rules.slack_ms > until)
     }
 

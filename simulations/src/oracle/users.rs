@@ -204,7 +204,8 @@ impl Oracle {
             }
             let Some(id) = login.ids.last().copied() else { continue };
             let lost = login.births.get(&id).is_none_or(|birth| !self.world.is_safe(birth.safe));
-            if calm && !lost {
+            // One that is past its limit is nobody's any more, though it may not have ended yet.
+            if calm && !lost && !self.may_have_faded(id, start) {
                 let detail = || format!("{id} of login {at}: {request:?}");
                 let over = !held.live.contains(&id);
                 self.demand("who ends all sessions of a user ends each of them", over, detail, now_ms)?;
