@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sessionmesh::{CommitError, Mesh, SessionId};
@@ -45,9 +46,11 @@ impl World {
         backends[rng.random_range(0..backends.len())].clone()
     }
 
-    /// A request failed. One that was still on a node when that stopped is none of its promises.
+    /// A request failed. One that was still on a node when that stopped is none of its promises; it may have stopped a moment before
+    /// whoever had it leave is told.
     fn fail(&self, backend: &Backend, what: String) {
-        if !backend.left.load(Ordering::SeqCst) {
+        let has_stopped = backend.leaves.load(Ordering::SeqCst) && backend.mesh.stopped().now_or_never().is_some();
+        if !has_stopped && !backend.left.load(Ordering::SeqCst) {
             self.failed.lock().expect("no panic").push(what);
         }
     }
