@@ -275,7 +275,8 @@ impl Oracle {
         let (allowed, start) = (self.rules.sessions_per_user, request.start_ms);
         let user = self.logins[request.login].user;
         let Did::Acked(..) = reply.did else { return Ok(()) };
-        let others = |sweep: &Sweep| Some(sweep.user) == user && sweep.is_limit && sweep.by.0 != request.login;
+        // What another one is ending is not this one's work, and may not have arrived everywhere.
+        let others = |sweep: &Sweep| Some(sweep.user) == user && sweep.by.0 != request.login;
         let alone = !self.sweeps.iter().any(|sweep| others(sweep) && sweep.goes_on_at(start));
         let in_time = reply.took_ms < super::answer::DEADLINE_MS;
         let calm = self.world.calm_from(start) && self.world.trusting_from(start);
