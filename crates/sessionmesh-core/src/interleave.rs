@@ -2,7 +2,7 @@
 //!
 //! Between two steps that follow each other on one thread, any other thread may take as many as it likes. That happens seldom
 //! by itself, so in a build with `--cfg sessionmesh_simulation` the library passes a [`point`] before each lock and at its rare
-//! paths, and a stress that has called [`provoke`] has some of them wait there. Which points wait is drawn anew with each call:
+//! paths, and a stress that has called `provoke` has some of them wait there. Which points wait is drawn anew with each call:
 //! a few that wait often find more than all that wait seldom. In every other build a point is nothing.
 
 #[cfg(sessionmesh_simulation)]

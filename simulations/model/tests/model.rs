@@ -41,5 +41,5 @@ fn the_steps_to_a_broken_promise_are_told_in_words() {
     let mistake = Mistake::named("stalled-owner-answers").expect("it is planted");
     let (_, steps) = mistake.look_for(1, MOST).broken.expect("it is found");
     let told: Vec<_> = steps.iter().map(|(step, _)| step.to_string()).collect();
-    assert!(told.contains(&"STALL of b".to_owned()), "{told:#?}");
+    assert!(told.iter().any(|step| step.starts_with("STALL of ")), "{told:#?}");
 }
