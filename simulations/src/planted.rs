@@ -37,9 +37,10 @@ const RARE: [Bug; 12] = [
     Bug::VoteForAnyone,
 ];
 /// For these it takes a hundred seeds or more.
-const SELDOM: [Bug; 11] = [
+const SELDOM: [Bug; 12] = [
     Bug::AccessNotPassedOn,
     Bug::AnswerToEarlierSend,
+    Bug::DeadlineIgnored,
     Bug::ExpireWithoutVote,
     Bug::LeasesIgnored,
     Bug::MissBelieved,
