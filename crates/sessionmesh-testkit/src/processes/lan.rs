@@ -48,12 +48,15 @@ impl Lan {
         ip(&format!("netns add {hub}"))?;
         ip(&format!("-n {hub} link add br0 type bridge"))?;
         ip(&format!("-n {hub} link set br0 up"))?;
-        for name in names {
-            let host = lan.space(name);
-            ip(&format!("netns add {host}"))?;
-            ip(&format!("-n {host} link set lo up"))?;
-        }
+        names.iter().try_for_each(|name| lan.set_up(name))?;
         Ok(lan)
+    }
+
+    /// Makes a host with nothing but loopback.
+    fn set_up(&self, name: &str) -> Result<(), String> {
+        let host = self.space(name);
+        ip(&format!("netns add {host}"))?;
+        ip(&format!("-n {host} link set lo up"))
     }
 
     /// Gives a host a network card, `eth0`, with its address, and a cable to the switch.
@@ -85,14 +88,12 @@ impl Lan {
     ///
     /// It cannot be made: why.
     pub fn replace(&self, name: &str) -> Result<(), String> {
-        let host = self.space(name);
-        ip(&format!("netns del {host}"))?;
-        ip(&format!("netns add {host}"))?;
-        ip(&format!("-n {host} link set lo up"))?;
+        ip(&format!("netns del {}", self.space(name)))?;
+        self.set_up(name)?;
         self.plug_in(name)?;
         // Its card has another number than the one before.
-        let others = self.names.iter().filter(|other| *other != name);
-        others.into_iter().try_for_each(|other| ip(&format!("-n {} neigh flush all", self.space(other))))
+        let mut others = self.names.iter().filter(|other| *other != name);
+        others.try_for_each(|other| ip(&format!("-n {} neigh flush all", self.space(other))))
     }
 
     /// The network namespace of a host.
