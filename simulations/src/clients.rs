@@ -261,18 +261,12 @@ impl Clients {
         let mix = self.load.mix;
         let Mix { read, write, slow_write, shared, count, remove, logout, renew, absent, keep } = mix;
         let weights = [read, write, slow_write, shared, count, remove, logout, renew, absent, keep];
-        let mut dice = self.rng.random_range(0..weights.iter().sum());
-        let chosen = weights.iter().position(|weight| {
-            let hit = dice < *weight;
-            dice = dice.saturating_sub(*weight);
-            hit
-        });
+        let chosen = choose_weighted(&mut self.rng, &weights);
         let ending = visitor.is_busy_with(|what| what == What::Logout || what.gives_id()) || late.is_some();
         let what = match chosen {
             Some(1) => What::Write(value, 0),
             Some(2) => What::Write(value, self.rng.random_range(10..1_500)),
             Some(3) => What::Share(value),
-
             Some(4) if !oracle.is_record(login) => What::Count,
             Some(5) => What::Remove(value),
             Some(6) if !ending => What::Logout,
@@ -293,6 +287,16 @@ impl Clients {
         }
         Some((login, what))
     }
+}
+
+/// The place of one of these weights, each as often as its share in them. They must not all be 0.
+fn choose_weighted(rng: &mut StdRng, weights: &[u32]) -> Option<usize> {
+    let mut dice = rng.random_range(0..weights.iter().sum());
+    weights.iter().position(|weight| {
+        let hit = dice < *weight;
+        dice = dice.saturating_sub(*weight);
+        hit
+    })
 }
 
 /// A request that is to be sent.

@@ -15,7 +15,7 @@ use crate::entropy;
 use crate::network::Trace;
 use crate::oracle::{Oracle, Rules, Said, Violation};
 use crate::record::Recorder;
-use crate::scenario::{Ack, Fault, Kind, Scenario};
+use crate::scenario::{Fault, Kind, Scenario};
 
 /// After so long without faults and clients the cluster must have settled: a node that starts looks for others for ten seconds;
 /// and a copy that was only passed on, and could not be let go at once, waits for its turn in the sweeps, twice or three times.
@@ -166,8 +166,7 @@ impl Play {
             oracle: Oracle::new(Rules {
                 nodes: scenario.nodes,
                 spare: scenario.spare_copies(),
-                waits_for_owners: scenario.ack == Ack::Owners,
-                copies_wanted: scenario.copies_wanted(),
+                ack: scenario.ack,
                 slack_ms: 10 + 4 * scenario.tick_ms,
                 latency_ms: scenario.network.latency_ms.1,
                 idle_ms: scenario.has_idle_limit().then_some(scenario.idle_ms),

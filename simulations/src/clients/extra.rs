@@ -2,7 +2,7 @@
 
 use rand::Rng as _;
 
-use super::{Clients, KEPT_MS_MAX};
+use super::{Clients, KEPT_MS_MAX, choose_weighted};
 use crate::oracle::{Oracle, SHARED, What};
 
 /// For so long a visitor waits at most who does not wait for the answer: about as long as commits take, so that often the first
@@ -35,12 +35,7 @@ impl Clients {
         if self.product.share == 0 || self.rng.random_range(0..100) >= self.product.share {
             return None;
         }
-        let mut dice = self.rng.random_range(0..weights.iter().sum());
-        let chosen = weights.iter().position(|weight| {
-            let hit = dice < *weight;
-            dice = dice.saturating_sub(*weight);
-            hit
-        })?;
+        let chosen = choose_weighted(&mut self.rng, &weights)?;
         let visitor = &self.visitors[at];
         let ending = late.is_some() || visitor.is_busy_with(|what| what == What::Logout);
         let renewing = visitor.is_busy_with(What::gives_id);

@@ -15,11 +15,7 @@ const SEEDS_MIN: u64 = 100;
 /// Prints how often each promise was judged, and says whether each was often enough.
 pub(super) fn tell(tally: &Tally) -> bool {
     let times = |promise: &str| tally.judged.get(promise).copied().unwrap_or(0);
-    let width = PROMISES.iter().map(|promise| promise.len()).max().unwrap_or(0);
-    say("how often each promise was judged:");
-    for promise in PROMISES {
-        say(format_args!("  {promise:width$}  {:>9}", times(promise)));
-    }
+    list(&PROMISES, |promise| Some(times(promise)));
     let least = TIMES_MIN * tally.seeds / SEEDS;
     let seldom: Vec<&str> = PROMISES.into_iter().filter(|promise| times(promise) < least).collect();
     if seldom.is_empty() || tally.seeds < SEEDS_MIN {
@@ -27,4 +23,15 @@ pub(super) fn tell(tally: &Tally) -> bool {
     }
     say(format_args!("judged less than {TIMES_MIN} times in {SEEDS} seeds: {} (FAILED)\n", seldom.join("; ")));
     false
+}
+
+/// Prints how often each of these promises was judged; those of which `times` says nothing are left out.
+pub(super) fn list(promises: &[&str], times: impl Fn(&str) -> Option<u64>) {
+    let width = promises.iter().map(|promise| promise.len()).max().unwrap_or(0);
+    say("how often each promise was judged:");
+    for promise in promises {
+        if let Some(times) = times(promise) {
+            say(format_args!("  {promise:width$}  {times:>9}"));
+        }
+    }
 }

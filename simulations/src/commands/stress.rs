@@ -14,7 +14,7 @@ use sessionmesh_simulations::threads::{self, PROMISES, Report};
 
 use super::arguments::{bug, minutes};
 use super::console::{Progress, say};
-use super::{Outcome, real_time};
+use super::{Outcome, judged, real_time};
 
 /// The points at which the library waits are drawn anew so often.
 const PROVOKED_FOR: Duration = Duration::from_millis(700);
@@ -163,11 +163,5 @@ impl Stress {
 
 fn tell_judged(tally: &Tally) {
     let promises: Vec<&str> = PROMISES.into_iter().chain(oracle::PROMISES).collect();
-    let width = promises.iter().map(|promise| promise.len()).max().unwrap_or(0);
-    say("how often each promise was judged:");
-    for promise in promises {
-        if let Some(times) = tally.judged.get(promise) {
-            say(format_args!("  {promise:width$}  {times:>9}"));
-        }
-    }
+    judged::list(&promises, |promise| tally.judged.get(promise).copied());
 }

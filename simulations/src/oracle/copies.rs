@@ -28,7 +28,7 @@ impl Oracle {
     /// a long calm it counts as done, with the copies that there are; else as perhaps done.
     pub(super) fn decided(&self, request: &Request, reply: &Reply, others: Option<&Others>) -> Option<Reply> {
         let Did::Saved(id) = reply.did else { return None };
-        let did = if self.rules.waits_for_owners && self.works_since(request.start_ms) {
+        let did = if self.rules.waits_for_owners() && self.works_since(request.start_ms) {
             let held = others.iter().flat_map(|others| &others.held);
             Did::Acked(id, held.filter(|held| self.is_exact_copy(request, held)).count())
         } else {
@@ -61,10 +61,10 @@ impl Oracle {
         let gone = self.world.gone_since(start) + others.leaving;
         let detail = || format!("{copies} copies of {id}, but {others:?} and {gone} are gone: {request:?}");
         self.demand("no commit tells of a copy that nobody has", copies <= holding + gone, detail, now_ms)?;
-        if self.rules.copies_wanted == 0 || !self.world.calm_from(start) || !self.world.trusting_from(start) {
+        if self.rules.copies_wanted() == 0 || !self.world.calm_from(start) || !self.world.trusting_from(start) {
             return Ok(());
         }
-        let wanted = self.rules.copies_wanted.min(self.rules.spare).min(others.held.len());
+        let wanted = self.rules.copies_wanted().min(self.rules.spare).min(others.held.len());
         let detail = || format!("{copies} copies of {id}, and there could be {wanted}: {request:?}");
         self.demand("in calm a commit has all the copies that it can have", copies >= wanted, detail, now_ms)
     }

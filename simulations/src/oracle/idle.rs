@@ -78,7 +78,7 @@ impl Oracle {
         if login.may_be_over(id) || login.faded || !known {
             return Ok(());
         }
-        if !self.rules.waits_for_owners && !birth.is_settled(start_ms) {
+        if !self.rules.waits_for_owners() && !birth.is_settled(start_ms) {
             return Ok(());
         }
         let until = self.lives_until(id);

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sessionmesh::SessionId;
 
+use crate::scenario::Ack;
+
 mod answer;
 mod copies;
 mod idle;
@@ -98,10 +100,8 @@ pub struct Rules {
     pub nodes: usize,
     /// How many crashes a change survives that all owners have.
     pub spare: usize,
-    /// A commit waits for all owners, so any node sees it.
-    pub waits_for_owners: bool,
-    /// A commit waits for so many copies, if they can be had.
-    pub copies_wanted: usize,
+    /// What a commit waits for.
+    pub ack: Ack,
     /// Rounding of times.
     pub slack_ms: u64,
     /// How long a message takes at most.
@@ -110,6 +110,22 @@ pub struct Rules {
     pub idle_ms: Option<u64>,
     /// A user may have so many sessions; 0 for any number.
     pub sessions_per_user: usize,
+}
+
+impl Rules {
+    /// A commit waits for all owners, so any node sees it.
+    pub(super) fn waits_for_owners(&self) -> bool {
+        self.ack == Ack::Owners
+    }
+
+    /// A commit waits for so many copies, if they can be had.
+    pub(super) fn copies_wanted(&self) -> usize {
+        match self.ack {
+            Ack::Owners => usize::MAX,
+            Ack::Copies(copies) => usize::from(copies),
+            Ack::Local => 0,
+        }
+    }
 }
 
 /// Remembers and compares.

@@ -18,7 +18,7 @@ impl Oracle {
         let there = login.births.get(&to).is_some_and(|birth| self.world.is_safe(birth.safe));
         let calm = self.world.calm_from(start) && self.world.trusting_from(start);
         let over = login.may_be_over(to) || self.may_have_faded(to, now_ms);
-        if !still || !there || over || !calm || !self.rules.waits_for_owners {
+        if !still || !there || over || !calm || !self.rules.waits_for_owners() {
             return Ok(());
         }
         let served = matches!(seen, Seen::Session(_));

@@ -20,7 +20,7 @@ impl Oracle {
 
     /// Whether the session had been renewed or ended before the handle of it was used, so that everybody knows it.
     fn must_know_end(&self, request: &Request, reply: &Reply, now_ms: u64) -> bool {
-        let Some(id) = request.id.filter(|_| self.rules.waits_for_owners) else { return false };
+        let Some(id) = request.id.filter(|_| self.rules.waits_for_owners()) else { return false };
         let used_ms = now_ms.saturating_sub(reply.took_ms + self.rules.slack_ms);
         let known = |end_ms: u64| self.world.calm_from(used_ms) || self.world.whole_from(end_ms);
         self.logins[request.login].ends.get(&id).into_iter().flatten().any(|end| {

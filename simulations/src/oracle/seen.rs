@@ -63,7 +63,7 @@ impl Oracle {
             self.demand("\"none\" is never said of a session that all owners held", served, detail, now_ms)?;
         }
         let whole = self.world.calm_from(start) || self.world.whole_from(birth.acked_ms);
-        if self.rules.waits_for_owners && whole {
+        if self.rules.waits_for_owners() && whole {
             self.demand("while whole, \"none\" is never said of an acknowledged session", served, detail, now_ms)?;
         }
         Ok(())
@@ -89,7 +89,7 @@ impl Oracle {
             if (end.node, end.life) == (request.node, request.life) && !late {
                 self.demand("a node never serves a session that it ended", !served, detail, now_ms)?;
             }
-            if !self.rules.waits_for_owners {
+            if !self.rules.waits_for_owners() {
                 continue;
             }
             if self.world.calm_from(start) || self.world.whole_from(end.start_ms) {
@@ -201,7 +201,7 @@ impl Oracle {
         // its writer still waits for nobody.
         let start = request.start_ms;
         let calm = || self.world.calm_from(start) && self.world.trusting_from(start);
-        if self.rules.waits_for_owners && (calm() || self.world.whole_from(write.start_ms)) {
+        if self.rules.waits_for_owners() && (calm() || self.world.whole_from(write.start_ms)) {
             return true;
         }
         // A request that had read the session before all owners had the write, and saved after that, has put what it

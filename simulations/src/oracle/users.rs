@@ -188,7 +188,7 @@ impl Oracle {
         now_ms: u64,
     ) -> Checked {
         let start = request.start_ms;
-        let calm = self.rules.waits_for_owners && self.world.calm_from(start) && self.world.trusting_from(start);
+        let calm = self.rules.waits_for_owners() && self.world.calm_from(start) && self.world.trusting_from(start);
         let kept = (request.what == What::EndOthers).then_some(request.login);
         for at in 0..self.logins.len() {
             let login = &self.logins[at];
@@ -210,7 +210,7 @@ impl Oracle {
                 let over = !held.live.contains(&id);
                 self.demand("who ends all sessions of a user ends each of them", over, detail, now_ms)?;
             }
-            if !self.rules.waits_for_owners || !self.finds_all(at, id, request) {
+            if !self.rules.waits_for_owners() || !self.finds_all(at, id, request) {
                 continue;
             }
             let copies = held.ended.get(&id).copied().unwrap_or(0).min(self.rules.spare);
@@ -233,7 +233,7 @@ impl Oracle {
     fn finds_all(&self, login: usize, id: SessionId, request: &Request) -> bool {
         let start = request.start_ms;
         let Some(birth) = self.logins[login].births.get(&id) else { return false };
-        if birth.acked_ms > start || !self.world.is_safe(birth.safe) || !self.rules.waits_for_owners {
+        if birth.acked_ms > start || !self.world.is_safe(birth.safe) || !self.rules.waits_for_owners() {
             return false;
         }
         let known = birth.is_settled(start) && self.veterans.contains(&(request.node, request.life));
@@ -262,7 +262,7 @@ impl Oracle {
             for end in login.ends.get(id).into_iter().flatten() {
                 let Some((acked, safe)) = end.acked else { continue };
                 let known = self.world.calm_from(start) || self.world.whole_from(end.start_ms);
-                if acked <= start && self.world.is_safe(safe) && self.rules.waits_for_owners && known {
+                if acked <= start && self.world.is_safe(safe) && self.rules.waits_for_owners() && known {
                     self.demand(promise, false, || format!("{end:?}: {}", detail()), now_ms)?;
                 }
             }
@@ -285,7 +285,7 @@ impl Oracle {
             || !alone
             || !in_time
             || !calm
-            || !self.rules.waits_for_owners
+            || !self.rules.waits_for_owners()
             || self.is_blind()
         {
             return Ok(());

@@ -303,16 +303,6 @@ pub const AUDIT_NEVER_MS: u64 = 3_600_000;
 pub const IDLE_NEVER_MS: u64 = 1_800_000;
 
 impl Scenario {
-    /// How many other nodes a commit waits for at most.
-    #[must_use]
-    pub fn copies_wanted(&self) -> usize {
-        match self.ack {
-            Ack::Owners => usize::MAX,
-            Ack::Copies(copies) => usize::from(copies),
-            Ack::Local => 0,
-        }
-    }
-
     /// How many nodes may crash without loss when all owners have a copy, whatever the nodes are set to at that time.
     #[must_use]
     pub fn spare_copies(&self) -> usize {

@@ -16,7 +16,7 @@ use crate::clients::{Clients, How, Service as _, look};
 use crate::network::Trace;
 use crate::oracle::{Oracle, Rules, Said, Seen, Violation};
 use crate::record::Recorder;
-use crate::scenario::{Ack, Fault};
+use crate::scenario::Fault;
 
 /// A step takes this long, and what it does.
 const STEP: Duration = Duration::from_micros(700);
@@ -114,8 +114,7 @@ impl<'a> Story<'a> {
             oracle: Oracle::new(Rules {
                 nodes: scenario.nodes,
                 spare: scenario.spare_copies(),
-                waits_for_owners: scenario.ack == Ack::Owners,
-                copies_wanted: scenario.copies_wanted(),
+                ack: scenario.ack,
                 sessions_per_user: 0,
                 slack_ms: SLACK_MS,
                 latency_ms: 1,
