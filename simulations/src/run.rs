@@ -6,7 +6,6 @@ use std::rc::Rc;
 use sessionmesh::SessionId;
 use sessionmesh::coverage::{self, Path};
 use sessionmesh::failpoint::{self, Bug};
-use sessionmesh_core::id::key_short_hashes;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::clients::{Clients, look_at_all};
@@ -99,8 +98,8 @@ fn play_on_a_thread(scenario: &Scenario, Extras { bug, recorder }: Extras) -> Re
     let scenario = scenario.clone();
     let seed = scenario.seed;
     let thread = std::thread::Builder::new().name(format!("seed-{seed}"));
-    // What is noted of a run names sessions by their short hashes: their key must not depend on which run of the process came first.
-    key_short_hashes(1);
+    // No run may depend on which one of the process came first.
+    sessionmesh::draw_keys_of_the_process();
     let played = thread.spawn(move || {
         entropy::seed_this_thread(seed);
         failpoint::plant(bug);

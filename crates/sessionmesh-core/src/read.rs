@@ -41,6 +41,12 @@ impl Found {
             (None, None) => Self::Ended,
         }
     }
+
+    /// Where reads follow a session that has moved.
+    #[must_use]
+    pub const fn moved_to(&self) -> Option<SessionId> {
+        if let Self::Moved(successor) = self { Some(*successor) } else { None }
+    }
 }
 
 /// What this node knows when it begins to ask.

@@ -170,7 +170,8 @@ impl Session {
     }
 
     /// Makes all changes of this handle visible at once, and waits for the copies that the configuration asks for.
-    /// Without changes it is an access, like [`Session::touch`]; but a new session is always created.
+    /// Without changes it is an access, like [`Session::touch`]; but a new session is always created, and one that is past
+    /// its idle limit and has not ended yet lives on, as after a change.
     ///
     /// # Errors
     ///
@@ -203,7 +204,7 @@ impl Session {
                 user_limit::commit_with_user_limit(&self.mesh.node, id, record.as_ref(), &change, wait).await;
             match committed {
                 // The handle was kept for longer than the session may be idle, and this node holds nothing of it.
-                Err(CommitError::Unknown) if !looked => Box::pin(self.look_again()).await?,
+                Err(CommitError::Unknown) if !looked => Box::pin(self.look_again(wait.until)).await?,
                 committed => return self.adopt(committed?, &change),
             }
             looked = true;
@@ -268,8 +269,9 @@ impl Session {
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send,
     {
+        let wait = self.mesh.wait();
         if self.is_old() {
-            Box::pin(self.look_again()).await?;
+            Box::pin(self.look_again(wait.until)).await?;
         }
         let (id, record) = {
             let state = lock(&self.state);
@@ -282,7 +284,6 @@ impl Session {
             Ok((value, after))
         };
         let key = Arc::from(key);
-        let wait = self.mesh.wait();
         let updated = commit::update(&self.mesh.node, id, record.as_ref(), &key, wait, step).await;
         let (committed, after) = updated?;
         if let Some(login) = Login::happened(&self.mesh.node, record.as_ref(), &committed.record) {

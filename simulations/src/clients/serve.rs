@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sessionmesh::record_store::RecordStore;
-use sessionmesh::{Commit, CommitError, Mesh, ReadConsistency, Session, SessionId, UserError};
+use sessionmesh::{Commit, CommitError, Mesh, NodeState, ReadConsistency, Session, SessionId, UserError};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::records;
@@ -62,6 +62,8 @@ async fn serve(mesh: Mesh, request: Request, (pad, large): (u32, u32)) -> Reply 
         What::Create(_) | What::Read | What::Held | What::ReadMoved => Did::Nothing,
         What::Touch => {
             session.touch();
+            // Who leaves may be gone before the others have heard of it.
+            unchanged = matches!(mesh.health().state, NodeState::Leaving | NodeState::Left | NodeState::Failed);
             Did::Nothing
         }
         What::Write(..) | What::Share(_) | What::Remove(_) | What::Keep(_) => {

@@ -2,6 +2,7 @@
 
 use sessionmesh::{Event, SessionId};
 
+use super::login::Use;
 use super::{Checked, Oracle, Request, violated};
 
 /// An event that a listener on a node was told of, and when.
@@ -33,13 +34,15 @@ const SWEEP_MS_MAX: u64 = 5_000;
 impl Oracle {
     /// Until when the session must live, by what clients know: `None` if they know nothing.
     ///
-    /// In calm since the access: the whole limit. With crashes since then, or a partition that is over: a tenth less,
-    /// since an access is passed on when the last one that was is older than that.
+    /// In calm since a read or a change: the whole limit. Else a tenth less, since what nobody waits for is passed on when the last
+    /// access that was is older than that: after a use of a handle that was read before, with crashes since then, or when a partition
+    /// is over.
     fn lives_until(&self, id: SessionId) -> Option<u64> {
         let login = &self.logins[*self.by_id.get(&id)?];
         let limit = login.idle_ms.or(self.rules.idle_ms)?;
-        let until = |from_ms: u64| {
-            if self.world.calm_from(from_ms) {
+        let until = |used: &Use| {
+            let from_ms = used.from_ms;
+            if self.world.calm_from(from_ms) && !used.by_handle {
                 return Some(from_ms + limit);
             }
             // What was used on one side of a partition reaches the other one when they are one again.
@@ -50,7 +53,7 @@ impl Oracle {
             let kept = self.world.is_calm() || self.world.whole_from(from_ms);
             (kept && !disturbed).then_some(from_ms + limit - limit / 10)
         };
-        login.uses.get(&id)?.iter().filter_map(|used| until(used.from_ms)).max()
+        login.uses.get(&id)?.iter().filter_map(until).max()
     }
 
     /// Whether the session may have ended by itself.

@@ -91,6 +91,9 @@ pub(super) struct Sighting {
 pub(super) struct Use {
     /// Not before this.
     pub(super) from_ms: u64,
+    /// Through a handle that was read before: a node that owns nothing of it tells the owners when they would miss a tenth of the
+    /// limit.
+    pub(super) by_handle: bool,
 }
 
 /// One session of one visitor, under all its ids.
@@ -224,16 +227,20 @@ impl Login {
 
     /// The session was served: it was accessed then.
     pub(super) fn used(&mut self, id: SessionId, request: &Request) {
-        self.used_at(id, request.start_ms);
+        self.note_use(id, Use { from_ms: request.start_ms, by_handle: false });
     }
 
-    /// It was accessed, not before this.
-    pub(super) fn used_at(&mut self, id: SessionId, from_ms: u64) {
+    /// It was accessed through a handle that was read before, not before this.
+    pub(super) fn used_again(&mut self, id: SessionId, from_ms: u64) {
+        self.note_use(id, Use { from_ms, by_handle: true });
+    }
+
+    fn note_use(&mut self, id: SessionId, used: Use) {
         let uses = self.uses.entry(id).or_default();
         if uses.len() == USES_MAX {
             uses.pop_front();
         }
-        uses.push_back(Use { from_ms });
+        uses.push_back(used);
     }
 
     /// Whether "none" may be said of this id for what clients did: somebody tried to end it, or which id counts is not

@@ -55,9 +55,10 @@ impl Oracle {
             Did::Nothing | Did::Refused(_) | Did::Saved(_) => {
                 if let (What::Touch, Some((Seen::Session(_), _)), Some(id)) = (request.what, &reply.seen, request.id)
                     && lived
+                    && !reply.unchanged
                 {
                     let looked_ms = now_ms.saturating_sub(self.rules.slack_ms);
-                    login.used_at(id, looked_ms.max(request.start_ms));
+                    login.used_again(id, looked_ms.max(request.start_ms));
                 }
                 if let (Did::Refused(_), Some(write)) = (&reply.did, login.write_of(request)) {
                     write.refused = true;
@@ -83,7 +84,7 @@ impl Oracle {
         if let What::Keep(_) | What::Rewrite(_) = request.what {
             // It was used again after the pause.
             let began_ms = now_ms.saturating_sub(reply.took_ms + self.rules.slack_ms);
-            login.used_at(id, began_ms.max(request.start_ms));
+            login.used_again(id, began_ms.max(request.start_ms));
         }
         if let (What::Create(_) | What::Renew | What::Move, Some(copies)) = (request.what, copies)
             && !reply.unchanged

@@ -172,7 +172,7 @@ pub struct Reply {
     pub took_ms: u64,
     /// What the counter was counted up to.
     pub counted: Option<u64>,
-    /// A commit changed nothing, since all was as it was to be.
+    /// A commit changed nothing, since all was as it was to be; or a touch may have reached nobody.
     pub unchanged: bool,
     /// What was told of the sessions of the user.
     pub users: Option<UsersTold>,

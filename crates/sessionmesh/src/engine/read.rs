@@ -58,10 +58,20 @@ pub(crate) async fn load(
     id: SessionId,
     access: Access,
 ) -> Result<Option<(SessionId, Record)>, LoadError> {
-    match look(node, id, access).await? {
-        (id, Found::Live(record)) => Ok(Some((id, record))),
-        _ => Ok(None),
-    }
+    Ok(living(look(node, id, access).await?))
+}
+
+/// [`load`], without an access and with this deadline.
+pub(crate) async fn peek_until(
+    node: &Arc<Node>,
+    id: SessionId,
+    deadline: Instant,
+) -> Result<Option<(SessionId, Record)>, LoadError> {
+    Ok(living(follow(node, id, Access::Peek, deadline, Found::moved_to).await?))
+}
+
+fn living((id, found): (SessionId, Found)) -> Option<(SessionId, Record)> {
+    if let Found::Live(record) = found { Some((id, record)) } else { None }
 }
 
 /// [`load`], with what is known of a session that does not live.
@@ -79,17 +89,14 @@ pub(crate) async fn look_further(
     id: SessionId,
     access: Access,
 ) -> Result<(SessionId, Found), LoadError> {
-    let following = follow(node, id, access, |found| match found {
-        Found::Moved(successor) => Some(*successor),
-        _ => None,
-    });
+    let following = follow(node, id, access, deadline_of_a_read(node), Found::moved_to);
     spans::within(spans::load(id), following).await
 }
 
 /// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
 /// id that is known, without a session, if that has ended.
 pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionId, Option<Record>), LoadError> {
-    let (id, found) = follow(node, id, Access::Peek, |found| match found {
+    let (id, found) = follow(node, id, Access::Peek, deadline_of_a_read(node), |found| match found {
         Found::Renewed { successor, .. } | Found::Moved(successor) => Some(*successor),
         _ => None,
     })
@@ -97,14 +104,19 @@ pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionI
     Ok((id, if let Found::Live(record) = found { Some(record) } else { None }))
 }
 
-/// Reads session `id`, and then the one that `successor` names, and so on; all within one read deadline.
+/// Until when a read that begins now may take.
+pub(crate) fn deadline_of_a_read(node: &Node) -> Instant {
+    Instant::now() + node.config.read_deadline
+}
+
+/// Reads session `id`, and then the one that `successor` names, and so on; all until one deadline.
 async fn follow(
     node: &Arc<Node>,
     id: SessionId,
     access: Access,
+    deadline: Instant,
     successor: impl Fn(&Found) -> Option<SessionId>,
 ) -> Result<(SessionId, Found), LoadError> {
-    let deadline = Instant::now() + node.config.read_deadline;
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
         let found = find_until(node, id, access, deadline).await?;
@@ -121,7 +133,7 @@ pub(crate) const SUCCESSORS_MAX: usize = 8;
 
 /// Reads session `id`, and says how it ended if it did.
 pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
-    find_until(node, id, access, Instant::now() + node.config.read_deadline).await
+    find_until(node, id, access, deadline_of_a_read(node)).await
 }
 
 async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
@@ -159,8 +171,7 @@ pub(crate) async fn find_once(node: &Arc<Node>, id: SessionId, access: Access) -
     if let Some(found) = before_asking(node, id, access) {
         return Some(found);
     }
-    let deadline = Instant::now() + node.config.read_deadline;
-    Box::pin(find_by_asking_once(node, id, access, deadline)).await.ok()
+    Box::pin(find_by_asking_once(node, id, access, deadline_of_a_read(node))).await.ok()
 }
 
 /// Asks everybody once; why it is not known, if it is not.

@@ -19,7 +19,7 @@ const PAIR_CHARS: usize = 22;
 const CHECK_CHARS: usize = 11;
 
 /// Hashes with a key that this process drew: a record is saved where it was loaded, and nobody can look for collisions.
-fn keyed() -> &'static RandomState {
+pub(crate) fn keyed() -> &'static RandomState {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new)
 }

@@ -72,7 +72,7 @@
 //! logged in. A deletion whose creation has not followed yet may be a logout, so it counts as one. A session that
 //! merely expired was not logged out: its record is taken over whole.
 
-mod base;
+pub(crate) mod base;
 mod endings;
 mod error;
 #[cfg(any(fuzzing, sessionmesh_simulation))]

@@ -3,8 +3,10 @@
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::session::{Record, Status, Successor};
 
+use tokio::time::Instant;
+
 use super::{Commit, Session};
-use crate::engine::read::{self, Access, SUCCESSORS_MAX};
+use crate::engine::read::{self, SUCCESSORS_MAX};
 use crate::engine::write::commit::{self, Change};
 use crate::engine::write::end;
 use crate::engine::write::user_limit::Login;
@@ -25,7 +27,7 @@ impl Session {
     /// other one stores.
     pub async fn renew_id(&self) -> Result<Commit, CommitError> {
         for _ in 0..SUCCESSORS_MAX {
-            self.look_again().await?;
+            self.look_again(read::deadline_of_a_read(&self.mesh.node)).await?;
             match self.renew_once().await {
                 // It has moved at this very moment. Nothing was changed.
                 Err(CommitError::Ended) if self.moved_to().is_some() => {}
@@ -69,7 +71,7 @@ impl Session {
     /// As [`Session::renew_id`].
     pub async fn move_home(&self) -> Result<Commit, CommitError> {
         let node = &self.mesh.node;
-        self.look_again().await?;
+        self.look_again(read::deadline_of_a_read(&self.mesh.node)).await?;
         let (id, record) = {
             let state = lock(&self.state);
             (state.id, state.record.clone())
@@ -95,7 +97,7 @@ impl Session {
     /// Takes over the newest content, and the id if another request has moved the session meanwhile. If it was ended or
     /// renewed since this handle was made, it must not go on under a further id: whoever asks may have planted the old one,
     /// and the content may be somebody's login by now.
-    pub(super) async fn look_again(&self) -> Result<(), CommitError> {
+    pub(super) async fn look_again(&self, until: Instant) -> Result<(), CommitError> {
         let (id, is_stored) = {
             let state = lock(&self.state);
             (state.id, state.record.is_some())
@@ -103,7 +105,7 @@ impl Session {
         if !is_stored {
             return Ok(());
         }
-        let found = read::load(&self.mesh.node, id, Access::Peek).await?;
+        let found = read::peek_until(&self.mesh.node, id, until).await?;
         let (id, record) = found.ok_or(CommitError::Ended)?;
         let mut state = lock(&self.state);
         state.id = id;

@@ -16,12 +16,6 @@ pub(super) fn with_product(mut scenario: Scenario) -> Scenario {
     let rng = &mut StdRng::seed_from_u64(scenario.seed ^ 0x0a11_0f17);
     let users = if rng.random_bool(0.25) { rng.random_range(1..=3) } else { 0 };
     let of_users = |weight: u32| if users > 0 { weight } else { 0 };
-    // Handles that were kept beyond the limit of an idle session, and moves while nodes are apart, break promises still: they can be
-    // played by scenarios, and are not drawn.
-    let patient = |weight: u32| if scenario.has_idle_limit() { 0 } else { weight };
-    let is_together =
-        matches!(scenario.kind, Kind::Calm | Kind::Leave | Kind::Rolling | Kind::Join | Kind::QuickRestart);
-    let together = |weight: u32| if is_together { weight } else { 0 };
     let mut product = Product {
         users,
         sessions_per_user: of_users(if rng.random_bool(0.4) { rng.random_range(1..=4) } else { 0 }),
@@ -39,12 +33,12 @@ pub(super) fn with_product(mut scenario: Scenario) -> Scenario {
             list: of_users(6),
             end_all: of_users(swarm(rng, 0.6, 1)),
             end_others: of_users(swarm(rng, 0.6, 1)),
-            touch: patient(swarm(rng, 0.2, 3)),
-            rewrite: patient(swarm(rng, 0.2, 4)),
+            touch: swarm(rng, 0.2, 3),
+            rewrite: swarm(rng, 0.2, 4),
             held: swarm(rng, 0.15, 4),
             late_renew: if scenario.load.mix.renew > 0 { swarm(rng, 0.4, 2) } else { 0 },
             too_large: 0,
-            move_home: together(swarm(rng, 0.2, 3)),
+            move_home: swarm(rng, 0.2, 3),
         },
     };
     product.mix.too_large = if product.max_value_bytes > 0 { 3 } else { 0 };

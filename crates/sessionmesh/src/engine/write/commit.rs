@@ -148,8 +148,12 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
             let (found, allowed) = (node.store.live() as u64 + 1, node.config.max_sessions);
             exceeded(["sessions", "max_sessions"], found, allowed)?;
         }
+        // Owners may be about to agree that a session past its limit is over. An access alone might come too late for them, but
+        // not a change: so its limit is set anew.
+        let revived = |record: &Record| record.is_past_limit(now).then(|| record.session.idle_limit().ms);
+        let idle_limit_ms = change.idle_limit_ms.or_else(|| known.as_ref().and_then(revived));
         let (mut record, stamp) = match known {
-            Some(record) if puts.is_empty() && change.idle_limit_ms.is_none() => {
+            Some(record) if puts.is_empty() && idle_limit_ms.is_none() => {
                 return Ok(Attempt::Done(Written::Nothing(record)));
             }
             Some(record) => (record, node.tick()),
@@ -171,7 +175,7 @@ fn write(node: &Node, id: SessionId, base: Option<&Record>, change: &Change) -> 
         if session.attributes().len() > keys {
             node.store.keys.intern(session);
         }
-        if let Some(ms) = change.idle_limit_ms {
+        if let Some(ms) = idle_limit_ms {
             session.set_idle_limit(IdleLimit { stamp, ms });
         }
         let new = held.is_none() && base.is_none();
