@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::{Duration, UNIX_EPOCH};
 
 use sessionmesh::record_store::RecordStore;
-use sessionmesh::{Mesh, Stats};
+use sessionmesh::{Kept, Mesh};
 use tokio::sync::oneshot;
 use turmoil::Sim;
 
@@ -230,16 +230,16 @@ impl Cluster {
         self.states.borrow()[node].store.clone()
     }
 
-    /// The figures of all nodes.
+    /// What each node keeps, and has under way.
     #[must_use]
-    pub fn stats(&self) -> Vec<(String, Stats)> {
-        self.meshes().into_iter().map(|(name, mesh)| (name, mesh.stats())).collect()
+    pub fn kept(&self) -> Vec<(String, Kept)> {
+        self.meshes().into_iter().map(|(name, mesh)| (name, mesh.kept())).collect()
     }
 
     /// The figures of all nodes, for the report of a failure.
     #[must_use]
     pub fn figures(&self) -> String {
-        self.stats().iter().map(|(name, stats)| format!("\n  {name}: {stats:?}")).collect()
+        self.meshes().iter().map(|(name, mesh)| format!("\n  {name}: {:?}", mesh.stats())).collect()
     }
 
     fn meshes(&self) -> Vec<(String, Mesh)> {

@@ -277,18 +277,17 @@ impl Play {
     fn check_bounds(&mut self) -> Result<(), Violation> {
         let known = self.oracle.ids_asked_for();
         let peers = 2 * self.scenario.nodes;
-        let all = self.cluster.stats();
-        for (name, stats) in all {
-            let held = stats.sessions + stats.ended;
+        for (name, kept) in self.cluster.kept() {
+            let held = kept.sessions + kept.ended;
             let bounds = [
                 ("sessions and tombstones held", held, known),
-                ("sessions fenced by a vote", stats.expiry_holds, known),
-                ("sessions to send", stats.outbox, known * peers * (1 + IN_FLIGHT_MAX)),
-                ("batches under way", stats.in_flight, IN_FLIGHT_MAX * peers),
-                ("commits that wait", stats.waiting_commits, self.clients.under_way() + held),
+                ("sessions fenced by a vote", kept.expiry_holds, known),
+                ("sessions to send", kept.outbox, known * peers * (1 + IN_FLIGHT_MAX)),
+                ("batches under way", kept.in_flight, IN_FLIGHT_MAX * peers),
+                ("commits that wait", kept.waiting_commits, self.clients.under_way() + held),
             ];
             if let Some((what, found, bound)) = bounds.into_iter().find(|(_, found, bound)| found > bound) {
-                let detail = format!("{name}: {what}: {found}, at most {bound}: {stats:?}");
+                let detail = format!("{name}: {what}: {found}, at most {bound}: {kept:?}");
                 return Err(self.violation("what a node keeps is bounded by what clients asked for", detail));
             }
         }
@@ -302,16 +301,16 @@ impl Play {
         while self.cluster.now_ms() < until {
             self.step()?;
         }
-        for (name, stats) in self.cluster.stats() {
-            if stats.sessions > 0 {
-                let detail = format!("{name} still holds {}: {stats:?}", stats.sessions);
+        for (name, kept) in self.cluster.kept() {
+            if kept.sessions > 0 {
+                let detail = format!("{name} still holds {}: {kept:?}", kept.sessions);
                 return Err(self.violation("sessions that nobody uses end", detail));
             }
         }
         let until = self.cluster.now_ms() + FENCES_FALL_WITHIN_MS;
-        while let Some((name, stats)) = self.cluster.stats().into_iter().find(|(_, stats)| stats.expiry_holds > 0) {
+        while let Some((name, kept)) = self.cluster.kept().into_iter().find(|(_, kept)| kept.expiry_holds > 0) {
             if self.cluster.now_ms() > until {
-                let detail = format!("{name} still fences {}: {stats:?}", stats.expiry_holds);
+                let detail = format!("{name} still fences {}: {kept:?}", kept.expiry_holds);
                 return Err(self.violation("the fence around a session ends with the verdict", detail));
             }
             self.step()?;

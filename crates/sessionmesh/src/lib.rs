@@ -108,7 +108,7 @@ pub use sessionmesh_core::wire::version::Versions;
 pub use sessionmesh_core::{coverage, failpoint, interleave};
 #[cfg(sessionmesh_simulation)]
 #[doc(hidden)]
-pub use simulation::{AttributeHeld, draw_keys_of_the_process};
+pub use simulation::{AttributeHeld, Kept, draw_keys_of_the_process};
 pub use stats::{CommitOutcome, CommitsBy, PeerStats, Stats};
 #[cfg(sessionmesh_simulation)]
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionmesh::{MemberState, Mesh, SessionId};
+use sessionmesh::{Kept, MemberState, Mesh, SessionId};
 
 use super::Cluster;
 
@@ -66,19 +66,14 @@ pub(crate) fn unready<'a>(nodes: impl Iterator<Item = (&'a str, Option<&'a Mesh>
 /// Why something is under way between these nodes, or not all of `ids` are held by their owners, equally, and by nobody else.
 pub(crate) fn unsettled(nodes: &BTreeMap<&str, &Mesh>, ids: &BTreeSet<SessionId>) -> Option<String> {
     for (name, mesh) in nodes {
-        let stats = mesh.stats();
-        if stats.outbox > 0 || stats.waiting_commits > 0 || stats.renewals_in_progress > 0 {
-            let (outbox, commits, following) = (stats.outbox, stats.waiting_commits, stats.renewals_in_progress);
+        let Kept { outbox, waiting_commits: commits, renewals_in_progress: following, .. } = mesh.kept();
+        if outbox > 0 || commits > 0 || following > 0 {
             return Some(format!(
                 "{name} has {outbox} sessions to send, {commits} commits wait, {following} renewals are followed"
             ));
         }
-        if let Some(suspected) = stats.suspected.first() {
+        if let Some(suspected) = mesh.suspected().first() {
             return Some(format!("{name} suspects {suspected}"));
-        }
-        if stats.sessions + stats.ended != stats.owned {
-            let held = stats.sessions + stats.ended;
-            return Some(format!("{name} holds {held} sessions but owns only {} of them", stats.owned));
         }
     }
     let (_, any) = nodes.first_key_value()?;
@@ -89,5 +84,6 @@ pub(crate) fn unsettled(nodes: &BTreeMap<&str, &Mesh>, ids: &BTreeSet<SessionId>
             return Some(format!("the owners of {id} differ: {held:x?}"));
         }
     }
-    None
+    let (name, held) = nodes.iter().map(|(name, mesh)| (name, mesh.held_for_others())).find(|(_, held)| *held > 0)?;
+    Some(format!("{name} holds {held} sessions that it does not own"))
 }
