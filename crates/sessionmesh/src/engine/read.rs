@@ -1,5 +1,6 @@
 //! Reading a session: from this node's own map, or by asking its owners.
 
+mod access;
 pub(crate) mod copies;
 pub(crate) mod figures_of_members;
 mod unknown;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use sessionmesh_core::coverage::{self, Path};
-use sessionmesh_core::entry::{Entry, must_propagate};
+use sessionmesh_core::entry::Entry;
 use sessionmesh_core::failpoint::{self, Bug};
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::liveness::leases::{self, OwnCopy};
@@ -28,6 +29,8 @@ use sessionmesh_core::wire::message::{Held, Message, ReadQuery, ReadReply};
 use sessionmesh_core::wire::version::Version;
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::access::note_again;
+use self::access::{note, note_at};
 use self::unknown::{is_unknown_here, is_weeded_out};
 use super::replication;
 use super::request::{self, Reply, is_silent};
@@ -84,19 +87,33 @@ pub(crate) async fn look(node: &Arc<Node>, id: SessionId, access: Access) -> Res
 }
 
 /// [`look`], for whoever has found no [`live_here`].
-pub(crate) async fn look_further(
+pub(crate) fn look_further(
     node: &Arc<Node>,
     id: SessionId,
     access: Access,
+) -> impl Future<Output = Result<(SessionId, Found), LoadError>> {
+    look_until(node, id, access, deadline_of_a_read(node))
+}
+
+/// [`look_further`], until this deadline.
+pub(crate) async fn look_until(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+    deadline: Instant,
 ) -> Result<(SessionId, Found), LoadError> {
-    let following = follow(node, id, access, deadline_of_a_read(node), Found::moved_to);
+    let following = follow(node, id, access, deadline, Found::moved_to);
     spans::within(spans::load(id), following).await
 }
 
 /// The live session that took the place of `id`, over as many renewals as there were; `id` itself if it lives. The last
 /// id that is known, without a session, if that has ended.
-pub(crate) async fn resolve(node: &Arc<Node>, id: SessionId) -> Result<(SessionId, Option<Record>), LoadError> {
-    let (id, found) = follow(node, id, Access::Peek, deadline_of_a_read(node), |found| match found {
+pub(crate) async fn resolve(
+    node: &Arc<Node>,
+    id: SessionId,
+    deadline: Instant,
+) -> Result<(SessionId, Option<Record>), LoadError> {
+    let (id, found) = follow(node, id, Access::Peek, deadline, |found| match found {
         Found::Renewed { successor, .. } | Found::Moved(successor) => Some(*successor),
         _ => None,
     })
@@ -119,7 +136,7 @@ async fn follow(
 ) -> Result<(SessionId, Found), LoadError> {
     let mut id = id;
     for _ in 0..SUCCESSORS_MAX {
-        let found = find_until(node, id, access, deadline).await?;
+        let found = find(node, id, access, deadline).await?;
         match successor(&found) {
             Some(successor) => id = successor,
             None => return Ok((id, found)),
@@ -132,11 +149,12 @@ async fn follow(
 pub(crate) const SUCCESSORS_MAX: usize = 8;
 
 /// Reads session `id`, and says how it ended if it did.
-pub(crate) async fn find(node: &Arc<Node>, id: SessionId, access: Access) -> Result<Found, LoadError> {
-    find_until(node, id, access, deadline_of_a_read(node)).await
-}
-
-async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Result<Found, LoadError> {
+pub(crate) async fn find(
+    node: &Arc<Node>,
+    id: SessionId,
+    access: Access,
+    deadline: Instant,
+) -> Result<Found, LoadError> {
     if is_unknown_here(node, id) {
         return Ok(Found::Nothing);
     }
@@ -167,11 +185,11 @@ async fn find_until(node: &Arc<Node>, id: SessionId, access: Access, deadline: I
 
 /// What can be told of session `id` with one round of questions; `None` if that leaves it open. For whoever can go on
 /// without knowing it.
-pub(crate) async fn find_once(node: &Arc<Node>, id: SessionId, access: Access) -> Option<Found> {
+pub(crate) async fn find_once(node: &Arc<Node>, id: SessionId, access: Access, deadline: Instant) -> Option<Found> {
     if let Some(found) = before_asking(node, id, access) {
         return Some(found);
     }
-    Box::pin(find_by_asking_once(node, id, access, deadline_of_a_read(node))).await.ok()
+    Box::pin(find_by_asking_once(node, id, access, deadline)).await.ok()
 }
 
 /// Asks everybody once; why it is not known, if it is not.
@@ -314,39 +332,6 @@ fn keep(node: &Node, id: SessionId, record: &Record) {
             entry.change(|mine| mine.merge(record));
         }
     });
-}
-
-/// Notes an access on this node's own copy, and passes it on if the others must know.
-fn note(node: &Node, id: SessionId) {
-    note_at(node, id, node.now());
-}
-
-/// Notes an access of then.
-fn note_at(node: &Node, id: SessionId, access: Moment) {
-    if node.store.visit(id, |entry| entry.access(access)) == Some(true) {
-        replication::propagate_access(node, id, node.now());
-    }
-}
-
-/// Notes an access by somebody who read the session before. Where that cannot be done on a copy that this node holds as
-/// an owner, the owners are asked, in a task of its own, once they would miss too much: `propagated` is the last access of which
-/// they know by this caller. What is past its limit here is revived only if an owner knows better.
-pub(crate) fn note_again(node: &Arc<Node>, id: SessionId, idle_limit_ms: u64, propagated: &mut Moment) {
-    let now = node.now();
-    let held_here = node.cluster.topology.load().is_owner(id.slot()) && !node.replication.expiry_holds.holds(id, now);
-    let look = |entry: &mut Entry| entry.record().is_usable(now).then(|| entry.access(now));
-    let noted = if held_here { node.store.visit(id, look).flatten() } else { None };
-    match noted {
-        Some(true) => replication::propagate_access(node, id, now),
-        Some(false) => {}
-        None if must_propagate(idle_limit_ms, *propagated, now) => {
-            *propagated = now;
-            let node = node.clone();
-            // What became of the session is for the next one who reads it.
-            node.lifecycle.life.clone().spawn("access", async move { drop(load(&node, id, Access::Note).await) });
-        }
-        None => {}
-    }
 }
 
 /// The members to ask, and what those that vanished hide.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::moment::millis;
 use sessionmesh_core::session::Record;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::base::{BASE_KEY, Base, BaseWriter, base_in, rebase, source_of};
@@ -289,14 +290,15 @@ impl RecordStore {
         if !id.is_minted() {
             return Ok(());
         }
-        let deleted = match read::find_once(&self.mesh.node, id, Access::Peek).await {
+        let until = read::deadline_of_a_read(&self.mesh.node);
+        let deleted = match read::find_once(&self.mesh.node, id, Access::Peek, until).await {
             Some(Found::Nothing) => Deleted::Nothing,
             Some(Found::Ended) => Deleted::Ended,
             Some(Found::Live(record)) => self.end(id, Some(&record)).await?,
             // A logout beats a renewal, and so ends the successor, too.
             Some(Found::Renewed { .. } | Found::Moved(_)) | None => self.end(id, None).await?,
         };
-        let heir = if matches!(deleted, Deleted::Ended) { self.heir(id, Access::Peek).await } else { None };
+        let heir = if matches!(deleted, Deleted::Ended) { self.heir(id, Access::Peek, until).await } else { None };
         let (id, deleted) = match heir {
             Some((heir, record)) => (heir, self.end(heir, Some(&record)).await?),
             None => (id, deleted),
@@ -317,9 +319,14 @@ impl RecordStore {
 
     /// The session `id` to read it. This is no access.
     async fn look(&self, id: SessionId) -> Result<Option<(SessionId, Record)>, LoadError> {
-        match read::look(&self.mesh.node, id, Access::Peek).await? {
+        let node = &self.mesh.node;
+        if let Some(record) = read::live_here(node, id, Access::Peek, node.now()) {
+            return Ok(Some((id, record)));
+        }
+        let until = read::deadline_of_a_read(node);
+        match Box::pin(read::look_until(node, id, Access::Peek, until)).await? {
             (id, Found::Live(record)) => Ok(Some((id, record))),
-            (id, Found::Ended) => Ok(self.heir(id, Access::Peek).await),
+            (id, Found::Ended) => Ok(self.heir(id, Access::Peek, until).await),
             _ => Ok(None),
         }
     }
@@ -327,13 +334,14 @@ impl RecordStore {
     /// The session that is to be changed, after its renewals. Finding it is an access.
     async fn find(&self, id: SessionId) -> Result<Option<(SessionId, Record)>, LoadError> {
         let node = &self.mesh.node;
-        let found = match read::find(node, id, Access::Note).await? {
+        let until = read::deadline_of_a_read(node);
+        let found = match read::find(node, id, Access::Note, until).await? {
             Found::Live(record) => Some((id, record)),
             Found::Renewed { successor, .. } | Found::Moved(successor) => {
-                let (id, record) = read::resolve(node, successor).await?;
+                let (id, record) = read::resolve(node, successor, until).await?;
                 record.map(|record| (id, record))
             }
-            Found::Ended => self.heir(id, Access::Note).await,
+            Found::Ended => self.heir(id, Access::Note, until).await,
             Found::Nothing => None,
         };
         if found.is_none() {
@@ -343,11 +351,11 @@ impl RecordStore {
     }
 
     /// The session that goes on as the heir of one that has ended, if there is one: see [`RecordStore::create`].
-    async fn heir(&self, ended: SessionId, access: Access) -> Option<(SessionId, Record)> {
+    async fn heir(&self, ended: SessionId, access: Access, until: Instant) -> Option<(SessionId, Record)> {
         let mut id = ended;
         for _ in 0..SUCCESSORS_MAX {
             id = id.heir();
-            match read::find_once(&self.mesh.node, id, access).await? {
+            match read::find_once(&self.mesh.node, id, access, until).await? {
                 Found::Live(record) => return Some((id, record)),
                 Found::Ended => {}
                 Found::Nothing | Found::Renewed { .. } | Found::Moved(_) => return None,

@@ -38,7 +38,7 @@ pub(crate) fn users(node: &Node) -> Result<&SessionsByUser, UserError> {
 pub(crate) async fn sessions_of(node: &Arc<Node>, user: &str) -> Result<BTreeMap<SessionId, Record>, UserError> {
     let users = users(node)?;
     let ids = ids_of(node, users, UserKey::of(user)).await?;
-    let reads = ids.into_iter().map(|id| read::resolve(node, id));
+    let reads = ids.into_iter().map(|id| read::resolve(node, id, read::deadline_of_a_read(node)));
     let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
     let mut found = BTreeMap::new();
     while let Some(read) = reads.next().await {

@@ -10,7 +10,7 @@ use sessionmesh_core::moment::Moment;
 use sessionmesh_core::session::{Attribute, IdleLimit, Record, Session, Status, Successor, ValueBytes};
 use sessionmesh_core::stamp::Stamp;
 use sessionmesh_core::terms::Terms;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::engine::read::{self, SUCCESSORS_MAX};
 use crate::engine::replication::{Made, Wait, check_open, replicate};
@@ -107,10 +107,8 @@ async fn on_successor<T>(
     for _ in 0..SUCCESSORS_MAX {
         coverage::reached(Path::CommitFollowedRenewal);
         // As far as it can be found before the deadline of the commit.
-        let (id, base) = match timeout_at(until, read::resolve(node, successor.id())).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(_)) | Err(_) => (successor.id(), None),
-        };
+        let deadline = until.min(read::deadline_of_a_read(node));
+        let (id, base) = read::resolve(node, successor.id(), deadline).await.unwrap_or((successor.id(), None));
         node.replication.expiry_holds.passed(id, until).await;
         match attempt(id, base.as_ref())? {
             Attempt::Done(done) => return Ok((id, done)),

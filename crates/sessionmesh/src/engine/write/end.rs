@@ -10,13 +10,13 @@ use sessionmesh_core::replication::effects::{self, Announcement, Effects, Snapsh
 use sessionmesh_core::replication::outbox::Lane;
 use sessionmesh_core::session::{Attribute, Invalidated, RETENTION_MS_MAX, Record, Session, Status, Successor};
 use sessionmesh_core::stamp::Stamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::commit::{Attempt, on_latest};
 use crate::engine::read::{self, Access};
 use crate::engine::replication::{self, Made, Wait, check_open, replicate};
 use crate::engine::state::node::Node;
-use crate::error::CommitError;
+use crate::error::{CommitError, LoadError};
 use crate::event::Event;
 use crate::network::BoxFuture;
 
@@ -117,10 +117,14 @@ pub(crate) fn retire_loser(node: &Arc<Node>, loser: SessionId, winner: Option<Su
     let task = RenewalTask::new(node);
     let retiring: BoxFuture<'static, ()> = Box::pin(async move {
         let node = &task.0;
-        if let Some(winner) = winner
-            && let Ok(Some((_, theirs))) = read::load(node, loser, Access::Peek).await
-        {
-            merge_into(node, winner.id(), theirs.session.attributes()).await;
+        if let Some(winner) = winner {
+            let theirs = match patiently(node, || Box::pin(read::load(node, loser, Access::Peek))).await {
+                Ok(found) => found.map(|(_, record)| record),
+                Err(_) => node.store.get(loser).map(Entry::into_record),
+            };
+            if let Some(theirs) = theirs {
+                merge_into(node, winner.id(), theirs.session.attributes()).await;
+            }
         }
         let wait = Wait::for_owners(node);
         // It goes on replicating whatever the answer, so the answer changes nothing.
@@ -129,8 +133,13 @@ pub(crate) fn retire_loser(node: &Arc<Node>, loser: SessionId, winner: Option<Su
     node.lifecycle.life.spawn("retire-loser", retiring);
 }
 
-/// What was written to an id that has been renewed goes to its successor, in a task of its own.
+/// What was written to an id that has been renewed goes to its successor: at once if this node holds that, else in a task of its
+/// own.
 fn forward_late_writes(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
+    let is_fenced = || node.replication.expiry_holds.holds(successor, node.now());
+    if !is_fenced() && merge_here(node, successor, None, &attributes).is_ok_and(|done| poured(node, successor, done)) {
+        return;
+    }
     let task = RenewalTask::new(node);
     let forwarding: BoxFuture<'static, ()> = Box::pin(async move { merge_into(&task.0, successor, &attributes).await });
     node.lifecycle.life.spawn("late-writes", forwarding);
@@ -152,27 +161,66 @@ impl Drop for RenewalTask {
     }
 }
 
+/// For so many commit deadlines it is tried to learn what a write that follows a renewal needs: nobody else may have that write.
+const PATIENCE_DEADLINES: u32 = 60;
+
+/// Reads again until it is known, unless that may last until nodes come back.
+async fn patiently<'a, T>(
+    node: &Node,
+    read: impl Fn() -> BoxFuture<'a, Result<T, LoadError>> + Send,
+) -> Result<T, LoadError> {
+    let deadline = node.config.commit_deadline;
+    let until = Instant::now() + deadline * PATIENCE_DEADLINES;
+    loop {
+        match read().await {
+            Err(error) if !error.is_lasting() && Instant::now() < until && !node.lifecycle.stop.is_cancelled() => {
+                let _ = node.lifecycle.stop.run_until_cancelled(sleep(deadline / 5)).await;
+            }
+            known => return known,
+        }
+    }
+}
+
 /// Merges attributes with their stamps into session `id`, or into its successor if it has one. So it does no harm if
 /// several nodes do the same, or one does it again.
 async fn merge_into(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
-    let Ok((id, theirs)) = read::resolve(node, id).await else { return };
-    let merge = |id, theirs: Option<&Record>| {
-        node.store.update(id, |held| {
-            let known = held.as_ref().map(Entry::record).or(theirs);
-            let mut record = known.ok_or(CommitError::Unknown)?.clone();
-            if let Status::Invalidated { successor } = record.status() {
-                return successor.map(Attempt::Renewed).ok_or(CommitError::Ended);
-            }
-            let changed = Arc::make_mut(&mut record.session).put_all(attributes.iter().cloned());
-            if changed {
-                *held = Some(Entry::new(record));
-            }
-            Ok(Attempt::Done(changed))
-        })
-    };
+    let resolved = patiently(node, || Box::pin(read::resolve(node, id, read::deadline_of_a_read(node)))).await;
+    // What this node holds takes it, whatever others know.
+    let (id, theirs) = resolved.unwrap_or((id, None));
     let until = Instant::now() + node.config.commit_deadline;
-    if let Ok((id, true)) = on_latest(node, id, theirs.as_ref(), until, merge).await {
+    let merge = |id, theirs: Option<&Record>| merge_here(node, id, theirs, attributes);
+    if let Ok((id, changed)) = on_latest(node, id, theirs.as_ref(), until, merge).await {
+        poured(node, id, Attempt::Done(changed));
+    }
+}
+
+/// Merges them into what this node holds of session `id`, or the caller knows of it. Says whether that changed anything.
+fn merge_here(
+    node: &Node,
+    id: SessionId,
+    theirs: Option<&Record>,
+    attributes: &[Attribute],
+) -> Result<Attempt<bool>, CommitError> {
+    node.store.update(id, |held| {
+        let known = held.as_ref().map(Entry::record).or(theirs);
+        let mut record = known.ok_or(CommitError::Unknown)?.clone();
+        if let Status::Invalidated { successor } = record.status() {
+            return successor.map(Attempt::Renewed).ok_or(CommitError::Ended);
+        }
+        let changed = Arc::make_mut(&mut record.session).put_all(attributes.iter().cloned());
+        if changed {
+            *held = Some(Entry::new(record));
+        }
+        Ok(Attempt::Done(changed))
+    })
+}
+
+/// Whether it is done. Then the owners get it.
+fn poured(node: &Node, id: SessionId, merged: Attempt<bool>) -> bool {
+    let Attempt::Done(changed) = merged else { return false };
+    if changed {
         coverage::reached(Path::LateWritePoured);
         replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual, node.now());
     }
+    true
 }

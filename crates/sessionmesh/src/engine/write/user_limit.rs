@@ -51,7 +51,10 @@ pub(crate) async fn end_all_of_user(
         let after = |error: UserError| error.after_ending(ended.all.len());
         // The one to keep may get another id meanwhile.
         let kept = match keep {
-            Some(id) => Some(read::resolve(node, id).await.map_err(|error| after(error.into()))?.0),
+            Some(id) => {
+                let resolved = read::resolve(node, id, read::deadline_of_a_read(node)).await;
+                Some(resolved.map_err(|error| after(error.into()))?.0)
+            }
             None => None,
         };
         let mut found = user_query::sessions_of(node, user).await.map_err(after)?;
