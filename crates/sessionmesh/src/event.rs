@@ -474,6 +474,11 @@ mod tests {
         assert_eq!(Event::MemberDown { name: name.clone(), planned: true }.level(), Level::INFO);
         assert_eq!(Event::Ready { sessions: 1, without: Vec::new() }.level(), Level::INFO);
         assert_eq!(Event::Ready { sessions: 1, without: vec!["b".into()] }.level(), Level::WARN);
+        for cut_off in [false, true] {
+            let alone = Event::Alone { cut_off, lasts: Duration::ZERO, tried: "a: nobody listens there".into() };
+            assert_eq!(alone.level(), Level::WARN);
+        }
+        assert_eq!(Event::MembersMissing { members: 1, wanted: 2 }.level(), Level::WARN);
         assert!(Event::CertificateExpiring { left: Duration::ZERO }.to_string().contains("EXPIRED"));
     }
 }

@@ -115,18 +115,23 @@ async fn serve(mesh: Mesh, request: Request, (pad, large): (u32, u32)) -> Reply 
     Reply { took_ms: millis(started), counted, unchanged, users, ..Reply::of(seen, did) }
 }
 
+/// As many sessions as are looked at together. A slow link with little room takes its time for what is said of more.
+const LOOKS_AT_ONCE: usize = 10;
+
 /// What a node says of all these sessions, without counting as an access.
 pub async fn look_at_all(mesh: Mesh, ids: Vec<SessionId>) -> BTreeMap<SessionId, Seen> {
-    let looks: Vec<_> = ids
-        .into_iter()
-        .map(|id| {
-            let mesh = mesh.clone();
-            (id, tokio::task::spawn_local(async move { look(&mesh, id, How::Peek).await.0 }))
-        })
-        .collect();
     let mut all = BTreeMap::new();
-    for (id, seen) in looks {
-        all.insert(id, seen.await.expect("a look does not panic, and nobody aborts it"));
+    for ids in ids.chunks(LOOKS_AT_ONCE) {
+        let looks: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let (mesh, id) = (mesh.clone(), *id);
+                (id, tokio::task::spawn_local(async move { look(&mesh, id, How::Peek).await.0 }))
+            })
+            .collect();
+        for (id, seen) in looks {
+            all.insert(id, seen.await.expect("a look does not panic, and nobody aborts it"));
+        }
     }
     all
 }

@@ -154,17 +154,22 @@ impl Service for Cluster {
 }
 
 /// Which of `nodes`, each with its number, its life and its name, hold a live copy of `id`, are its owners by their own view,
-/// and are members of the view of `reader`.
+/// and are members of the view of `reader`; and whom it asks, by its own view: an owner, or one that it does not suspect. A suspected
+/// one may have been alone for a while, and then made sessions that the others look for elsewhere.
 pub(crate) fn holders<'a>(
     reader: &Mesh,
     nodes: impl Iterator<Item = (usize, u32, &'a str, &'a Mesh)>,
     id: SessionId,
 ) -> BTreeSet<(usize, u32)> {
     let seen: Vec<_> = reader.members().into_iter().map(|member| (member.name, member.incarnation)).collect();
+    let (owners, suspected) = (reader.owners(id), reader.suspected());
+    let is_asked =
+        |name: &str| owners.iter().any(|owner| **owner == *name) || !suspected.iter().any(|other| other == name);
     let holds = |name: &str, mesh: &Mesh| {
         let myself = || mesh.members().into_iter().find(|member| *member.name == *name);
         mesh.holds_live(id)
             && mesh.owners(id).iter().any(|owner| **owner == *name)
+            && is_asked(name)
             && myself().is_some_and(|myself| seen.contains(&(myself.name, myself.incarnation)))
     };
     nodes.filter(|(_, _, name, mesh)| holds(name, mesh)).map(|(at, life, ..)| (at, life)).collect()

@@ -1,8 +1,10 @@
 //! Nodes that start at the same moment, on a machine that has other things to do, all become ready.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::future::join_all;
+use sessionmesh::network::{Network as _, TokioNetwork};
 use sessionmesh::{Discovery, Mesh, Mode};
 use sessionmesh_testkit::cluster::{PATIENCE, unique_name};
 use sessionmesh_testkit::rounds::rounds;
@@ -14,23 +16,29 @@ const SIZES: [usize; 3] = [3, 5, 9];
 /// So many clusters do so beside each other, to keep the machine busy.
 const CLUSTERS_AT_ONCE: usize = 4;
 
-/// Starts a cluster, each node with the address of the first as its seed, and says how long it took until all were ready.
-async fn start_at_once(nodes: usize, mode: Mode) -> Result<Duration, String> {
+/// Addresses at which nobody listens, to be taken at once. Nothing else of this process runs meanwhile, but other clusters.
+async fn free(number: usize) -> Vec<SocketAddr> {
+    let listen = || TokioNetwork.listen((Ipv4Addr::LOCALHOST, 0).into());
+    // All at the same time, or two would be the same.
+    let listeners = join_all((0..number).map(|_| listen())).await;
+    listeners.into_iter().map(|listener| listener.expect("a free port").local_addr().expect("it has one")).collect()
+}
+
+/// Starts a cluster, each node with the addresses of all as its seeds and none before the others, and says how long it took until
+/// all were ready.
+async fn start_at_once(addrs: Vec<SocketAddr>, mode: Mode) -> Result<Duration, String> {
     let cluster = unique_name();
-    let builder = |number: usize| Mesh::builder().name(format!("n{number}")).cluster(cluster.as_str()).mode(mode);
+    let seeds = Discovery::seeds(addrs.iter().map(ToString::to_string));
+    let start = |number: usize, bind: SocketAddr| {
+        let builder = Mesh::builder().name(format!("n{number}")).cluster(cluster.as_str()).mode(mode).bind(bind);
+        builder.discovery(seeds.clone()).start()
+    };
     let began = Instant::now();
-    // Nobody listens at the first node's own seed.
-    let first = builder(0).discovery(Discovery::seeds(["127.0.0.1:1"])).start().await;
-    let first = first.map_err(|error| error.to_string())?;
-    let seed = first.addr().to_string();
-    let others = (1..nodes).map(|number| builder(number).discovery(Discovery::seeds([seed.clone()])).start());
-    let mut running = vec![first];
-    for started in join_all(others).await {
-        running.push(started.map_err(|error| error.to_string())?);
-    }
+    let started = join_all(addrs.iter().enumerate().map(|(number, bind)| start(number, *bind))).await;
+    let running = started.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let ready = timeout(PATIENCE, join_all(running.iter().map(Mesh::ready))).await;
     let state = || running.iter().map(|node| (node.is_ready(), node.members())).collect::<Vec<_>>();
-    ready.map_err(|_| format!("not all of {nodes} are ready: {:?}", state()))?;
+    ready.map_err(|_| format!("not all of {} are ready: {:?}", addrs.len(), state()))?;
     Ok(began.elapsed())
 }
 
@@ -42,7 +50,8 @@ async fn nodes_that_start_at_the_same_moment_all_become_ready() {
     for batch in 0..all.div_ceil(CLUSTERS_AT_ONCE) {
         let nodes = SIZES[batch % SIZES.len()];
         let mode = if batch % 2 == 0 { Mode::PrimaryBackup { backups: 1 } } else { Mode::AllToAll };
-        for took in join_all((0..CLUSTERS_AT_ONCE).map(|_| start_at_once(nodes, mode))).await {
+        let addrs = free(CLUSTERS_AT_ONCE * nodes).await;
+        for took in join_all(addrs.chunks(nodes).map(|addrs| start_at_once(addrs.to_vec(), mode))).await {
             let took = took.unwrap_or_else(|why| panic!("batch {batch}: {why}"));
             slowest = slowest.max(took);
             sum += took;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sessionmesh::network::{Network as _, TokioNetwork};
-use sessionmesh::{Alone, Discovery, LoadError, Mesh, MeshBuilder, Outcome};
+use sessionmesh::{Alone, Discovery, Event, Events, LoadError, Mesh, MeshBuilder, Outcome};
 use sessionmesh_testkit::cluster::{PATIENCE, check, create_sessions, eventually, unique_name};
 use sessionmesh_testkit::network::{LookUp, TestNetwork};
 use tokio::time::{Instant, sleep, timeout};
@@ -50,9 +50,16 @@ async fn the_first_node_of_a_cluster_starts_at_once_and_says_whom_it_did_not_fin
     let (stranger, _) = ready(node(&unique_name(), "other").discovery(seeds([NOBODY]))).await;
     let own = free().await;
     let first = node(&cluster, "a").bind(own).discovery(seeds([own, NOBODY, stranger.addr()]));
-    let (mesh, took) = ready(first).await;
+    let began = Instant::now();
+    let mesh = first.start().await.expect("it starts");
+    let mut events = mesh.events();
+    timeout(PATIENCE, mesh.ready()).await.expect("it becomes ready");
+    let took = began.elapsed();
     assert!(took < PROMPT, "{took:?}");
     let alone = mesh.alone().expect("it says so");
+    let is_alone =
+        |event: &Event| matches!(event, Event::Alone { cut_off: false, tried, .. } if tried.contains("127.0.0.1:1"));
+    until_told(&mut events, is_alone).await;
     let mut expected = [(own, Outcome::Itself), (NOBODY, Outcome::Refused), (stranger.addr(), Outcome::AnotherCluster)];
     expected.sort_by_key(|(addr, _)| addr.to_string());
     let found: Vec<_> = alone.tried.iter().map(|tried| (tried.addr.unwrap(), tried.outcome.clone())).collect();
@@ -62,6 +69,13 @@ async fn the_first_node_of_a_cluster_starts_at_once_and_says_whom_it_did_not_fin
     // When company comes, it is not alone any more.
     let (_second, _) = ready(node(&cluster, "b").discovery(seeds([own]))).await;
     eventually(PATIENCE, || check(mesh.alone().is_none(), || format!("{:?}", mesh.alone()))).await;
+    until_told(&mut events, |event| *event == Event::NotAlone).await;
+}
+
+/// Listens until something is told.
+async fn until_told(events: &mut Events, is_it: impl Fn(&Event) -> bool) {
+    let listening = async { while !events.next().await.as_ref().is_some_and(&is_it) {} };
+    timeout(PATIENCE, listening).await.expect("it is told");
 }
 
 #[tokio::test]

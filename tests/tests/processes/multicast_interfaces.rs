@@ -136,7 +136,12 @@ fn a_node_whose_network_goes_and_comes_hears_of_newcomers_again() {
         let seen = staying.member_names();
         check(seen == ["staying"], || format!("{seen:?}"))
     });
+    let says = |what: &str| {
+        eventually_blocking(PATIENCE, || check(staying.log().contains(what), || staying.log()));
+    };
+    says("multicast does not work now");
     lan.plug_in("b").expect("a card can be made");
     let newcomer = on_card(&lan, &cluster, "newcomer", "a", 7_414);
     println!("FIGURE found {:?} after the network came back", see_each_other(&[&staying, &newcomer]));
+    says("multicast works again");
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod app;
 mod behaviours;
+mod blind;
 mod imitation;
 mod users;
