@@ -49,6 +49,7 @@ impl Mesh {
         let found = user_query::sessions_of(&self.node, user).await?;
         let now = self.node.now();
         let mut sessions: Vec<UserSession> = found
+            .live
             .into_iter()
             .map(|(id, record)| UserSession {
                 id,

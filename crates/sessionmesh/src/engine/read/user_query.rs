@@ -34,18 +34,32 @@ pub(crate) fn users(node: &Node) -> Result<&SessionsByUser, UserError> {
     node.store.users().ok_or(UserError::NoIndex)
 }
 
-/// All live sessions of `user`, by id.
-pub(crate) async fn sessions_of(node: &Arc<Node>, user: &str) -> Result<BTreeMap<SessionId, Record>, UserError> {
+/// The sessions of a user.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// Those that live.
+    pub(crate) live: BTreeMap<SessionId, Record>,
+    /// Those that are over, and that some node does not know to be yet.
+    pub(crate) over: BTreeSet<SessionId>,
+}
+
+/// All sessions of `user`.
+pub(crate) async fn sessions_of(node: &Arc<Node>, user: &str) -> Result<Listed, UserError> {
     let users = users(node)?;
     let ids = ids_of(node, users, UserKey::of(user)).await?;
     let reads = ids.into_iter().map(|id| read::resolve(node, id, read::deadline_of_a_read(node)));
     let mut reads = stream::iter(reads).buffer_unordered(READS_MAX);
-    let mut found = BTreeMap::new();
+    let mut found = Listed::default();
     while let Some(read) = reads.next().await {
-        let (id, record) = read?;
-        // Copies may be old, and keys may collide, so the session itself has the last word.
-        if let Some(record) = record.filter(|record| users.index.user_of(&record.session).as_deref() == Some(user)) {
-            found.insert(id, record);
+        match read? {
+            // Copies may be old, and keys may collide, so the session itself has the last word.
+            (id, Some(record)) if users.index.user_of(&record.session).as_deref() == Some(user) => {
+                found.live.insert(id, record);
+            }
+            (_, Some(_)) => {}
+            (id, None) => {
+                found.over.insert(id);
+            }
         }
     }
     Ok(found)

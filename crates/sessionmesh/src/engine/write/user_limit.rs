@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join;
 use futures::stream;
 use sessionmesh_core::id::SessionId;
 use sessionmesh_core::session::{Record, ValueBytes};
@@ -36,7 +37,8 @@ pub(crate) struct EndedSessions {
     pub(crate) unconfirmed: Vec<SessionId>,
 }
 
-/// Ends all sessions of `user` but `keep`, until none is found any more.
+/// Ends all sessions of `user` but `keep`, until none is found any more: also on nodes that have not heard yet of an end that another
+/// one has made.
 ///
 /// They are listed at least twice: a session that is renewed while its nodes are asked one after the other may be in no
 /// list, but then its successor was acknowledged, and is found, before the next list is made.
@@ -47,6 +49,7 @@ pub(crate) async fn end_all_of_user(
     wait: impl Fn() -> Wait,
 ) -> Result<EndedSessions, UserError> {
     let mut ended = EndedSessions::default();
+    let mut confirmed = BTreeSet::new();
     for round in 0..ROUNDS_MAX {
         let after = |error: UserError| error.after_ending(ended.all.len());
         // The one to keep may get another id meanwhile.
@@ -58,13 +61,20 @@ pub(crate) async fn end_all_of_user(
             None => None,
         };
         let mut found = user_query::sessions_of(node, user).await.map_err(after)?;
-        found.retain(|id, _| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id));
-        if found.is_empty() && round > 0 {
+        found.live.retain(|id, _| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id));
+        found
+            .over
+            .retain(|id| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id) && !confirmed.contains(id));
+        if found.live.is_empty() && found.over.is_empty() && round > 0 {
             break;
         }
-        let done = end_each(node, found.into_iter().collect(), &wait).await;
+        let live = found.live.into_iter().map(|(id, record)| (id, Some(record))).collect();
+        // Whoever ended these may not have told all nodes yet.
+        let over = found.over.into_iter().map(|id| (id, None)).collect();
+        let (done, known) = join(end_each(node, live, &wait), end_each(node, over, &wait)).await;
         ended.all.extend(done.all);
-        ended.unconfirmed.extend(done.unconfirmed);
+        confirmed.extend(known.all);
+        ended.unconfirmed.extend(done.unconfirmed.into_iter().chain(known.unconfirmed));
         if node.is_closed() {
             return Err(UserError::CannotTell { why: "this node has left the cluster", ended: ended.all.len() });
         }
@@ -73,10 +83,14 @@ pub(crate) async fn end_all_of_user(
     Ok(ended)
 }
 
-async fn end_each(node: &Arc<Node>, sessions: Vec<(SessionId, Record)>, wait: impl Fn() -> Wait) -> EndedSessions {
+async fn end_each(
+    node: &Arc<Node>,
+    sessions: Vec<(SessionId, Option<Record>)>,
+    wait: impl Fn() -> Wait,
+) -> EndedSessions {
     let ends = sessions
         .into_iter()
-        .map(async |(id, record)| (id, end::invalidate(node, id, Some(&record), None, wait()).await));
+        .map(async |(id, record)| (id, end::invalidate(node, id, record.as_ref(), None, wait()).await));
     let mut ends = stream::iter(ends).buffer_unordered(ENDS_MAX);
     let mut ended = EndedSessions::default();
     while let Some((id, copies)) = ends.next().await {
@@ -162,7 +176,7 @@ impl Login {
     async fn end_surplus(self, node: &Arc<Node>, since: Stamp) {
         let Ok(users) = user_query::users(node) else { return };
         let found = match user_query::sessions_of(node, &self.user).await {
-            Ok(found) => found,
+            Ok(found) => found.live,
             Err(error) => {
                 warn!(%error, "the limit on the sessions of a user was not checked; the next login checks it");
                 return;
@@ -182,7 +196,8 @@ impl Login {
         }
         let allowed = usize::try_from(node.config.max_sessions_per_user).unwrap_or(usize::MAX);
         let chosen = surplus(others, since, allowed);
-        let surplus: Vec<_> = found.into_iter().filter(|(id, _)| chosen.contains(id)).collect();
+        let chosen = found.into_iter().filter(|(id, _)| chosen.contains(id));
+        let surplus: Vec<_> = chosen.map(|(id, record)| (id, Some(record))).collect();
         node.telemetry.counters.user_limit_ended.fetch_add(surplus.len() as u64, Ordering::Relaxed);
         let ended = end_each(node, surplus, || Wait::for_owners(node)).await;
         if !ended.unconfirmed.is_empty() {
