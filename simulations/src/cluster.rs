@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::{Duration, UNIX_EPOCH};
 
 use sessionmesh::record_store::RecordStore;
-use sessionmesh::{Kept, Mesh};
+use sessionmesh::{Kept, Mesh, Stats};
 use tokio::sync::oneshot;
 use turmoil::Sim;
 
@@ -236,10 +236,16 @@ impl Cluster {
         self.meshes().into_iter().map(|(name, mesh)| (name, mesh.kept())).collect()
     }
 
+    /// The figures of all nodes. It takes a while to count them: see [`Cluster::kept`].
+    #[must_use]
+    pub fn stats(&self) -> Vec<(String, Stats)> {
+        self.meshes().into_iter().map(|(name, mesh)| (name, mesh.stats())).collect()
+    }
+
     /// The figures of all nodes, for the report of a failure.
     #[must_use]
     pub fn figures(&self) -> String {
-        self.meshes().iter().map(|(name, mesh)| format!("\n  {name}: {:?}", mesh.stats())).collect()
+        self.stats().iter().map(|(name, stats)| format!("\n  {name}: {stats:?}")).collect()
     }
 
     fn meshes(&self) -> Vec<(String, Mesh)> {

@@ -61,10 +61,9 @@ pub(crate) async fn end_all_of_user(
             None => None,
         };
         let mut found = user_query::sessions_of(node, user).await.map_err(after)?;
-        found.live.retain(|id, _| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id));
-        found
-            .over
-            .retain(|id| Some(*id) != keep && Some(*id) != kept && !ended.all.contains(id) && !confirmed.contains(id));
+        let spared = |id: &SessionId| Some(*id) == keep || Some(*id) == kept;
+        found.live.retain(|id, _| !spared(id) && !ended.all.contains(id));
+        found.over.retain(|id| !spared(id) && !ended.all.contains(id) && !confirmed.contains(id));
         if found.live.is_empty() && found.over.is_empty() && round > 0 {
             break;
         }
