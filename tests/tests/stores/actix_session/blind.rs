@@ -1,13 +1,12 @@
 //! Visitors whose sessions were on nodes that vanished.
 
-use std::time::Instant;
-
 use hyper::StatusCode;
 use sessionmesh::{Mesh, Mode, WhenUnsure};
 use sessionmesh_actix::MeshStore;
 use sessionmesh_testkit::browser::Browser;
 use sessionmesh_testkit::cluster::{Cluster, PATIENCE, check, eventually_async};
 use sessionmesh_testkit::gate::Gate;
+use tokio::time::Instant;
 
 use super::app::{COOKIE, Served, Setup, app, id_of};
 use crate::adapter::visitor_with;

@@ -137,7 +137,10 @@ pub(crate) fn retire_loser(node: &Arc<Node>, loser: SessionId, winner: Option<Su
 /// own.
 fn forward_late_writes(node: &Arc<Node>, successor: SessionId, attributes: Vec<Attribute>) {
     let is_fenced = || node.replication.expiry_holds.holds(successor, node.now());
-    if !is_fenced() && merge_here(node, successor, None, &attributes).is_ok_and(|done| poured(node, successor, done)) {
+    if !is_fenced()
+        && let Ok(Attempt::Done(changed)) = merge_here(node, successor, None, &attributes)
+    {
+        poured(node, successor, changed);
         return;
     }
     let task = RenewalTask::new(node);
@@ -190,7 +193,7 @@ async fn merge_into(node: &Arc<Node>, id: SessionId, attributes: &[Attribute]) {
     let until = Instant::now() + node.config.commit_deadline;
     let merge = |id, theirs: Option<&Record>| merge_here(node, id, theirs, attributes);
     if let Ok((id, changed)) = on_latest(node, id, theirs.as_ref(), until, merge).await {
-        poured(node, id, Attempt::Done(changed));
+        poured(node, id, changed);
     }
 }
 
@@ -215,12 +218,10 @@ fn merge_here(
     })
 }
 
-/// Whether it is done. Then the owners get it.
-fn poured(node: &Node, id: SessionId, merged: Attempt<bool>) -> bool {
-    let Attempt::Done(changed) = merged else { return false };
+/// The owners get what was merged, if that changed anything.
+fn poured(node: &Node, id: SessionId, changed: bool) {
     if changed {
         coverage::reached(Path::LateWritePoured);
         replication::mark_owners(node, id, Stamp::ZERO, Lane::Usual, node.now());
     }
-    true
 }
